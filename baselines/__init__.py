@@ -1,0 +1,1 @@
+"""Selection methods to compare with, all returning the same `Selection`."""

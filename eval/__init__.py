@@ -1,0 +1,1 @@
+"""Evaluations and their statistics. A model, generator or judge is handed in, never imported."""

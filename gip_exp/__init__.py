@@ -1,0 +1,1 @@
+"""The experiment harness: composes, stores, tracks and reports."""

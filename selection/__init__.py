@@ -1,0 +1,1 @@
+"""GIP: greedy information projection. Arrays in, Selection out."""
