@@ -1,0 +1,72 @@
+"""What the Hugging Face hub must give and whether it can: asked before a run starts, answered in seconds."""
+
+import os
+import socket
+from functools import cache
+from urllib.parse import urlsplit
+
+SECONDS = 3.0
+
+
+def missing_model(name: str, revision: str | None) -> list[str]:
+    """Why a hub model cannot be had, with the remedy; empty when it is cached or can be fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+        return []
+    remedy = "give a folder that holds it (model.path=DIR)"
+    if not reachable():
+        return [f"the model {name} is neither in the local cache nor can {endpoint()} be reached: {remedy}, or go online"]
+    return _refused(name, revision, remedy)
+
+
+def _refused(name: str, revision: str | None, remedy: str) -> list[str]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        HfApi().auth_check(name)
+        HfApi().model_info(name, revision=revision, timeout=SECONDS)
+    except GatedRepoError:
+        return [f"the model {name} is gated: accept its terms on its page and set HF_TOKEN, or {remedy}"]
+    except RevisionNotFoundError:
+        return [f"the model {name} has no revision {revision!r}: check model.revision"]
+    except RepositoryNotFoundError:
+        return [f"there is no model {name} on {endpoint()} (or it is private: set HF_TOKEN): check model.path, or {remedy}"]
+    except (HfHubHTTPError, OSError) as error:
+        return [f"asking {endpoint()} for the model {name} failed ({type(error).__name__}): try again, or {remedy}"]
+    return []
+
+
+def missing_dataset(name: str) -> list[str]:
+    """Why a hub data set cannot be had, with the remedy."""
+    if reachable() or _cached_dataset(name):
+        return []
+    return [
+        f"the data set {name} is neither in the local cache nor can {endpoint()} be reached: "
+        "give local files (data.path=FILE_OR_FOLDER), or go online"
+    ]
+
+
+def _cached_dataset(name: str) -> bool:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return os.path.isdir(os.path.join(HF_HUB_CACHE, "datasets--" + name.replace("/", "--")))
+
+
+def endpoint() -> str:
+    """The hub's address: HF_ENDPOINT, or the public one."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+@cache
+def reachable() -> bool:
+    """Whether the hub's host accepts a connection (never when HF_HUB_OFFLINE is set)."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return False
+    parts = urlsplit(endpoint())
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=SECONDS):
+            return True
+    except OSError:
+        return False

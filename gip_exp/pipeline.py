@@ -1,0 +1,171 @@
+"""The stage graph, in reading order, and one run through it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gip_exp import result, tracking
+from gip_exp.config import Config
+from gip_exp.console import Console
+from gip_exp.errors import UserError, listed
+from gip_exp.stage import Job, Stage
+from gip_exp.stages import base, data, embed, evaluate, rank, score, select, train
+from gip_exp.store import Draft, Entry, Store, digest, write_json, write_text
+
+TOLD = 2.0  # seconds; a stage that took longer is worth a line of its own
+
+
+def stages(config: Config) -> dict[str, Stage]:
+    """The stages this run uses, by name, in the order in which they run."""
+    known = {
+        stage.name: stage
+        for stage in (
+            data.STAGE,
+            base.STAGE,
+            score.STAGE,
+            embed.STAGE,
+            rank.STAGE,
+            select.STAGE,
+            train.STAGE,
+            *evaluate.stages(config),
+        )
+    }
+    ends = [stage for stage in known.values() if stage.shelf == (config.until or "evaluate")]
+    if not config.until:
+        ends.append(select.STAGE)  # every finished run says what it selected, also with train=none
+    wanted: set[str] = set()
+    for stage in ends:
+        _require(stage, known, config, wanted)
+    return {name: stage for name, stage in known.items() if name in wanted}
+
+
+def _require(stage: Stage, known: Mapping[str, Stage], config: Config, wanted: set[str]) -> None:
+    if stage.name in wanted:
+        return
+    wanted.add(stage.name)
+    for name in stage.inputs(config):
+        _require(known[name], known, config, wanted)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its folder and the content of its `result.json`."""
+
+    folder: Path
+    result: Mapping[str, Any]
+    entries: Mapping[str, Entry]
+
+
+def run(config: Config, console: Console) -> Outcome:
+    """Run or reuse every stage, write the run folder. Raises UserError with all that is missing before any work."""
+    plan = stages(config)
+    store = Store(config.paths.root, on_wait=console.warn)
+    preflight(config, plan, store)
+    key = _run_key(config, plan)
+    folder = result.run_folder(config, key)
+    _make(folder)
+    write_text(folder / "config.yaml", _as_yaml(config))
+    (folder / result.RESULT).unlink(missing_ok=True)  # an older result must not pass for this run's
+    with console.logging_to(folder / "log.txt"):
+        console.say(f"{config.experiment}: {folder.name}", style="bold")
+        tracker = tracking.start(config, folder, console)
+        entries: dict[str, Entry] = {}
+        try:
+            for stage in plan.values():
+                entries[stage.name] = _produce(stage, config, entries, store, console, tracker)
+                if stage.name == "data":
+                    rank.sizes(config, entries)  # a budget beyond the pool is found before anything is trained
+            outcome = _finish(config, key, folder, entries)
+            tracker.finish(outcome.result, result.selected_file(entries))
+        except BaseException as error:
+            _record_failure(config, key, folder, entries, error)
+            tracker.fail()
+            raise
+        return outcome
+
+
+def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:
+    """Check what the stages need; a stage whose output is in the store needs nothing any more."""
+    entries: dict[str, Entry] = {}
+    problems: list[str] = []
+    for stage in plan.values():
+        try:
+            if all(name in entries for name in stage.inputs(config)):
+                found = store.find(stage.shelf, digest({"stage": stage.shelf, **stage.identity(config, entries)}))
+                if found is not None:
+                    entries[stage.name] = found
+                    continue
+            problems += stage.missing(config)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise listed("cannot start; this is missing or wrong:", list(dict.fromkeys(problems)))
+
+
+def _produce(
+    stage: Stage, config: Config, entries: dict[str, Entry], store: Store, console: Console, tracker: tracking.Tracker
+) -> Entry:
+    inputs = {name: entries[name] for name in stage.inputs(config)}
+
+    def build(draft: Draft) -> None:
+        console.say(f"  {stage.name} ...")
+        stage.build(Job(config, inputs, draft, console, tracker.log))
+
+    entry = store.produce(stage.shelf, stage.identity(config, entries), build, resumable=stage.resumable)
+    if entry.cached:
+        console.say(f"  {stage.name}: reused ({entry.key})", style="dim")
+        for note in entry.notes:
+            console.warn(note)
+    else:
+        console.say(f"  {stage.name}: {entry.seconds:.1f} s")
+    tracker.log({f"seconds/{stage.name}": entry.seconds})
+    return entry
+
+
+def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]) -> Outcome:
+    chosen = result.selected_file(entries)
+    if chosen is not None:
+        write_text(folder / chosen.name, chosen.read_text(encoding="utf-8"))
+    evaluate.copy_predictions(entries, folder)
+    status = f"stopped:{config.until}" if config.until else "done"
+    summary = result.summarise(config, key, entries, status)
+    write_json(folder / result.RESULT, summary)
+    return Outcome(folder, summary, entries)
+
+
+def _record_failure(
+    config: Config, key: str, folder: Path, entries: Mapping[str, Entry], error: BaseException
+) -> None:
+    """Leave a result that says the run failed and why; the error itself goes on to the caller."""
+    try:
+        summary = result.summarise(config, key, entries, "failed")
+        write_json(folder / result.RESULT, {**summary, "error": f"{type(error).__name__}: {error}"[:2000]})
+    except (OSError, ValueError, KeyError, UserError):
+        pass  # a full disk, or an output that went away: the first error is the one to show
+
+
+def _run_key(config: Config, plan: Mapping[str, Stage]) -> str:
+    from gip_exp import models
+
+    identities = {
+        "data": data.STAGE.settings(config, {}),
+        "model": models.identity(config.model),
+        "versions": {stage.name: stage.version for stage in plan.values()},
+    }
+    return result.config_key(config, identities)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"paths.root: cannot make {folder} ({error.strerror}): choose a folder you can write, e.g. paths.root=/tmp/gip"
+        ) from error
+
+
+def _as_yaml(config: Config) -> str:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))

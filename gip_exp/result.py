@@ -1,0 +1,104 @@
+"""A run's folder and its `result.json`: what came out, of what, at what cost."""
+
+from collections import Counter
+from collections.abc import Mapping
+from math import log
+from pathlib import Path
+from typing import Any
+
+from gip_exp.config import Config, content
+from gip_exp.stages.data import LABELS, POOL
+from gip_exp.stages.rank import sizes
+from gip_exp.stages.select import SELECTED, read_selected
+from gip_exp.store import Entry, digest, read_jsonl
+
+RESULT = "result.json"
+PARTS = ("value", "n", "low", "high")
+
+
+def config_key(config: Config, identities: Mapping[str, Any]) -> str:
+    """8 hex digits of everything that can change the result: config, data and model files, stage versions."""
+    return digest({"config": content(config), **identities}, 8)
+
+
+def run_folder(config: Config, key: str) -> Path:
+    """`<root>/runs/<experiment>/<selector>_b<budget>_s<seed>-<key>`."""
+    name = f"{config.selector.name}_b{config.budget}_s{config.seed}-{key}"
+    return config.paths.root / "runs" / config.experiment / name
+
+
+def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: str) -> dict[str, Any]:
+    """The content of `result.json`."""
+    evaluated = {name: entry for name, entry in entries.items() if entry.stage == "evaluate"}
+    plain = {name: entry for name, entry in entries.items() if entry.stage != "evaluate"}
+    n_pool, n_selected = sizes(config, entries) if "data" in entries else (None, None)
+    stages = {name: _stage(entry) for name, entry in plain.items()}
+    if evaluated:
+        stages["evaluate"] = _together(evaluated)
+    return {
+        "experiment": config.experiment,
+        "model": config.model.name,
+        "judge": config.judge.name if "score" in entries else None,
+        "selector": config.selector.name,
+        "budget": config.budget,
+        "seed": config.seed,
+        "config_key": key,
+        "n_pool": n_pool,
+        "n_selected": n_selected if "select" in entries else None,
+        "n_unscored": entries["rank"].facts["n_unscored"] if "rank" in entries else None,
+        "n_target": int(entries["data"].facts["n_rows"]) - n_pool if n_pool is not None else None,
+        "metrics": _metrics(evaluated),
+        "subset": subset(entries),
+        "stages": stages,
+        "status": status,
+    }
+
+
+def _stage(entry: Entry) -> dict[str, Any]:
+    return {"key": entry.key, "seconds": entry.seconds, "cached": entry.cached}
+
+
+def _together(evaluated: Mapping[str, Entry]) -> dict[str, Any]:
+    """The evaluations as one stage, each of them under `parts`."""
+    return {
+        "key": digest({name: entry.key for name, entry in evaluated.items()}),
+        "seconds": round(sum(entry.seconds for entry in evaluated.values()), 3),
+        "cached": all(entry.cached for entry in evaluated.values()),
+        "parts": {name.split("/", 1)[1]: _stage(entry) for name, entry in evaluated.items()},
+    }
+
+
+def _metrics(evaluated: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+    merged: dict[str, dict[str, Any]] = {}
+    for entry in evaluated.values():
+        merged.update({name: {part: metric[part] for part in PARTS} for name, metric in entry.facts["metrics"].items()})
+    return merged
+
+
+def subset(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """How clean and how varied the selected rows are, where the pool's makers labelled them; else empty.
+
+    `skill_entropy` is in nats over the clean selected rows; `skills_covered` counts skills with a clean example.
+    """
+    if "select" not in entries:
+        return {}
+    path = entries["data"].folder / LABELS
+    if not path.is_file():
+        return {}
+    labels = {row["id"]: row for row in read_jsonl(path)}
+    skills = {labels[row["id"]]["skill"] for row in read_jsonl(entries["data"].folder / POOL)}
+    chosen = [labels[row["id"]] for row in read_selected(entries)]
+    clean = Counter(row["skill"] for row in chosen if row["flaw"] is None)
+    total = sum(clean.values())
+    entropy = -sum(n / total * log(n / total) for n in clean.values()) if total else 0.0
+    return {
+        "clean_share": round(total / len(chosen), 4),
+        "skills_covered": len(clean),
+        "n_skills": len(skills),
+        "skill_entropy": round(entropy, 4),
+    }
+
+
+def selected_file(entries: Mapping[str, Entry]) -> Path | None:
+    """The `selected.jsonl` of the store, if the run came that far."""
+    return entries["select"].folder / SELECTED if "select" in entries else None

@@ -1,0 +1,65 @@
+"""What a stage is: a name, what it reads, what can change its output, and how the output is made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gip_exp.config import Config
+from gip_exp.console import Console
+from gip_exp.store import Draft, Entry
+
+Entries = Mapping[str, Entry]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage at work: the config, the finished inputs, and where to write."""
+
+    config: Config
+    inputs: Entries
+    draft: Draft
+    console: Console
+    log: Callable[[dict[str, float]], None] = field(default=lambda _: None)  # live figures, for tracking
+
+    @property
+    def folder(self) -> Path:
+        return self.draft.folder
+
+    def note(self, text: str) -> None:
+        """Warn now, and again whenever this output is reused."""
+        self.draft.notes.append(text)
+        self.console.warn(text)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`settings` gives everything beyond the inputs that can change the output; it becomes part of the key.
+
+    `inputs` may depend on the config (a selector without scores does not wait for a judge); `keyed` names those whose
+    keys enter this stage's key, by default all. `missing` lists what this machine lacks for the stage, each with its
+    remedy; it is asked before anything runs. The store folder is the name up to a slash.
+    """
+
+    name: str
+    version: int
+    inputs: Callable[[Config], tuple[str, ...]]
+    settings: Callable[[Config, Entries], dict[str, Any]]
+    build: Callable[[Job], None]
+    missing: Callable[[Config], list[str]] = field(default=lambda _: [])
+    resumable: bool = False
+    keyed: Callable[[Config], tuple[str, ...]] | None = None
+
+    @property
+    def shelf(self) -> str:
+        return self.name.split("/")[0]
+
+    def identity(self, config: Config, entries: Entries) -> dict[str, Any]:
+        """Everything that the store key is made of."""
+        keyed = (self.keyed or self.inputs)(config)
+        return {
+            "name": self.name,
+            "version": self.version,
+            "settings": self.settings(config, entries),
+            "inputs": {name: entries[name].key for name in keyed},
+        }

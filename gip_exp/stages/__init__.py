@@ -1,0 +1,1 @@
+"""One file a stage: small adapters from config and store to the pure packages."""

@@ -1,0 +1,70 @@
+"""`base`: a tiny Qwen3-architecture model trained from scratch, where the config asks for one (`model.scratch`).
+
+It knows the language but not the task: the corpus holds no question with its answer. Saved as an ordinary model
+folder, so that everything downstream loads it exactly as it loads Qwen3-8B. The tokenizer is fitted on the corpus
+and on the pool's texts.
+"""
+
+from typing import Any
+
+from gip_exp.config import Config, Scratch, content
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.data import read_pool
+from gip_exp.stages.embed import text_of
+
+
+def _scratch(config: Config) -> Scratch:
+    assert config.model.scratch is not None, f"model {config.model.name} is not trained from scratch"
+    return config.model.scratch
+
+
+def _settings(config: Config, _: Entries) -> dict[str, Any]:
+    return {**content(_scratch(config)), "dtype": config.model.dtype}
+
+
+def _build(job: Job) -> None:
+    from gip_exp.tiny import build_model, byte_level, pretrain, save, word_level
+
+    scratch = _scratch(job.config)
+    pool = read_pool(job.inputs)
+    documents = _documents(scratch, pool)
+    texts = documents + [text_of(example) for example in pool]
+    tokenizer = word_level(texts) if scratch.tokenizer == "word" else byte_level(texts, scratch.vocab_size)
+    model = build_model(
+        tokenizer,
+        hidden_size=scratch.hidden,
+        layers=scratch.layers,
+        heads=scratch.heads,
+        kv_heads=scratch.kv_heads,
+        feed_forward=scratch.feed_forward,
+        max_length=scratch.context,
+        seed=scratch.seed,
+    )
+    with job.console.bar(f"training {job.config.model.name} from scratch", scratch.steps) as bar:
+        result = pretrain(
+            model,
+            tokenizer,
+            documents,
+            steps=scratch.steps,
+            batch_size=scratch.batch,
+            length=scratch.tokens,
+            lr=scratch.lr,
+            weight_decay=scratch.weight_decay,
+            seed=scratch.seed,
+            on_step=lambda step, total, loss: bar.update(step, total, f"loss {loss:.3f}"),
+        )
+    save(model, tokenizer, job.folder)
+    job.draft.facts.update(
+        parameters=model.num_parameters(), steps=scratch.steps, tokens=result.tokens, loss=round(result.losses[-1], 4)
+    )
+
+
+def _documents(scratch: Scratch, pool: list[dict[str, str]]) -> list[str]:
+    if scratch.corpus == "arithmetic":
+        from gip_exp.arithmetic import make_corpus
+
+        return make_corpus(scratch.documents, scratch.seed)
+    return [example["prompt"] for example in pool[: scratch.documents]]
+
+
+STAGE = Stage("base", 1, lambda _: ("data",), _settings, _build)

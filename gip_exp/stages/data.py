@@ -1,0 +1,126 @@
+"""`data`: the pool and the test set as examples, whatever they came from.
+
+Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion) and, where the pool's makers know them, `labels.jsonl`
+(id, skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from gip_exp import rows
+from gip_exp.config import ArithmeticData, Config, RowsData, content
+from gip_exp.errors import UserError
+from gip_exp.hub import missing_dataset
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.store import file_digest, read_jsonl, write_jsonl
+
+POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"
+LEAST_TEST_OVERLAP = 1
+
+
+def _settings(config: Config, _: Entries) -> dict[str, Any]:
+    data = config.data
+    if isinstance(data, ArithmeticData) or data.path is None:
+        return content(data)
+    train, test = rows.find_files(Path(data.path))
+    return {
+        **content(data),
+        "hub": None,  # a local file says all there is to say
+        "train": file_digest(train),
+        "test": file_digest(test) if test else None,
+    }
+
+
+def _build(job: Job) -> None:
+    data = job.config.data
+    if isinstance(data, ArithmeticData):
+        pool, test, labels = _arithmetic(data)
+        write_jsonl(job.folder / LABELS, labels)
+    else:
+        pool, test = _rows(data, job)
+    if data.limit is not None:
+        pool = pool[: data.limit]
+    _check_overlap(job, pool, test)
+    write_jsonl(job.folder / POOL, pool)
+    write_jsonl(job.folder / TEST, test)
+    job.draft.facts.update(n_rows=len(pool), n_test=len(test))
+
+
+def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Example], list[dict[str, Any]]]:
+    from gip_exp.arithmetic import make_pool, make_test
+
+    problems = make_pool(data.n, data.seed, flawed=data.flawed)
+    tests = make_test(data.n_test, data.test_seed, {problem.question for problem in problems})
+    pool = [_example("train", i, problem) for i, problem in enumerate(problems)]
+    test = [_example("test", i, problem) for i, problem in enumerate(tests)]
+    labels = [
+        {"id": example["id"], "skill": problem.skill, "flaw": problem.flaw}
+        for example, problem in zip(pool + test, problems + tests, strict=True)
+    ]
+    return pool, test, labels
+
+
+def _example(split: str, position: int, problem: Any) -> rows.Example:
+    return {"id": f"{split}-{position:06d}", "prompt": problem.question, "completion": problem.answer}
+
+
+def _rows(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example]]:
+    if data.path is None:
+        return _from_hub(data)
+    train, test = rows.find_files(Path(data.path))
+    pool_rows = rows.read_rows(train)
+    shape = rows.detect_shape(pool_rows, train) if data.shape == "auto" else data.shape
+    job.console.say(f"  {train.name}: {len(pool_rows):,} rows of shape {shape}")
+    job.draft.facts["shape"] = shape
+    pool = rows.to_examples(pool_rows, shape, train, "train")
+    if test is None:
+        return pool, []
+    return pool, rows.to_examples(rows.read_rows(test), shape, test, "test")
+
+
+def _from_hub(data: RowsData) -> tuple[list[rows.Example], list[rows.Example]]:
+    from datasets import load_dataset
+
+    hub = data.hub
+    if hub is None:
+        raise UserError("data.path is null and data.hub names no data set: give data.path=FILE_OR_FOLDER")
+    splits = {"train": "train", **({"test": hub.test_split} if hub.test_split else {})}
+    found: dict[str, list[rows.Example]] = {"test": []}
+    for split, name in splits.items():
+        table = load_dataset(hub.name, hub.config, split=name, revision=hub.revision)
+        numbered = list(enumerate(table, 1))
+        source = f"{hub.name} ({name})"
+        shape = rows.detect_shape(numbered, source) if data.shape == "auto" else data.shape
+        found[split] = rows.to_examples(numbered, shape, source, split)
+    return found["train"], found["test"]
+
+
+def _check_overlap(job: Job, pool: list[rows.Example], test: list[rows.Example]) -> None:
+    """A pool that holds test questions makes every accuracy worthless: say so."""
+    asked = Counter(example["prompt"] for example in pool)
+    leaked = [example["id"] for example in test if example["prompt"] in asked]
+    if len(leaked) >= LEAST_TEST_OVERLAP:
+        job.note(f"{len(leaked)} of {len(test)} test prompts also stand in the training rows (first: {leaked[0]})")
+
+
+def _missing(config: Config) -> list[str]:
+    data = config.data
+    if isinstance(data, RowsData) and data.path is None:
+        if data.hub is None:
+            return ["no data: give data.path=FILE_OR_FOLDER (JSONL, JSON, CSV or parquet)"]
+        return missing_dataset(data.hub.name)
+    return []
+
+
+def read_pool(entries: Entries) -> list[rows.Example]:
+    """All training rows, in file order."""
+    return read_jsonl(entries["data"].folder / POOL)
+
+
+def read_test(entries: Entries) -> list[rows.Example]:
+    """The test rows, in file order; empty when there are none."""
+    return read_jsonl(entries["data"].folder / TEST)
+
+
+STAGE = Stage("data", 1, lambda _: (), _settings, _build, _missing)

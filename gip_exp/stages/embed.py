@@ -1,0 +1,127 @@
+"""`embed`: one vector for every training row (prompt, newline, completion), as a float32 array on disk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gip_exp import models
+from gip_exp.config import Config, OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder, content
+from gip_exp.errors import UserError
+from gip_exp.hub import missing_model
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.data import read_pool
+
+FEATURES = "features.npy"
+TOKEN = r"\w+|[^\w\s]"
+
+
+def text_of(example: dict[str, str]) -> str:
+    """The text that embedders and DSIR read."""
+    return f"{example['prompt']}\n{example['completion']}"
+
+
+def _inputs(config: Config) -> tuple[str, ...]:
+    own_scratch_model = isinstance(config.embedder, TransformerEmbedder) and config.embedder.model is None
+    return ("data", "base") if own_scratch_model and config.model.scratch else ("data",)
+
+
+def _settings(config: Config, _: Entries) -> dict[str, Any]:
+    embedder = config.embedder
+    if isinstance(embedder, TransformerEmbedder):
+        model = config.model if embedder.model is None else config.model.model_copy(update={"path": embedder.model})
+        return {**content(embedder), "model": models.identity(model)}
+    return content(embedder)
+
+
+def _build(job: Job) -> None:
+    texts = [text_of(example) for example in read_pool(job.inputs)]
+    embedder = job.config.embedder
+    if isinstance(embedder, TfidfEmbedder):
+        features = _tfidf(texts, embedder, job)
+    elif isinstance(embedder, TransformerEmbedder):
+        features = _transformer(texts, embedder, job)
+    else:
+        features = _openai(texts, embedder, job)
+    _check(features, job.config.embedder.name)
+    np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
+    job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
+
+
+def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarray:
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        token_pattern=TOKEN,
+        ngram_range=(1, embedder.ngrams),
+        min_df=min(embedder.min_count, len(texts)),
+        sublinear_tf=True,
+    )
+    try:
+        counts = vectorizer.fit_transform(texts)
+    except ValueError as error:
+        raise UserError(f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count") from None
+    dimensions = min(embedder.dimensions, counts.shape[1] - 1, len(texts))
+    if dimensions < embedder.dimensions:
+        job.note(f"embedder.dimensions={embedder.dimensions} lowered to {dimensions}: the texts hold no more")
+    svd = TruncatedSVD(max(1, dimensions), random_state=embedder.seed)
+    features = svd.fit_transform(counts)
+    job.draft.facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
+    return features
+
+
+def _transformer(texts: Sequence[str], embedder: TransformerEmbedder, job: Job) -> np.ndarray:
+    from gip_exp.encoder import encode
+
+    place = embedder.model or models.location(job.config, job.inputs)
+    with job.console.bar(f"embedding with {embedder.name}", len(texts)) as bar:
+        return encode(
+            texts,
+            place,
+            pooling=embedder.pooling,
+            max_length=embedder.max_length,
+            instruction=embedder.instruction,
+            batch_size=embedder.batch_size,
+            device=models.device(job.config),
+            on_batch=bar.advance,
+        )
+
+
+def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndarray:
+    from gip_exp.encoder import encode_remote
+
+    with job.console.bar(f"embedding with {embedder.model}", len(texts)) as bar:
+        return encode_remote(
+            texts,
+            embedder.model,
+            base_url=embedder.base_url,
+            dimensions=embedder.dimensions,
+            batch_size=embedder.batch_size,
+            on_batch=bar.advance,
+        )
+
+
+def _check(features: np.ndarray, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if bad.size:
+        raise UserError(f"embedder {name} gave NaN or infinite values for {bad.size} rows, first row {bad[0]}")
+
+
+def _missing(config: Config) -> list[str]:
+    from pathlib import Path
+
+    embedder = config.embedder
+    if isinstance(embedder, TransformerEmbedder):
+        if embedder.model is None:
+            return models.missing(config)
+        if not Path(embedder.model).is_dir():
+            return missing_model(embedder.model, None)
+    if isinstance(embedder, OpenAIEmbedder):
+        from gip_exp.encoder import missing_key
+
+        return missing_key(embedder.base_url)
+    return []
+
+
+STAGE = Stage("embed", 1, _inputs, _settings, _build, _missing)

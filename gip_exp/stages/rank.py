@@ -1,0 +1,162 @@
+"""`rank`: the selector orders the pool, best first, as far as the budget class needs (budgets share a ranking).
+
+Writes `ranking.parquet`: row (number in the data's order), id, gain, in pick order.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gip_exp import pool
+from gip_exp.config import (
+    Config,
+    FullSelector,
+    GateRandomSelector,
+    GipSelector,
+    RandomSelector,
+    TopScoreSelector,
+    content,
+)
+from gip_exp.errors import UserError
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.data import read_pool
+from gip_exp.stages.embed import FEATURES
+from gip_exp.stages.score import read_scores
+from selection import Selection
+
+RANKING = "ranking.parquet"
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a selector sees of the pool: n rows, and how many to rank."""
+
+    n: int
+    rank_to: int
+    features: np.ndarray | None  # (n, d) float32
+    scores: np.ndarray | None  # (n, k) float64, NaN in unscored rows
+    scored: np.ndarray | None  # (n,) bool, rows that may be picked; None means all
+
+
+def _inputs(config: Config) -> tuple[str, ...]:
+    needs = ["data"]
+    if config.selector.signal == "judge":
+        needs.append("score")
+    if isinstance(config.selector, GipSelector):
+        needs.append("embed")
+    return tuple(needs)
+
+
+def sizes(config: Config, entries: Entries) -> tuple[int, int]:
+    """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool."""
+    n_pool = len(pool.split(int(entries["data"].facts["n_rows"]), config.target).pool)
+    return n_pool, pool.count(config.budget, n_pool)
+
+
+def _settings(config: Config, entries: Entries) -> dict[str, Any]:
+    n_pool, n_selected = sizes(config, entries)
+    return {
+        "selector": content(config.selector),
+        "target": content(config.target),
+        "rank_to": pool.rank_to(n_selected, n_pool),
+    }
+
+
+def _build(job: Job) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    examples = read_pool(job.inputs)
+    rows = pool.split(len(examples), job.config.target).pool
+    candidates = _candidates(job, rows)
+    selection = RANKERS[job.config.selector.kind](job.config.selector, candidates)
+    picked = rows[selection.indices]
+    table = {"row": picked, "id": [examples[row]["id"] for row in picked], "gain": selection.gains}
+    pq.write_table(pa.table(table), job.folder / RANKING)
+    unscored = 0 if candidates.scored is None else int((~candidates.scored).sum())
+    job.draft.facts.update(
+        n_pool=len(rows),
+        n_unscored=unscored,
+        rank_to=candidates.rank_to,
+        rounds=len(selection.rounds),
+        objective={name: float(value) for name, value in selection.objective.items()},
+    )
+
+
+def _candidates(job: Job, rows: np.ndarray) -> Candidates:
+    _, n_selected = sizes(job.config, job.inputs)
+    scores = scored = features = None
+    if "score" in job.inputs:
+        scores = read_scores(job.inputs)[1][rows]
+        known = ~np.isnan(scores).any(axis=1)
+        scored = None if known.all() else known
+        if n_selected > known.sum():
+            raise UserError(
+                f"budget={job.config.budget} asks for {n_selected} rows, but only {known.sum()} of {len(rows)} were "
+                "scored: lower the budget, or run again so that the judge tries the unscored ones once more"
+            )
+    if "embed" in job.inputs:
+        features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")[rows]
+    to = pool.rank_to(n_selected, len(rows))
+    return Candidates(len(rows), to if scored is None else min(to, int(scored.sum())), features, scores, scored)
+
+
+def _gip(selector: GipSelector, candidates: Candidates) -> Selection:
+    from selection import gip_select
+
+    assert candidates.features is not None
+    scores = candidates.scores
+    if scores is not None and candidates.scored is not None:
+        scores = np.where(candidates.scored[:, None], scores, 0.0)  # never read: these rows are no candidates
+    return gip_select(
+        candidates.features,
+        candidates.rank_to,
+        scores=scores,
+        candidates=candidates.scored,
+        method=selector.method,
+        ridge=selector.ridge,
+        center=selector.center,
+        normalize=selector.normalize,
+        score_scaling=selector.score_scaling,
+        tol=selector.tol,
+        noise=selector.noise,
+    )
+
+
+def _random(selector: RandomSelector, candidates: Candidates) -> Selection:
+    from baselines import random
+
+    return random.select(candidates.n, candidates.rank_to, seed=selector.seed)
+
+
+def _full(_: FullSelector, candidates: Candidates) -> Selection:
+    from baselines import full
+
+    return full.select(candidates.n)
+
+
+def _top_score(_: TopScoreSelector, candidates: Candidates) -> Selection:
+    from baselines import top_score
+
+    return top_score.select(candidates.scores, candidates.rank_to, candidates=candidates.scored)
+
+
+def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> Selection:
+    from baselines import gate_random
+
+    return gate_random.select(
+        candidates.scores, candidates.rank_to, seed=selector.seed, gate=selector.gate, candidates=candidates.scored
+    )
+
+
+RANKERS: dict[str, Callable[[Any, Candidates], Selection]] = {
+    "gip": _gip,
+    "random": _random,
+    "full": _full,
+    "top_score": _top_score,
+    "gate_random": _gate_random,
+}
+
+STAGE = Stage("rank", 1, _inputs, _settings, _build)

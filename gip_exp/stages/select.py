@@ -1,0 +1,44 @@
+"""`select`: the first rows of the ranking, as many as the budget says, with their texts (`selected.jsonl`)."""
+
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from gip_exp.config import Config
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.data import read_pool
+from gip_exp.stages.rank import RANKING, sizes
+from gip_exp.store import digest, read_jsonl, write_jsonl
+
+SELECTED = "selected.jsonl"
+
+
+def _settings(config: Config, entries: Entries) -> dict[str, Any]:
+    return {"n_selected": sizes(config, entries)[1]}
+
+
+def _build(job: Job) -> None:
+    n_pool, n_selected = sizes(job.config, job.inputs)
+    examples = read_pool(job.inputs)
+    ranking = pq.read_table(job.inputs["rank"].folder / RANKING).slice(0, n_selected)
+    selected = [
+        {**examples[row], "rank": rank, "gain": gain}
+        for rank, (row, gain) in enumerate(
+            zip(ranking["row"].to_pylist(), ranking["gain"].to_pylist(), strict=True), 1
+        )
+    ]
+    write_jsonl(job.folder / SELECTED, selected)
+    job.draft.facts.update(n_pool=n_pool, n_selected=len(selected), digest=_digest(selected))
+
+
+def _digest(selected: list[dict[str, Any]]) -> str:
+    """Of the ordered ids and texts: what training depends on, whichever selector and budget they came from."""
+    return digest([[row["id"], row["prompt"], row["completion"]] for row in selected], 32)
+
+
+def read_selected(entries: Entries) -> list[dict[str, Any]]:
+    """The selected rows in pick order: id, prompt, completion, rank, gain."""
+    return read_jsonl(entries["select"].folder / SELECTED)
+
+
+STAGE = Stage("select", 1, lambda _: ("data", "rank"), _settings, _build)

@@ -1,0 +1,117 @@
+"""W&B, or the same interface doing nothing. One W&B run a cell, finished with the cell, resumed under the same id."""
+
+import netrc
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from gip_exp.config import Config, Tracking
+from gip_exp.console import Console
+
+MOST_LISTED = 5_000  # selected rows shown as a table; all of them go into the artifact
+
+
+class Tracker(Protocol):
+    """What a run reports while it works."""
+
+    def log(self, figures: Mapping[str, float]) -> None: ...
+
+    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None: ...
+
+    def fail(self) -> None: ...
+
+
+class NoTracker:
+    """`tracking=none`."""
+
+    def log(self, figures: Mapping[str, float]) -> None:
+        pass
+
+    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
+        pass
+
+    def fail(self) -> None:
+        pass
+
+
+class WandbTracker:
+    """One W&B run. Its files lie in the run folder; without an API key it is offline and can be synced later."""
+
+    def __init__(self, config: Config, folder: Path, console: Console) -> None:
+        import wandb
+
+        tracking = config.tracking
+        mode = _mode(tracking)
+        if mode == "offline":
+            console.say(f"  W&B: offline (no WANDB_API_KEY); upload later with: wandb sync {folder}/wandb/offline-run-*")
+        os.environ.setdefault("WANDB_SILENT", "true")
+        self._run = wandb.init(
+            project=tracking.project,
+            entity=tracking.entity,
+            group=tracking.group or config.experiment,
+            name=folder.name,
+            id=folder.name.rsplit("-", 1)[-1],
+            resume="allow",
+            dir=folder,
+            mode=mode,  # type: ignore[arg-type]
+            config=config.model_dump(mode="json"),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=60),
+        )
+
+    def log(self, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures))
+
+    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
+        import wandb
+
+        for name, metric in result["metrics"].items():
+            for part in ("value", "low", "high"):
+                if metric[part] is not None:
+                    self._run.summary[name if part == "value" else f"{name}/{part}"] = metric[part]
+        for name, stage in result["stages"].items():
+            self._run.summary[f"seconds/{name}"] = stage["seconds"]
+            self._run.summary[f"cached/{name}"] = stage["cached"]
+        self._run.summary["status"] = result["status"]
+        if selected is not None:
+            self._run.log({"selected": _table(selected)})
+            artifact = wandb.Artifact(f"selected-{self._run.id}", type="selection")
+            artifact.add_file(str(selected))
+            self._run.log_artifact(artifact)
+        self._run.finish()
+
+    def fail(self) -> None:
+        self._run.finish(exit_code=1)
+
+
+def _table(selected: Path) -> Any:
+    import json
+
+    import wandb
+
+    with selected.open(encoding="utf-8") as stream:
+        rows = [json.loads(line) for _, line in zip(range(MOST_LISTED), stream, strict=False)]
+    return wandb.Table(columns=["rank", "id", "gain"], data=[[row["rank"], row["id"], row["gain"]] for row in rows])
+
+
+def _mode(tracking: Tracking) -> str:
+    """The mode asked for; `auto` is WANDB_MODE if set, else online where there is a key, else offline."""
+    if tracking.mode != "auto":
+        return tracking.mode
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"]
+    return "online" if _has_key() else "offline"
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def start(config: Config, folder: Path, console: Console) -> Tracker:
+    """The tracker that the config asks for."""
+    return WandbTracker(config, folder, console) if config.tracking.kind == "wandb" else NoTracker()
