@@ -28,3 +28,319 @@ Rubric `instruction` (instruction and reply in prose):
   format       1 minus a third for each of: leftover markup or placeholders; no capital, digit or sign to start with;
               a list asked for and none given
 """
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+NUMBERS = re.compile(NUMBER)
+FINAL = re.compile(rf"####\s*\$?(-?\s*(?:{NUMBER}))\s*%?\s*")
+MARK = re.compile(r"<<([^<>=]*)=([^<>]*)>>")
+WORD = re.compile(r"[^\W\d_]+")
+
+LONGEST_EXPRESSION = 200  # characters; longer is no calculator mark
+OPERATIONS: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+)
+WORD_NUMBERS: dict[str, tuple[float, ...]] = {
+    **{word: (float(value),) for value, word in enumerate(_UNITS.split())},
+    **{"seventeen": (17.0,), "eighteen": (18.0,), "nineteen": (19.0,), "twenty": (20.0,), "thirty": (30.0,)},
+    **{"forty": (40.0,), "fifty": (50.0,), "sixty": (60.0,), "eighty": (80.0,), "ninety": (90.0,)},
+    **{"hundred": (100.0,), "thousand": (1000.0,), "million": (1e6,)},
+}
+MEANT_NUMBERS: dict[
+    str, tuple[float, ...]
+] = {  # what a word lets an answer bring in without the question naming it
+    **dict.fromkeys(("half", "halves"), (2.0, 0.5, 50.0)),
+    **dict.fromkeys(
+        ("twice", "double", "doubled", "doubles", "pair", "pairs", "couple", "both", "second"), (2.0,)
+    ),
+    **dict.fromkeys(("triple", "tripled", "thrice", "third", "thirds"), (3.0,)),
+    **dict.fromkeys(("quarter", "quarters", "fourth", "fourths"), (4.0, 0.25, 25.0)),
+    **dict.fromkeys(("fifth", "fifths"), (5.0,)),
+    **dict.fromkeys(("dozen", "dozens"), (12.0,)),
+    **dict.fromkeys(("day", "days", "daily"), (24.0, 7.0)),
+    **dict.fromkeys(("week", "weeks", "weekly"), (7.0, 4.0, 52.0)),
+    **dict.fromkeys(("month", "months", "monthly"), (12.0, 30.0, 31.0, 4.0)),
+    **dict.fromkeys(("year", "years", "yearly", "annual", "annually"), (12.0, 52.0, 365.0)),
+    **dict.fromkeys(("hour", "hours", "hourly"), (60.0, 24.0)),
+    **dict.fromkeys(("minute", "minutes"), (60.0,)),
+    **dict.fromkeys(("dollar", "dollars", "cent", "cents", "percent", "percentage"), (100.0,)),
+    **dict.fromkeys(("feet", "foot", "inches", "inch"), (12.0,)),
+    **dict.fromkeys(("yard", "yards"), (3.0,)),
+}
+
+
+def score(examples: Sequence[Mapping[str, str]], rubric: str) -> dict[str, np.ndarray]:
+    """Attribute -> float64 array of shape (len(examples),), in [0, 1].
+
+    examples: mappings with `prompt` and `completion`, both text. rubric: `math` or `instruction`.
+    """
+    if rubric not in RUBRICS:
+        raise ValueError(f"rubric is {rubric!r}; allowed: {', '.join(RUBRICS)}")
+    judge, names = RUBRICS[rubric]
+    values = np.empty((len(examples), len(names)), dtype=np.float64)
+    for row, example in enumerate(examples):
+        missing = [key for key in ("prompt", "completion") if not isinstance(example.get(key), str)]
+        if missing:
+            raise ValueError(f"example {row}: {' and '.join(missing)} must be text; has {sorted(example)}")
+        values[row] = judge(example["prompt"], example["completion"])
+    return {name: values[:, column].copy() for column, name in enumerate(names)}
+
+
+# --- math --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A calculator mark: its expression and result as text, where it stands, its numbers."""
+
+    expression: str
+    claimed: str
+    start: int
+    end: int
+    operands: tuple[float, ...]
+    result: float | None
+
+
+def _judge_math(prompt: str, completion: str) -> tuple[float, ...]:
+    text = completion.strip()
+    marks = [_mark(m) for m in MARK.finditer(text)]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    finals = [m for line in lines if (m := FINAL.fullmatch(line))]
+    reasoning = [line for line in lines if not line.startswith("####")]
+    ends_well = bool(lines and FINAL.fullmatch(lines[-1]) and reasoning)
+    return (
+        1.0 if ends_well else 0.5 * bool(finals),
+        _mean([_is_right(mark) for mark in marks]),
+        _form(text, reasoning, marks),
+        _conclusion(finals[-1].group(1) if finals else "", marks),
+        *_use_of_numbers(prompt, marks),
+        min(1.0, math.log1p(len(marks)) / math.log1p(8)),
+        _density("\n".join(reasoning), marks),
+        _bump(len(_words(MARK.sub("", "\n".join(reasoning)))) / max(1, len(_words(prompt))), math.log(3)),
+    )
+
+
+def _mark(match: re.Match[str]) -> _Mark:
+    expression, claimed = match.group(1), match.group(2)
+    operands = tuple(_number(n) for n in NUMBERS.findall(expression))
+    return _Mark(expression, claimed, match.start(), match.end(), operands, evaluate(claimed))
+
+
+def evaluate(expression: str) -> float | None:
+    """The value of a calculator expression (+ - * / parentheses, commas, $, %, x or × for times), or None.
+
+    Walks the syntax tree and knows nothing but numbers and the four operations: text from a data set is
+    never executed.
+    """
+    if len(expression) > LONGEST_EXPRESSION:
+        return None
+    try:
+        return _value(ast.parse(_normal(expression), mode="eval").body)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        return None
+
+
+def _normal(expression: str) -> str:
+    """The expression as Python would write it: no blanks, thousands commas, currency or leading zeros."""
+    plain = re.sub(r"[\s$€£]|,(?=\d{3}(?!\d))", "", expression)
+    plain = plain.replace("×", "*").replace("÷", "/").replace("−", "-").replace("%", "/100")  # noqa: RUF001
+    plain = re.sub(r"(?<=[\d)])[xX](?=[\d.(])", "*", plain)
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
+
+
+def _value(node: ast.expr) -> float:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        value = _value(node.operand)
+        return -value if isinstance(node.op, ast.USub) else value
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATIONS:
+        return OPERATIONS[type(node.op)](_value(node.left), _value(node.right))
+    raise ValueError("not arithmetic")
+
+
+def _is_right(mark: _Mark) -> float:
+    """Whether the expression gives the claimed result; a decimal result may be rounded or cut where it ends."""
+    value = evaluate(mark.expression)
+    if value is None or mark.result is None:
+        return 0.0
+    decimals = len(mark.claimed.strip().rpartition(".")[2]) if "." in mark.claimed else 0
+    slack = 10.0**-decimals if decimals else 1e-6
+    return float(abs(value - mark.result) <= slack * (1 + 1e-9))
+
+
+def _form(text: str, reasoning: list[str], marks: list[_Mark]) -> float:
+    if not marks:
+        return 0.0
+    marked_lines = sum("<<" in line for line in reasoning) / max(1, len(reasoning))
+    written_out = []
+    for mark in marks:
+        before = _normal(text[max(0, mark.start - 3 * len(mark.expression) - 8) : mark.start])
+        after = text[mark.end :].lstrip(" $")
+        shown = _normal(mark.expression)
+        led = before.rstrip("=").endswith(shown)
+        written_out.append((led + (_normal(after).startswith(_normal(mark.claimed)))) / 2)
+    return (marked_lines + _mean(written_out)) / 2
+
+
+def _conclusion(final: str, marks: list[_Mark]) -> float:
+    if not final or not marks:
+        return 0.0
+    value = _number(final)
+    if _same(value, marks[-1].result):
+        return 1.0
+    return 0.5 * any(_same(value, mark.result) for mark in marks)
+
+
+def _use_of_numbers(prompt: str, marks: list[_Mark]) -> tuple[float, float]:
+    """(grounded, coverage)."""
+    asked = [_number(n) for n in NUMBERS.findall(prompt)]
+    known = _keys([*asked, *(n / 100 for n in asked), 1.0])
+    words = [word.lower() for word in WORD.findall(prompt)]
+    for word in words:
+        if word in WORD_NUMBERS:
+            asked.extend(WORD_NUMBERS[word])
+        known |= _keys(WORD_NUMBERS.get(word, ())) | _keys(MEANT_NUMBERS.get(word, ()))
+    if "%" in prompt:
+        known |= _keys([100.0, *(100 - n for n in asked), *(100 + n for n in asked)])
+    used: set[float] = set()
+    grounded = []
+    for mark in marks:
+        keys = [_key(n) for n in mark.operands]
+        grounded.extend(float(key in known) for key in keys)
+        used.update(keys)
+        if mark.result is not None:
+            known.add(_key(abs(mark.result)))
+    wanted = set(map(_key, asked))
+    used |= {_key(u * 100) for u in used}
+    covered = len(wanted & used) / len(wanted) if wanted else float(bool(marks))
+    return _mean(grounded), covered
+
+
+def _density(reasoning: str, marks: list[_Mark]) -> float:
+    outside = len(NUMBERS.findall(MARK.sub(" ", reasoning)))
+    return min(1.0, 3 * len(marks) / max(1, outside))
+
+
+# --- instruction ---------------------------------------------------------------------------------------------
+
+LEFTOVER = re.compile(
+    r"<noinput>|<nooutput>|&(?:lt|gt|amp|nbsp);|\[insert|\bTODO\b|lorem ipsum|as an ai\b", re.IGNORECASE
+)
+LIST_ASKED = re.compile(
+    r"\b(?:list|bullet|steps|enumerate|name (?:\w+ )?(?:two|three|four|five|\d+))\b", re.IGNORECASE
+)
+LIST_GIVEN = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)]|[a-z][.)])\s|,.*,")
+
+
+def _judge_instruction(prompt: str, completion: str) -> tuple[float, ...]:
+    reply = completion.strip()
+    words = [word.lower() for word in re.findall(r"\w+", reply)]
+    return (
+        _completeness(reply),
+        _bump(len(words) / 60, 1.5),
+        _distinct(words),
+        _on_topic(prompt, words),
+        _format(prompt, reply),
+    )
+
+
+def _completeness(reply: str) -> float:
+    if not reply:
+        return 0.0
+    if reply[-1] in ".!?\"'”’)]}`>;:|…" and not reply.endswith((" :", ",")):  # noqa: RUF001
+        return 1.0
+    return 0.5 * reply[-1].isalnum()
+
+
+def _distinct(words: list[str]) -> float:
+    if not words:
+        return 0.0
+    grams = list(zip(words, words[1:], words[2:], strict=False)) or [(word,) for word in words]
+    return len(set(grams)) / len(grams)
+
+
+def _on_topic(prompt: str, words: list[str]) -> float:
+    topic = {word.lower()[:5] for word in WORD.findall(prompt) if len(word) > 3}
+    taken_up = topic & {word[:5] for word in words}
+    return len(taken_up) / len(topic) if topic else 0.0
+
+
+def _format(prompt: str, reply: str) -> float:
+    if not reply:
+        return 0.0
+    faults = bool(LEFTOVER.search(reply))
+    faults += reply[0].islower()
+    faults += bool(LIST_ASKED.search(prompt)) and not LIST_GIVEN.search(reply)
+    return 1 - faults / 3
+
+
+# --- shared --------------------------------------------------------------------------------------------------
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "").replace(" ", ""))
+
+
+def _key(value: float) -> float:
+    """Numbers are compared to six decimals."""
+    return round(value, 6)
+
+
+def _keys(values: Sequence[float]) -> set[float]:
+    return {_key(value) for value in values}
+
+
+def _same(value: float, other: float | None) -> bool:
+    return other is not None and math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+def _bump(ratio: float, width: float) -> float:
+    """exp(-(ln(ratio) / width)^2 / 2): 1 at ratio 1, .61 one width away in the logarithm, 0 at ratio 0."""
+    return math.exp(-((math.log(ratio) / width) ** 2) / 2) if ratio > 0 else 0.0
+
+
+RUBRICS: dict[str, tuple[Callable[[str, str], tuple[float, ...]], tuple[str, ...]]] = {
+    "math": (
+        _judge_math,
+        (
+            "final_line",
+            "marks_right",
+            "form",
+            "conclusion",
+            "grounded",
+            "coverage",
+            "steps",
+            "density",
+            "length_fit",
+        ),
+    ),
+    "instruction": (
+        _judge_instruction,
+        ("complete", "length_fit", "distinct", "on_topic", "format"),
+    ),
+}
