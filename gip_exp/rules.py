@@ -7,7 +7,8 @@ operation, cleanly carried out, looks as good as the right one.
 Rubric `math` (answers in GSM8K's format; a *mark* is `<<expression=result>>`):
   final_line  1 when the last line is `#### number` after some reasoning; 0.5 when such a line stands elsewhere
               or alone; else 0
-  marks_right share of the marks whose expression gives the result they claim (to the digits shown); 0 without marks
+  marks_right share of the marks whose expression gives the result they claim, to the digits shown; 1 without
+              marks (nothing false is claimed; the other attributes see that nothing is shown)
   form        mean of two shares: reasoning lines that hold a mark; marks written out, that is, preceded by their
               expression and followed by their result
   conclusion  1 when the final number is the last mark's result, 0.5 when it is another mark's, else 0
@@ -52,6 +53,7 @@ OPERATIONS: dict[type, Callable[[float, float], float]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
 }
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
@@ -126,7 +128,7 @@ def _judge_math(prompt: str, completion: str) -> tuple[float, ...]:
     ends_well = bool(lines and FINAL.fullmatch(lines[-1]) and reasoning)
     return (
         1.0 if ends_well else 0.5 * bool(finals),
-        _mean([_is_right(mark) for mark in marks]),
+        _mean([_is_right(mark) for mark in marks]) if marks else 1.0,
         _form(text, reasoning, marks),
         _conclusion(finals[-1].group(1) if finals else "", marks),
         *_use_of_numbers(prompt, marks),
