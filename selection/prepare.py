@@ -1,0 +1,195 @@
+"""Turn the caller's arrays into what the kernels work on: centred, scaled rows, scores and queries.
+
+The pool is read by blocks and written once into one prepared copy, so a memory-mapped array is never loaded whole.
+
+Symbols (the same in every module of this package)
+    n, d, k   rows of the pool, embedding dimensions, queries (one per signal)
+    F         (n, d) prepared embeddings, rows f_i;  G = F^T F
+    S         (n, k) prepared scores;  Q (d, k) prepared query embeddings
+    lam       ridge: K = F F^T + lam I, K_ii = |f_i|^2 + lam
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from selection.checks import Problems, first_bad_row
+
+# A centred row this small against the mean row is rounding, not a direction.
+_ZERO_ROW = {torch.float32: 1e-6, torch.float64: 1e-11}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The rows that may be picked, prepared.
+
+    rows: (n, d) prepared embeddings of the candidates, `float32` or `float64`.
+    index: (n,) int64, the caller's row number of each.
+    square: (n,) float64, squared length of each prepared row.
+    gram: (d, d) float64, G over the rows that make up the query (see `prepare_pool`), or None.
+    """
+
+    rows: torch.Tensor
+    index: np.ndarray
+    square: torch.Tensor
+    gram: torch.Tensor | None
+
+
+def block_rows(n: int, d: int) -> int:
+    """Rows a block: small against the pool, so that temporaries stay within a few per cent of its copy."""
+    return int(max(64, min(8192, n // 48, 2**25 // (4 * d) + 1)))
+
+
+def blocks(features: Any, dtype: torch.dtype, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
+    """Fresh copies of consecutive row blocks of a numpy array, memory map or tensor, with their start row."""
+    n, d = features.shape
+    step = block_rows(n, d)
+    number = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
+    for start in range(0, n, step):
+        part = features[start : start + step]
+        if isinstance(part, torch.Tensor):
+            yield start, part.detach().to(device=device, dtype=dtype, copy=True)
+        else:
+            with np.errstate(over="ignore"):  # a value beyond float32 becomes inf and is reported as such
+                yield start, torch.from_numpy(np.array(part, dtype=number, order="C")).to(device)
+
+
+def scan_features(
+    problems: Problems, features: Any, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor | None:
+    """Mean row (d,) in float64; notes the first row that holds NaN or inf and then returns None."""
+    n, d = features.shape
+    total = torch.zeros(d, dtype=torch.float64, device=device)
+    for start, block in blocks(features, dtype, device):
+        bad = first_bad_row(block)
+        if bad is not None:
+            problems.add(
+                "features", f"row {start + bad} holds NaN or inf (as {dtype}); clean or leave out that row"
+            )
+            return None
+        total += block.sum(dim=0, dtype=torch.float64)
+    return total / n
+
+
+def prepare_pool(
+    features: Any,
+    mean: torch.Tensor | None,
+    *,
+    normalize: bool,
+    mask: np.ndarray | None,
+    gram_over: str | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Pool:
+    """Centre (by `mean`, None: do not), scale to unit length (`normalize`) and keep the rows where `mask`.
+
+    gram_over: "all" sums G over every row (self-compression: the whole pool is the query), "kept" over the rows
+    where `mask` (scores), None leaves it out. Raises ValueError naming the first zero row under `normalize`.
+    """
+    n, d = features.shape
+    keep = np.arange(n) if mask is None else np.flatnonzero(mask)
+    rows = torch.empty((len(keep), d), dtype=dtype, device=device)
+    square = torch.empty(len(keep), dtype=torch.float64, device=device)
+    gram = None if gram_over is None else torch.zeros((d, d), dtype=torch.float64, device=device)
+    offset = None if mean is None else mean.to(dtype)
+    floor = 0.0 if mean is None else _ZERO_ROW[dtype] * float(mean.norm())
+    filled = 0
+    for start, block in blocks(features, dtype, device):
+        if offset is not None:
+            block -= offset
+        if normalize:
+            _scale_to_unit_length(block, start, floor, centred=offset is not None)
+        if gram is not None and gram_over == "all":
+            gram += block.T @ block
+        if mask is not None:
+            block = block[torch.from_numpy(mask[start : start + len(block)]).to(device)]  # noqa: PLW2901
+        if gram is not None and gram_over == "kept":
+            gram += block.T @ block
+        stop = filled + len(block)
+        rows[filled:stop] = block
+        square[filled:stop] = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64) ** 2
+        filled = stop
+    return Pool(rows, keep.astype(np.int64), square, gram)
+
+
+def _scale_to_unit_length(block: torch.Tensor, start: int, floor: float, *, centred: bool) -> None:
+    length = torch.linalg.vector_norm(block, dim=1)
+    zero = torch.nonzero(length <= floor).reshape(-1)
+    if len(zero):
+        what = "equals the pool's mean row" if centred else "is zero"
+        raise ValueError(
+            f"features: row {start + int(zero[0])} {what}, so it has no direction to scale to unit length; "
+            "leave that row out or pass normalize=False"
+        )
+    block /= length[:, None]
+
+
+def prepare_scores(
+    problems: Problems, scores: Any, mask: np.ndarray | None, scaling: str, device: torch.device
+) -> torch.Tensor | None:
+    """S (n, k) float64 of the candidates, each column scaled; None where something was wrong (then noted).
+
+    scaling: "rms" divides by the root mean square, "minmax" maps to [0, 1], "none" leaves as is. Scores of rows
+    that are not candidates are ignored, and may be NaN.
+    """
+    values = _as_float64(scores)
+    keep = np.arange(len(values)) if mask is None else np.flatnonzero(mask)
+    values = values[torch.from_numpy(keep)]
+    bad = first_bad_row(values)
+    if bad is not None:
+        problems.add(
+            "scores",
+            f"row {keep[bad]} holds NaN or inf; mark unscored rows False in candidates, or give them a score",
+        )
+        return None
+    low, high = values.min(dim=0).values, values.max(dim=0).values
+    for column in torch.nonzero((low == 0) & (high == 0)).reshape(-1).tolist():
+        problems.add("scores", f"column {column} is all zero and asks for nothing; drop that column")
+    if scaling == "minmax":
+        for column in torch.nonzero((low == high) & (low != 0)).reshape(-1).tolist():
+            problems.add(
+                "scores",
+                f"column {column} is constant ({float(low[column]):g}), which minmax cannot map to [0, 1]; "
+                "drop it or use score_scaling='rms'",
+            )
+    if problems.messages:
+        return None
+    if scaling == "rms":
+        # Divide by the largest value first, so that squares of very large or small scores neither overflow nor vanish.
+        values = values / torch.maximum(low.abs(), high.abs())
+        values = values / values.square().mean(dim=0).sqrt()
+    elif scaling == "minmax":
+        values = (values - low) / (high - low)
+    return values.to(device)
+
+
+def prepare_queries(
+    problems: Problems, queries: Any, mean: torch.Tensor | None, *, normalize: bool, device: torch.device
+) -> torch.Tensor | None:
+    """Q (d, k) float64: columns centred by the pool's mean row and scaled like the rows of F."""
+    values = _as_float64(queries).to(device)
+    bad = first_bad_row(values.T)
+    if bad is not None:
+        problems.add("queries", f"column {bad} holds NaN or inf; clean or leave out that query")
+        return None
+    if mean is not None:
+        values = values - mean[:, None]
+    length = torch.linalg.vector_norm(values, dim=0)
+    floor = 0.0 if mean is None else 1e-11 * float(mean.norm())
+    zero = torch.nonzero(length <= floor).reshape(-1)
+    if len(zero):
+        what = "is zero" if mean is None else "equals the pool's mean row"
+        problems.add("queries", f"column {int(zero[0])} {what} and asks for nothing; leave out that query")
+        return None
+    return values / length if normalize else values
+
+
+def _as_float64(values: Any) -> torch.Tensor:
+    if isinstance(values, torch.Tensor):
+        return values.detach().to(device="cpu", dtype=torch.float64, copy=True)
+    return torch.from_numpy(np.array(values, dtype=np.float64, order="C"))

@@ -1,0 +1,60 @@
+"""The one result type that every selection method of the project returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Rows chosen from a pool, in the order in which they were chosen.
+
+    indices: (b,) int64, row numbers in the caller's pool, in pick order, no row twice.
+    gains: (b,) float64, what each pick added by its method's own measure; methods without one give zeros.
+    rounds: positions in `indices` at which a round of the greedy rule starts; begins with 0.
+    objective: named values of the objective after the last pick (see `gip_select`); may be empty.
+    """
+
+    indices: np.ndarray
+    gains: np.ndarray
+    rounds: tuple[int, ...] = (0,)
+    objective: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        indices = np.array(self.indices, dtype=np.int64).reshape(-1)
+        gains = np.array(self.gains, dtype=np.float64).reshape(-1)
+        rounds = tuple(int(start) for start in self.rounds)
+        problems = []
+        if len(gains) != len(indices):
+            problems.append(f"gains: has {len(gains)} values for {len(indices)} indices; give one per index")
+        if len(np.unique(indices)) != len(indices):
+            problems.append("indices: a row appears twice; a selection holds every row at most once")
+        if not rounds or rounds[0] != 0 or list(rounds) != sorted(set(rounds)):
+            problems.append(f"rounds: got {rounds}; give increasing start positions that begin with 0")
+        if problems:
+            raise ValueError("; ".join(problems))
+        indices.flags.writeable = False
+        gains.flags.writeable = False
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "gains", gains)
+        object.__setattr__(self, "rounds", rounds)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def prefix(self, budget: int) -> Selection:
+        """The first `budget` picks, which for a greedy rule are its selection for that smaller budget.
+
+        The objective is kept only where nothing is cut off, because it describes the state after the last pick.
+        Raises ValueError if `budget` is not an int in 1..len(self).
+        """
+        whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
+        if not whole or not 1 <= budget <= len(self):
+            raise ValueError(
+                f"budget: got {budget!r}; give an int from 1 to {len(self)}, the length of this selection"
+            )
+        rounds = tuple(start for start in self.rounds if start < budget)
+        objective = dict(self.objective) if budget == len(self) else {}
+        return Selection(self.indices[:budget], self.gains[:budget], rounds, objective)
