@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp import result, tracking
-from gip_exp.config import Config
+from gip_exp.config import Config, NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed
 from gip_exp.stage import Job, Stage
@@ -33,7 +33,8 @@ def stages(config: Config) -> dict[str, Stage]:
     }
     ends = [stage for stage in known.values() if stage.shelf == (config.until or "evaluate")]
     if not config.until:
-        ends.append(select.STAGE)  # every finished run says what it selected, also with train=none
+        # A finished run says what it selected, also with train=none, and leaves an adapter, also without evaluations.
+        ends += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]
     wanted: set[str] = set()
     for stage in ends:
         _require(stage, known, config, wanted)
