@@ -1,0 +1,103 @@
+"""What every baseline checks about its arguments, and how it hands back its picks.
+
+Conventions shared by all baselines:
+
+- `budget`: an int is a count (1..n), a float in (0, 1] a share of the n pool rows: max(1, round(share * n)).
+- `candidates`: an optional boolean mask (n,); False rows stay in the pool that a share refers to, but are
+  never picked and their values (NaN, say) are not read: for instance rows that the judge could not score.
+- picks come in order: where a method is nested in budget, the picks for b are a prefix of those for B >= b.
+- ties go to the lowest index.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selection.checks import Problems, check_candidates, check_matrix, resolve_budget
+from selection.types import Selection
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+def check_seed(problems: Problems, seed: Any) -> None:
+    """Ask for an int >= 0."""
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        problems.add("seed", f"got {seed!r}; give an int >= 0")
+
+
+def check_count(
+    problems: Problems, argument: str, value: Any, high: int | None = None, *, low: int = 1
+) -> None:
+    """Ask for an int from `low` to `high` (None: no upper end)."""
+    is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_int or value < low or (high is not None and value > high):
+        span = f"an int >= {low}" if high is None else f"an int from {low} to {high}"
+        problems.add(argument, f"got {value!r}; give {span}")
+
+
+def check_pool(
+    problems: Problems, n: int, budget: int | float, candidates: Any, *, seed: int | None = None
+) -> tuple[IntArray, int]:
+    """Rows that may be picked (ascending) and the number of picks; problems are noted, not raised."""
+    check_count(problems, "n", n)
+    if problems.messages and problems.messages[-1].startswith("n:"):
+        return np.zeros(0, dtype=np.int64), 1
+    if seed is not None:
+        check_seed(problems, seed)
+    mask = check_candidates(problems, candidates, n)
+    rows = np.arange(n, dtype=np.int64) if mask is None else np.flatnonzero(mask).astype(np.int64)
+    try:
+        count = resolve_budget(budget, n)
+    except ValueError as error:
+        problems.messages.append(str(error))
+        return rows, 1
+    if count > len(rows):
+        problems.add(
+            "budget",
+            f"asks for {count} picks, but candidates allows {len(rows)} of {n} rows; give a smaller one",
+        )
+        count = 1
+    return rows, count
+
+
+def as_float64(problems: Problems, argument: str, value: Any, candidates: Any = None) -> FloatArray:
+    """`value` as a float64 matrix (n, d); NaN and inf are noted, unless in rows that `candidates` rules out.
+
+    Where something is wrong the problem is noted and a matrix of zeros with as many rows comes back.
+    """
+    if not check_matrix(problems, argument, value):
+        return np.zeros((max(1, len(value) if np.ndim(value) else 0), 1))
+    if isinstance(value, torch.Tensor):  # numpy knows no bf16 and no other device
+        value = value.detach().to("cpu", torch.float64).numpy()
+    matrix = np.asarray(value, dtype=np.float64)
+    bad = ~np.isfinite(matrix).all(axis=1)
+    mask = check_candidates(Problems(), candidates, len(matrix))
+    if mask is not None:
+        bad &= mask
+    if bad.any():
+        problems.add(
+            argument,
+            f"row {int(bad.argmax())} holds NaN or inf ({int(bad.sum())} such rows in all); "
+            "mend them or mark them False in candidates",
+        )
+        return np.zeros_like(matrix)
+    return matrix
+
+
+def ranking(
+    indices: Any, gains: Any, *, rounds: tuple[int, ...] = (0,), objective: Mapping[str, float] | None = None
+) -> Selection:
+    """A `Selection` from picks in order and what each was worth."""
+    return Selection(
+        indices=np.asarray(indices, dtype=np.int64),
+        gains=np.asarray(gains, dtype=np.float64),
+        rounds=rounds,
+        objective=dict(objective or {}),
+    )

@@ -1,0 +1,50 @@
+"""Quality gate, then random: drop the worst rows by mean score and pick at random among the rest.
+
+The cheapest rule that has both quality and diversity, hence what a cleverer rule must be compared with.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from baselines._checks import check_pool, ranking
+from baselines.top_score import checked_scores, mean_scores
+from selection.checks import Problems
+from selection.types import Selection
+
+
+def select(
+    scores: Any, budget: int | float, *, seed: int, gate: float = 0.5, candidates: Any = None
+) -> Selection:
+    """Pick at random among the top `gate` share of the candidates by mean score, then the rest by score.
+
+    Args:
+        scores: (n, k) or (n,), as for `top_score.select`; the same mean score.
+        budget: count or share of n (see `baselines._checks`). Past the gate the rows that it kept out follow
+            in order of score, so that any budget works and picks are nested.
+        seed: of the order within the gate.
+        gate: share of the candidates let through, in (0, 1]; rounded up. Ties go to the lowest index.
+        candidates: optional boolean mask (n,).
+
+    Returns:
+        Selection; gains are the mean scaled scores of the picks, `objective["mean_score"]` their average.
+
+    Raises:
+        ValueError: naming every bad argument.
+    """
+    problems = Problems()
+    matrix = checked_scores(problems, scores, candidates)
+    rows, count = check_pool(problems, len(matrix), budget, candidates, seed=seed)
+    if isinstance(gate, bool) or not isinstance(gate, numbers.Real) or not 0.0 < gate <= 1.0:
+        problems.add("gate", f"got {gate!r}; give a share in (0, 1]")
+    problems.raise_if_any()
+    mean = mean_scores(matrix, rows)
+    by_score = rows[np.argsort(-mean[rows], kind="stable")]
+    passed = math.ceil(gate * len(rows) - 1e-9)
+    shuffled = np.random.default_rng(seed).permutation(by_score[:passed])
+    picks = np.concatenate([shuffled, by_score[passed:]])[:count]
+    return ranking(picks, mean[picks], objective={"mean_score": float(mean[picks].mean())})
