@@ -305,7 +305,6 @@ class Gsm8kEvaluation(Section):
 
 class AnswerNllEvaluation(Section):
     limit: Positive | None = None
-    max_length: Positive
 
 
 class Evaluations(Section):

@@ -1,6 +1,7 @@
 """Errors that a user can mend. Everything else is a bug and keeps its traceback."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -13,3 +14,12 @@ def listed(title: str, problems: Sequence[str]) -> UserError:
         return UserError(problems[0])
     lines = "\n".join(f"  {i}. {problem}" for i, problem in enumerate(problems, 1))
     return UserError(f"{title}\n{lines}")
+
+
+@contextmanager
+def mendable() -> Iterator[None]:
+    """The pure packages name a bad argument with ValueError: around a call to them, that is a user's error."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gip_exp import result, tracking
+from gip_exp import models, result, tracking
 from gip_exp.config import Config, NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed
@@ -63,7 +63,7 @@ def run(config: Config, console: Console) -> Outcome:
     plan = stages(config)
     store = Store(config.paths.root, on_wait=console.warn)
     preflight(config, plan, store)
-    key = _run_key(config, plan)
+    key = _run_key(config)
     folder = result.run_folder(config, key)
     _make(folder)
     write_text(folder / "config.yaml", _as_yaml(config))
@@ -146,13 +146,13 @@ def _record_failure(
         pass  # a full disk, or an output that went away: the first error is the one to show
 
 
-def _run_key(config: Config, plan: Mapping[str, Stage]) -> str:
-    from gip_exp import models
-
+def _run_key(config: Config) -> str:
+    """Of the whole run, wherever `until` stops it: a run that goes on later goes on in the same folder."""
+    whole = stages(config.model_copy(update={"until": None}))
     identities = {
         "data": data.STAGE.settings(config, {}),
         "model": models.identity(config.model),
-        "versions": {stage.name: stage.version for stage in plan.values()},
+        "versions": {stage.name: stage.version for stage in whole.values()},
     }
     return result.config_key(config, identities)
 

@@ -23,7 +23,8 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _build(job: Job) -> None:
-    from gip_exp.tiny import build_model, byte_level, pretrain, save, word_level
+    from gip_exp.tiny.pretrain import build_model, pretrain, save
+    from gip_exp.tiny.tokenizer import byte_level, word_level
 
     scratch = _scratch(job.config)
     pool = read_pool(job.inputs)

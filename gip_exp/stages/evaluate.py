@@ -2,15 +2,18 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from eval.results import EvalResult
+
 from gip_exp import models
-from gip_exp.config import AnswerNllEvaluation, Config, Gsm8kEvaluation, LoraTrain, content
-from gip_exp.errors import UserError
+from gip_exp.config import Config, LoraTrain, content
+from gip_exp.errors import UserError, mendable
 from gip_exp.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_test
+from gip_exp.stages.data import read_pool, read_test
 from gip_exp.stages.train import ADAPTER
 from gip_exp.store import Entry, write_jsonl
 
@@ -56,8 +59,15 @@ def _build(job: Job, name: str) -> None:
     revision = job.config.model.revision
     tokenizer = models.load_tokenizer(place, revision)
     model = models.load(place, adapter, job.config.model.dtype, models.device(job.config), revision)
-    metrics = EVALUATIONS[name](job, model, tokenizer)
-    job.draft.facts["metrics"] = metrics
+    with mendable():
+        outcome = EVALUATIONS[name](job, model, tokenizer)
+    for warning in outcome.warnings:
+        job.note(warning)
+    job.draft.facts["metrics"] = {metric: asdict(interval) for metric, interval in outcome.metrics.items()}
+    for metric, predictions in outcome.predictions.items():
+        path = job.folder / PREDICTIONS / f"{metric}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_jsonl(path, [prediction.as_dict() for prediction in predictions])
 
 
 def _test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
@@ -67,20 +77,54 @@ def _test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
     return rows
 
 
-def _gsm8k(job: Job, model: Any, tokenizer: Any) -> dict[str, Any]:
-    raise NotImplementedError
+def _gsm8k(job: Job, model: Any, tokenizer: Any) -> EvalResult:
+    from lm_eval.models.huggingface import HFLM
+
+    from eval import gsm8k
+
+    config = job.config.evaluation.gsm8k
+    assert config is not None
+    batch_size = job.config.engine.batch_size
+    generator = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, backend="causal")
+    rows = _test_rows(job, config.limit)
+    if config.task == "few_shot":
+        shots = [_question(example) for example in read_pool(job.inputs)]
+        return gsm8k.few_shot(
+            generator,
+            test=[_question(example) for example in rows],
+            train=shots,
+            num_fewshot=config.shots,
+            max_gen_toks=config.max_new_tokens,
+        )
+    render = renderer(job.config.model.prompt, tokenizer)
+    asked = [
+        {"id": row["id"], "prompt": render.prompt(row["prompt"]), "reference": row["completion"]} for row in rows
+    ]
+    return gsm8k.zero_shot(generator, asked, stop=[tokenizer.eos_token], max_gen_toks=config.max_new_tokens)
 
 
-def _answer_nll(job: Job, model: Any, tokenizer: Any) -> dict[str, Any]:
-    raise NotImplementedError
+def _question(example: dict[str, str]) -> dict[str, str]:
+    return {"id": example["id"], "question": example["prompt"], "answer": example["completion"]}
+
+
+def _answer_nll(job: Job, model: Any, tokenizer: Any) -> EvalResult:
+    from eval.answer_nll import answer_nll
+
+    config = job.config.evaluation.answer_nll
+    assert config is not None
+    render = renderer(job.config.model.prompt, tokenizer)
+    rows = [
+        {"id": example["id"], **render.training_row(example)} for example in _test_rows(job, config.limit)
+    ]
+    return answer_nll(model, tokenizer, rows, batch_size=job.config.engine.batch_size)
 
 
 EVALUATIONS = {"gsm8k": _gsm8k, "answer_nll": _answer_nll}
 
 
 def copy_predictions(entries: Mapping[str, Entry], folder: Path) -> None:
-    """Put the per-question outcomes beside `result.json`: `predictions/<evaluation>/<metric>.jsonl`."""
-    for name, entry in entries.items():
+    """Put the per-question outcomes beside `result.json`: `predictions/<metric name>.jsonl`."""
+    for entry in entries.values():
         source = entry.folder / PREDICTIONS
         if entry.stage == "evaluate" and source.is_dir():
-            shutil.copytree(source, folder / PREDICTIONS / name.split("/", 1)[1], dirs_exist_ok=True)
+            shutil.copytree(source, folder / PREDICTIONS, dirs_exist_ok=True)

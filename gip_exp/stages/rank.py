@@ -19,7 +19,7 @@ from gip_exp.config import (
     TopScoreSelector,
     content,
 )
-from gip_exp.errors import UserError
+from gip_exp.errors import UserError, mendable
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES
@@ -71,7 +71,8 @@ def _build(job: Job) -> None:
     examples = read_pool(job.inputs)
     rows = pool.split(len(examples), job.config.target).pool
     candidates = _candidates(job, rows)
-    selection = RANKERS[job.config.selector.kind](job.config.selector, candidates)
+    with mendable():
+        selection = RANKERS[job.config.selector.kind](job.config.selector, candidates)
     picked = rows[selection.indices]
     table = {"row": picked, "id": [examples[row]["id"] for row in picked], "gain": selection.gains}
     pq.write_table(pa.table(table), job.folder / RANKING)
