@@ -16,9 +16,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def run(composed: DictConfig) -> None:
     """One cell of the experiment. Its own failure is shown at once, so that a sweep's other cells go on."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
     from gip_exp.cell import run_cell
 
-    run_cell(OmegaConf.to_container(composed, resolve=True))
+    try:
+        run_cell(OmegaConf.to_container(composed, resolve=True))
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # the launcher must know which cells failed; Hydra then prints the cell's overrides
+        _leave(error)
 
 
 def main() -> None:

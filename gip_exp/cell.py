@@ -8,10 +8,12 @@ from rich.table import Table
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
+from gip_exp.quiet import quiet_libraries
 
 
 def run_cell(composed: Any) -> None:
     """Validate, run, show. A failure is printed here, where it belongs to its cell, and raised to the caller."""
+    quiet_libraries()
     console = Console()
     try:
         config = parse(composed)

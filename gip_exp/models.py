@@ -10,6 +10,7 @@ from typing import Any
 from gip_exp.config import Config, Model
 from gip_exp.errors import UserError
 from gip_exp.hub import missing_model
+from gip_exp.quiet import no_loading_bars
 from gip_exp.store import Entry, file_digest
 
 SMALL_FILE = 32 * 2**20
@@ -18,10 +19,15 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def location(config: Config, entries: Mapping[str, Entry]) -> str:
-    """The folder or hub id that `from_pretrained` takes; a scratch model lies in the `base` stage's output."""
+    """The model's folder: given, the `base` stage's output, or the hub's snapshot (downloaded, with its bars)."""
     if config.model.path is None:
         return str(entries["base"].folder)
-    return config.model.path
+    if Path(config.model.path).is_dir():
+        return config.model.path
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    return snapshot_download(config.model.path, revision=config.model.revision, allow_patterns=wanted)
 
 
 def identity(model: Model) -> dict[str, Any]:
@@ -103,27 +109,28 @@ def device(config: Config) -> str:
     return wanted
 
 
-def load_tokenizer(place: str, revision: str | None = None) -> Any:
+def load_tokenizer(place: str) -> Any:
     """The tokenizer beside a model. No remote code is run."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
 
 
-def load_base(place: str, dtype: str, revision: str | None = None) -> Any:
+def load_base(place: str, dtype: str) -> Any:
     """The untouched causal language model, weights from safetensors only, no remote code."""
     import torch
     from transformers import AutoModelForCausalLM
 
+    no_loading_bars()
     return AutoModelForCausalLM.from_pretrained(
-        place, dtype=getattr(torch, dtype), revision=revision, trust_remote_code=False, use_safetensors=True
+        place, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
     )
 
 
 @lru_cache(maxsize=1)
-def load(place: str, adapter: str | None, dtype: str, where: str, revision: str | None = None) -> Any:
+def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
     """The model in evaluation mode on `where`, with the LoRA adapter if any. The last one stays loaded."""
-    model = load_base(place, dtype, revision)
+    model = load_base(place, dtype)
     if adapter is not None:
         from peft import PeftModel
 

@@ -63,6 +63,9 @@ def run(config: Config, console: Console) -> Outcome:
     plan = stages(config)
     store = Store(config.paths.root, on_wait=console.warn)
     preflight(config, plan, store)
+    # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
+    entries = {"data": _produce(data.STAGE, config, {}, store, console, tracking.NoTracker())}
+    rank.sizes(config, entries)
     key = _run_key(config)
     folder = result.run_folder(config, key)
     _make(folder)
@@ -71,12 +74,10 @@ def run(config: Config, console: Console) -> Outcome:
     with console.logging_to(folder / "log.txt"):
         console.say(f"{config.experiment}: {folder.name}", style="bold")
         tracker = tracking.start(config, folder, console)
-        entries: dict[str, Entry] = {}
         try:
-            for stage in plan.values():
-                entries[stage.name] = _produce(stage, config, entries, store, console, tracker)
-                if stage.name == "data":
-                    rank.sizes(config, entries)  # a budget beyond the pool is found before anything is trained
+            for name, stage in plan.items():
+                if name not in entries:
+                    entries[name] = _produce(stage, config, entries, store, console, tracker)
             outcome = _finish(config, key, folder, entries)
             tracker.finish(outcome.result, result.selected_file(entries))
         except BaseException as error:

@@ -8,6 +8,7 @@ and on the pool's texts.
 from typing import Any
 
 from gip_exp.config import Config, Scratch, content
+from gip_exp.quiet import no_loading_bars
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import text_of
@@ -54,6 +55,7 @@ def _build(job: Job) -> None:
             seed=scratch.seed,
             on_step=lambda step, total, loss: bar.update(step, total, f"loss {loss:.3f}"),
         )
+    no_loading_bars()
     save(model, tokenizer, job.folder)
     job.draft.facts.update(
         parameters=model.num_parameters(), steps=scratch.steps, tokens=result.tokens, loss=round(result.losses[-1], 4)

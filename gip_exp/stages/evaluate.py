@@ -56,9 +56,8 @@ def _settings(config: Config, name: str) -> dict[str, Any]:
 def _build(job: Job, name: str) -> None:
     place = models.location(job.config, job.inputs)
     adapter = str(job.inputs["train"].folder / ADAPTER) if "train" in job.inputs else None
-    revision = job.config.model.revision
-    tokenizer = models.load_tokenizer(place, revision)
-    model = models.load(place, adapter, job.config.model.dtype, models.device(job.config), revision)
+    tokenizer = models.load_tokenizer(place)
+    model = models.load(place, adapter, job.config.model.dtype, models.device(job.config))
     with mendable():
         outcome = EVALUATIONS[name](job, model, tokenizer)
     for warning in outcome.warnings:

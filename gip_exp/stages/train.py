@@ -38,25 +38,27 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
 
 
 def _build(job: Job) -> None:
+    from transformers import PrinterCallback
     from trl import SFTTrainer
 
     train = job.config.train
     assert isinstance(train, LoraTrain)
     place = models.location(job.config, job.inputs)
-    tokenizer = models.load_tokenizer(place, job.config.model.revision)
+    tokenizer = models.load_tokenizer(place)
     rows = _rows(job, renderer(job.config.model.prompt, tokenizer))
     _note_truncated(job, rows, tokenizer, train.max_length)
     history: list[dict[str, float]] = []
     total = _steps(train, len(rows))
     with job.console.bar("fine-tuning", total) as bar:
         trainer = SFTTrainer(
-            model=models.load_base(place, job.config.model.dtype, job.config.model.revision),
+            model=models.load_base(place, job.config.model.dtype),
             args=_arguments(job, train, total),
             train_dataset=_dataset(rows),
             processing_class=tokenizer,
             peft_config=_lora(train),
             callbacks=[_reporter(history, bar.update, job.log)],
         )
+        trainer.remove_callback(PrinterCallback)
         outcome = trainer.train()
     _check_losses(history)
     trainer.save_model(str(job.folder / ADAPTER))
