@@ -1,0 +1,121 @@
+"""GSM8K exact match through lm-eval: zero-shot in the training format, and lm-eval's own few-shot task.
+
+The model is any lm-eval `LM` (the Hugging Face backend, `local-completions` against a server, ...). Both
+variants extract the answer by lm-eval's two rules: `exact_match` wants the number after `####`,
+`flexible_match` takes the last number of the reply.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.lm_harness import TaskRun, in_memory, run_tasks, shipped_config
+from eval.results import EvalResult, check_rows
+from eval.statistics import wilson
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+
+Rows = Sequence[Mapping[str, Any]]
+
+# lm-eval's name of a rule -> ours, in metric names.
+RULES = {"strict-match": "exact_match", "flexible-extract": "flexible_match"}
+# What lm-eval's backends generate when a task, like its GSM8K, does not say.
+LM_EVAL_MAX_GEN_TOKS = 256
+
+
+def zero_shot(model: LM, rows: Rows, *, stop: Sequence[str], max_gen_toks: int) -> EvalResult:
+    """Exact match on prompts in the training format: `gsm8k/exact_match` and `gsm8k/flexible_match`.
+
+    `rows`: `{"id", "prompt", "reference"}`, the prompt rendered by the caller exactly as for training, the
+    reference a solution that ends in `#### N`, or N alone. Generation is greedy and ends at the
+    end-of-sequence token, at a text in `stop` or after `max_gen_toks` tokens.
+    """
+    check_rows(rows, ("prompt", "reference"), "question")
+    _check_max_gen_toks(max_gen_toks)
+    config = shipped_config("gsm8k", "gsm8k.yaml")
+    for key in ("training_split", "fewshot_split"):
+        config.pop(key)
+    config |= in_memory({"test": [{key: row[key] for key in ("id", "prompt", "reference")} for row in rows]})
+    config |= {
+        "task": "gsm8k_zero_shot",
+        # Column names: the texts reach the model and the metric untouched by a template.
+        "doc_to_text": "prompt",
+        "doc_to_target": "reference",
+        "num_fewshot": 0,
+        "generation_kwargs": {"until": list(stop), "max_gen_toks": max_gen_toks, "do_sample": False},
+    }
+    run = run_tasks(model, [config])
+    return _result(run.tasks["gsm8k_zero_shot"], "", run.warnings)
+
+
+def few_shot(
+    model: LM,
+    *,
+    test: Rows | Path | None = None,
+    train: Rows | Path | None = None,
+    num_fewshot: int = 5,
+    max_gen_toks: int = LM_EVAL_MAX_GEN_TOKS,
+    limit: int | None = None,
+) -> EvalResult:
+    """lm-eval's GSM8K task as shipped: `gsm8k/few_shot_exact_match` and `gsm8k/few_shot_flexible_match`.
+
+    `test` and `train` (where the examples in the prompt come from) are rows `{"question", "answer"}` or
+    `.jsonl` files of them; without both, the hub's `openai/gsm8k`. Rows without an `id` get their position.
+    """
+    _check_max_gen_toks(max_gen_toks)
+    if (test is None) != (train is None):
+        raise ValueError(
+            "give both test and train (rows or .jsonl files), or neither to load the hub's GSM8K"
+        )
+    config = shipped_config("gsm8k", "gsm8k.yaml")
+    config["num_fewshot"] = num_fewshot
+    config["generation_kwargs"]["max_gen_toks"] = max_gen_toks
+    if test is not None and train is not None:
+        splits = {"test": _questions(test, "test question"), "train": _questions(train, "train question")}
+        if len(splits["train"]) < num_fewshot:
+            raise ValueError(
+                f"num_fewshot is {num_fewshot}, but there are only {len(splits['train'])} train questions"
+            )
+        config |= in_memory(splits)
+    run = run_tasks(model, [config], limit=limit)
+    return _result(run.tasks["gsm8k"], "few_shot_", run.warnings)
+
+
+def _questions(source: Rows | Path, what: str) -> list[dict[str, str]]:
+    """Rows `{"id", "question", "answer"}` from rows or a `.jsonl` file."""
+    rows: Rows = _read_jsonl(source) if isinstance(source, str | Path) else source
+    numbered = [{"id": str(number), **row} for number, row in enumerate(rows)]
+    check_rows(numbered, ("question", "answer"), what)
+    return [{key: str(row[key]) for key in ("id", "question", "answer")} for row in numbered]
+
+
+def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"{file} is not a file; give GSM8K's train.jsonl and test.jsonl")
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{file}, line {number} is not JSON: {error}") from error
+    return rows
+
+
+def _check_max_gen_toks(max_gen_toks: int) -> None:
+    if max_gen_toks < 1:
+        raise ValueError(f"max_gen_toks is {max_gen_toks}; allow at least 1 token")
+
+
+def _result(run: TaskRun, prefix: str, warnings: tuple[str, ...]) -> EvalResult:
+    predictions = {f"gsm8k/{prefix}{RULES[rule]}": outcomes for rule, outcomes in run.outcomes.items()}
+    metrics = {
+        name: wilson(int(sum(p.value for p in outcomes)), len(outcomes))
+        for name, outcomes in predictions.items()
+    }
+    return EvalResult(metrics, predictions, warnings)
