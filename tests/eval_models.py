@@ -30,7 +30,7 @@ class ScriptedLM(LM):
         self.prompts: list[str] = []
         self.settings: list[dict] = []
 
-    def generate_until(self, requests, disable_tqdm=False):
+    def generate_until(self, requests):
         if self.chatter:
             logging.getLogger("lm_eval.models").info("Running")
             sys.stdout.write("Detecting batch size\n")
@@ -54,7 +54,7 @@ class ScriptedLM(LM):
 
 
 def byte_tokenizer(texts: Sequence[str], family: str = "qwen3"):
-    """A byte-level BPE tokenizer fitted on `texts`; Mistral's puts its start token in front, Qwen3's does not."""
+    """A byte-level BPE tokenizer fitted on `texts`; Mistral's puts its start token in front."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -64,9 +64,10 @@ def byte_tokenizer(texts: Sequence[str], family: str = "qwen3"):
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    core.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=400, special_tokens=specials, initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
     )
+    core.train_from_iterator(texts, trainer)
     if bos:
         core.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", special_tokens=[(bos, core.token_to_id(bos))]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from eval.gsm8k import few_shot, zero_shot
 from eval.lm_harness import quiet_lm_eval
 from tests.eval_models import ScriptedLM, byte_tokenizer, tiny_model
@@ -100,7 +101,7 @@ def test_few_shot_is_lm_evals_task_on_local_files(tmp_path):
     for name in ("train", "test"):
         lines = [json.dumps(q) for q in gsm8k_rows(name, 30)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    model = ScriptedLM(lambda prompt: "so it is #### 18")
+    model = ScriptedLM(lambda _: "so it is #### 18")
     result = few_shot(model, test=tmp_path / "test.jsonl", train=tmp_path / "train.jsonl", limit=3)
     shots = model.prompts[0].split("\n\nQuestion: ")
     assert len(shots) == 6
@@ -145,7 +146,7 @@ def test_warnings_that_touch_the_numbers_are_kept_once_and_the_rest_is_not():
 
 def test_a_model_that_generates_nothing_is_an_error():
     with pytest.raises(
-        ValueError, match="generated nothing for any question of gsm8k_zero_shot.*stop strings"
+        ValueError, match=r"generated nothing for any question of gsm8k_zero_shot.*stop strings"
     ):
         zero_shot(ScriptedLM(["", ""]), [row(0, "2"), row(1, "2")], stop=[], max_gen_toks=8)
 
@@ -182,7 +183,7 @@ def test_few_shot_names_missing_and_broken_files(tmp_path):
     rows = [{"question": "1 + 1?", "answer": "#### 2"}]
     with pytest.raises(ValueError, match="give both test and train"):
         few_shot(ScriptedLM([]), test=rows)
-    with pytest.raises(ValueError, match="nowhere.jsonl is not a file"):
+    with pytest.raises(ValueError, match=r"nowhere\.jsonl is not a file"):
         few_shot(ScriptedLM([]), test=tmp_path / "nowhere.jsonl", train=rows)
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"question": "a", "answer": "b"}\n{"question"\n', encoding="utf-8")
