@@ -88,7 +88,7 @@ def run_tasks(model: LM, configs: Sequence[Mapping[str, Any]], *, limit: int | N
     if results is None:
         raise RuntimeError("lm-eval returned no results on this process; run the evaluation on one process")
     runs = {name: _collect(name, results["samples"][name]) for name in tasks}
-    _check_replies(runs)
+    _check_replies(runs, warnings)
     return HarnessRun(runs, tuple(dict.fromkeys(warnings)))
 
 
@@ -170,10 +170,11 @@ def _collect(task: str, samples: Sequence[Mapping[str, Any]]) -> TaskRun:
     return TaskRun({rule: tuple(predictions) for rule, predictions in outcomes.items()})
 
 
-def _check_replies(runs: Mapping[str, TaskRun]) -> None:
+def _check_replies(runs: Mapping[str, TaskRun], warnings: Sequence[str]) -> None:
     replies = [p.output for run in runs.values() for outcomes in run.outcomes.values() for p in outcomes]
     if not any(replies):
         raise ValueError(
             f"the model generated nothing for any question of {', '.join(runs)}; "
             "look at the stop strings, max_gen_toks, the adapter and the prompt format"
+            + (f" (lm-eval warned: {listed(warnings)})" if warnings else "")
         )

@@ -151,6 +151,13 @@ def test_a_model_that_generates_nothing_is_an_error():
         zero_shot(ScriptedLM(["", ""]), [row(0, "2"), row(1, "2")], stop=[], max_gen_toks=8)
 
 
+def test_the_error_about_silence_passes_on_what_lm_eval_warned_of():
+    with pytest.raises(ValueError, match=r"prompt format \(lm-eval warned: Left truncation applied\.\)"):
+        zero_shot(
+            ScriptedLM([""], warning="Left truncation applied."), [row(0, "2")], stop=[], max_gen_toks=8
+        )
+
+
 def test_an_unanswered_request_is_an_error_and_not_a_wrong_answer():
     with pytest.raises(RuntimeError, match="left questions unanswered: q1"):
         zero_shot(ScriptedLM(["#### 2", None]), [row(0, "2"), row(1, "2")], stop=[], max_gen_toks=8)
