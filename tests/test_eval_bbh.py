@@ -124,7 +124,7 @@ def test_a_prompt_that_was_cut_is_told(data):
     from lm_eval.models.huggingface import HFLM
 
     tokenizer = byte_tokenizer(["abc"])
-    model = tiny_model("qwen3", len(tokenizer), positions=128, seed=1)
+    model = tiny_model("mistral", len(tokenizer), positions=128)
     backend = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1)
     result = evaluate(backend, tasks=["navigate"], data_dir=data, limit=1, max_gen_toks=6)
     assert len(result.warnings) == 1
