@@ -1,0 +1,167 @@
+"""MT-Bench: both turns of 80 questions, each answer graded 1 to 10 by a judge that is handed in.
+
+As published: a temperature per category, single-answer grading, reference answers for math, reasoning and
+coding, second turns judged with the whole conversation. Different from FastChat on purpose: a judgement that
+fails is counted and its question reported as unscored, and the last `[[n]]` of a reply is the rating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from eval.mt_bench_files import MTBench, Question
+from eval.mt_bench_scores import Answer, Failed, MTBenchResult, rate, summarise
+from eval.results import listed
+
+TEMPERATURES = {
+    "writing": 0.7,
+    "roleplay": 0.7,
+    "reasoning": 0.0,
+    "math": 0.0,
+    "coding": 0.0,
+    "extraction": 0.0,
+    "stem": 0.1,
+    "humanities": 0.1,
+}
+WITH_REFERENCE = frozenset({"math", "reasoning", "coding"})
+
+
+Conversation = list[dict[str, str]]
+Reply = str | Failed
+# generator(conversations, temperature): one reply a conversation, in order.
+Generator = Callable[[list[Conversation], float], Sequence[Reply]]
+# judge(conversations, repeat): the same; `repeat` counts from 0 and belongs in the key of a reply cache.
+Judge = Callable[[list[Conversation], int], Sequence[Reply]]
+
+
+def evaluate(
+    bench: MTBench,
+    generator: Generator,
+    judge: Judge,
+    *,
+    repeats: int = 1,
+    limit_per_category: int | None = None,
+) -> MTBenchResult:
+    """Play both turns with `generator`, grade them `repeats` times with `judge`.
+
+    `limit_per_category` takes the first questions of each category (a trial, not MT-Bench). ValueError for
+    bad arguments, a generator or judge that breaks its contract, a model that generates nothing and a judge
+    without a single usable rating.
+    """
+    questions = _select(bench, limit_per_category)
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; judge every answer at least once")
+    return grade(bench, play(questions, generator), judge, repeats=repeats)
+
+
+def play(questions: Sequence[Question], generator: Generator) -> tuple[Answer, ...]:
+    """The model's answers to both turns, in the order of the questions; one batch a turn and temperature."""
+    _check_questions(questions)
+    talks: dict[int, Conversation] = {q.id: [] for q in questions}
+    failures: dict[int, str] = {}
+    for turn in range(2):
+        for temperature in dict.fromkeys(TEMPERATURES[q.category] for q in questions):
+            group = [q for q in questions if TEMPERATURES[q.category] == temperature and q.id not in failures]
+            if not group:
+                continue
+            for q in group:
+                talks[q.id].append({"role": "user", "content": q.turns[turn]})
+            asked = [[dict(message) for message in talks[q.id]] for q in group]
+            for q, reply in zip(
+                group, _replies("generator", generator(asked, temperature), asked), strict=True
+            ):
+                if isinstance(reply, Failed):
+                    failures[q.id] = f"turn {turn + 1}: {reply.reason}"
+                else:
+                    talks[q.id].append({"role": "assistant", "content": reply})
+    answers = tuple(
+        Answer(q.id, tuple(m["content"] for m in talks[q.id] if m["role"] == "assistant"), failures.get(q.id))
+        for q in questions
+    )
+    if not any(turn for answer in answers for turn in answer.turns):
+        why = f" (the first failure: {next(iter(failures.values()))})" if failures else ""
+        raise ValueError(f"the model generated nothing for any of {len(questions)} MT-Bench questions{why}")
+    return answers
+
+
+def grade(bench: MTBench, answers: Sequence[Answer], judge: Judge, *, repeats: int = 1) -> MTBenchResult:
+    """Judge every turn that has an answer, `repeats` times, and average."""
+    known = {q.id: q for q in bench.questions}
+    unknown = [str(a.question_id) for a in answers if a.question_id not in known]
+    if unknown:
+        raise ValueError(f"answers to questions that MT-Bench does not have: {listed(unknown)}")
+    if not any(a.turns for a in answers):
+        raise ValueError("there are no answers to judge")
+    turns = [(known[a.question_id], turn, a) for a in answers for turn in range(len(a.turns))]
+    prompts = [judge_prompt(bench, question, turn, answer.turns) for question, turn, answer in turns]
+    judgements = []
+    for repeat in range(repeats):
+        asked = [[dict(message) for message in prompt] for prompt in prompts]
+        replies = _replies("judge", judge(asked, repeat), asked)
+        for (question, turn, _), reply in zip(turns, replies, strict=True):
+            judgements.append(rate(question, turn + 1, repeat, reply))
+    failures = [j for j in judgements if j.rating is None]
+    if len(failures) == len(judgements):
+        raise ValueError(
+            f"the judge gave no usable rating in {len(judgements)} judgements; "
+            f"the first failure: {failures[0].failure}; check the judge's endpoint, model and token limit"
+        )
+    return summarise([known[a.question_id] for a in answers], answers, judgements, repeats)
+
+
+def judge_prompt(bench: MTBench, question: Question, turn: int, answers: Sequence[str]) -> Conversation:
+    """The published judge prompt for one turn (0 or 1) as messages; the second turn shows both."""
+    name = "single-math-v1" if question.category in WITH_REFERENCE else "single-v1"
+    prompt = bench.prompts[name if turn == 0 else f"{name}-multi-turn"]
+    fields = {"question": question.turns[0], "answer": answers[0]}
+    for number in range(turn + 1):
+        fields[f"question_{number + 1}"] = question.turns[number]
+        fields[f"answer_{number + 1}"] = answers[number]
+        if question.reference is not None:
+            fields[f"ref_answer_{number + 1}"] = question.reference[number]
+    return [
+        {"role": "system", "content": prompt.system},
+        {"role": "user", "content": prompt.template.format(**fields)},
+    ]
+
+
+def _replies(who: str, replies: Sequence[Reply], asked: Sequence[Conversation]) -> Sequence[Reply]:
+    if isinstance(replies, str):
+        raise ValueError(f"the {who} gave one text; a list with a reply for each conversation is due")
+    if len(replies) != len(asked):
+        raise ValueError(
+            f"the {who} gave {len(replies)} replies to {len(asked)} conversations; one each is due"
+        )
+    for reply in replies:
+        if not isinstance(reply, str | Failed):
+            raise ValueError(f"the {who} replied with {reply!r}; a reply is a text or Failed(reason)")
+    return replies
+
+
+def _select(bench: MTBench, limit: int | None) -> list[Question]:
+    if limit is None:
+        return list(bench.questions)
+    if limit < 1:
+        raise ValueError(f"limit_per_category is {limit}; give at least 1, or nothing for all questions")
+    taken: dict[str, list[Question]] = {}
+    for q in bench.questions:
+        if len(taken.setdefault(q.category, [])) < limit:
+            taken[q.category].append(q)
+    return [q for q in bench.questions if q in taken[q.category]]
+
+
+def _check_questions(questions: Sequence[Question]) -> None:
+    if not questions:
+        raise ValueError("no MT-Bench questions: give at least one")
+    problems = [
+        f"question {q.id} has category {q.category!r}; known are {', '.join(TEMPERATURES)}"
+        for q in questions
+        if q.category not in TEMPERATURES
+    ]
+    problems += [
+        f"question {q.id} ({q.category}) has no reference answer, which its judge prompt shows"
+        for q in questions
+        if q.category in WITH_REFERENCE and q.reference is None
+    ]
+    if problems:
+        raise ValueError(listed(problems))

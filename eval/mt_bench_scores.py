@@ -1,0 +1,183 @@
+"""From a judge's replies to MT-Bench scores: ratings, means over questions, spread over repeats.
+
+A judgement without a rating never becomes a number. A question counts only when both its turns are rated,
+so that means over different questions stay comparable; the others are listed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from eval.mt_bench_files import Question
+from eval.results import EvalResult, Prediction, listed
+from eval.statistics import mean_interval
+
+RATING = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """In place of a reply: why there is none."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model's replies to the turns it reached, and why it stopped if it did."""
+
+    question_id: int
+    turns: tuple[str, ...]
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One reply of the judge. `rating` is None exactly where `failure` says why."""
+
+    question_id: int
+    category: str
+    turn: int
+    repeat: int
+    rating: float | None
+    reply: str
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class MTBenchResult(EvalResult):
+    """Means over questions: `mt_bench/<category>`, `mt_bench/all`, `mt_bench/turn_1`, `mt_bench/turn_2`.
+
+    A question's value is the mean of its two turns' ratings, each the mean over the judge's repeats. A
+    question with an unrated turn is in `unscored`; `failures` are the judgements without a rating.
+    `judge_spread` is the standard deviation, over repeats, of each metric (questions rated in every repeat;
+    empty with one repeat).
+    """
+
+    answers: tuple[Answer, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    unscored: tuple[int, ...] = ()
+    judge_spread: dict[str, float] | None = None
+
+    @property
+    def failures(self) -> tuple[Judgement, ...]:
+        return tuple(j for j in self.judgements if j.rating is None)
+
+
+def parse_rating(reply: str) -> float | Failed:
+    """The last `[[n]]` of a judge's reply, 1 <= n <= 10; else why there is none."""
+    found = RATING.findall(reply)
+    if not found:
+        return Failed(f"no [[rating]] in the reply {_shortened(reply)!r}")
+    rating = float(found[-1])
+    return rating if 1 <= rating <= 10 else Failed(f"rating {found[-1]} is not in 1..10")
+
+
+def rate(question: Question, turn: int, repeat: int, reply: str | Failed) -> Judgement:
+    """One judgement of turn 1 or 2 out of the judge's reply."""
+    rating = reply if isinstance(reply, Failed) else parse_rating(reply)
+    failure = rating.reason if isinstance(rating, Failed) else None
+    return Judgement(
+        question.id,
+        question.category,
+        turn,
+        repeat,
+        None if isinstance(rating, Failed) else rating,
+        "" if isinstance(reply, Failed) else reply,
+        failure,
+    )
+
+
+def summarise(
+    questions: Sequence[Question], answers: Sequence[Answer], judgements: Sequence[Judgement], repeats: int
+) -> MTBenchResult:
+    """Metrics with intervals, outcomes per question, failures and the judge's spread."""
+    values = _values(questions, judgements)
+    written = {a.question_id: json.dumps(a.turns, ensure_ascii=False) for a in answers}
+    known = {q.id: q for q in questions}
+    predictions = {
+        name: tuple(
+            Prediction(str(id), value, written[id], json.dumps(known[id].reference, ensure_ascii=False))
+            for id, value in scored.items()
+        )
+        for name, scored in values.items()
+        if scored
+    }
+    unscored = tuple(q.id for q in questions if q.id not in values["mt_bench/all"])
+    return MTBenchResult(
+        metrics={name: mean_interval([p.value for p in out]) for name, out in predictions.items()},
+        predictions=predictions,
+        warnings=_warnings(answers, judgements, unscored),
+        answers=tuple(answers),
+        judgements=tuple(judgements),
+        unscored=unscored,
+        judge_spread=_spread(questions, judgements, repeats),
+    )
+
+
+def _values(questions: Sequence[Question], judgements: Sequence[Judgement]) -> dict[str, dict[int, float]]:
+    """Metric -> question -> value, over the judgements given."""
+    rated: dict[tuple[int, int], list[float]] = {}
+    for j in judgements:
+        if j.rating is not None:
+            rated.setdefault((j.question_id, j.turn), []).append(j.rating)
+    turns = {key: fmean(ratings) for key, ratings in rated.items()}
+    both = {
+        q.id: fmean([turns[q.id, t] for t in (1, 2)])
+        for q in questions
+        if {(q.id, 1), (q.id, 2)} <= turns.keys()
+    }
+    values = {
+        f"mt_bench/{category}": {
+            q.id: both[q.id] for q in questions if q.category == category and q.id in both
+        }
+        for category in dict.fromkeys(q.category for q in questions)
+    }
+    values["mt_bench/all"] = both
+    for turn in (1, 2):
+        values[f"mt_bench/turn_{turn}"] = {
+            q.id: turns[q.id, turn] for q in questions if (q.id, turn) in turns
+        }
+    return values
+
+
+def _spread(questions: Sequence[Question], judgements: Sequence[Judgement], repeats: int) -> dict[str, float]:
+    """Standard deviation of each metric over repeats, on the questions that every repeat rated."""
+    if repeats < 2:
+        return {}
+    rounds = [_values(questions, [j for j in judgements if j.repeat == r]) for r in range(repeats)]
+    spread = {}
+    for name in rounds[0]:
+        shared = set.intersection(*(set(values[name]) for values in rounds))
+        if shared:
+            spread[name] = stdev(fmean(values[name][id] for id in sorted(shared)) for values in rounds)
+    return spread
+
+
+def _warnings(
+    answers: Sequence[Answer], judgements: Sequence[Judgement], unscored: Sequence[int]
+) -> tuple[str, ...]:
+    said = []
+    lost = [f"question {a.question_id}, {a.failure}" for a in answers if a.failure]
+    if lost:
+        said.append(f"{len(lost)} of {len(answers)} questions lack an answer: {listed(lost)}")
+    empty = [f"question {a.question_id}" for a in answers if any(not turn.strip() for turn in a.turns)]
+    if empty:
+        said.append(f"{len(empty)} of {len(answers)} questions have an empty answer: {listed(empty)}")
+    failed = [f"question {j.question_id}, turn {j.turn}: {j.failure}" for j in judgements if j.rating is None]
+    if failed:
+        said.append(f"{len(failed)} of {len(judgements)} judgements failed: {listed(failed)}")
+    if unscored:
+        said.append(
+            f"{len(unscored)} of {len(answers)} questions are unscored and in no category's mean: "
+            + listed([str(id) for id in unscored])
+        )
+    return tuple(said)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
