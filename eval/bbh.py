@@ -105,7 +105,7 @@ def evaluate(
     ]
     run = run_tasks(model, configs)
     rule = VARIANTS[variant].rule
-    predictions = {f"bbh/{task}": run.tasks[_name(variant, task)].outcomes[rule] for task in tasks}
+    predictions = {f"bbh/{task}": run.tasks[_name(variant, task)][rule] for task in tasks}
     predictions["bbh/all"] = tuple(p for outcomes in predictions.values() for p in outcomes)
     return EvalResult({name: _score(out) for name, out in predictions.items()}, predictions, run.warnings)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.lm_harness import TaskRun, in_memory, run_tasks, shipped_config
+from eval.lm_harness import Outcomes, in_memory, run_tasks, shipped_config
 from eval.results import EvalResult, check_rows
 from eval.statistics import wilson
 
@@ -112,8 +112,8 @@ def _check_max_gen_toks(max_gen_toks: int) -> None:
         raise ValueError(f"max_gen_toks is {max_gen_toks}; allow at least 1 token")
 
 
-def _result(run: TaskRun, prefix: str, warnings: tuple[str, ...]) -> EvalResult:
-    predictions = {f"gsm8k/{prefix}{RULES[rule]}": outcomes for rule, outcomes in run.outcomes.items()}
+def _result(outcomes_by_rule: Outcomes, prefix: str, warnings: tuple[str, ...]) -> EvalResult:
+    predictions = {f"gsm8k/{prefix}{RULES[rule]}": outcomes for rule, outcomes in outcomes_by_rule.items()}
     metrics = {
         name: wilson(int(sum(p.value for p in outcomes)), len(outcomes))
         for name, outcomes in predictions.items()

@@ -27,18 +27,15 @@ FEWSHOT_SEED = 1234
 TELLING = ("truncat", "null content", "request failed")
 
 
-@dataclass(frozen=True)
-class TaskRun:
-    """Outcomes of one task by filter (the rule that extracts the answer), in the order of the questions."""
-
-    outcomes: dict[str, tuple[Prediction, ...]]
+# Outcomes of one task by lm-eval filter (the rule that extracts the answer), in the order of the questions.
+Outcomes = dict[str, tuple[Prediction, ...]]
 
 
 @dataclass(frozen=True)
 class HarnessRun:
     """All tasks of one call by name, and the warnings that matter."""
 
-    tasks: dict[str, TaskRun]
+    tasks: dict[str, Outcomes]
     warnings: tuple[str, ...]
 
 
@@ -154,7 +151,7 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
         raise ValueError(listed(problems))
 
 
-def _collect(task: str, samples: Sequence[Mapping[str, Any]]) -> TaskRun:
+def _collect(task: str, samples: Sequence[Mapping[str, Any]]) -> Outcomes:
     outcomes: dict[str, list[Prediction]] = {}
     unanswered = []
     for sample in samples:
@@ -167,11 +164,11 @@ def _collect(task: str, samples: Sequence[Mapping[str, Any]]) -> TaskRun:
         outcomes.setdefault(sample["filter"], []).append(prediction)
     if unanswered:
         raise RuntimeError(f"{task}: the model left questions unanswered: {listed(unanswered)}")
-    return TaskRun({rule: tuple(predictions) for rule, predictions in outcomes.items()})
+    return {rule: tuple(predictions) for rule, predictions in outcomes.items()}
 
 
-def _check_replies(runs: Mapping[str, TaskRun], warnings: Sequence[str]) -> None:
-    replies = [p.output for run in runs.values() for outcomes in run.outcomes.values() for p in outcomes]
+def _check_replies(runs: Mapping[str, Outcomes], warnings: Sequence[str]) -> None:
+    replies = [p.output for run in runs.values() for outcomes in run.values() for p in outcomes]
     if not any(replies):
         raise ValueError(
             f"the model generated nothing for any question of {', '.join(runs)}; "

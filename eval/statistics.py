@@ -116,9 +116,16 @@ def bootstrap(
 
 
 def differences(a: Outcomes, b: Outcomes) -> dict[tuple[int, str], float]:
-    """a - b for each (seed, question). ValueError unless both have exactly the same pairs."""
+    """a - b for each (seed, question). ValueError unless both have the same pairs, all finite."""
     if not a or not b:
         raise ValueError("no outcomes to compare: both runs need at least one (seed, question)")
+    for name, run in (("a", a), ("b", b)):
+        bad = [pair for pair, value in run.items() if not math.isfinite(value)]
+        if bad:
+            raise ValueError(
+                f"run {name} has {len(bad)} outcomes that are not finite{_first(bad)}; "
+                "leave unscored questions out of both runs and count them"
+            )
     if a.keys() != b.keys():
         only_a, only_b = a.keys() - b.keys(), b.keys() - a.keys()
         raise ValueError(

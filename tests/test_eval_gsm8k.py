@@ -3,13 +3,15 @@
 import json
 import logging
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
 
 from eval.gsm8k import few_shot, zero_shot
-from eval.lm_harness import quiet_lm_eval
+from eval.lm_harness import quiet_lm_eval, shipped_config
 from tests.eval_models import ScriptedLM, byte_tokenizer, tiny_model
 
 DATA = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -112,6 +114,99 @@ def test_few_shot_is_lm_evals_task_on_local_files(tmp_path):
     assert [p.value for p in result.predictions["gsm8k/few_shot_exact_match"]] == [1, 0, 0]
     assert [p.id for p in result.predictions["gsm8k/few_shot_exact_match"]] == ["0", "1", "2"]
     assert result.metrics["gsm8k/few_shot_flexible_match"].n == 3
+
+
+def test_few_shot_equals_simple_evaluate_on_the_shipped_file(tmp_path):
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    test, train = gsm8k_rows("test", 20), gsm8k_rows("train", 40)
+    for name, rows in (("test", test), ("train", train)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("test", "train")}
+    local = {"data_files": files, "cache_dir": str(tmp_path / "cache")}
+    config = shipped_config("gsm8k", "gsm8k.yaml")
+    config |= {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": local}
+
+    def reply(prompt):
+        return f"so #### {len(prompt) % 5}, no, {len(prompt) % 20}"
+
+    theirs, ours = ScriptedLM(reply), ScriptedLM(reply)
+    with quiet_lm_eval():
+        expected = simple_evaluate(
+            theirs,
+            tasks=[config],
+            task_manager=TaskManager(include_defaults=False),
+            bootstrap_iters=0,
+            random_seed=None,
+            numpy_random_seed=None,
+            torch_random_seed=None,
+        )
+    result = few_shot(ours, test=test, train=train)
+    assert ours.prompts == theirs.prompts
+    for rule, name in (("strict-match", "exact_match"), ("flexible-extract", "flexible_match")):
+        value = expected["results"]["gsm8k"][f"exact_match,{rule}"]
+        assert result.metrics[f"gsm8k/few_shot_{name}"].value == pytest.approx(value)
+
+
+class CompletionServer:
+    """An OpenAI-style completions endpoint on a free port that answers every prompt, or always fails."""
+
+    def __init__(self, broken=False):
+        requests = self.requests = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                requests.append(body)
+                prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+                choices = [{"index": i, "text": f"#### {p[-1]}"} for i, p in enumerate(prompts)]
+                self.send_response(500 if broken else 200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps({"choices": choices}).encode())
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/completions"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def model(self):
+        from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+        return LocalCompletionsAPI(
+            model="adapter-a",
+            base_url=self.url,
+            tokenizer_backend=None,
+            tokenized_requests=False,
+            batch_size=2,
+            max_retries=1,
+            num_concurrent=2,
+        )
+
+
+def test_a_server_is_evaluated_through_local_completions():
+    rows = [row(i, f"#### {i}", prompt=f"number {i}") for i in range(5)]
+    with CompletionServer() as server:
+        result = zero_shot(server.model(), rows, stop=["<|im_end|>"], max_gen_toks=9)
+        assert result.metrics["gsm8k/exact_match"].value == 1.0
+        for request in server.requests:
+            assert (request["model"], request["max_tokens"]) == ("adapter-a", 9)
+            assert (request["temperature"], request["stop"][0]) == (0, "<|im_end|>")
+
+
+def test_a_failing_server_raises_instead_of_scoring_zero():
+    with CompletionServer(broken=True) as server, pytest.raises(Exception, match="500"):
+        zero_shot(server.model(), [row(0, "#### 2")], stop=[], max_gen_toks=9)
 
 
 def test_few_shot_accepts_rows_and_draws_the_same_examples_each_time():

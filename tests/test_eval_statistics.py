@@ -194,6 +194,10 @@ def test_runs_on_different_questions_cannot_be_paired():
         differences(run(1, 2, 3), run(1, 2))
     with pytest.raises(ValueError, match="no outcomes to compare"):
         differences({}, {})
+    with pytest.raises(
+        ValueError, match=r"run b has 1 outcomes that are not finite \(the first: \(0, 'q01'\)\)"
+    ):
+        paired_permutation(run(1, 2), run(1, math.nan))
 
 
 # Sorted .01, .03, .04 times 3, 2, 1 = .03, .06, .04; the running maximum makes the last .06.
