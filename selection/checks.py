@@ -57,7 +57,8 @@ def resolve_budget(budget: int | float, n: int) -> int:
         if 0.0 < float(budget) <= 1.0:
             return max(1, round(float(budget) * n))
         raise ValueError(
-            f"budget: got {budget}; a share must be above 0 and at most 1 (write a count as an int: 1 is one row)"
+            f"budget: got {budget}; a share must be above 0 and at most 1 "
+            "(write a count as an int: 1 is one row)"
         )
     raise ValueError(
         f"budget: got {budget!r}; give an int (a count) or a float in (0, 1] (a share of the pool)"
@@ -121,9 +122,9 @@ def check_query_arguments(
     features: Any,
     scores: Any,
     queries: Any,
+    *,
     ridge: Any,
     score_scaling: Any,
-    *,
     needs_ridge: bool,
 ) -> bool:
     """Note wrong shapes and combinations of the arrays; returns whether shapes can be relied on."""

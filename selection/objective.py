@@ -1,14 +1,14 @@
-"""The objective: information between the projections of a subset and of the queries, and its trace relaxation.
+"""The objective: information between the projections of a subset and of the queries; its trace relaxation.
 
 Symbols as in `prepare`, and, for a subset with embeddings F_S (b, d) and scores S_S (b, k):
     A    = lam I + F_S^T F_S (d, d);  Pi = lam A^-1, or for lam = 0 the projector onto what F_S does not span
     f~_i = (f_i, sqrt(lam) e_i): a row in the augmented space, so that f~_i . f~_j = K_ij
-    Q~   the queries there: for scores the one with F~ Q~ = S; for embeddings (Q; 0); for self-compression (F^T; 0)
+    Q~   the queries there: for scores the one with F~ Q~ = S; embeddings: (Q; 0); self-compression: (F^T; 0)
     P~   projector onto span{f~_i : i in the subset};  T = Q~^T Q~;  R = Q~^T (I - P~) Q~ ("residual gram")
 Woodbury's identity gives both without the augmented space:
-    scores      T = (S^T S - S^T F (lam I + G)^-1 F^T S) / lam;   T - R = (S_S^T S_S - S_S^T F_S A^-1 F_S^T S_S) / lam
-    embeddings  T = Q^T Q;                                         R = Q^T Pi Q
-    self-compression (n x n, but with the non-zero spectrum of)    T ~ G;  R ~ Pi G
+    scores      T = (S^T S - S^T F (lam I + G)^-1 F^T S) / lam;  T - R is the same over the subset, with A
+    embeddings  T = Q^T Q;  R = Q^T Pi Q
+    self-compression (n x n, but with the non-zero spectrum of)  T ~ G;  R ~ Pi G
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from selection.checks import Problems, check_candidates, check_query_arguments
-from selection.prepare import Pool, prepare_pool, prepare_queries, prepare_scores, scan_features
+from selection.prepare import Pool, Preparation, prepare
 
 MAX_QUERIES_FOR_INFORMATION = 64
 
@@ -38,7 +38,7 @@ def residual_projector(chosen: torch.Tensor, ridge: float) -> torch.Tensor:
 
 
 def dual_gram(rows: torch.Tensor, scores: torch.Tensor, gram: torch.Tensor, ridge: float) -> torch.Tensor:
-    """S^T K^-1 S (k, k) float64 for rows F (n, d), scores S (n, k) and gram = F^T F, by Woodbury; ridge > 0."""
+    """S^T K^-1 S (k, k) float64 for F (n, d), S (n, k) and gram = F^T F, by Woodbury; ridge > 0."""
     eye = torch.eye(gram.shape[0], dtype=torch.float64, device=gram.device)
     pulled = rows.T.to(torch.float64) @ scores if len(rows) < 4096 else _pull(rows, scores)
     factor = torch.linalg.cholesky(ridge * eye + gram)
@@ -55,43 +55,31 @@ def _pull(rows: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def query_gram(
-    pool: Pool, ridge: float, scores: torch.Tensor | None, queries: torch.Tensor | None
-) -> torch.Tensor | None:
-    """T: (k, k), or (d, d) with the same non-zero spectrum for self-compression; None where it does not exist.
+def query_gram(pool: Pool) -> torch.Tensor | None:
+    """T: (k, k), or G (d, d) with the same non-zero spectrum for self-compression; None where it is absent.
 
-    It does not exist for scores with ridge 0, because no query has those scores as its correlations.
+    It is absent for scores with ridge 0, because no query has those scores as its correlations.
     """
-    if queries is not None:
-        return queries.T @ queries
-    if scores is None:
+    if pool.queries is not None:
+        return pool.queries.T @ pool.queries
+    if pool.scores is None or pool.gram is None:
         return pool.gram
-    if ridge == 0:
-        return None
-    assert pool.gram is not None
-    return dual_gram(pool.rows, scores, pool.gram, ridge)
+    return dual_gram(pool.rows, pool.scores, pool.gram, pool.ridge)
 
 
-def residual_gram(
-    pool: Pool,
-    picks: torch.Tensor,
-    ridge: float,
-    scores: torch.Tensor | None,
-    queries: torch.Tensor | None,
-    total: torch.Tensor,
-) -> torch.Tensor:
-    """R for the picked rows: (k, k), or for self-compression Pi G (d, d), which has R's non-zero spectrum."""
+def residual_gram(pool: Pool, picks: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """R (k, k) for picks (b,), positions in `pool.rows`; self-compression: Pi G, with R's spectrum."""
     chosen = pool.rows[picks].to(torch.float64)
-    if scores is not None:
-        return total - dual_gram(chosen, scores[picks], chosen.T @ chosen, ridge)
-    projector = residual_projector(chosen, ridge)
-    if queries is not None:
-        return queries.T @ projector @ queries
+    if pool.scores is not None:
+        return total - dual_gram(chosen, pool.scores[picks], chosen.T @ chosen, pool.ridge)
+    projector = residual_projector(chosen, pool.ridge)
+    if pool.queries is not None:
+        return pool.queries.T @ projector @ pool.queries
     return projector @ total
 
 
 def information(total: torch.Tensor, residual: torch.Tensor, noise: float) -> float:
-    """1/2 log det(I + T / noise) - 1/2 log det(I + R / noise) in nats; noise 0: 1/2 log det T - 1/2 log det R."""
+    """1/2 log det(I + T / noise) - 1/2 log det(I + R / noise) in nats; noise 0: 1/2 log(det T / det R)."""
     if noise > 0:
         eye = torch.eye(len(total), dtype=torch.float64, device=total.device)
         total, residual = eye + total / noise, eye + residual / noise
@@ -102,28 +90,19 @@ def information(total: torch.Tensor, residual: torch.Tensor, noise: float) -> fl
     return math.inf if float(sign_residual) <= 0 else 0.5 * float(log_total - log_residual)
 
 
-def describe(
-    pool: Pool,
-    picks: torch.Tensor,
-    ridge: float,
-    noise: float,
-    scores: torch.Tensor | None,
-    queries: torch.Tensor | None,
-    total: torch.Tensor | None = None,
-) -> dict[str, float]:
-    """Named values of the objective for picked rows (positions in `pool.rows`).
+def describe(pool: Pool, picks: torch.Tensor, noise: float, total: torch.Tensor | None) -> dict[str, float]:
+    """Named values of the objective for picks (b,), positions in `pool.rows`; total is `query_gram(pool)`.
 
     "trace": tr R, what is still uncovered (minimised); "projection_energy": tr T - tr R, what is covered;
-    "mutual_information" in nats, for self-compression and for up to 64 queries. Empty for scores with ridge 0.
+    "mutual_information" (nats) for self-compression and up to 64 queries. Empty for scores with ridge 0.
     """
-    total = query_gram(pool, ridge, scores, queries) if total is None else total
     if total is None:
         return {}
-    residual = residual_gram(pool, picks, ridge, scores, queries, total)
+    residual = residual_gram(pool, picks, total)
     trace = max(float(residual.trace()), 0.0)
     values = {"trace": trace, "projection_energy": float(total.trace()) - trace}
-    few = (scores is None and queries is None) or len(total) <= MAX_QUERIES_FOR_INFORMATION
-    if few:
+    compression = pool.scores is None and pool.queries is None
+    if compression or len(total) <= MAX_QUERIES_FOR_INFORMATION:
         values["mutual_information"] = information(total, residual, noise)
     return values
 
@@ -143,18 +122,25 @@ def mutual_information(
 ) -> float:
     """Information (nats) between the projections of the queries and of the rows `selected`, in float64.
 
-    I = 1/2 log det(I + Q~^T Q~ / noise) - 1/2 log det(I + Q~^T (I - P~) Q~ / noise); with noise 0 the identity goes.
+    I = 1/2 log det(I + Q~^T Q~ / noise) - 1/2 log det(I + Q~^T (I - P~) Q~ / noise); noise 0: without the I.
     features: (n, d); selected: row numbers, any order; the other arguments as in `gip_select`, with the same
     preparation. Raises ValueError for bad arguments, and for scores with ridge 0 (no such query exists).
     """
-    pool, picks, prepared_scores, prepared_queries = _prepare_reference(
-        features, selected, scores, queries, candidates, ridge, center, normalize, score_scaling, noise
+    pool, picks = _prepare_reference(
+        features,
+        selected,
+        scores=scores,
+        queries=queries,
+        candidates=candidates,
+        ridge=ridge,
+        center=center,
+        normalize=normalize,
+        score_scaling=score_scaling,
+        noise=noise,
     )
-    total = query_gram(pool, ridge, prepared_scores, prepared_queries)
+    total = query_gram(pool)
     assert total is not None
-    return information(
-        total, residual_gram(pool, picks, ridge, prepared_scores, prepared_queries, total), noise
-    )
+    return information(total, residual_gram(pool, picks, total), noise)
 
 
 def projection_energy(
@@ -171,18 +157,27 @@ def projection_energy(
 ) -> float:
     """|P~ Q~|_F^2, how much of the queries the span of the rows `selected` covers, in float64.
 
-    Arguments, preparation and errors as in `mutual_information`. This is what `omp` raises most with every pick.
+    Arguments, preparation and errors as in `mutual_information`. It is what `omp` raises most.
     """
-    pool, picks, prepared_scores, prepared_queries = _prepare_reference(
-        features, selected, scores, queries, candidates, ridge, center, normalize, score_scaling, 0.0
+    pool, picks = _prepare_reference(
+        features,
+        selected,
+        scores=scores,
+        queries=queries,
+        candidates=candidates,
+        ridge=ridge,
+        center=center,
+        normalize=normalize,
+        score_scaling=score_scaling,
+        noise=0.0,
     )
-    values = describe(pool, picks, ridge, 1.0, prepared_scores, prepared_queries)
-    return values["projection_energy"]
+    return describe(pool, picks, 1.0, query_gram(pool))["projection_energy"]
 
 
 def _prepare_reference(
     features: Any,
     selected: Any,
+    *,
     scores: Any,
     queries: Any,
     candidates: Any,
@@ -191,13 +186,13 @@ def _prepare_reference(
     normalize: bool,
     score_scaling: str,
     noise: float,
-) -> tuple[Pool, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+) -> tuple[Pool, torch.Tensor]:
     """Check and prepare in float64 on the CPU what the two reference formulas share."""
-    problems, device = Problems(), torch.device("cpu")
+    problems = Problems()
     problems.number("ridge", ridge)
     problems.number("noise", noise)
     shaped = check_query_arguments(
-        problems, features, scores, queries, ridge, score_scaling, needs_ridge=True
+        problems, features, scores, queries, ridge=ridge, score_scaling=score_scaling, needs_ridge=True
     )
     rows = np.asarray(selected).reshape(-1)
     if not len(rows) or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
@@ -208,19 +203,6 @@ def _prepare_reference(
     mask = check_candidates(problems, candidates, n)
     if rows.min() < 0 or rows.max() >= n or (mask is not None and not mask[rows].all()):
         problems.add("selected", f"give row numbers from 0 to {n - 1} that are candidates")
-    mean = scan_features(problems, features, torch.float64, device)
-    centre = mean if center else None
-    prepared_scores = (
-        prepare_scores(problems, scores, mask, score_scaling, device) if scores is not None else None
-    )
-    prepared_queries = (
-        prepare_queries(problems, queries, centre, normalize=normalize, device=device)
-        if queries is not None
-        else None
-    )
-    problems.raise_if_any()
-    over = "kept" if scores is not None else "all"
-    pool = prepare_pool(
-        features, centre, normalize=normalize, mask=mask, gram_over=over, dtype=torch.float64, device=device
-    )
-    return pool, torch.from_numpy(np.searchsorted(pool.index, rows)), prepared_scores, prepared_queries
+    how = Preparation(center, normalize, score_scaling, float(ridge), torch.float64, torch.device("cpu"))
+    pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask)
+    return pool, torch.from_numpy(np.searchsorted(pool.index, rows))

@@ -1,55 +1,25 @@
-"""The greedy rules as plain loops, one product with the whole pool a pick: the reference for the fast kernels.
+"""The greedy rules as plain loops, one product with the whole pool a pick: the reference for all others.
 
 Symbols as in `prepare` and `objective`, and at any moment
-    c_j = R~^T f~_j (k,): correlation of row j with what is still uncovered of the queries;  starts as s_j or Q^T f_j
-    e_j = |c_j|^2 in self-compression, where c_j has n entries and is never built: e_j = f_j^T M f_j, M (d, d), starts as G
-    g_j = lam + p_j = |(I - P~) f~_j|^2, p_j = f_j^T Pi f_j, starts as |f_j|^2
-One pick of row i, for either rule, with v = f_i (mp, where Pi stays I) or v = Pi f_i (omp, logdet), den = lam + f_i . v,
-and u = F v, w = F M f_i:
-    c_j -= c_i u_j / den;   p_j -= u_j^2 / den and Pi -= v v^T / den (omp, logdet);   B -= c_i c_i^T / den (logdet)
-    e_j -= 2 u_j w_j / den - u_j^2 e_i / den^2;   M -= (v (M f_i)^T + (M f_i) v^T) / den - e_i v v^T / den^2
-Gains: mp |c_j|^2 / K_jj;  omp |c_j|^2 / g_j;  logdet -log(1 - c_j^T B^-1 c_j / g_j), which for self-compression is
-log(lam + p_j) - log(lam + p'_j) with p' the same recursion started from Pi' = (I + G / noise)^-1.
+    c_j = R~^T f~_j (k,): correlation of row j with what is still uncovered; starts as s_j or Q^T f_j
+    e_j = |c_j|^2 in self-compression, where c_j has n entries and is never built:
+          e_j = f_j^T M f_j with M (d, d), which starts as G
+    p_j = f_j^T Pi f_j, starts as |f_j|^2;  g_j = lam + p_j = |(I - P~) f~_j|^2
+One pick of row i, with v = f_i (mp, where Pi stays I) or v = Pi f_i (omp, logdet), den = lam + f_i . v,
+u = F v and w = F M f_i:
+    c_j -= c_i u_j / den
+    p_j -= u_j^2 / den, Pi -= v v^T / den (omp, logdet);  B -= c_i c_i^T / den (logdet; starts as T + noise I)
+    e_j -= 2 u_j w_j / den - u_j^2 e_i / den^2;  M -= (v (M f_i)^T + (M f_i) v^T) / den - e_i v v^T / den^2
+Gains: mp |c_j|^2 / K_jj;  omp |c_j|^2 / g_j;  logdet -log(1 - c_j^T B^-1 c_j / g_j), which by push-through
+is, for self-compression, log(lam + p_j) - log(lam + p'_j), where p' follows the same recursion
+started from Pi' = (I + G / noise)^-1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
-# Gains this close (relative) to the largest are ties and go to the lowest row: rounding must not decide.
-TIE = {torch.float32: 1e-5, torch.float64: 1e-9}
-# A row whose part outside the span is below this share of its squared length adds no direction (ridge 0 only).
-SPANNED = {torch.float32: 1e-4, torch.float64: 1e-9}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A prepared selection problem; exactly one of scores, queries and (with neither) gram is the query.
-
-    rows: (n, d) F. square: (n,) float64. start: (n, k) float64 first correlations, or None for self-compression.
-    gram: (d, d) float64 G for self-compression. total: (k, k) float64 T = Q~^T Q~, needed by logdet.
-    """
-
-    rows: torch.Tensor
-    square: torch.Tensor
-    start: torch.Tensor | None
-    gram: torch.Tensor | None
-    total: torch.Tensor | None
-    method: str
-    ridge: float
-    tol: float
-    noise: float
-
-
-@dataclass(frozen=True)
-class Picks:
-    """Positions in `Problem.rows` in pick order, their gains, and where rounds start."""
-
-    order: list[int]
-    gains: list[float]
-    rounds: list[int]
+from selection.problem import SPANNED, TIE, Picks, Problem
 
 
 class DualState:
@@ -57,22 +27,21 @@ class DualState:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        dtype = problem.rows.dtype
-        assert problem.start is not None
-        self.corr = problem.start.to(dtype).T.contiguous()  # (k, n): one contiguous run per query
-        self.left = problem.square.to(dtype).clone()  # p_j
-        self.floor = SPANNED[dtype] * problem.square.to(dtype)
+        pool, dtype = problem.pool, problem.pool.rows.dtype
+        self.corr = problem.correlations().to(dtype).T.contiguous()  # (k, n): one contiguous run per query
+        self.left = pool.square.to(dtype).clone()  # p_j
+        self.floor = SPANNED[dtype] * pool.square.to(dtype)
         self.scratch = torch.empty_like(self.corr)
-        d = problem.rows.shape[1]
-        follows_span = problem.method != "mp"
-        self.projector = torch.eye(d, dtype=dtype, device=problem.rows.device) if follows_span else None
+        d = pool.rows.shape[1]
+        follows_span = problem.rule.method != "mp"
+        self.projector = torch.eye(d, dtype=dtype, device=pool.rows.device) if follows_span else None
         self.block: torch.Tensor | None = None
-        if problem.method == "logdet":
+        if problem.rule.method == "logdet":
             assert problem.total is not None
-            self.block = problem.total + problem.noise * torch.eye(len(problem.total)).to(problem.total)
+            self.block = problem.total + problem.rule.noise * torch.eye(len(problem.total)).to(problem.total)
 
     def gains(self) -> torch.Tensor:
-        g = self.problem.ridge + self.left
+        g = self.problem.pool.ridge + self.left
         corr = self.corr
         if self.block is not None:
             # c^T B^-1 c = |L^-1 c|^2 with B = L L^T
@@ -80,14 +49,14 @@ class DualState:
             corr = torch.linalg.solve_triangular(factor, corr, upper=False)
         torch.mul(corr, corr, out=self.scratch)
         ratio = self.scratch.sum(dim=0) / g
-        if self.problem.ridge == 0:
+        if self.problem.pool.ridge == 0:
             ratio[self.left <= self.floor] = 0.0
         if self.block is not None:
             ratio = -torch.log1p(-ratio.clamp_(max=1.0 - torch.finfo(ratio.dtype).eps))
         return ratio
 
     def pick(self, i: int) -> None:
-        rows, ridge = self.problem.rows, self.problem.ridge
+        rows, ridge = self.problem.pool.rows, self.problem.pool.ridge
         v = rows[i] if self.projector is None else self.projector @ rows[i]
         den = ridge + float(rows[i] @ v)
         if den <= 0:
@@ -107,26 +76,26 @@ class CompressionState:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        dtype = problem.rows.dtype
-        assert problem.gram is not None
-        self.moment = problem.gram.to(dtype).clone()  # M
-        self.energy = ((problem.rows @ self.moment) * problem.rows).sum(dim=1)
-        self.left = problem.square.to(dtype).clone()
-        self.floor = SPANNED[dtype] * problem.square.to(dtype)
-        d = problem.rows.shape[1]
-        follows_span = problem.method != "mp"
-        self.projector = torch.eye(d, dtype=dtype, device=problem.rows.device) if follows_span else None
+        pool, dtype = problem.pool, problem.pool.rows.dtype
+        assert pool.gram is not None
+        self.moment = pool.gram.to(dtype).clone()  # M
+        self.energy = ((pool.rows @ self.moment) * pool.rows).sum(dim=1)
+        self.left = pool.square.to(dtype).clone()
+        self.floor = SPANNED[dtype] * pool.square.to(dtype)
+        d = pool.rows.shape[1]
+        follows_span = problem.rule.method != "mp"
+        self.projector = torch.eye(d, dtype=dtype, device=pool.rows.device) if follows_span else None
 
     def gains(self) -> torch.Tensor:
-        ratio = self.energy.clamp_min(0.0) / (self.problem.ridge + self.left)
-        if self.problem.ridge == 0:
+        ratio = self.energy.clamp_min(0.0) / (self.problem.pool.ridge + self.left)
+        if self.problem.pool.ridge == 0:
             ratio[self.left <= self.floor] = 0.0
         return ratio
 
     def pick(self, i: int) -> None:
-        rows = self.problem.rows
+        rows = self.problem.pool.rows
         v = rows[i] if self.projector is None else self.projector @ rows[i]
-        den = self.problem.ridge + float(rows[i] @ v)
+        den = self.problem.pool.ridge + float(rows[i] @ v)
         if den <= 0:
             return
         z = self.moment @ rows[i]
@@ -141,21 +110,21 @@ class CompressionState:
 
 
 class CompressionLogdetState:
-    """Self-compression under logdet: two spans, the subset's (Pi) and the subset's plus the noisy query's (Pi')."""
+    """Self-compression under logdet: p_j and p'_j, with their projectors Pi and Pi'."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        rows, dtype = problem.rows, problem.rows.dtype
-        assert problem.gram is not None
+        pool, rows, dtype = problem.pool, problem.pool.rows, problem.pool.rows.dtype
+        assert pool.gram is not None
         eye = torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device)
-        noisy = torch.linalg.inv(eye + problem.gram / problem.noise)
+        noisy = torch.linalg.inv(eye + pool.gram / problem.rule.noise)
         self.projectors = [eye.to(dtype), ((noisy + noisy.T) / 2).to(dtype)]
-        self.left = [problem.square.to(dtype).clone(), ((rows @ self.projectors[1]) * rows).sum(dim=1)]
-        self.floor = SPANNED[dtype] * problem.square.to(dtype)
+        self.left = [pool.square.to(dtype).clone(), ((rows @ self.projectors[1]) * rows).sum(dim=1)]
+        self.floor = SPANNED[dtype] * pool.square.to(dtype)
 
     def gains(self) -> torch.Tensor:
         alone, together = self.left
-        ridge = self.problem.ridge
+        ridge = self.problem.pool.ridge
         tiny = torch.finfo(alone.dtype).tiny
         gain = torch.log((ridge + alone).clamp_min(tiny)) - torch.log((ridge + together).clamp_min(tiny))
         if ridge == 0:
@@ -163,10 +132,10 @@ class CompressionLogdetState:
         return gain.clamp_min_(0.0)
 
     def pick(self, i: int) -> None:
-        rows = self.problem.rows
+        rows = self.problem.pool.rows
         for projector, left in zip(self.projectors, self.left, strict=True):
             v = projector @ rows[i]
-            den = self.problem.ridge + float(rows[i] @ v)
+            den = self.problem.pool.ridge + float(rows[i] @ v)
             if den <= 0:
                 continue
             u = rows @ v
@@ -179,9 +148,9 @@ State = DualState | CompressionState | CompressionLogdetState
 
 def new_state(problem: Problem) -> State:
     """The state at the start of a round: nothing selected, every query uncovered."""
-    if problem.start is not None:
+    if not problem.compression:
         return DualState(problem)
-    return CompressionLogdetState(problem) if problem.method == "logdet" else CompressionState(problem)
+    return CompressionLogdetState(problem) if problem.rule.method == "logdet" else CompressionState(problem)
 
 
 def first_best(gains: torch.Tensor, tie: float) -> tuple[int, float]:
@@ -193,13 +162,14 @@ def first_best(gains: torch.Tensor, tie: float) -> tuple[int, float]:
 
 def select_plain(problem: Problem, budget: int) -> Picks:
     """`budget` picks by the rule of `problem`, one pass over the pool for each."""
-    tie = TIE[problem.rows.dtype]
-    taken = torch.zeros(len(problem.rows), dtype=torch.bool, device=problem.rows.device)
+    pool, rule = problem.pool, problem.rule
+    tie = TIE[pool.rows.dtype]
+    taken = torch.zeros(len(pool.rows), dtype=torch.bool, device=pool.rows.device)
     state, first = new_state(problem), 0.0
     picks = Picks([], [], [0])
     for count in range(budget):
         i, gain = first_best(state.gains().masked_fill_(taken, -1.0), tie)
-        if count > picks.rounds[-1] and first > 0 and (gain <= 0 or gain < problem.tol * first):
+        if count > picks.rounds[-1] and first > 0 and (gain <= 0 or gain < rule.tol * first):
             picks.rounds.append(count)
             state = new_state(problem)
             i, gain = first_best(state.gains().masked_fill_(taken, -1.0), tie)

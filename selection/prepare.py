@@ -1,6 +1,7 @@
 """Turn the caller's arrays into what the kernels work on: centred, scaled rows, scores and queries.
 
-The pool is read by blocks and written once into one prepared copy, so a memory-mapped array is never loaded whole.
+The pool is read by blocks and written once into one prepared copy, so a memory-mapped array is never loaded
+whole.
 
 Symbols (the same in every module of this package)
     n, d, k   rows of the pool, embedding dimensions, queries (one per signal)
@@ -25,19 +26,72 @@ _ZERO_ROW = {torch.float32: 1e-6, torch.float64: 1e-11}
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """How arrays are prepared; the fields mean what the arguments of `gip_select` of the same name mean."""
+
+    center: bool
+    normalize: bool
+    score_scaling: str
+    ridge: float
+    dtype: torch.dtype
+    device: torch.device
+
+
+@dataclass(frozen=True)
 class Pool:
-    """The rows that may be picked, prepared.
+    """The rows that may be picked and the query, prepared. With neither scores nor queries: self-compression.
 
     rows: (n, d) prepared embeddings of the candidates, `float32` or `float64`.
     index: (n,) int64, the caller's row number of each.
     square: (n,) float64, squared length of each prepared row.
-    gram: (d, d) float64, G over the rows that make up the query (see `prepare_pool`), or None.
+    gram: (d, d) float64 G: over the candidates with scores, over every row in self-compression; else None.
+    scores: (n, k) float64 or None. queries: (d, k) float64 or None. ridge: lam.
     """
 
     rows: torch.Tensor
     index: np.ndarray
     square: torch.Tensor
     gram: torch.Tensor | None
+    scores: torch.Tensor | None
+    queries: torch.Tensor | None
+    ridge: float
+
+
+def prepare(
+    problems: Problems,
+    features: Any,
+    how: Preparation,
+    *,
+    scores: Any,
+    queries: Any,
+    mask: np.ndarray | None,
+) -> Pool:
+    """Prepare arrays whose shapes were checked; one ValueError for all that is wrong with their values."""
+    mean = scan_features(problems, features, how.dtype, how.device)
+    centre = mean if how.center else None
+    kept_scores = kept_queries = None
+    if scores is not None:
+        kept_scores = prepare_scores(problems, scores, mask, how.score_scaling)
+    if queries is not None:
+        kept_queries = prepare_queries(problems, queries, centre, normalize=how.normalize)
+    problems.raise_if_any()
+    if kept_queries is not None:
+        gram_over = "none"
+    elif kept_scores is not None:
+        gram_over = "candidates" if how.ridge > 0 else "none"
+    else:
+        gram_over = "all"
+    rows, square, gram = _prepare_rows(features, centre, mask, gram_over, how)
+    index = np.arange(len(features)) if mask is None else np.flatnonzero(mask)
+    return Pool(
+        rows=rows,
+        index=index.astype(np.int64),
+        square=square,
+        gram=gram,
+        scores=None if kept_scores is None else kept_scores.to(how.device),
+        queries=None if kept_queries is None else kept_queries.to(how.device),
+        ridge=how.ridge,
+    )
 
 
 def block_rows(n: int, d: int) -> int:
@@ -76,45 +130,34 @@ def scan_features(
     return total / n
 
 
-def prepare_pool(
-    features: Any,
-    mean: torch.Tensor | None,
-    *,
-    normalize: bool,
-    mask: np.ndarray | None,
-    gram_over: str | None,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Pool:
-    """Centre (by `mean`, None: do not), scale to unit length (`normalize`) and keep the rows where `mask`.
-
-    gram_over: "all" sums G over every row (self-compression: the whole pool is the query), "kept" over the rows
-    where `mask` (scores), None leaves it out. Raises ValueError naming the first zero row under `normalize`.
-    """
-    n, d = features.shape
-    keep = np.arange(n) if mask is None else np.flatnonzero(mask)
-    rows = torch.empty((len(keep), d), dtype=dtype, device=device)
-    square = torch.empty(len(keep), dtype=torch.float64, device=device)
-    gram = None if gram_over is None else torch.zeros((d, d), dtype=torch.float64, device=device)
-    offset = None if mean is None else mean.to(dtype)
-    floor = 0.0 if mean is None else _ZERO_ROW[dtype] * float(mean.norm())
+def _prepare_rows(
+    features: Any, mean: torch.Tensor | None, mask: np.ndarray | None, gram_over: str, how: Preparation
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Prepared candidates (n, d), squared lengths (n,) and G (d, d) over "all", "candidates" or "none"."""
+    kept = len(features) if mask is None else int(mask.sum())
+    d = features.shape[1]
+    rows = torch.empty((kept, d), dtype=how.dtype, device=how.device)
+    square = torch.empty(kept, dtype=torch.float64, device=how.device)
+    gram = torch.zeros((d, d), dtype=torch.float64, device=how.device)
+    offset = None if mean is None else mean.to(how.dtype)
+    floor = 0.0 if mean is None else _ZERO_ROW[how.dtype] * float(mean.norm())
     filled = 0
-    for start, block in blocks(features, dtype, device):
-        if offset is not None:
-            block -= offset
-        if normalize:
+    for start, fresh in blocks(features, how.dtype, how.device):
+        block = fresh if offset is None else fresh.sub_(offset)
+        if how.normalize:
             _scale_to_unit_length(block, start, floor, centred=offset is not None)
-        if gram is not None and gram_over == "all":
+        if gram_over == "all":
             gram += block.T @ block
+        admitted = block
         if mask is not None:
-            block = block[torch.from_numpy(mask[start : start + len(block)]).to(device)]  # noqa: PLW2901
-        if gram is not None and gram_over == "kept":
-            gram += block.T @ block
-        stop = filled + len(block)
-        rows[filled:stop] = block
-        square[filled:stop] = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64) ** 2
+            admitted = block[torch.from_numpy(mask[start : start + len(block)]).to(how.device)]
+        if gram_over == "candidates":
+            gram += admitted.T @ admitted
+        stop = filled + len(admitted)
+        rows[filled:stop] = admitted
+        square[filled:stop] = torch.linalg.vector_norm(admitted, dim=1, dtype=torch.float64) ** 2
         filled = stop
-    return Pool(rows, keep.astype(np.int64), square, gram)
+    return rows, square, None if gram_over == "none" else gram
 
 
 def _scale_to_unit_length(block: torch.Tensor, start: int, floor: float, *, centred: bool) -> None:
@@ -130,12 +173,12 @@ def _scale_to_unit_length(block: torch.Tensor, start: int, floor: float, *, cent
 
 
 def prepare_scores(
-    problems: Problems, scores: Any, mask: np.ndarray | None, scaling: str, device: torch.device
+    problems: Problems, scores: Any, mask: np.ndarray | None, scaling: str
 ) -> torch.Tensor | None:
     """S (n, k) float64 of the candidates, each column scaled; None where something was wrong (then noted).
 
-    scaling: "rms" divides by the root mean square, "minmax" maps to [0, 1], "none" leaves as is. Scores of rows
-    that are not candidates are ignored, and may be NaN.
+    scaling: "rms" divides by the root mean square, "minmax" maps to [0, 1], "none" leaves as is. Scores of
+    rows that are not candidates are ignored, and may be NaN.
     """
     values = _as_float64(scores)
     keep = np.arange(len(values)) if mask is None else np.flatnonzero(mask)
@@ -160,25 +203,25 @@ def prepare_scores(
     if problems.messages:
         return None
     if scaling == "rms":
-        # Divide by the largest value first, so that squares of very large or small scores neither overflow nor vanish.
+        # By the largest value first, so that squares neither overflow nor vanish.
         values = values / torch.maximum(low.abs(), high.abs())
         values = values / values.square().mean(dim=0).sqrt()
     elif scaling == "minmax":
         values = (values - low) / (high - low)
-    return values.to(device)
+    return values
 
 
 def prepare_queries(
-    problems: Problems, queries: Any, mean: torch.Tensor | None, *, normalize: bool, device: torch.device
+    problems: Problems, queries: Any, mean: torch.Tensor | None, *, normalize: bool
 ) -> torch.Tensor | None:
     """Q (d, k) float64: columns centred by the pool's mean row and scaled like the rows of F."""
-    values = _as_float64(queries).to(device)
+    values = _as_float64(queries)
     bad = first_bad_row(values.T)
     if bad is not None:
         problems.add("queries", f"column {bad} holds NaN or inf; clean or leave out that query")
         return None
     if mean is not None:
-        values = values - mean[:, None]
+        values = values - mean.cpu()[:, None]
     length = torch.linalg.vector_norm(values, dim=0)
     floor = 0.0 if mean is None else 1e-11 * float(mean.norm())
     zero = torch.nonzero(length <= floor).reshape(-1)

@@ -47,7 +47,7 @@ class Selection:
     def prefix(self, budget: int) -> Selection:
         """The first `budget` picks, which for a greedy rule are its selection for that smaller budget.
 
-        The objective is kept only where nothing is cut off, because it describes the state after the last pick.
+        The objective is kept only where nothing is cut off: it describes the state after the last pick.
         Raises ValueError if `budget` is not an int in 1..len(self).
         """
         whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
