@@ -1,0 +1,122 @@
+"""Every YAML composes and validates; every problem is reported at once; only content enters the keys."""
+
+from pathlib import Path
+
+import pytest
+
+from gip_exp.config import Config, content, parse
+from gip_exp.errors import UserError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+GROUPS = ("data", "target", "judge", "rubric", "embedder", "selector", "model", "train", "engine", "tracking")
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", names("experiment"))
+@pytest.mark.parametrize("selector", names("selector"))
+def test_every_experiment_composes_with_every_selector(compose, experiment, selector):
+    config = parse(compose(f"+experiment={experiment}", f"selector={selector}"))
+    assert config.experiment == experiment
+    assert config.selector.name == selector
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in names(group)])
+def test_every_file_of_every_group_composes(compose, group, name):
+    config = parse(compose("+experiment=quickstart", f"{group}={name}"))
+    assert getattr(config, group) is not None
+
+
+@pytest.mark.parametrize("name", names("evaluation"))
+def test_every_evaluation_composes_alone(compose, name):
+    config = parse(compose(f"evaluation=[{name}]"))
+    assert list(config.evaluation.chosen()) == [name]
+
+
+def test_no_folder_of_configs_is_left_out_of_these_tests():
+    covered = {*GROUPS, "evaluation", "experiment", "sweep", "hydra"}
+    assert {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "__pycache__"} <= covered
+
+
+def test_the_papers_command_is_the_papers_setting(compose):
+    config = parse(compose("+experiment=gsm8k_qwen", "budget=0.1"))
+    assert config.model.path == "Qwen/Qwen3-8B"
+    assert config.data.hub.name == "openai/gsm8k"
+    assert (config.judge.model, config.train.kind, config.tracking.kind) == ("gpt-4o", "lora", "wandb")
+    assert (config.train.r, config.train.alpha, config.train.epochs, config.train.batch) == (16, 32, 3, 32)
+
+
+def test_all_problems_are_reported_together(compose):
+    with pytest.raises(UserError) as caught:
+        parse(compose("+experiment=quickstart", "train.lr=-1", "seed=-2", "until=lunch", "+data.rows=3"))
+    message = str(caught.value)
+    for part in ("seed=-2", "train.lr=-1", "until='lunch'", "data.rows is not a key"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("budget=0", "budget=0 must be a count of at least 1"),
+        ("budget=1.5", "budget=1.5 is not a share in (0, 1]"),
+        ("budget=-0.1", "budget=-0.1 is not a share"),
+        ("budget=true", "budget=True must be a count"),
+        ("budget=lots", "budget='lots' must be a count"),
+        ("train.epochs=3", "exactly one of train.epochs and train.steps"),
+        ("train.micro_batch=5", "train.batch=16 must be a multiple of train.micro_batch=5"),
+        ("model.path=/models/x", "exactly one of model.path"),
+        ("model.prompt.template=hello", "must contain {prompt} exactly once"),
+        ("data.flawed=1.0", "data.flawed=1.0: input should be less than 1"),
+        ("selector.ridge=-1", "selector.ridge=-1: input should be greater than or equal to 0"),
+        ("selector.method=mpp", "selector.method='mpp': input should be 'mp', 'omp' or 'logdet'"),
+        ("judge.kind=oracle", "judge='"),
+    ],
+)
+def test_a_wrong_value_names_its_key_and_what_is_allowed(compose, override, part):
+    if override.startswith("judge.kind"):
+        part = "oracle"
+    with pytest.raises(UserError) as caught:
+        parse(compose("+experiment=quickstart", override))
+    assert part in str(caught.value)
+
+
+def test_full_is_the_same_run_whatever_the_budget(compose):
+    small, large = (parse(compose("+experiment=quickstart", "selector=full", f"budget={b}")) for b in (0.1, 7))
+    assert small == large
+    assert small.budget == 1.0
+
+
+def test_an_integer_budget_stays_a_count_and_a_float_a_share(compose):
+    one, whole = (parse(compose("+experiment=quickstart", f"budget={b}")).budget for b in ("1", "1.0"))
+    assert (type(one), type(whole)) == (int, float)
+
+
+def test_seed_zero_is_a_seed(compose):
+    config = parse(compose("+experiment=quickstart", "seed=0"))
+    assert (config.data.seed, config.train.seed, config.model.scratch.seed) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["paths.root=/elsewhere", "engine.device=cpu", "engine.batch_size=3", "tracking=wandb", "until=select", "train.micro_batch=4"],
+)
+def test_what_cannot_change_a_result_is_not_content(compose, override):
+    plain, changed = (parse(compose("+experiment=quickstart", *extra)) for extra in ([], [override]))
+    assert plain != changed
+    assert content(plain) == content(changed)
+
+
+@pytest.mark.parametrize(
+    "override", ["seed=1", "budget=0.2", "train.lr=1e-5", "data.n=100", "target.n=5", "selector.ridge=0.5", "selector=random"]
+)
+def test_what_can_change_a_result_is_content(compose, override):
+    plain, changed = (parse(compose("+experiment=quickstart", *extra)) for extra in ([], [override]))
+    assert content(plain) != content(changed)
+
+
+def test_the_config_never_changes_after_validation(compose):
+    config: Config = parse(compose("+experiment=quickstart"))
+    with pytest.raises(Exception, match="frozen"):
+        config.seed = 3
