@@ -65,6 +65,7 @@ class ArithmeticData(Section):
     seed: int
     test_seed: int
     limit: Positive | None = None
+    max_length: Annotated[Positive, NEUTRAL]  # the default of train.max_length, which is content
 
 
 class Hub(Section):
@@ -84,6 +85,7 @@ class RowsData(Section):
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
     hub: Hub | None = None
     limit: Positive | None = None
+    max_length: Annotated[Positive, NEUTRAL]
 
 
 class Target(Section):
@@ -349,7 +351,7 @@ class Config(Section):
     model: Model
     train: Train
     engine: Engine
-    evaluation: Evaluations
+    evaluation: Evaluations = Evaluations()
     tracking: Annotated[Tracking, NEUTRAL]
 
     @model_validator(mode="before")

@@ -31,8 +31,8 @@ def test_every_file_of_every_group_composes(compose, group, name):
 
 @pytest.mark.parametrize("name", names("evaluation"))
 def test_every_evaluation_composes_alone(compose, name):
-    config = parse(compose(f"evaluation=[{name}]"))
-    assert list(config.evaluation.chosen()) == [name]
+    config = parse(compose("+experiment=quickstart", f"evaluation=[{name}]"))
+    assert list(config.evaluation.chosen()) == [name.removesuffix("_short")]
 
 
 def test_no_folder_of_configs_is_left_out_of_these_tests():
