@@ -47,7 +47,9 @@ def main() -> None:
 
 def _leave(error: Exception) -> Any:
     if not getattr(error, "shown", False):
-        print(f"error: {error}", file=sys.stderr)
+        override = getattr(error, "override", None)  # Hydra's parser says what it stumbled over, not where
+        where = f"cannot read the argument {override!r} (quote values with special characters): " if override else ""
+        print(f"error: {where}{error}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -4,6 +4,7 @@ Rows that could not be scored hold NaN: they stay in the pool's count but cannot
 the scores.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -66,4 +67,14 @@ def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
     return names, np.column_stack([columns[name] for name in names])
 
 
-STAGE = Stage("score", 1, lambda _: ("data",), _settings, _build)
+def _missing(config: Config) -> list[str]:
+    judge = config.judge
+    if judge.kind == "openai" and judge.base_url is None and not os.environ.get("OPENAI_API_KEY"):
+        return [
+            "judge=openai needs OPENAI_API_KEY: export it, give judge.base_url (a local server needs no key), "
+            "or use judge=rules"
+        ]
+    return []
+
+
+STAGE = Stage("score", 1, lambda _: ("data",), _settings, _build, _missing)

@@ -1,0 +1,166 @@
+"""The command line as people use it: help, errors, sweeps, W&B, and a process killed in the middle of a stage."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import MICRO, ROOT
+
+SWEEP = [*MICRO, "until=select"]
+
+
+def run(*arguments, root=None, **environment):
+    command = [sys.executable, "-m", "gip_exp", *arguments, *([f"paths.root={root}"] if root else [])]
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "OPENAI"))}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**env, **environment}, timeout=300)
+
+
+def results(root: Path):
+    return {path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text()) for path in root.rglob("result.json")}
+
+
+def test_help_lists_the_choices_without_importing_heavy_libraries():
+    code = (
+        "import sys; sys.argv = ['gip_exp', '--help']\n"
+        "from gip_exp.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'sklearn', 'wandb', 'pandas', 'lm_eval'} & set(sys.modules)\n"
+        "print('heavy:', heavy)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "experiment: " in done.stdout
+    assert "quickstart" in done.stdout
+    assert "heavy: set()" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["selector=magic"], "Could not find 'selector/magic'"),
+        (["+experiment=nothing"], "Could not find 'experiment/nothing'"),
+        (["budgett=1"], "Could not override 'budgett'"),
+        (["+experiment=quickstart", "budget=1.2"], "budget=1.2 is not a share"),
+        (["+experiment=gsm8k_cpu", "data.path=/no/such"], "data.path=/no/such does not exist"),
+        (["+experiment=own_data"], "no data: give data.path=FILE_OR_FOLDER"),
+        (["budget=[1"], "cannot read the argument 'budget=[1'"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message_and_exit_code_2(tmp_path, arguments, part):
+    done = run(*arguments, root=tmp_path / "out")
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_row_is_named_with_its_line(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"question": "q", "answer": "a"}\n{"question": "q"}\n')
+    done = run("+experiment=own_data", f"data.path={tmp_path}/mine.jsonl", root=tmp_path / "out")
+    assert done.returncode == 2
+    assert "mine.jsonl: line 2: column 'answer' is missing" in done.stderr
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_failed_cell_ends_no_other_and_makes_the_exit_code_2(tmp_path):
+    done = run("-m", *SWEEP, "selector=random,full", "budget=9999,0.1", root=tmp_path)
+    assert done.returncode == 2
+    assert "budget=9999 asks for more than the pool holds" in done.stderr
+    assert "Traceback" not in done.stderr
+    statuses = {name: result["status"] for name, result in results(tmp_path).items()}
+    assert statuses == {"random_b0.1_s0": "stopped:select", "full_b1.0_s0": "stopped:select"}
+
+
+def test_hydra_leaves_nothing_outside_the_root(tmp_path):
+    before = set(ROOT.iterdir())
+    run("-m", *SWEEP, "selector=random", "seed=0,1", root=tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"store", "runs", "sweeps"}
+    assert {path for path in ROOT.iterdir() if path.name not in ("__pycache__", ".mypy_cache")} <= before
+
+
+def test_each_cell_of_a_sweep_finishes_its_own_offline_wandb_run(tmp_path):
+    done = run("-m", *SWEEP, "selector=random", "seed=0,1", "tracking=wandb", root=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "W&B: offline" in done.stderr
+    folders = sorted(tmp_path.glob("runs/*/*"))
+    assert len(folders) == 2
+    for folder in folders:
+        logs = list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+        assert len(logs) == 1
+        assert logs[0].name == f"run-{folder.name.rsplit('-', 1)[-1]}.wandb"
+        assert finished(logs[0])
+
+
+def records(log: Path):
+    """The records of a W&B transaction log: a 7-byte file header, then LevelDB's log format."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, at, block, whole = log.read_bytes(), 7, 32768, b""
+    while at + 7 <= len(data):
+        if block - at % block < 7:  # a block's last bytes are padding where no header fits
+            at += block - at % block
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # a full record, or the last piece of one
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(whole)
+            whole = b""
+            yield record
+
+
+def finished(log: Path) -> bool:
+    """Whether the log holds the run, its summary, the selection as an artifact, and a clean exit."""
+    found = list(records(log))
+    kinds = {record.WhichOneof("record_type") for record in found}
+    text = "".join(str(record.summary) + str(record.history) for record in found)
+    exits = [record.exit.exit_code for record in found if record.WhichOneof("record_type") == "exit"]
+    return {"run", "exit"} <= kinds and exits == [0] and "seconds/select" in text and "selected-" in str(found)
+
+
+STAGES = ["base", "score", "embed", "rank", "train", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("undisturbed")
+    assert run(*MICRO, root=root).returncode == 0
+    return results(root)["mp_ma_b0.1_s0"]
+
+
+def kill_during(stage: str, root: Path) -> None:
+    """Start the run and SIGKILL it as soon as `stage` is at work."""
+    command = [sys.executable, "-m", "gip_exp", *MICRO, f"paths.root={root}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    shelf = root / "store" / stage
+    end = time.monotonic() + 120
+    while not list(shelf.glob("*.partial")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < end, "the stage never started"
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+
+
+@pytest.mark.parametrize("stages", [STAGES[:3], STAGES[3:]], ids=["base-score-embed", "rank-train-evaluate"])
+def test_a_run_killed_in_the_middle_of_stages_completes_with_the_same_result(tmp_path, undisturbed, stages):
+    for stage in stages:
+        kill_during(stage, tmp_path)
+        assert not results(tmp_path)  # a killed run has no result
+    assert run(*MICRO, root=tmp_path).returncode == 0
+    after = results(tmp_path)["mp_ma_b0.1_s0"]
+    assert after["metrics"] == undisturbed["metrics"]
+    assert {name: stage["key"] for name, stage in after["stages"].items()} == {
+        name: stage["key"] for name, stage in undisturbed["stages"].items()
+    }
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_second_run_says_that_nothing_was_computed_again(tmp_path):
+    run(*SWEEP, root=tmp_path)
+    assert "every stage was reused: nothing was computed again" in run(*SWEEP, root=tmp_path).stderr

@@ -1,0 +1,201 @@
+"""One run through every stage, on the quickstart shrunk by config: reuse, results, failures."""
+
+import io
+import json
+import math
+
+import pytest
+from conftest import MICRO
+
+from gip_exp import pipeline
+from gip_exp.config import parse
+from gip_exp.console import Console
+from gip_exp.errors import UserError
+from gip_exp.store import read_jsonl
+
+EVERY_STAGE = ["data", "base", "score", "embed", "rank", "select", "train", "evaluate"]
+
+
+def quiet():
+    return Console(io.StringIO())
+
+
+@pytest.fixture(scope="module")
+def first(micro, shared_root):
+    return pipeline.run(micro(shared_root), quiet())
+
+
+def made(outcome):
+    return [name for name, stage in outcome.result["stages"].items() if not stage["cached"]]
+
+
+def test_a_run_goes_through_every_stage_and_leaves_the_result(first):
+    result = json.loads((first.folder / "result.json").read_text())
+    assert result == first.result
+    assert list(result["stages"]) == EVERY_STAGE
+    assert result["status"] == "done"
+    assert (result["experiment"], result["selector"], result["judge"]) == ("quickstart", "mp_ma", "rules")
+    assert (result["n_pool"], result["n_target"], result["n_selected"], result["n_unscored"]) == (216, 24, 22, 0)
+    assert first.folder.name == f"mp_ma_b0.1_s0-{result['config_key']}"
+    assert set(result["subset"]) == {"clean_share", "skills_covered", "n_skills", "skill_entropy"}
+
+
+def test_every_metric_is_the_mean_of_its_questions_and_lies_in_its_interval(first):
+    metrics = first.result["metrics"]
+    assert {"gsm8k/exact_match", "answer_nll/completion", "answer_nll/numbers"} <= set(metrics)
+    for name, metric in metrics.items():
+        outcomes = read_jsonl(first.folder / "predictions" / f"{name}.jsonl")
+        assert set(outcomes[0]) == {"id", "value", "output", "reference"}
+        assert len(outcomes) == metric["n"] == 16
+        assert metric["value"] == pytest.approx(sum(row["value"] for row in outcomes) / 16)
+        assert metric["low"] <= metric["value"] <= metric["high"]
+
+
+def test_the_selected_rows_carry_ranks_gains_and_texts(first):
+    rows = read_jsonl(first.folder / "selected.jsonl")
+    assert [row["rank"] for row in rows] == list(range(1, 23))
+    assert len({row["id"] for row in rows}) == 22
+    assert all(row["prompt"] and row["completion"] and math.isfinite(row["gain"]) for row in rows)
+
+
+def test_the_config_beside_the_result_is_whole_and_holds_no_reference(first):
+    text = (first.folder / "config.yaml").read_text()
+    assert "${" not in text
+    assert "experiment: quickstart" in text
+
+
+def test_the_same_command_again_does_nothing_again_and_gives_the_same_result(first, micro, shared_root):
+    again = pipeline.run(micro(shared_root), quiet())
+    assert made(again) == []
+    assert again.folder == first.folder
+    assert again.result["metrics"] == first.result["metrics"]
+
+
+def test_another_budget_reuses_data_scores_embeddings_and_the_ranking(first, micro, shared_root):
+    other = pipeline.run(micro(shared_root, "budget=0.05", "until=train"), quiet())
+    assert made(other) == ["select", "train"]
+    assert [row["id"] for row in read_jsonl(other.folder / "selected.jsonl")] == [
+        row["id"] for row in read_jsonl(first.folder / "selected.jsonl")[:11]
+    ]
+
+
+def test_another_learning_rate_reuses_the_selection(first, micro, shared_root):
+    assert made(pipeline.run(micro(shared_root, "train.lr=1e-4", "until=train"), quiet())) == ["train"]
+
+
+def test_another_embedder_setting_makes_only_what_depends_on_it(first, micro, shared_root):
+    assert made(pipeline.run(micro(shared_root, "embedder.dimensions=16", "until=select"), quiet())) == ["embed", "rank", "select"]
+
+
+def test_full_trains_once_however_it_is_swept(first, micro, shared_root):
+    one = pipeline.run(micro(shared_root, "selector=full", "budget=0.1", "until=train"), quiet())
+    two = pipeline.run(micro(shared_root, "selector=full", "budget=0.5", "until=train"), quiet())
+    assert made(one) == ["rank", "select", "train"]
+    assert made(two) == []
+    assert one.folder == two.folder
+    assert one.result["n_selected"] == 216
+
+
+def test_selectors_that_choose_the_same_rows_in_the_same_order_share_the_adapter(first, micro, shared_root):
+    other = pipeline.run(micro(shared_root, "selector.tol=1e-7", "until=train"), quiet())
+    assert made(other) == ["rank", "select"]
+
+
+def test_until_stops_and_says_so(micro, tmp_path):
+    outcome = pipeline.run(micro(tmp_path, "until=select"), quiet())
+    assert (outcome.result["status"], outcome.result["metrics"]) == ("stopped:select", {})
+    assert list(outcome.result["stages"]) == ["data", "score", "embed", "rank", "select"]  # no base, nothing needs it
+    assert (outcome.folder / "selected.jsonl").is_file()
+
+
+def test_a_stopped_run_goes_on_in_the_same_folder(micro, tmp_path):
+    stopped = pipeline.run(micro(tmp_path, "until=select"), quiet())
+    further = pipeline.run(micro(tmp_path, "until=rank"), quiet())
+    assert stopped.folder == further.folder
+    assert made(further) == []
+
+
+def test_a_selector_without_scores_asks_no_judge(micro, tmp_path):
+    outcome = pipeline.run(micro(tmp_path, "selector=mp_sc", "until=select"), quiet())
+    assert "score" not in outcome.result["stages"]
+    assert outcome.result["judge"] is None
+
+
+def test_the_untuned_base_can_be_evaluated(first, compose, shared_root):
+    settings = [setting for setting in MICRO if not setting.startswith("train.")]
+    config = parse(compose(*settings, "train=none", f"paths.root={shared_root}"))
+    outcome = pipeline.run(config, quiet())
+    assert "train" not in outcome.result["stages"]
+    assert outcome.result["metrics"]["answer_nll/completion"]["value"] > 0
+    assert outcome.result["metrics"] != first.result["metrics"]
+
+
+def test_no_target_row_is_ever_selected_and_the_pool_is_the_same_for_all(first, micro, shared_root):
+    chosen = {}
+    for selector in ("full", "random", "top_score", "gate_random"):
+        outcome = pipeline.run(micro(shared_root, f"selector={selector}", "budget=1.0", "until=select"), quiet())
+        chosen[selector] = {row["id"] for row in read_jsonl(outcome.folder / "selected.jsonl")}
+        assert outcome.result["n_pool"] == 216
+    assert all(ids == chosen["full"] for ids in chosen.values())
+
+
+def test_a_budget_beyond_the_pool_stops_before_anything_is_trained(micro, tmp_path):
+    with pytest.raises(UserError, match="budget=500 asks for more than the pool holds: 216 rows"):
+        pipeline.run(micro(tmp_path, "budget=500"), quiet())
+    assert not (tmp_path / "runs").exists()
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["data"]
+
+
+def test_everything_that_is_missing_is_listed_before_any_work(compose, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    config = parse(compose("+experiment=gsm8k_qwen", f"paths.root={tmp_path}", "engine.device=cpu"))
+    with pytest.raises(UserError) as caught:
+        pipeline.run(config, quiet())
+    message = str(caught.value)
+    for part in ("data set openai/gsm8k", "model Qwen/Qwen3-8B", "a GPU", "OPENAI_API_KEY"):
+        assert part in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_leaves_a_result_that_says_why(micro, tmp_path, monkeypatch):
+    from gip_exp.stages import embed
+
+    def broken(*_):
+        raise UserError("the encoder is out of order")
+
+    monkeypatch.setattr(embed, "_tfidf", broken)
+    with pytest.raises(UserError, match="out of order"):
+        pipeline.run(micro(tmp_path, "until=select"), quiet())
+    result = json.loads(next((tmp_path / "runs").rglob("result.json")).read_text())
+    assert (result["status"], result["metrics"]) == ("failed", {})
+    assert "the encoder is out of order" in result["error"]
+    assert list(result["stages"]) == ["data", "score"]
+
+
+def test_no_label_reaches_a_judge_an_embedder_or_a_selector(micro, tmp_path, monkeypatch):
+    """The label file may be read once the selection is made, for the report, and never before."""
+    from gip_exp.stages.data import LABELS
+
+    outcome = pipeline.run(micro(tmp_path, "until=data"), quiet())
+    (outcome.entries["data"].folder / LABELS).rename(tmp_path / "hidden")
+    entry = outcome.entries["data"].folder / "manifest.json"
+    manifest = json.loads(entry.read_text())
+    del manifest["files"][LABELS]
+    entry.write_text(json.dumps(manifest))
+    without = pipeline.run(micro(tmp_path, "until=select"), quiet())
+    assert without.result["subset"] == {}
+    columns = read_jsonl(without.folder / "selected.jsonl")[0]
+    assert set(columns) == {"id", "prompt", "completion", "rank", "gain"}
+
+
+def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(compose, data_dir, tmp_path):
+    said = io.StringIO()
+    config = parse(
+        compose(
+            "+experiment=gsm8k_cpu", f"data.path={data_dir}/gsm8k", f"paths.root={tmp_path}", "data.limit=400", "until=select"
+        )
+    )
+    outcome = pipeline.run(config, Console(said))
+    assert outcome.result["n_pool"] == 360
+    assert outcome.result["n_selected"] == 36
+    assert "attribute 'final_line' is 1 for every row" in said.getvalue()
