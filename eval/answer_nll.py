@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from eval.results import EvalResult, Prediction, check_rows, listed
@@ -41,7 +41,7 @@ class AnswerNLL(EvalResult):
     `without_numbers` counts rows whose completion has no digit: they are left out of `answer_nll/numbers`.
     """
 
-    per_token: dict[str, float] | None = None
+    per_token: dict[str, float] = field(default_factory=dict)
     without_numbers: int = 0
 
 

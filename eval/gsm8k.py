@@ -39,7 +39,10 @@ def zero_shot(model: LM, rows: Rows, *, stop: Sequence[str], max_gen_toks: int) 
     config = shipped_config("gsm8k", "gsm8k.yaml")
     for key in ("training_split", "fewshot_split"):
         config.pop(key)
-    config |= in_memory({"test": [{key: row[key] for key in ("id", "prompt", "reference")} for row in rows]})
+    questions = [
+        {"id": str(row["id"]), "prompt": row["prompt"], "reference": row["reference"]} for row in rows
+    ]
+    config |= in_memory({"test": questions})
     config |= {
         "task": "gsm8k_zero_shot",
         # Column names: the texts reach the model and the metric untouched by a template.
@@ -105,6 +108,20 @@ def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 raise ValueError(f"{file}, line {number} is not JSON: {error}") from error
     return rows
+
+
+def _check_few_shot(
+    test: Rows | Path | None, train: Rows | Path | None, num_fewshot: int, limit: int | None
+) -> None:
+    problems = []
+    if (test is None) != (train is None):
+        problems.append("give both test and train (rows or .jsonl files), or neither to load the hub's GSM8K")
+    if num_fewshot < 0:
+        problems.append(f"num_fewshot is {num_fewshot}; give 0 or more")
+    if limit is not None and limit < 1:
+        problems.append(f"limit is {limit}; give at least 1 question, or nothing for all")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def _check_max_gen_toks(max_gen_toks: int) -> None:

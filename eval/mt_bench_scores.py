@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from eval.mt_bench_files import Question
@@ -61,7 +61,7 @@ class MTBenchResult(EvalResult):
     answers: tuple[Answer, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     unscored: tuple[int, ...] = ()
-    judge_spread: dict[str, float] | None = None
+    judge_spread: dict[str, float] = field(default_factory=dict)
 
     @property
     def failures(self) -> tuple[Judgement, ...]:

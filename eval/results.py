@@ -21,6 +21,7 @@ class Prediction:
     reference: str
 
     def as_dict(self) -> dict[str, str | float]:
+        """One line of `predictions/<metric>.jsonl`."""
         return {"id": self.id, "value": self.value, "output": self.output, "reference": self.reference}
 
 
@@ -44,15 +45,15 @@ def check_rows(rows: Sequence[Mapping[str, object]], fields: Iterable[str], what
     if not rows:
         raise ValueError(f"no {what}s: give at least one row with the fields id, {', '.join(fields)}")
     problems: list[str] = []
-    seen: dict[object, int] = {}
+    seen: dict[str, int] = {}
     fields = tuple(fields)
     for number, row in enumerate(rows):
         if "id" not in row:
             problems.append(f"row {number} has no id")
-        elif row["id"] in seen:
-            problems.append(f"row {number} repeats the id {row['id']!r} of row {seen[row['id']]}")
+        elif str(row["id"]) in seen:
+            problems.append(f"row {number} repeats the id {row['id']!r} of row {seen[str(row['id'])]}")
         else:
-            seen[row["id"]] = number
+            seen[str(row["id"])] = number
         for field in fields:
             text = row.get(field)
             if not isinstance(text, str) or not text:

@@ -1,14 +1,27 @@
-"""Fakes and tiny real models for the evaluation tests."""
+"""The data folder, a scripted model and tiny real ones for the evaluation tests."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import pytest
 import torch
 from lm_eval.api.model import LM
 from tqdm import tqdm
 
 FAMILIES = {"qwen3": ("<|endoftext|>", "<|im_end|>", None), "mistral": ("<unk>", "</s>", "<s>")}
+
+
+def shared_data(*parts: str) -> Path:
+    """A path below GIP_DATA (default ../shared/data); missing, it skips the test, or fails a required one."""
+    root = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    path = root.joinpath(*parts)
+    if not path.exists():
+        required = "data" in os.environ.get("GIP_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)(f"{path} is missing: set GIP_DATA")
+    return path
 
 
 class ScriptedLM(LM):

@@ -2,28 +2,20 @@
 
 import json
 import math
-import os
 import types
-from pathlib import Path
 
 import pytest
 import torch
 
 from eval.answer_nll import answer_nll, encode
-from tests.eval_models import byte_tokenizer, tiny_model
+from tests.eval_models import byte_tokenizer, shared_data, tiny_model
 
-DATA = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PROMPTS = {"qwen3": "<|im_end|>user\n{}\nassistant\n", "mistral": "Question: {}\nAnswer:\n"}
 
 
 @pytest.fixture(scope="module")
 def questions():
-    path = DATA / "gsm8k" / "train.jsonl"
-    if not path.is_file():
-        if "data" in os.environ.get("GIP_REQUIRE", "").split(","):
-            pytest.fail(f"{path} is missing")
-        pytest.skip(f"{path} is missing: set GIP_DATA")
-    with path.open(encoding="utf-8") as lines:
+    with shared_data("gsm8k", "train.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(next(lines)) for _ in range(8)]
 
 

@@ -1,23 +1,16 @@
 """BBH through lm-eval on the real files: prompts, stops, extraction, and one test for each error."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from eval.bbh import TASKS, VARIANTS, evaluate
-from tests.eval_models import ScriptedLM, byte_tokenizer, tiny_model
+from tests.eval_models import ScriptedLM, byte_tokenizer, shared_data, tiny_model
 
 
 @pytest.fixture(scope="module")
 def data():
-    folder = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data")) / "bbh"
-    if not folder.is_dir():
-        if "data" in os.environ.get("GIP_REQUIRE", "").split(","):
-            pytest.fail(f"{folder} is missing")
-        pytest.skip(f"{folder} is missing: set GIP_DATA")
-    return folder
+    return shared_data("bbh")
 
 
 def examples(data, task):

@@ -2,28 +2,19 @@
 
 import json
 import logging
-import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import torch
 
 from eval.gsm8k import few_shot, zero_shot
 from eval.lm_harness import quiet_lm_eval, shipped_config
-from tests.eval_models import ScriptedLM, byte_tokenizer, tiny_model
-
-DATA = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from tests.eval_models import ScriptedLM, byte_tokenizer, shared_data, tiny_model
 
 
 def gsm8k_rows(name, count):
-    path = DATA / "gsm8k" / f"{name}.jsonl"
-    if not path.is_file():
-        if "data" in os.environ.get("GIP_REQUIRE", "").split(","):
-            pytest.fail(f"{path} is missing")
-        pytest.skip(f"{path} is missing: set GIP_DATA")
-    with path.open(encoding="utf-8") as lines:
+    with shared_data("gsm8k", f"{name}.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(next(lines)) for _ in range(count)]
 
 
@@ -283,8 +274,8 @@ def test_several_processes_are_refused():
 
 def test_few_shot_names_missing_and_broken_files(tmp_path):
     rows = [{"question": "1 + 1?", "answer": "#### 2"}]
-    with pytest.raises(ValueError, match="give both test and train"):
-        few_shot(ScriptedLM([]), test=rows)
+    with pytest.raises(ValueError, match=r"give both test and train.*num_fewshot is -1.*limit is 0"):
+        few_shot(ScriptedLM([]), test=rows, num_fewshot=-1, limit=0)
     with pytest.raises(ValueError, match=r"nowhere\.jsonl is not a file"):
         few_shot(ScriptedLM([]), test=tmp_path / "nowhere.jsonl", train=rows)
     broken = tmp_path / "broken.jsonl"

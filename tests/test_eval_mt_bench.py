@@ -3,10 +3,8 @@
 import hashlib
 import json
 import math
-import os
 import shutil
 import urllib.error
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +12,12 @@ from eval import mt_bench_files
 from eval.mt_bench import TEMPERATURES, WITH_REFERENCE, Failed, evaluate, grade, judge_prompt, play
 from eval.mt_bench_files import MTBench, Question, load_mt_bench
 from eval.mt_bench_scores import Answer, parse_rating
+from tests.eval_models import shared_data
 
 
 @pytest.fixture(scope="module")
 def folder():
-    path = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data")) / "mt_bench"
-    if not path.is_dir():
-        if "data" in os.environ.get("GIP_REQUIRE", "").split(","):
-            pytest.fail(f"{path} is missing")
-        pytest.skip(f"{path} is missing: set GIP_DATA")
-    return path
+    return shared_data("mt_bench")
 
 
 @pytest.fixture(scope="module")
