@@ -69,11 +69,8 @@ def few_shot(
     `test` and `train` (where the examples in the prompt come from) are rows `{"question", "answer"}` or
     `.jsonl` files of them; without both, the hub's `openai/gsm8k`. Rows without an `id` get their position.
     """
+    _check_few_shot(test, train, num_fewshot, limit)
     _check_max_gen_toks(max_gen_toks)
-    if (test is None) != (train is None):
-        raise ValueError(
-            "give both test and train (rows or .jsonl files), or neither to load the hub's GSM8K"
-        )
     config = shipped_config("gsm8k", "gsm8k.yaml")
     config["num_fewshot"] = num_fewshot
     config["generation_kwargs"]["max_gen_toks"] = max_gen_toks
