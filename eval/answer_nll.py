@@ -98,8 +98,6 @@ def _batch_losses(model: Any, rows: Sequence[EncodedRow]) -> list[torch.Tensor]:
     """Per row the losses of its completion tokens, float64 on the CPU."""
     import torch
 
-    # A completion's first token is predicted from the one before it: a row without that one has none to
-    # score.
     width = max(len(row.input_ids) for row in rows)
     input_ids = torch.zeros((len(rows), width), dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
@@ -116,7 +114,7 @@ def _batch_losses(model: Any, rows: Sequence[EncodedRow]) -> list[torch.Tensor]:
     ).logits  # (rows, kept, vocabulary)
     losses = []
     for i, row in enumerate(rows):
-        first = row.start - 1 - (width - kept)
+        first = row.start - 1 - (width - kept)  # a token is predicted at the position before it
         targets = torch.tensor(row.input_ids[row.start :], device=logits.device)
         predicted = logits[i, first : first + len(targets)].float()
         losses.append(torch.nn.functional.cross_entropy(predicted, targets, reduction="none").double().cpu())

@@ -98,7 +98,8 @@ def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise ValueError(f"{file} is not a file; give GSM8K's train.jsonl and test.jsonl")
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not splitlines: JSON may hold line separators of other alphabets unescaped.
+    for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(json.loads(line))

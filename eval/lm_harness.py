@@ -66,8 +66,9 @@ def run_tasks(model: LM, configs: Sequence[Mapping[str, Any]], *, limit: int | N
     """Run the tasks in one pass, greedily, on one process.
 
     Each config is an lm-eval task definition with its own `task` name. A question's id is the `id` of its
-    row, else its position. Raises ValueError for a model of several processes or one too short for the
-    replies asked for, and when it replies with nothing at all; RuntimeError when requests went unanswered.
+    row, else its position. Raises ValueError for a model of several processes, one too short for the
+    replies asked for or one that drops the start token, and when it replies with nothing at all;
+    RuntimeError when requests went unanswered.
     """
     _check_model(model, configs)
     from lm_eval.api.task import ConfigurableTask
@@ -82,8 +83,7 @@ def run_tasks(model: LM, configs: Sequence[Mapping[str, Any]], *, limit: int | N
         results = evaluate(
             model, {"tasks": tasks, "groups": {}, "group_map": {}}, limit=limit, bootstrap_iters=0
         )
-    if results is None:
-        raise RuntimeError("lm-eval returned no results on this process; run the evaluation on one process")
+    assert results is not None  # None is for the other processes of several, refused above
     runs = {name: _collect(name, results["samples"][name]) for name in tasks}
     _check_replies(runs, warnings)
     return HarnessRun(runs, tuple(dict.fromkeys(warnings)))
@@ -139,6 +139,12 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
         problems.append(
             f"the model runs as {model.world_size} processes; hand in one (for several GPUs: a server)"
         )
+    start = _dropped_start_token(model)
+    if start is not None:
+        problems.append(
+            f"the model's requests leave out {start}, which its tokenizer puts in front of every text in "
+            "training; create it with add_bos_token=True"
+        )
     longest = getattr(model, "max_length", None)
     for config in configs:
         wanted = config.get("generation_kwargs", {}).get("max_gen_toks", 0)
@@ -149,6 +155,17 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
             )
     if problems:
         raise ValueError(listed(problems))
+
+
+def _dropped_start_token(model: Any) -> str | None:
+    """The tokenizer's start token if prompts are encoded without it, as lm-eval's API models do by default."""
+    tokenizer = getattr(model, "tokenizer", None)
+    start = getattr(tokenizer, "bos_token_id", None)
+    # Prompts sent as text are tokenised by the server, with its own start token.
+    if start is None or not callable(tokenizer) or not getattr(model, "tokenized_requests", True):
+        return None
+    expected, actual = tokenizer("a")["input_ids"], model.tok_encode("a")
+    return str(tokenizer.bos_token) if expected[0] == start != actual[0] else None
 
 
 def _collect(task: str, samples: Sequence[Mapping[str, Any]]) -> Outcomes:

@@ -117,7 +117,7 @@ def _parse(
 
 
 def _rows(content: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in content.decode("utf-8").splitlines() if line.strip()]
+    return [json.loads(line) for line in content.split(b"\n") if line.strip()]
 
 
 def _read(path: Path, file: PublishedFile) -> bytes:

@@ -168,6 +168,13 @@ def test_rows_longer_than_the_context_are_named(questions):
         answer_nll(model, tokenizer, rows)
 
 
+def test_a_prompt_that_merges_away_is_refused():
+    tokenizer = byte_tokenizer(["total 40 total 40 " * 50])
+    row = {"id": "q0", "prompt": " 4", "completion": "0"}
+    with pytest.raises(ValueError, match="row 'q0': no token of the prompt comes before the completion"):
+        answer_nll(tiny_model("qwen3", len(tokenizer)), tokenizer, [row])
+
+
 def test_a_diverged_model_is_an_error(questions):
     model, tokenizer, rows = setting("qwen3", questions)
     model.model.norm.weight.data.fill_(math.nan)

@@ -272,6 +272,33 @@ def test_several_processes_are_refused():
         zero_shot(ScriptedLM(["#### 2"], world_size=2), [row(0, "2")], stop=[], max_gen_toks=8)
 
 
+def test_requests_without_the_start_token_of_training_are_refused(tmp_path):
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    byte_tokenizer(["abc"], "mistral").save_pretrained(tmp_path)
+    url = "http://127.0.0.1:9/v1/completions"
+
+    def model(**options):
+        return LocalCompletionsAPI(
+            model="a", base_url=url, tokenizer=str(tmp_path), tokenizer_backend="huggingface", **options
+        )
+
+    with pytest.raises(ValueError, match=r"requests leave out <s>.*add_bos_token=True"):
+        zero_shot(model(), [row(0, "#### 2")], stop=[], max_gen_toks=8)
+    for kept in (model(add_bos_token=True), model(tokenized_requests=False)):
+        with pytest.raises(ValueError, match="max_gen_toks is 4096") as caught:
+            zero_shot(kept, [row(0, "#### 2")], stop=[], max_gen_toks=4096)
+        assert "leave out" not in str(caught.value)
+
+
+def test_questions_with_unusual_line_separators_stay_one_row(tmp_path):
+    line = json.dumps({"question": "1\u2028+ 1?\u0085", "answer": "#### 2"}, ensure_ascii=False)
+    (tmp_path / "q.jsonl").write_text(line + "\n", encoding="utf-8")
+    model = ScriptedLM(["#### 2"])
+    result = few_shot(model, test=tmp_path / "q.jsonl", train=tmp_path / "q.jsonl", num_fewshot=0)
+    assert result.metrics["gsm8k/few_shot_exact_match"].n == 1
+
+
 def test_few_shot_names_missing_and_broken_files(tmp_path):
     rows = [{"question": "1 + 1?", "answer": "#### 2"}]
     with pytest.raises(ValueError, match=r"give both test and train.*num_fewshot is -1.*limit is 0"):
