@@ -158,7 +158,7 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _dropped_start_token(model: Any) -> str | None:
-    """The tokenizer's start token if prompts are encoded without it, as lm-eval's API models do by default."""
+    """The tokenizer's start token if prompts are encoded without it, the default of lm-eval's API models."""
     tokenizer = getattr(model, "tokenizer", None)
     start = getattr(tokenizer, "bos_token_id", None)
     # Prompts sent as text are tokenised by the server, with its own start token.

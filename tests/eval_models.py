@@ -11,7 +11,12 @@ import torch
 from lm_eval.api.model import LM
 from tqdm import tqdm
 
-FAMILIES = {"qwen3": ("<|endoftext|>", "<|im_end|>", None), "mistral": ("<unk>", "</s>", "<s>")}
+# Padding, end and start token; the third family is for tests of an end token that holds a digit.
+FAMILIES = {
+    "qwen3": ("<|endoftext|>", "<|im_end|>", None),
+    "mistral": ("<unk>", "</s>", "<s>"),
+    "digit": ("<pad>", "<|end_1|>", None),
+}
 
 
 def shared_data(*parts: str) -> Path:
