@@ -48,7 +48,11 @@ def main() -> None:
 def _leave(error: Exception) -> Any:
     if not getattr(error, "shown", False):
         override = getattr(error, "override", None)  # Hydra's parser says what it stumbled over, not where
-        where = f"cannot read the argument {override!r} (quote values with special characters): " if override else ""
+        where = (
+            f"cannot read the argument {override!r} (quote values with special characters): "
+            if override
+            else ""
+        )
         print(f"error: {where}{error}", file=sys.stderr)
     sys.exit(2)
 

@@ -33,7 +33,12 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     if result["metrics"]:
         metrics = Table("metric", "value", "95 % interval", "n", title=None, title_justify="left")
         for name, metric in result["metrics"].items():
-            metrics.add_row(name, f"{metric['value']:.4f}", f"{metric['low']:.4f} to {metric['high']:.4f}", str(metric["n"]))
+            metrics.add_row(
+                name,
+                f"{metric['value']:.4f}",
+                f"{metric['low']:.4f} to {metric['high']:.4f}",
+                str(metric["n"]),
+            )
         console.table(metrics)
     table = Table("stage", "seconds", "", "key")
     for name, stage in result["stages"].items():

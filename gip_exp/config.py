@@ -247,14 +247,18 @@ class Model(Section):
     path: str | None  # a folder or a hub id; null for a model made by the `base` stage
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]
-    parameters: Annotated[float | None, NEUTRAL] = None  # size of the hub model, to know beforehand what it needs
+    parameters: Annotated[float | None, NEUTRAL] = (
+        None  # size of the hub model, to know beforehand what it needs
+    )
     prompt: Prompt
     scratch: Scratch | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> "Model":
         if (self.path is None) == (self.scratch is None):
-            raise ValueError("give exactly one of model.path (a folder or hub id) and model.scratch (train a tiny base)")
+            raise ValueError(
+                "give exactly one of model.path (a folder or hub id) and model.scratch (train a tiny base)"
+            )
         return self
 
 
@@ -282,7 +286,9 @@ class LoraTrain(Section):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of train.epochs and train.steps (set the other to null)")
         if self.batch % self.micro_batch:
-            raise ValueError(f"train.batch={self.batch} must be a multiple of train.micro_batch={self.micro_batch}")
+            raise ValueError(
+                f"train.batch={self.batch} must be a multiple of train.micro_batch={self.micro_batch}"
+            )
         return self
 
 
@@ -331,7 +337,8 @@ Data = Annotated[ArithmeticData | RowsData, Field(discriminator="kind")]
 Judge = Annotated[RulesJudge | LLMJudge, Field(discriminator="kind")]
 Embedder = Annotated[TfidfEmbedder | TransformerEmbedder | OpenAIEmbedder, Field(discriminator="kind")]
 Selector = Annotated[
-    GipSelector | RandomSelector | FullSelector | TopScoreSelector | GateRandomSelector, Field(discriminator="kind")
+    GipSelector | RandomSelector | FullSelector | TopScoreSelector | GateRandomSelector,
+    Field(discriminator="kind"),
 ]
 Train = Annotated[LoraTrain | NoTrain, Field(discriminator="kind")]
 
@@ -360,7 +367,9 @@ class Config(Section):
         if isinstance(values, dict):
             budget = values.get("budget")
             if isinstance(budget, bool) or not isinstance(budget, int | float):
-                raise ValueError(f"budget={budget!r} must be a count (an integer from 1) or a share (0 < share <= 1.0)")
+                raise ValueError(
+                    f"budget={budget!r} must be a count (an integer from 1) or a share (0 < share <= 1.0)"
+                )
             if isinstance(budget, int) and budget < 1:
                 raise ValueError(f"budget={budget} must be a count of at least 1, or a share such as 0.1")
             if isinstance(budget, float) and not 0 < budget <= 1:
@@ -376,7 +385,9 @@ def parse(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        raise listed("the configuration has several problems:", [_say(problem) for problem in error.errors()]) from None
+        raise listed(
+            "the configuration has several problems:", [_say(problem) for problem in error.errors()]
+        ) from None
 
 
 # Tags that pydantic adds to a location for the member of a union; they are no keys of ours.

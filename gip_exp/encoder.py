@@ -79,7 +79,9 @@ def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
 def missing_key(base_url: str | None) -> list[str]:
     """The API key, if the public endpoint would need one."""
     if base_url is None and not os.environ.get("OPENAI_API_KEY"):
-        return ["embedder=openai needs OPENAI_API_KEY: export it, give embedder.base_url, or use embedder=tfidf"]
+        return [
+            "embedder=openai needs OPENAI_API_KEY: export it, give embedder.base_url, or use embedder=tfidf"
+        ]
     return []
 
 
@@ -105,7 +107,9 @@ def encode_remote(
         try:
             reply = client.embeddings.create(model=model, input=batch, **extra)
         except openai.OpenAIError as error:
-            raise UserError(f"the embeddings endpoint failed at row {start} ({type(error).__name__}): try again") from None
+            raise UserError(
+                f"the embeddings endpoint failed at row {start} ({type(error).__name__}): try again"
+            ) from None
         rows.extend(item.embedding for item in sorted(reply.data, key=lambda item: item.index))
         on_batch(len(batch))
     return np.asarray(rows, dtype=np.float32)

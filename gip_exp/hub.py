@@ -16,13 +16,20 @@ def missing_model(name: str, revision: str | None) -> list[str]:
         return []
     remedy = "give a folder that holds it (model.path=DIR)"
     if not reachable():
-        return [f"the model {name} is neither in the local cache nor can {endpoint()} be reached: {remedy}, or go online"]
+        return [
+            f"the model {name} is neither in the local cache nor can {endpoint()} be reached: {remedy}, or go online"
+        ]
     return _refused(name, revision, remedy)
 
 
 def _refused(name: str, revision: str | None, remedy: str) -> list[str]:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         HfApi().auth_check(name)
@@ -32,9 +39,13 @@ def _refused(name: str, revision: str | None, remedy: str) -> list[str]:
     except RevisionNotFoundError:
         return [f"the model {name} has no revision {revision!r}: check model.revision"]
     except RepositoryNotFoundError:
-        return [f"there is no model {name} on {endpoint()} (or it is private: set HF_TOKEN): check model.path, or {remedy}"]
+        return [
+            f"there is no model {name} on {endpoint()} (or it is private: set HF_TOKEN): check model.path, or {remedy}"
+        ]
     except (HfHubHTTPError, OSError) as error:
-        return [f"asking {endpoint()} for the model {name} failed ({type(error).__name__}): try again, or {remedy}"]
+        return [
+            f"asking {endpoint()} for the model {name} failed ({type(error).__name__}): try again, or {remedy}"
+        ]
     return []
 
 

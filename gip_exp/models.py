@@ -75,7 +75,9 @@ def _absent_files(folder: Path) -> str:
         return "holds no config.json: it is not a model folder"
     if not any(folder.glob("*.safetensors")):
         return "holds no *.safetensors weights (pickled weights are not loaded): convert the checkpoint"
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")):
+    if not any(
+        (folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+    ):
         return "holds no tokenizer: copy tokenizer.json and tokenizer_config.json beside the weights"
     return ""
 
@@ -145,4 +147,6 @@ def _check_adapter(place: str, adapter: str, model: Any) -> None:
     names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
     absent = sorted(set(targets) - names) if isinstance(targets, list) else []
     if absent:
-        raise UserError(f"the adapter {adapter} does not fit the model {place}: it has no layers named {absent}")
+        raise UserError(
+            f"the adapter {adapter} does not fit the model {place}: it has no layers named {absent}"
+        )

@@ -94,7 +94,9 @@ def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:
     for stage in plan.values():
         try:
             if all(name in entries for name in stage.inputs(config)):
-                found = store.find(stage.shelf, digest({"stage": stage.shelf, **stage.identity(config, entries)}))
+                found = store.find(
+                    stage.shelf, digest({"stage": stage.shelf, **stage.identity(config, entries)})
+                )
                 if found is not None:
                     entries[stage.name] = found
                     continue
@@ -106,7 +108,12 @@ def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:
 
 
 def _produce(
-    stage: Stage, config: Config, entries: dict[str, Entry], store: Store, console: Console, tracker: tracking.Tracker
+    stage: Stage,
+    config: Config,
+    entries: dict[str, Entry],
+    store: Store,
+    console: Console,
+    tracker: tracking.Tracker,
 ) -> Entry:
     inputs = {name: entries[name] for name in stage.inputs(config)}
 

@@ -37,7 +37,9 @@ def renderer(config: Prompt, tokenizer: Any) -> Renderer:
     if tokenizer.eos_token is None:
         raise UserError("the model's tokenizer has no end token (eos_token): completions could not be ended")
     if config.style == "plain":
-        return Renderer(lambda text: _fill(config.template, text), config.completion_prefix, tokenizer.eos_token)
+        return Renderer(
+            lambda text: _fill(config.template, text), config.completion_prefix, tokenizer.eos_token
+        )
     if tokenizer.chat_template is None:
         raise UserError(
             "model.prompt.style=chat, but the model's tokenizer has no chat template (a base model?): "

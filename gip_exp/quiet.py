@@ -4,7 +4,18 @@ import logging
 import os
 import warnings
 
-CHATTY = ("lm_eval", "transformers", "trl", "peft", "datasets", "accelerate", "httpx", "httpcore", "absl", "filelock")
+CHATTY = (
+    "lm_eval",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "httpx",
+    "httpcore",
+    "absl",
+    "filelock",
+)
 
 
 def quiet_libraries() -> None:

@@ -71,7 +71,9 @@ def _together(evaluated: Mapping[str, Entry]) -> dict[str, Any]:
 def _metrics(evaluated: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
     merged: dict[str, dict[str, Any]] = {}
     for entry in evaluated.values():
-        merged.update({name: {part: metric[part] for part in PARTS} for name, metric in entry.facts["metrics"].items()})
+        merged.update(
+            {name: {part: metric[part] for part in PARTS} for name, metric in entry.facts["metrics"].items()}
+        )
     return merged
 
 

@@ -22,10 +22,14 @@ def find_files(path: Path) -> tuple[Path, Path | None]:
     """(training file, test file or None) of `data.path`: a folder with train.* and test.*, or one file."""
     if path.is_file():
         if path.suffix not in SUFFIXES:
-            raise UserError(f"data.path={path}: cannot read {path.suffix!r} files; use one of {', '.join(SUFFIXES)}")
+            raise UserError(
+                f"data.path={path}: cannot read {path.suffix!r} files; use one of {', '.join(SUFFIXES)}"
+            )
         return path, None
     if not path.is_dir():
-        raise UserError(f"data.path={path} does not exist: give a folder with train.jsonl (and test.jsonl), or one file")
+        raise UserError(
+            f"data.path={path} does not exist: give a folder with train.jsonl (and test.jsonl), or one file"
+        )
     train = _named(path, "train")
     if train is None:
         names = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
@@ -37,7 +41,9 @@ def find_files(path: Path) -> tuple[Path, Path | None]:
 
 
 def _named(folder: Path, stem: str) -> Path | None:
-    return next((folder / (stem + suffix) for suffix in SUFFIXES if (folder / (stem + suffix)).is_file()), None)
+    return next(
+        (folder / (stem + suffix) for suffix in SUFFIXES if (folder / (stem + suffix)).is_file()), None
+    )
 
 
 def read_rows(path: Path) -> list[tuple[int, Any]]:
@@ -62,7 +68,9 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, json.loads(line)
             except json.JSONDecodeError as error:
-                broken.append(f"line {number}: not JSON ({error.msg} at column {error.colno}): {line.strip()[:60]!r}")
+                broken.append(
+                    f"line {number}: not JSON ({error.msg} at column {error.colno}): {line.strip()[:60]!r}"
+                )
     if broken:
         raise _broken(path, broken)
 
@@ -71,7 +79,9 @@ def _json(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: line {error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
+        raise UserError(
+            f"{path}: line {error.lineno}: not JSON ({error.msg} at column {error.colno})"
+        ) from None
     if not isinstance(rows, list):
         raise UserError(f"{path}: must hold a JSON list of rows, it holds a {type(rows).__name__}")
     yield from enumerate(rows, 1)
@@ -143,7 +153,9 @@ def detect_shape(rows: Sequence[tuple[int, Any]], source: object) -> str:
         return found[0]
     known = "; ".join(f"data.shape={name}: {', '.join(needed)}" for name, (needed, _) in SHAPES.items())
     what = f"fits several shapes ({', '.join(found)})" if found else "fits no known shape"
-    raise UserError(f"{source}: columns {columns} {what}. Known are {known}. Rename the columns or choose data.shape")
+    raise UserError(
+        f"{source}: columns {columns} {what}. Known are {known}. Rename the columns or choose data.shape"
+    )
 
 
 def to_examples(rows: Sequence[tuple[int, Any]], shape: str, source: Path | str, split: str) -> list[Example]:
@@ -161,15 +173,17 @@ def to_examples(rows: Sequence[tuple[int, Any]], shape: str, source: Path | str,
     return examples
 
 
-def _read(
-    row: Any, needed: Sequence[str], read: Callable[[Row], tuple[Any, Any]]
-) -> tuple[str, str, str]:
+def _read(row: Any, needed: Sequence[str], read: Callable[[Row], tuple[Any, Any]]) -> tuple[str, str, str]:
     """(problem or '', prompt, completion)."""
     if not isinstance(row, Mapping):
         return f"must be an object, it is a {type(row).__name__}", "", ""
     absent = [column for column in needed if row.get(column) is None]
     if absent:
-        return f"column {absent[0]!r} is missing (the row has {', '.join(map(str, row)) or 'nothing'})", "", ""
+        return (
+            f"column {absent[0]!r} is missing (the row has {', '.join(map(str, row)) or 'nothing'})",
+            "",
+            "",
+        )
     try:
         prompt, completion = read(row)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -186,5 +200,6 @@ def _broken(source: Path | str, broken: list[str]) -> UserError:
     more = len(broken) - MOST_SHOWN
     shown = broken[:MOST_SHOWN] + ([f"... and {more} more"] if more > 0 else [])
     return listed(
-        f"{source}: {len(broken)} broken rows; mend or remove them:", [f"{source}: {shown[0]}"] if len(broken) == 1 else shown
+        f"{source}: {len(broken)} broken rows; mend or remove them:",
+        [f"{source}: {shown[0]}"] if len(broken) == 1 else shown,
     )

@@ -122,7 +122,12 @@ class Store:
             return self._build(stage, key, identity, build, resumable)
 
     def _build(
-        self, stage: str, key: str, identity: Mapping[str, Any], build: Callable[[Draft], None], resumable: bool
+        self,
+        stage: str,
+        key: str,
+        identity: Mapping[str, Any],
+        build: Callable[[Draft], None],
+        resumable: bool,
     ) -> Entry:
         folder = self.folder(stage, key)
         partial = folder.with_name(key + ".partial")
@@ -286,10 +291,18 @@ def _revision() -> str | None:
     here = Path(__file__).parent
     try:
         head = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+            ["git", "-C", str(here), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
         ).stdout.strip()
         dirty = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True
+            ["git", "-C", str(here), "status", "--porcelain"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -44,7 +44,9 @@ class WandbTracker:
         tracking = config.tracking
         mode = _mode(tracking)
         if mode == "offline":
-            console.say(f"  W&B: offline (no WANDB_API_KEY); upload later with: wandb sync {folder}/wandb/offline-run-*")
+            console.say(
+                f"  W&B: offline (no WANDB_API_KEY); upload later with: wandb sync {folder}/wandb/offline-run-*"
+            )
         os.environ.setdefault("WANDB_SILENT", "true")
         self._run = wandb.init(
             project=tracking.project,
@@ -91,7 +93,9 @@ def _table(selected: Path) -> Any:
 
     with selected.open(encoding="utf-8") as stream:
         rows = [json.loads(line) for _, line in zip(range(MOST_LISTED), stream, strict=False)]
-    return wandb.Table(columns=["rank", "id", "gain"], data=[[row["rank"], row["id"], row["gain"]] for row in rows])
+    return wandb.Table(
+        columns=["rank", "id", "gain"], data=[[row["rank"], row["id"], row["gain"]] for row in rows]
+    )
 
 
 def _mode(tracking: Tracking) -> str:

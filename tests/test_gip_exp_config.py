@@ -83,7 +83,9 @@ def test_a_wrong_value_names_its_key_and_what_is_allowed(compose, override, part
 
 
 def test_full_is_the_same_run_whatever_the_budget(compose):
-    small, large = (parse(compose("+experiment=quickstart", "selector=full", f"budget={b}")) for b in (0.1, 7))
+    small, large = (
+        parse(compose("+experiment=quickstart", "selector=full", f"budget={b}")) for b in (0.1, 7)
+    )
     assert small == large
     assert small.budget == 1.0
 
@@ -100,7 +102,14 @@ def test_seed_zero_is_a_seed(compose):
 
 @pytest.mark.parametrize(
     "override",
-    ["paths.root=/elsewhere", "engine.device=cpu", "engine.batch_size=3", "tracking=wandb", "until=select", "train.micro_batch=4"],
+    [
+        "paths.root=/elsewhere",
+        "engine.device=cpu",
+        "engine.batch_size=3",
+        "tracking=wandb",
+        "until=select",
+        "train.micro_batch=4",
+    ],
 )
 def test_what_cannot_change_a_result_is_not_content(compose, override):
     plain, changed = (parse(compose("+experiment=quickstart", *extra)) for extra in ([], [override]))
@@ -109,7 +118,16 @@ def test_what_cannot_change_a_result_is_not_content(compose, override):
 
 
 @pytest.mark.parametrize(
-    "override", ["seed=1", "budget=0.2", "train.lr=1e-5", "data.n=100", "target.n=5", "selector.ridge=0.5", "selector=random"]
+    "override",
+    [
+        "seed=1",
+        "budget=0.2",
+        "train.lr=1e-5",
+        "data.n=100",
+        "target.n=5",
+        "selector.ridge=0.5",
+        "selector=random",
+    ],
 )
 def test_what_can_change_a_result_is_content(compose, override):
     plain, changed = (parse(compose("+experiment=quickstart", *extra)) for extra in ([], [override]))

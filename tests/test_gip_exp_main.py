@@ -17,11 +17,15 @@ SWEEP = [*MICRO, "until=select"]
 def run(*arguments, root=None, **environment):
     command = [sys.executable, "-m", "gip_exp", *arguments, *([f"paths.root={root}"] if root else [])]
     env = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "OPENAI"))}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**env, **environment}, timeout=300)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={**env, **environment}, timeout=300
+    )
 
 
 def results(root: Path):
-    return {path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text()) for path in root.rglob("result.json")}
+    return {
+        path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text()) for path in root.rglob("result.json")
+    }
 
 
 def test_help_lists_the_choices_without_importing_heavy_libraries():
@@ -120,7 +124,9 @@ def finished(log: Path) -> bool:
     kinds = {record.WhichOneof("record_type") for record in found}
     text = "".join(str(record.summary) + str(record.history) for record in found)
     exits = [record.exit.exit_code for record in found if record.WhichOneof("record_type") == "exit"]
-    return {"run", "exit"} <= kinds and exits == [0] and "seconds/select" in text and "selected-" in str(found)
+    return (
+        {"run", "exit"} <= kinds and exits == [0] and "seconds/select" in text and "selected-" in str(found)
+    )
 
 
 STAGES = ["base", "score", "embed", "rank", "train", "evaluate"]

@@ -35,7 +35,12 @@ def test_a_run_goes_through_every_stage_and_leaves_the_result(first):
     assert list(result["stages"]) == EVERY_STAGE
     assert result["status"] == "done"
     assert (result["experiment"], result["selector"], result["judge"]) == ("quickstart", "mp_ma", "rules")
-    assert (result["n_pool"], result["n_target"], result["n_selected"], result["n_unscored"]) == (216, 24, 22, 0)
+    assert (result["n_pool"], result["n_target"], result["n_selected"], result["n_unscored"]) == (
+        216,
+        24,
+        22,
+        0,
+    )
     assert first.folder.name == f"mp_ma_b0.1_s0-{result['config_key']}"
     assert set(result["subset"]) == {"clean_share", "skills_covered", "n_skills", "skill_entropy"}
 
@@ -84,7 +89,11 @@ def test_another_learning_rate_reuses_the_selection(first, micro, shared_root):
 
 
 def test_another_embedder_setting_makes_only_what_depends_on_it(first, micro, shared_root):
-    assert made(pipeline.run(micro(shared_root, "embedder.dimensions=16", "until=select"), quiet())) == ["embed", "rank", "select"]
+    assert made(pipeline.run(micro(shared_root, "embedder.dimensions=16", "until=select"), quiet())) == [
+        "embed",
+        "rank",
+        "select",
+    ]
 
 
 def test_full_trains_once_however_it_is_swept(first, micro, shared_root):
@@ -104,7 +113,13 @@ def test_selectors_that_choose_the_same_rows_in_the_same_order_share_the_adapter
 def test_until_stops_and_says_so(micro, tmp_path):
     outcome = pipeline.run(micro(tmp_path, "until=select"), quiet())
     assert (outcome.result["status"], outcome.result["metrics"]) == ("stopped:select", {})
-    assert list(outcome.result["stages"]) == ["data", "score", "embed", "rank", "select"]  # no base, nothing needs it
+    assert list(outcome.result["stages"]) == [
+        "data",
+        "score",
+        "embed",
+        "rank",
+        "select",
+    ]  # no base, nothing needs it
     assert (outcome.folder / "selected.jsonl").is_file()
 
 
@@ -133,7 +148,9 @@ def test_the_untuned_base_can_be_evaluated(first, compose, shared_root):
 def test_no_target_row_is_ever_selected_and_the_pool_is_the_same_for_all(first, micro, shared_root):
     chosen = {}
     for selector in ("full", "random", "top_score", "gate_random"):
-        outcome = pipeline.run(micro(shared_root, f"selector={selector}", "budget=1.0", "until=select"), quiet())
+        outcome = pipeline.run(
+            micro(shared_root, f"selector={selector}", "budget=1.0", "until=select"), quiet()
+        )
         chosen[selector] = {row["id"] for row in read_jsonl(outcome.folder / "selected.jsonl")}
         assert outcome.result["n_pool"] == 216
     assert all(ids == chosen["full"] for ids in chosen.values())
@@ -192,7 +209,11 @@ def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(
     said = io.StringIO()
     config = parse(
         compose(
-            "+experiment=gsm8k_cpu", f"data.path={data_dir}/gsm8k", f"paths.root={tmp_path}", "data.limit=400", "until=select"
+            "+experiment=gsm8k_cpu",
+            f"data.path={data_dir}/gsm8k",
+            f"paths.root={tmp_path}",
+            "data.limit=400",
+            "until=select",
         )
     )
     outcome = pipeline.run(config, Console(said))

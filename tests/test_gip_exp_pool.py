@@ -27,7 +27,9 @@ def test_the_target_depends_on_its_own_seed_alone():
     assert not np.array_equal(again.target, other.target)
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(0.1, 10), (1.0, 100), (1, 1), (100, 100), (0.001, 1), (0.125, 12)])
+@pytest.mark.parametrize(
+    ("budget", "expected"), [(0.1, 10), (1.0, 100), (1, 1), (100, 100), (0.001, 1), (0.125, 12)]
+)
 def test_a_budget_is_a_count_or_a_rounded_share(budget, expected):
     assert count(budget, 100) == expected
 
@@ -37,6 +39,8 @@ def test_a_count_beyond_the_pool_is_refused_with_the_pools_size():
         count(101, 100)
 
 
-@pytest.mark.parametrize(("n_selected", "expected"), [(1, 20), (20, 20), (21, 50), (50, 50), (51, 100), (100, 100)])
+@pytest.mark.parametrize(
+    ("n_selected", "expected"), [(1, 20), (20, 20), (21, 50), (50, 50), (51, 100), (100, 100)]
+)
 def test_a_ranking_goes_as_far_as_its_class_of_budgets(n_selected, expected):
     assert rank_to(n_selected, 100) == expected

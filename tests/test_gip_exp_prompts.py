@@ -31,10 +31,16 @@ def test_a_chat_prompt_uses_the_models_template_without_system_role_or_thinking(
         asked.update(messages=messages, **options)
         return "<s>[INST] hi [/INST]"
 
-    chat = renderer(Prompt(style="chat"), tokenizer(bos_token="<s>", chat_template="x", apply_chat_template=apply))
+    chat = renderer(
+        Prompt(style="chat"), tokenizer(bos_token="<s>", chat_template="x", apply_chat_template=apply)
+    )
     assert chat.prompt("hi") == "[INST] hi [/INST]"  # the tokenizer adds its own start token
     assert asked["messages"] == [{"role": "user", "content": "hi"}]
-    assert (asked["enable_thinking"], asked["add_generation_prompt"], asked["tokenize"]) == (False, True, False)
+    assert (asked["enable_thinking"], asked["add_generation_prompt"], asked["tokenize"]) == (
+        False,
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,9 @@ def test_json_csv_and_parquet_hold_the_same_rows_as_jsonl(tmp_path):
     items = [{"question": f"q{i}", "answer": f"a{i}, with a comma"} for i in range(3)]
     jsonl(tmp_path, "a.jsonl", items)
     (tmp_path / "a.json").write_text(json.dumps(items))
-    (tmp_path / "a.csv").write_text("question,answer\n" + "".join(f'{r["question"]},"{r["answer"]}"\n' for r in items))
+    (tmp_path / "a.csv").write_text(
+        "question,answer\n" + "".join(f'{r["question"]},"{r["answer"]}"\n' for r in items)
+    )
     pq.write_table(pa.Table.from_pylist(items), tmp_path / "a.parquet")
     read = [[dict(row) for _, row in rows.read_rows(tmp_path / f"a{suffix}")] for suffix in rows.SUFFIXES]
     assert read == [items] * 4
@@ -53,7 +55,11 @@ def test_json_csv_and_parquet_hold_the_same_rows_as_jsonl(tmp_path):
 
 def test_every_broken_row_is_named_with_its_line(tmp_path):
     good = ROWS["question_answer"]
-    path = jsonl(tmp_path, "t.jsonl", [good, {"question": "q"}, good, {"question": 3, "answer": "a"}, {**good, "answer": " "}, []])
+    path = jsonl(
+        tmp_path,
+        "t.jsonl",
+        [good, {"question": "q"}, good, {"question": 3, "answer": "a"}, {**good, "answer": " "}, []],
+    )
     read = rows.read_rows(path)
     with pytest.raises(UserError) as caught:
         rows.to_examples(read, "question_answer", path, "train")
@@ -119,7 +125,9 @@ def test_bytes_that_are_no_text_are_named(tmp_path):
 
 
 def test_unknown_columns_list_the_known_shapes(tmp_path):
-    with pytest.raises(UserError, match=r"columns \['text'\] fits no known shape.*data.shape=question_answer"):
+    with pytest.raises(
+        UserError, match=r"columns \['text'\] fits no known shape.*data.shape=question_answer"
+    ):
         rows.detect_shape([(1, {"text": "x"})], "f")
 
 

@@ -52,7 +52,9 @@ def test_the_manifest_says_what_went_in_and_what_came_out(tmp_path):
 
 def test_another_identity_or_stage_is_another_entry(tmp_path):
     store = Store(tmp_path)
-    keys = {store.produce(stage, {"a": a}, build_text("x")).key for stage in ("data", "embed") for a in (1, 2)}
+    keys = {
+        store.produce(stage, {"a": a}, build_text("x")).key for stage in ("data", "embed") for a in (1, 2)
+    }
     assert len(keys) == 4
 
 

@@ -11,7 +11,17 @@ PURE = ("selection", "baselines", "eval")
 PACKAGES = (*PURE, "gip_exp")
 HARNESS_ONLY = {"gip_exp", "hydra", "omegaconf", "wandb", "conf"}
 # Inside the harness, lower may not import higher.
-LAYERS = {"errors": 0, "config": 1, "store": 1, "console": 1, "stage": 2, "stages": 3, "result": 4, "pipeline": 5, "cell": 6}
+LAYERS = {
+    "errors": 0,
+    "config": 1,
+    "store": 1,
+    "console": 1,
+    "stage": 2,
+    "stages": 3,
+    "result": 4,
+    "pipeline": 5,
+    "cell": 6,
+}
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -19,7 +29,9 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: write imports absolute, so that this test can read them"
+            assert node.level == 0, (
+                f"{path}:{node.lineno}: write imports absolute, so that this test can read them"
+            )
             yield node.lineno, node.module or ""
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 

@@ -58,7 +58,10 @@ def _build(job: Job) -> None:
     no_loading_bars()
     save(model, tokenizer, job.folder)
     job.draft.facts.update(
-        parameters=model.num_parameters(), steps=scratch.steps, tokens=result.tokens, loss=round(result.losses[-1], 4)
+        parameters=model.num_parameters(),
+        steps=scratch.steps,
+        tokens=result.tokens,
+        loss=round(result.losses[-1], 4),
     )
 
 

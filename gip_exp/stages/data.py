@@ -101,7 +101,9 @@ def _check_overlap(job: Job, pool: list[rows.Example], test: list[rows.Example])
     asked = Counter(example["prompt"] for example in pool)
     leaked = [example["id"] for example in test if example["prompt"] in asked]
     if len(leaked) >= LEAST_TEST_OVERLAP:
-        job.note(f"{len(leaked)} of {len(test)} test prompts also stand in the training rows (first: {leaked[0]})")
+        job.note(
+            f"{len(leaked)} of {len(test)} test prompts also stand in the training rows (first: {leaked[0]})"
+        )
 
 
 def _missing(config: Config) -> list[str]:

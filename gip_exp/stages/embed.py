@@ -29,7 +29,11 @@ def _inputs(config: Config) -> tuple[str, ...]:
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
     embedder = config.embedder
     if isinstance(embedder, TransformerEmbedder):
-        model = config.model if embedder.model is None else config.model.model_copy(update={"path": embedder.model})
+        model = (
+            config.model
+            if embedder.model is None
+            else config.model.model_copy(update={"path": embedder.model})
+        )
         return {**content(embedder), "model": models.identity(model)}
     return content(embedder)
 
@@ -61,7 +65,9 @@ def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarra
     try:
         counts = vectorizer.fit_transform(texts)
     except ValueError as error:
-        raise UserError(f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count") from None
+        raise UserError(
+            f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count"
+        ) from None
     dimensions = min(embedder.dimensions, counts.shape[1] - 1, len(texts))
     if dimensions < embedder.dimensions:
         job.note(f"embedder.dimensions={embedder.dimensions} lowered to {dimensions}: the texts hold no more")
@@ -105,7 +111,9 @@ def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndar
 def _check(features: np.ndarray, name: str) -> None:
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if bad.size:
-        raise UserError(f"embedder {name} gave NaN or infinite values for {bad.size} rows, first row {bad[0]}")
+        raise UserError(
+            f"embedder {name} gave NaN or infinite values for {bad.size} rows, first row {bad[0]}"
+        )
 
 
 def _missing(config: Config) -> list[str]:

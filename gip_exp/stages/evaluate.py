@@ -97,7 +97,8 @@ def _gsm8k(job: Job, model: Any, tokenizer: Any) -> EvalResult:
         )
     render = renderer(job.config.model.prompt, tokenizer)
     asked = [
-        {"id": row["id"], "prompt": render.prompt(row["prompt"]), "reference": row["completion"]} for row in rows
+        {"id": row["id"], "prompt": render.prompt(row["prompt"]), "reference": row["completion"]}
+        for row in rows
     ]
     return gsm8k.zero_shot(generator, asked, stop=[tokenizer.eos_token], max_gen_toks=config.max_new_tokens)
 

@@ -101,7 +101,9 @@ def _candidates(job: Job, rows: np.ndarray) -> Candidates:
     if "embed" in job.inputs:
         features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")[rows]
     to = pool.rank_to(n_selected, len(rows))
-    return Candidates(len(rows), to if scored is None else min(to, int(scored.sum())), features, scores, scored)
+    return Candidates(
+        len(rows), to if scored is None else min(to, int(scored.sum())), features, scores, scored
+    )
 
 
 def _gip(selector: GipSelector, candidates: Candidates) -> Selection:
@@ -148,7 +150,11 @@ def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> Select
     from baselines import gate_random
 
     return gate_random.select(
-        candidates.scores, candidates.rank_to, seed=selector.seed, gate=selector.gate, candidates=candidates.scored
+        candidates.scores,
+        candidates.rank_to,
+        seed=selector.seed,
+        gate=selector.gate,
+        candidates=candidates.scored,
     )
 
 

@@ -43,7 +43,9 @@ def write_scores(job: Job, ids: list[str], columns: dict[str, np.ndarray]) -> No
     unscored = int(np.isnan(np.column_stack(list(columns.values()))).any(axis=1).sum())
     job.draft.facts.update(n=len(ids), n_unscored=unscored, attributes=summary)
     for name in constant_columns(columns):
-        job.note(f"attribute {name!r} is {columns[name][0]:g} for every row: it says nothing and is not used as a signal")
+        job.note(
+            f"attribute {name!r} is {columns[name][0]:g} for every row: it says nothing and is not used as a signal"
+        )
 
 
 def constant_columns(columns: dict[str, np.ndarray]) -> list[str]:

@@ -69,7 +69,9 @@ def _build(job: Job) -> None:
 def _rows(job: Job, render: Renderer) -> list[dict[str, str]]:
     selected = read_selected(job.inputs)
     if not selected:
-        raise UserError("the selection is empty: there is nothing to train on (budget, limit or unscored rows?)")
+        raise UserError(
+            "the selection is empty: there is nothing to train on (budget, limit or unscored rows?)"
+        )
     return [render.training_row(example) for example in selected]
 
 
@@ -131,11 +133,19 @@ def _arguments(job: Job, train: LoraTrain, total: int) -> Any:
 
 
 def _note_truncated(job: Job, rows: list[dict[str, str]], tokenizer: Any, max_length: int) -> None:
-    lengths = sorted(len(ids) for ids in tokenizer([row["prompt"] + row["completion"] for row in rows])["input_ids"])
+    lengths = sorted(
+        len(ids) for ids in tokenizer([row["prompt"] + row["completion"] for row in rows])["input_ids"]
+    )
     cut = sum(length > max_length for length in lengths)
-    job.draft.facts["tokens"] = {"median": lengths[len(lengths) // 2], "longest": lengths[-1], "truncated": cut}
+    job.draft.facts["tokens"] = {
+        "median": lengths[len(lengths) // 2],
+        "longest": lengths[-1],
+        "truncated": cut,
+    }
     if cut:
-        job.note(f"{cut} of {len(rows)} examples are longer than train.max_length={max_length} and are cut there")
+        job.note(
+            f"{cut} of {len(rows)} examples are longer than train.max_length={max_length} and are cut there"
+        )
 
 
 def _reporter(
@@ -151,7 +161,11 @@ def _reporter(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if not logs or "loss" not in logs:
                 return
-            row = {"step": state.global_step, "loss": float(logs["loss"]), "lr": float(logs.get("learning_rate", 0))}
+            row = {
+                "step": state.global_step,
+                "loss": float(logs["loss"]),
+                "lr": float(logs.get("learning_rate", 0)),
+            }
             history.append(row)
             if not math.isfinite(row["loss"]):
                 control.should_training_stop = True
@@ -167,7 +181,9 @@ def _check_losses(history: list[dict[str, float]]) -> None:
         raise UserError(f"training diverged: the loss is {bad['loss']} at step {bad['step']}; lower train.lr")
 
 
-def _facts(trainer: Any, outcome: Any, history: list[dict[str, float]], total: int, n_rows: int) -> dict[str, Any]:
+def _facts(
+    trainer: Any, outcome: Any, history: list[dict[str, float]], total: int, n_rows: int
+) -> dict[str, Any]:
     import torch
 
     parameters = [p for p in trainer.model.parameters() if p.requires_grad]
