@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gip_exp.arithmetic.skills import LARGEST, NAMES, SKILLS, THINGS, Calculation, apply, draw_story
 
-MIX = {"facts": 3, "story": 4, "expression": 3, "sentences": 1, "copy": 3}
+MIX: Mapping[str, float] = {"facts": 3, "story": 4, "expression": 3, "sentences": 1, "copy": 3}
 
 
-def make_corpus(n: int, seed: int, *, mix: dict[str, float] | None = None) -> list[str]:
+def make_corpus(n: int, seed: int, *, mix: Mapping[str, float] | None = None) -> list[str]:
     """n documents, the same for the same arguments. mix: relative frequency of each kind of document."""
     mix = MIX if mix is None else mix
     unknown = sorted(set(mix) - set(KINDS))
@@ -53,7 +53,10 @@ def fact(rng: random.Random) -> Calculation:
 
 
 def _facts(rng: random.Random) -> str:
-    return " ".join(str(fact(rng)) for _ in range(8))
+    facts = [fact(rng) for _ in range(8)]
+    if rng.random() < 0.25:
+        return " ".join(map(str, facts))
+    return " ".join(f"{f.left}{f.op}{f.right}={f.result}" for f in facts)  # unmarked: more facts a token
 
 
 def _story(rng: random.Random) -> str:

@@ -217,7 +217,7 @@ SKILLS = (
         "compare",
         (
             "{person} has {a} {thing}. {other} has {b} more {thing} than {person}. How many {thing} do they have together?",
-            "{other} has {b} more {thing} than {person}, who has {a} {thing}. How many {thing} do the two have together?",
+            "{other} has {b} more {thing} than {person}, who has {a} {thing}. How many {thing} do both have together?",
         ),
         {"a": (2, 14), "b": (2, 30)},
         (Step("{other} has", "a", "+", "b"), Step("Both together have", "1", "+", "a")),

@@ -81,6 +81,8 @@ def pretrain(
     weight_decay: float = 0.05,
     warmup: int = 50,
     flat: float = 0.3,
+    optimizer: str = "adamw",
+    muon_lr: float = 0.02,
     seed: int = 0,
     on_step: OnStep | None = None,
 ) -> Pretraining:
@@ -95,7 +97,8 @@ def pretrain(
     rows = pack(tokenizer, documents, length)
     _check_run(steps, batch_size, len(rows))
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98))
+    optimizers = _optimizers(model, optimizer, lr, muon_lr, weight_decay)
+    peaks = [group["lr"] for opt in optimizers for group in opt.param_groups]
     losses: list[float] = []
     model.train()
     order = torch.empty(0, dtype=torch.long)
@@ -103,13 +106,15 @@ def pretrain(
         if len(order) < batch_size:
             order = torch.randperm(len(rows), generator=generator)
         batch, order = rows[order[:batch_size]], order[batch_size:]
-        for group in optimizer.param_groups:
-            group["lr"] = lr * schedule(step, steps, warmup, flat)
+        groups = [group for opt in optimizers for group in opt.param_groups]
+        for group, peak in zip(groups, peaks, strict=True):
+            group["lr"] = peak * schedule(step, steps, warmup, flat)
         loss = _next_token_loss(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for opt in optimizers:
+            opt.step()
+            opt.zero_grad(set_to_none=True)
         losses.append(loss.item())
         if on_step:
             on_step(step + 1, steps, losses[-1])
@@ -118,7 +123,7 @@ def pretrain(
 
 
 def pack(tokenizer: PreTrainedTokenizerFast, documents: Sequence[str], length: int) -> torch.Tensor:
-    """(rows, length) int64: the documents' tokens in one stream, <eos> after each; the last rest is dropped."""
+    """(rows, length) int64: the documents in one stream, <eos> after each; the rest at the end is dropped."""
     import torch
 
     stream: list[int] = []
@@ -144,6 +149,25 @@ def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: st
     """Write model and tokenizer as an ordinary model folder."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _optimizers(
+    model: Qwen3ForCausalLM, name: str, lr: float, muon_lr: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """AdamW for everything, or Muon for the matrices inside the layers and AdamW for the rest."""
+    import torch
+
+    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    if name == "adamw":
+        inner = []
+    chosen = {id(p) for p in inner}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98))
+    ]
+    if inner:
+        made.append(torch.optim.Muon(inner, lr=muon_lr, weight_decay=weight_decay, momentum=0.95))
+    return made
 
 
 def _next_token_loss(model: Qwen3ForCausalLM, batch: torch.Tensor) -> torch.Tensor:

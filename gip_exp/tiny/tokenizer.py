@@ -32,7 +32,7 @@ PIECE = (
 def word_level(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """One token a word, sign or whole number. Lossless on text made of words that occur in `texts`.
 
-    A word not in `texts` becomes <unk>: fit on text that holds the whole vocabulary (the corpus and the pool).
+    A word not in `texts` becomes <unk>: fit on text that holds the whole vocabulary (corpus and pool).
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 

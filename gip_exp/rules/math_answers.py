@@ -1,0 +1,244 @@
+"""Rubric `math`: attributes of worked answers in GSM8K's format. A *mark* is `<<expression=result>>`.
+
+final_line   1 when the last line is `#### number` after some reasoning; 0.5 when such a line stands elsewhere
+             or alone; else 0
+marks_right  share of the marks whose expression gives the result they claim, to the digits shown; 1 without
+             marks (nothing false is claimed; the other attributes see that nothing is shown)
+form         mean of two shares: reasoning lines that hold a mark; marks written out, that is, preceded by
+             their expression and followed by their result
+conclusion   1 when the final number is the last mark's result, 0.5 when it is another mark's, else 0
+grounded     share of the marks' operands that the question gives (in digits, in words, or by what its words
+             mean: half, dozen, week, ...) or that an earlier mark gave
+coverage     share of the question's numbers that some mark uses
+steps        marks over (the question's numbers - 1), at most 1: n numbers take n - 1 operations to combine
+density      three times the marks over the numbers written outside marks, at most 1: how much of the
+             arithmetic that is written down is also marked
+length_fit   w = words of reasoning a mark; 1 for w from 4 to 16, else exp(-z^2 / 2), z = how many times w
+             must be doubled or halved to get there
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+ATTRIBUTES = (
+    "final_line", "marks_right", "form", "conclusion",
+    "grounded", "coverage", "steps", "density", "length_fit",
+)  # fmt: skip
+FITTING_WORDS = (4.0, 16.0)  # words of reasoning a mark: fewer is terse, more is rambling
+
+NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+NUMBERS = re.compile(NUMBER)
+FINAL = re.compile(rf"####\s*\$?(-?\s*(?:{NUMBER}))\s*%?\s*")
+MARK = re.compile(r"<<([^<>=]*)=([^<>]*)>>")
+SHOWN = re.compile(rf"[-$€£ ]*({NUMBER})")
+WORD = re.compile(r"[^\W\d_]+")
+
+LONGEST_EXPRESSION = 200  # characters; longer is no calculator mark
+OPERATIONS: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+}
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+)
+WORD_NUMBERS: dict[str, tuple[float, ...]] = {
+    **{word: (float(value),) for value, word in enumerate(_UNITS.split())},
+    **{"seventeen": (17.0,), "eighteen": (18.0,), "nineteen": (19.0,), "twenty": (20.0,), "thirty": (30.0,)},
+    **{"forty": (40.0,), "fifty": (50.0,), "sixty": (60.0,), "eighty": (80.0,), "ninety": (90.0,)},
+    **{"hundred": (100.0,), "thousand": (1000.0,), "million": (1e6,)},
+}
+# What a word lets an answer bring in without the question naming the number.
+MEANT_NUMBERS: dict[str, tuple[float, ...]] = {
+    **dict.fromkeys(("half", "halves"), (2.0, 0.5, 50.0)),
+    **dict.fromkeys(
+        ("twice", "double", "doubled", "doubles", "pair", "pairs", "couple", "both", "second"), (2.0,)
+    ),
+    **dict.fromkeys(("triple", "tripled", "thrice", "third", "thirds"), (3.0,)),
+    **dict.fromkeys(("quarter", "quarters", "fourth", "fourths"), (4.0, 0.25, 25.0)),
+    **dict.fromkeys(("fifth", "fifths"), (5.0,)),
+    **dict.fromkeys(("dozen", "dozens"), (12.0,)),
+    **dict.fromkeys(("day", "days", "daily"), (24.0, 7.0)),
+    **dict.fromkeys(("week", "weeks", "weekly"), (7.0, 4.0, 52.0)),
+    **dict.fromkeys(("month", "months", "monthly"), (12.0, 30.0, 31.0, 4.0)),
+    **dict.fromkeys(("year", "years", "yearly", "annual", "annually"), (12.0, 52.0, 365.0)),
+    **dict.fromkeys(("hour", "hours", "hourly"), (60.0, 24.0)),
+    **dict.fromkeys(("minute", "minutes"), (60.0,)),
+    **dict.fromkeys(("dollar", "dollars", "cent", "cents", "percent", "percentage"), (100.0,)),
+    **dict.fromkeys(("feet", "foot", "inches", "inch"), (12.0,)),
+    **dict.fromkeys(("yard", "yards"), (3.0,)),
+}
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A calculator mark: its expression and result as text, where it stands, its numbers."""
+
+    expression: str
+    claimed: str
+    start: int
+    end: int
+    operands: tuple[float, ...]
+    result: float | None
+
+
+def judge(prompt: str, completion: str) -> tuple[float, ...]:
+    """The attributes in the order of `ATTRIBUTES`."""
+    text = completion.strip()
+    marks = [_mark(m) for m in MARK.finditer(text)]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    finals = [m for line in lines if (m := FINAL.fullmatch(line))]
+    reasoning = [line for line in lines if not line.startswith("####")]
+    ends_well = bool(lines and FINAL.fullmatch(lines[-1]) and reasoning)
+    return (
+        1.0 if ends_well else 0.5 * bool(finals),
+        _mean([_is_right(mark) for mark in marks]) if marks else 1.0,
+        _form(text, reasoning, marks),
+        _conclusion(finals[-1].group(1) if finals else "", marks),
+        *_use_of_numbers(prompt, marks),
+        _density("\n".join(reasoning), marks),
+        _length_fit(len(MARK.sub("", "\n".join(reasoning)).split()) / max(1, len(marks))),
+    )
+
+
+def _mark(match: re.Match[str]) -> _Mark:
+    expression, claimed = match.group(1), match.group(2)
+    operands = tuple(_number(n) for n in NUMBERS.findall(expression))
+    return _Mark(expression, claimed, match.start(), match.end(), operands, evaluate(claimed))
+
+
+@lru_cache(maxsize=4096)  # data sets repeat themselves: most expressions come more than once
+def evaluate(expression: str) -> float | None:
+    """The value of a calculator expression (+ - * / parentheses, commas, $, %, x or × for times), or None.
+
+    Walks the syntax tree and knows nothing but numbers and the four operations: text from a data set is
+    never executed.
+    """
+    if len(expression) > LONGEST_EXPRESSION:
+        return None
+    try:
+        value = _value(ast.parse(_normal(expression), mode="eval").body)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _normal(expression: str) -> str:
+    """The expression as Python would write it: no blanks, thousands commas, currency or leading zeros."""
+    plain = re.sub(r"[\s$€£]|,(?=\d{3}(?!\d))", "", expression)
+    plain = plain.replace("×", "*").replace("÷", "/").replace("−", "-").replace("%", "/100")
+    plain = re.sub(r"(?<=[\d)])[xX](?=[\d.(])", "*", plain)
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", plain)
+
+
+def _value(node: ast.expr) -> float:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        assert isinstance(node.value, int | float)
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        value = _value(node.operand)
+        return -value if isinstance(node.op, ast.USub) else value
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATIONS:
+        return OPERATIONS[type(node.op)](_value(node.left), _value(node.right))
+    raise ValueError("not arithmetic")
+
+
+def _is_right(mark: _Mark) -> float:
+    """1 when the expression gives the claimed result; a decimal one may be rounded or cut where it ends."""
+    value = evaluate(mark.expression)
+    if value is None or mark.result is None:
+        return 0.0
+    decimals = len(mark.claimed.strip().rpartition(".")[2]) if "." in mark.claimed else 0
+    slack = 10.0**-decimals if decimals else 1e-6
+    return float(abs(value - mark.result) <= slack * (1 + 1e-9))
+
+
+def _form(text: str, reasoning: list[str], marks: list[_Mark]) -> float:
+    if not marks:
+        return 0.0
+    marked_lines = sum("<<" in line for line in reasoning) / max(1, len(reasoning))
+    written_out = []
+    for mark in marks:
+        before = _normal(text[max(0, mark.start - 3 * len(mark.expression) - 8) : mark.start])
+        led = before.rstrip("=").endswith(_normal(mark.expression))
+        after = SHOWN.match(text, mark.end)
+        followed = after is not None and _same(_number(after.group(1)), abs(mark.result or 0.0))
+        written_out.append((led + followed) / 2)
+    return (marked_lines + _mean(written_out)) / 2
+
+
+def _conclusion(final: str, marks: list[_Mark]) -> float:
+    if not final or not marks:
+        return 0.0
+    value = _number(final)
+    if _same(value, marks[-1].result):
+        return 1.0
+    return 0.5 * any(_same(value, mark.result) for mark in marks)
+
+
+def _use_of_numbers(prompt: str, marks: list[_Mark]) -> tuple[float, float, float]:
+    """(grounded, coverage, steps)."""
+    asked = [_number(n) for n in NUMBERS.findall(prompt)]
+    known = _keys([*asked, *(n / 100 for n in asked), 1.0])
+    words = [word.lower() for word in WORD.findall(prompt)]
+    for word in words:
+        if word in WORD_NUMBERS and word != "one":  # "one of them" gives no number to use
+            asked.extend(WORD_NUMBERS[word])
+        known |= _keys(WORD_NUMBERS.get(word, ())) | _keys(MEANT_NUMBERS.get(word, ()))
+    if "%" in prompt:
+        known |= _keys([100.0, *(100 - n for n in asked), *(100 + n for n in asked)])
+    used: set[float] = set()
+    grounded: list[float] = []
+    for mark in marks:
+        keys = [_key(n) for n in mark.operands]
+        grounded.extend(float(key in known) for key in keys)
+        used.update(keys)
+        if mark.result is not None:
+            known.add(_key(abs(mark.result)))
+    wanted = set(map(_key, asked))
+    used |= {_key(u * 100) for u in used}
+    covered = len(wanted & used) / len(wanted) if wanted else float(bool(marks))
+    return _mean(grounded), covered, min(1.0, len(marks) / max(1, len(asked) - 1))
+
+
+def _length_fit(words_a_step: float) -> float:
+    low, high = FITTING_WORDS
+    if words_a_step <= 0:
+        return 0.0
+    outside = max(math.log(low / words_a_step), math.log(words_a_step / high), 0.0)
+    return math.exp(-((outside / math.log(2)) ** 2) / 2)
+
+
+def _density(reasoning: str, marks: list[_Mark]) -> float:
+    outside = len(NUMBERS.findall(MARK.sub(" ", reasoning)))
+    return min(1.0, 3 * len(marks) / max(1, outside))
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "").replace(" ", ""))
+
+
+def _key(value: float) -> float:
+    """Numbers are compared to six decimals."""
+    return round(value, 6)
+
+
+def _keys(values: Sequence[float]) -> set[float]:
+    return {_key(value) for value in values}
+
+
+def _same(value: float, other: float | None) -> bool:
+    return other is not None and math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
