@@ -1,5 +1,7 @@
 """Tiny tokenizers and models: lossless text, reproducible training, an ordinary model folder."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,6 +52,7 @@ def test_the_word_level_tokenizer_gives_back_every_text_of_the_world(words):
 
 
 def test_a_whole_number_is_one_token_wherever_it_stands(words):
+    """So that copying a number, in a list or out of a story, is always the same move."""
     number = words.convert_tokens_to_ids("24")
     for text in ("24", "has 24 pens", "4*6=<<4*6=24>>24 pens", "#### 24", "List: 24 24", "(24"):
         assert words(text)["input_ids"].count(number) == text.count("24")
@@ -136,7 +139,7 @@ def test_the_rate_rises_stays_and_falls_to_nearly_nothing():
     rates = [schedule(step, 100, warmup=10, flat=0.5) for step in range(100)]
     assert rates[0] == 0.1
     assert rates[9:51] == [1.0] * 42
-    assert all(a > b for a, b in zip(rates[50:], rates[51:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[50:]))
     assert rates[99] == pytest.approx(0.02)
     assert schedule(99, 100, warmup=0, flat=1.0) == 1.0
 
@@ -157,7 +160,7 @@ def test_the_rate_rises_stays_and_falls_to_nearly_nothing():
             lambda t: pretrain(tiny(t), t, CORPUS[:20], steps=0, batch_size=999),
             r"steps is 0; give at least 1; batch_size is 999; the documents fill \d+ rows",
         ),
-        (lambda t: byte_level(["a"], 100), "vocab_size is 100; byte-level BPE needs at least 258"),
+        (lambda _: byte_level(["a"], 100), "vocab_size is 100; byte-level BPE needs at least 258"),
     ],
 )
 def test_bad_arguments_are_named(call, message, words):

@@ -94,8 +94,8 @@ def pretrain(
 ) -> Pretraining:
     """Train `model` in place on `documents`, packed into rows of `length` tokens with <eos> between them.
 
-    lr: AdamW's peak rate (embeddings, norms); muon_lr: Muon's (matrices of the layers). Both rise linearly over
-    `warmup` steps, stay for the share `flat` of the steps, then fall linearly to 0. Rows are visited in a new
+    lr: AdamW's peak rate (embeddings, norms); muon_lr: Muon's (matrices of the layers). Both rise linearly
+    over `warmup` steps, stay for the share `flat` of the steps, then fall linearly to 0. Rows come in a new
     order each epoch, drawn from `seed`. on_step(step, total, loss) follows every step, counted from 1.
     """
     import torch

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"  # ids 0, 1, 2
 LARGEST_NUMBER = 100  # whole numbers up to this are in every word-level vocabulary
 
-# A word carries the blank before it; a word or sign before a blank and a number carries that blank too, so that
-# a number is the same token wherever it stands, and decoding is plain concatenation.
+# A word carries the blank before it; a word or sign before a blank and a number carries that blank too, so
+# that a number is the same token wherever it stands, and decoding is plain concatenation.
 PIECE = (
     r"<<|>>"
     r"|####(?: (?=\d))?"
