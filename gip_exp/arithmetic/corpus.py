@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 from gip_exp.arithmetic.skills import LARGEST, NAMES, SKILLS, THINGS, Calculation, apply, draw_story
 
-MIX: Mapping[str, float] = {"facts": 3, "story": 4, "expression": 3, "sentences": 1, "copy": 3}
+MIX: Mapping[str, float] = {"facts": 5, "story": 4, "expression": 3, "sentences": 1, "copy": 3}
 
 
 def make_corpus(n: int, seed: int, *, mix: Mapping[str, float] | None = None) -> list[str]:
