@@ -1,0 +1,174 @@
+"""DSIR: data selection by importance resampling on hashed n-grams (Xie et al., arXiv 2302.03169).
+
+An example is a bag of n-grams, each hashed to one of m buckets (`hashed_ngrams`). With p_target and p_raw the
+bucket frequencies of the target texts and of the pool, the log importance weight of an example with counts
+c is
+
+    log w = c . (log(p_target + 1e-8) - log(p_raw + 1e-8))
+
+and the subset is a sample without replacement with probability proportional to w: add Gumbel noise to log w
+and take the largest (Gumbel top-k). Everything follows the authors' package `data-selection` 1.0.3 except
+that no example is dropped for being short unless `min_tokens` asks for it, that the noise is seeded, and
+that the weights do not depend on a number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from baselines._checks import FloatArray, IntArray, check_count, check_pool, ranking
+from baselines.hashed_ngrams import MAX_BUCKETS, hash_texts
+from selection.checks import Problems, check_candidates
+from selection.types import Selection
+
+_FLOOR = 1e-8  # added to both frequencies before the logarithm, as the authors do
+
+
+def log_weights(
+    raw_texts: Sequence[str],
+    target_texts: Sequence[str],
+    *,
+    ngrams: int = 2,
+    buckets: int = 10_000,
+    laplace: float = 0.0,
+) -> FloatArray:
+    """Log importance weights (n,) float64 of `raw_texts`, in nats; larger is more like the target.
+
+    Args:
+        raw_texts: the pool, n texts (prompt, newline, completion).
+        target_texts: examples of what the subset should resemble; never the test set.
+        ngrams: longest n-gram counted.
+        buckets: number m of hash buckets.
+        laplace: pseudo-count added to every bucket of the target, >= 0.
+
+    Raises:
+        ValueError: naming every bad argument: no texts, an entry that is not a string, a text without tokens.
+    """
+    problems = Problems()
+    rows = np.arange(len(raw_texts))
+    _check_texts(problems, "raw_texts", raw_texts, rows)
+    _check_options(problems, target_texts, ngrams, buckets, laplace)
+    problems.raise_if_any()
+    return _weights(raw_texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace)[0]
+
+
+def _weights(
+    raw_texts: Sequence[str],
+    target_texts: Sequence[str],
+    rows: IntArray,
+    *,
+    ngrams: int,
+    buckets: int,
+    laplace: float,
+) -> tuple[FloatArray, IntArray]:
+    """Log weights and token counts (len(rows),) of the pool's `rows`, which alone make up its frequencies."""
+    n = len(rows)
+    hashed = hash_texts([raw_texts[i] for i in rows] + list(target_texts), ngrams=ngrams, buckets=buckets)
+    problems = Problems()
+    for argument, tokens, names in (
+        ("raw_texts", hashed.tokens[:n], rows),
+        ("target_texts", hashed.tokens[n:], np.arange(len(target_texts))),
+    ):
+        if (tokens == 0).any():
+            bad = names[tokens == 0]
+            problems.add(
+                argument,
+                f"row {bad[0]} has no tokens ({len(bad)} such rows in all); fill them or leave them out",
+            )
+    problems.raise_if_any()
+    in_pool = hashed.rows < n
+    raw = np.bincount(hashed.buckets[in_pool], minlength=buckets)
+    target = np.bincount(hashed.buckets[~in_pool], minlength=buckets) + laplace
+    ratio = np.log(target / target.sum() + _FLOOR) - np.log(raw / raw.sum() + _FLOOR)
+    return hashed.sums(ratio)[:n], hashed.tokens[:n]
+
+
+def select(
+    raw_texts: Sequence[str],
+    target_texts: Sequence[str],
+    budget: int | float,
+    *,
+    seed: int,
+    ngrams: int = 2,
+    buckets: int = 10_000,
+    laplace: float = 0.0,
+    top_k: bool = False,
+    min_tokens: int = 0,
+    candidates: Any = None,
+) -> Selection:
+    """Resample the pool by importance; nested in budget for a given seed.
+
+    Args:
+        raw_texts, target_texts, ngrams, buckets, laplace: as for `log_weights`.
+        budget: count or share of n (see `baselines._checks`).
+        seed: of the Gumbel noise, one value a pool row whatever the budget.
+        top_k: take the largest weights, without noise (the seed then changes nothing).
+        min_tokens: rows with fewer tokens are never picked (the authors' default is 100; 0 keeps all). They
+            still count towards the pool's frequencies.
+        candidates: optional boolean mask (n,); other rows are not read at all, so the pool's frequencies are
+            those of the candidates.
+
+    Returns:
+        Selection; gains are the log weights of the picks, `objective["mean_log_weight"]` their mean.
+
+    Raises:
+        ValueError: naming every bad argument.
+    """
+    problems = Problems()
+    n = len(raw_texts)
+    mask = check_candidates(Problems(), candidates, n)
+    rows = np.arange(n) if mask is None else np.flatnonzero(mask)
+    _check_texts(problems, "raw_texts", raw_texts, rows)
+    _check_options(problems, target_texts, ngrams, buckets, laplace)
+    check_count(problems, "min_tokens", min_tokens, low=0)
+    if n:
+        check_pool(problems, n, budget, candidates, seed=seed)
+    problems.raise_if_any()
+    weights, tokens = np.full(n, -np.inf), np.full(n, -1)
+    weights[rows], tokens[rows] = _weights(
+        raw_texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace
+    )
+    if not (tokens >= min_tokens).any():
+        raise ValueError(
+            f"min_tokens: got {min_tokens}, but no candidate has so many; the longest has {tokens.max()}"
+        )
+    return resample(weights, budget, seed=seed, top_k=top_k, candidates=tokens >= min_tokens)
+
+
+def resample(
+    weights: FloatArray, budget: int | float, *, seed: int, top_k: bool = False, candidates: Any = None
+) -> Selection:
+    """Draw from log weights (n,) without replacement (Gumbel top-k), most wanted first; see `select`."""
+    problems = Problems()
+    rows, count = check_pool(problems, len(weights), budget, candidates, seed=seed)
+    if len(rows) and not np.isfinite(weights[rows]).all():
+        bad = rows[~np.isfinite(weights[rows])][0]
+        problems.add("weights", f"row {bad} holds NaN or inf; mark such rows False in candidates")
+    problems.raise_if_any()
+    noise = np.zeros(len(weights)) if top_k else np.random.default_rng(seed).gumbel(size=len(weights))
+    picks = rows[np.argsort(-(weights + noise)[rows], kind="stable")][:count]
+    return ranking(picks, weights[picks], objective={"mean_log_weight": float(weights[picks].mean())})
+
+
+def _check_texts(problems: Problems, argument: str, texts: Any, rows: IntArray) -> None:
+    """Ask for at least one text, and for strings at `rows`."""
+    if isinstance(texts, str):
+        problems.add(argument, "got one string; give a list of strings, one an example")
+    elif not len(texts):
+        problems.add(argument, "is empty; give at least one text")
+    else:
+        bad = next((int(i) for i in rows if not isinstance(texts[i], str)), None)
+        if bad is not None:
+            problems.add(argument, f"row {bad} is {type(texts[bad]).__name__}; give a string")
+
+
+def _check_options(
+    problems: Problems, target_texts: Sequence[str], ngrams: Any, buckets: Any, laplace: Any
+) -> None:
+    _check_texts(problems, "target_texts", target_texts, np.arange(len(target_texts)))
+    check_count(problems, "ngrams", ngrams)
+    check_count(problems, "buckets", buckets, MAX_BUCKETS)
+    problems.number("laplace", laplace)
