@@ -101,3 +101,16 @@ def ranking(
         rounds=rounds,
         objective=dict(objective or {}),
     )
+
+
+def unit_rows(matrix: FloatArray, rows: IntArray) -> FloatArray:
+    """Rows `rows` of `matrix` scaled to unit length: (len(rows), d). Raises ValueError naming a zero row."""
+    part = matrix[rows]
+    length = np.linalg.norm(part, axis=1, keepdims=True)
+    if not length.all():
+        raise ValueError(
+            f"features: row {rows[int(length.argmin())]} is zero and has no direction; "
+            "leave it out or mark it False in candidates"
+        )
+    part /= length
+    return part
