@@ -1,0 +1,32 @@
+"""`python -m gip_exp.report DIR [--out OUT]`: tables, figures and claims out of the runs below DIR."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gip_exp.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the report; 0, or 2 with a message on stderr for what a user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gip_exp.report",
+        description="Tables with intervals, figures and the paper's claims, out of the runs below a folder.",
+    )
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="any folder above the runs, e.g. outputs or outputs/runs"
+    )
+    parser.add_argument("--out", metavar="OUT", type=Path, help="where to write (default: DIR/report)")
+    options = parser.parse_args(arguments)
+    try:
+        from gip_exp.report.write import write_report
+
+        write_report(options.folder, options.out or options.folder / "report")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

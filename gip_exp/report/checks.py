@@ -1,0 +1,88 @@
+"""Refuse runs that cannot stand in one table: other data, or other questions, under one experiment's name."""
+
+from collections.abc import Mapping, Sequence
+from zlib import crc32
+
+from gip_exp.errors import listed
+from gip_exp.report.names import MT_BENCH
+from gip_exp.report.runs import Answer, Run
+
+LISTED = 4  # run folders named in a message before it only counts
+REMEDY = "keep experiments apart: run one of them under another name (experiment=NAME), or report a folder with one of them"
+
+
+def check(runs: Sequence[Run]) -> None:
+    """UserError that names all mixtures found: runs, data keys, questions. Seeds may differ in their data."""
+    problems: list[str] = []
+    for experiment in sorted({run.experiment for run in runs}):
+        members = [run for run in runs if run.experiment == experiment]
+        for seed in sorted({run.seed for run in members}):
+            same_seed = [run for run in members if run.seed == seed]
+            problems += _data(experiment, seed, same_seed)
+        if not problems:
+            problems += _questions(experiment, members)
+    if problems:
+        raise listed(f"runs are mixed that cannot be compared; {REMEDY}", problems)
+
+
+def _data(experiment: str, seed: int, runs: Sequence[Run]) -> list[str]:
+    """Runs of one seed must have used one pool and one test set."""
+    keys: dict[str, list[Run]] = {}
+    for run in runs:
+        keys.setdefault(str(run.stages.get("data", {}).get("key")), []).append(run)
+    if len(keys) < 2:
+        return []
+    return [
+        f"experiment {experiment}, seed {seed}: the runs used {len(keys)} different data: {_who('data key', keys)}"
+    ]
+
+
+def _questions(experiment: str, runs: Sequence[Run]) -> list[str]:
+    """All runs of a metric must have answered the same ids; runs on the same data, the same questions."""
+    problems = []
+    for metric in sorted({name for run in runs for name in run.answers}):
+        having = [run for run in runs if metric in run.answers]
+        if metric.startswith(MT_BENCH):
+            continue  # a question without a rating is left out there, and counted in the tables
+        ids: dict[str, list[Run]] = {}
+        for run in having:
+            ids.setdefault(_span(run.answers[metric]), []).append(run)
+        if len(ids) > 1:
+            problems.append(
+                f"experiment {experiment}, {metric}: the runs answered different questions: {_who('', ids)}"
+            )
+        else:
+            problems += _references(experiment, metric, having)
+    return problems
+
+
+def _span(answers: Mapping[str, Answer]) -> str:
+    """A key for a set of question ids that also says something to a reader."""
+    ordered = sorted(answers)
+    mark = crc32("\n".join(ordered).encode())
+    return f"{len(ordered)} questions {ordered[0]}..{ordered[-1]} (set {mark:08x})"
+
+
+def _references(experiment: str, metric: str, runs: Sequence[Run]) -> list[str]:
+    """Same data, same id, another reference: the question is another one."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        known = first.setdefault(str(run.stages.get("data", {}).get("key")), run)
+        ours, theirs = run.answers[metric], known.answers[metric]
+        odd = next((id for id in sorted(ours) if ours[id].reference != theirs[id].reference), None)
+        if odd is not None:
+            return [
+                f"experiment {experiment}, {metric}: question {odd} has another reference in {run.folder.name} "
+                f"than in {known.folder.name}"
+            ]
+    return []
+
+
+def _who(what: str, parts: Mapping[str, Sequence[Run]]) -> str:
+    """Each part with the runs in it, largest first."""
+    texts = []
+    for key, runs in sorted(parts.items(), key=lambda item: -len(item[1])):
+        names = ", ".join(run.folder.name for run in runs[:LISTED])
+        more = f" and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
+        texts.append(f"{what} {key}".strip() + f" in {names}{more}")
+    return "; ".join(texts)

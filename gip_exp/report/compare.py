@@ -1,0 +1,148 @@
+"""Numbers for a cell and for two cells side by side, out of `eval.statistics`.
+
+One seed: Wilson's interval for outcomes 0 and 1, a bootstrap over questions for graded ones; nothing is known about
+other seeds. Several: a bootstrap over seeds and questions, crossed. Differences are paired by (seed, question), over
+the seeds that both cells have. Two p-values, both from paired sign-flip permutations, answer two questions: with
+*questions* flipped (all seeds of a question together), whether these trained models differ on other questions; with
+*seeds* flipped (whole training runs), whether the methods differ in other training runs. s seeds cannot give a p-value
+below 2^(1-s) there.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from eval import statistics
+from eval.statistics import Interval, Outcomes
+from gip_exp.report.runs import Answer
+
+CONFIDENCE = 0.95
+Answers = Mapping[int, Mapping[str, Answer]]  # by seed, then question id
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean over (seed, question) with its interval. `kind` says which: `wilson`, `questions`, `seeds+questions`, or
+    `alike` (several seeds whose outcomes are all 0 or all 1: Wilson over one run's questions).
+
+    `error` is the paper's std / sqrt(n) of one run, averaged over the seeds. `dropped` counts the questions that not
+    every seed has an outcome for (a judge's failures), which are left out.
+    """
+
+    mean: Interval
+    kind: str
+    error: float
+    seeds: tuple[int, ...]
+    per_seed: tuple[float, ...]
+    questions: int
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """a - b, paired by (seed, question): two-level interval, p-values (`p_seeds` NaN with one seed), per-seed means.
+
+    `over_seeds` is Student's t interval of the mean over seeds (NaN with one seed): it does not shrink, as a bootstrap
+    of few seeds does.
+    """
+
+    mean: Interval
+    p_questions: float
+    p_seeds: float
+    over_seeds: tuple[float, float]
+    seeds: tuple[int, ...]
+    per_seed: tuple[float, ...]
+
+    @property
+    def cautious(self) -> tuple[float, float]:
+        """The wider bounds of the two intervals: what a verdict is based on. NaN with one seed."""
+        low, high = self.over_seeds
+        return (
+            (math.nan, math.nan) if math.isnan(low) else (min(low, self.mean.low), max(high, self.mean.high))
+        )
+
+
+def summarise(answers: Answers) -> Summary | None:
+    """The summary of a cell's answers, or None when no question has an outcome in every seed."""
+    shared = _shared(answers)
+    if not shared:
+        return None
+    outcomes = {(seed, id): answers[seed][id].value for seed in answers for id in shared}
+    table = _table(outcomes)
+    kind, mean = _interval(outcomes, table)
+    errors = [statistics.standard_error(row) for row in table]
+    most = max(len(of_seed) for of_seed in answers.values())
+    return Summary(
+        mean,
+        kind,
+        float(np.mean(errors)),
+        tuple(sorted(answers)),
+        tuple(float(row.mean()) for row in table),
+        len(shared),
+        most - len(shared),
+    )
+
+
+def difference(a: Answers, b: Answers) -> Difference | None:
+    """a against b on what both have, or None when they share no seed or no question."""
+    seeds = sorted(set(a) & set(b))
+    shared = _shared({**{(0, s): a[s] for s in seeds}, **{(1, s): b[s] for s in seeds}}) if seeds else []
+    if not shared:
+        return None
+    ours, theirs = ({(s, id): side[s][id].value for s in seeds for id in shared} for side in (a, b))
+    gaps = statistics.differences(ours, theirs)
+    rows = _table(gaps)
+    by_questions = statistics.paired_permutation(ours, theirs, unit="question")
+    several = len(seeds) > 1
+    p_seeds = statistics.paired_permutation(ours, theirs, unit="seed").p_value if several else math.nan
+    per_seed = tuple(float(row.mean()) for row in rows)
+    mean = statistics.bootstrap(gaps, confidence=CONFIDENCE)
+    return Difference(mean, by_questions.p_value, p_seeds, _student(per_seed), tuple(seeds), per_seed)
+
+
+def is_proportion(answers: Answers) -> bool:
+    """Whether all outcomes are 0 or 1 (shown in percent, with Wilson intervals)."""
+    return all(answer.value in (0, 1) for of_seed in answers.values() for answer in of_seed.values())
+
+
+def _interval(outcomes: Outcomes, table: np.ndarray) -> tuple[str, Interval]:
+    if np.isin(table, (0, 1)).all() and np.ptp(table) == 0:
+        # Nothing varies, so a bootstrap would claim certainty: Wilson's interval of one run's questions does not.
+        alike = statistics.wilson(int(table[0].sum()), table.shape[1], CONFIDENCE)
+        return "alike" if len(table) > 1 else "wilson", alike
+    if len(table) > 1:
+        return "seeds+questions", statistics.bootstrap(outcomes, confidence=CONFIDENCE)
+    if np.isin(table, (0, 1)).all():
+        return "wilson", statistics.wilson(int(table.sum()), table.size, CONFIDENCE)
+    return "questions", statistics.mean_interval(table[0], confidence=CONFIDENCE)
+
+
+def _shared(answers: Mapping[object, Mapping[str, Answer]]) -> list[str]:
+    """Question ids that every run has an outcome for."""
+    return sorted(set.intersection(*(set(of_seed) for of_seed in answers.values()))) if answers else []
+
+
+def _table(outcomes: Outcomes) -> np.ndarray:
+    """(s, n), seeds and questions sorted."""
+    seeds = sorted({seed for seed, _ in outcomes})
+    ids = sorted({id for _, id in outcomes})
+    return np.array([[outcomes[seed, id] for id in ids] for seed in seeds])
+
+
+def _student(values: tuple[float, ...]) -> tuple[float, float]:
+    """Student's t interval of the mean of `values`, one a seed; NaN for a single one."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = _quantile(len(values) - 1) * statistics.standard_error(values)
+    mean = float(np.mean(values))
+    return mean - half, mean + half
+
+
+@lru_cache
+def _quantile(freedom: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + CONFIDENCE / 2, freedom))

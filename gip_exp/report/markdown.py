@@ -1,0 +1,49 @@
+"""The report as Markdown (GitHub's tables, images by relative path)."""
+
+from gip_exp.report.document import Column, Document, Figure, Table
+
+
+def render(document: Document) -> str:
+    lines = [f"# {document.title}", "", *[f"- {_safe(line)}" for line in document.summary], ""]
+    for section in document.sections:
+        lines += [f"## {section.title}", ""]
+        for paragraph in section.paragraphs:
+            lines += [_safe(paragraph), ""]
+        for part in section.parts:
+            lines += [*(table(part) if isinstance(part, Table) else _figure(part)), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def table(of: Table) -> list[str]:
+    """Title, header with alignments, rows padded to equal width, notes."""
+    header = [_heading(column) for column in of.columns]
+    cells = [[_safe(cell) for cell in row] for row in of.rows]
+    widths = [max(3, *(len(row[i]) for row in [header, *cells])) for i in range(len(header))]
+    rule = [
+        "-" * (w - 1) + ":" if c.align == "right" else "-" * w
+        for c, w in zip(of.columns, widths, strict=True)
+    ]
+    lines = [f"**{_safe(of.title)}**", "", _line(header, widths, of), "| " + " | ".join(rule) + " |"]
+    lines += [_line(row, widths, of) for row in cells]
+    return lines + ([""] + [f"*{_safe(note)}*  " for note in of.notes] if of.notes else [])
+
+
+def _line(cells: list[str], widths: list[int], of: Table) -> str:
+    padded = [
+        cell.rjust(width) if column.align == "right" else cell.ljust(width)
+        for cell, width, column in zip(cells, widths, of.columns, strict=True)
+    ]
+    return "| " + " | ".join(padded) + " |"
+
+
+def _heading(column: Column) -> str:
+    return _safe(f"{column.group}: {column.name}" if column.group else column.name)
+
+
+def _figure(figure: Figure) -> list[str]:
+    caption = _safe(figure.caption)
+    return [f"![{caption}](figures/{figure.slug}.svg)", "", f"*{caption}*"]
+
+
+def _safe(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*").replace("\n", " ")

@@ -1,0 +1,118 @@
+"""What methods, models, metrics and stages are called, in which order they stand, and the colour of each method.
+
+The colours are Okabe and Ito's and Paul Tol's colour-blind safe sets, without the yellows that vanish in print; every
+method also has its own marker, so that a figure reads without colour.
+"""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+UNTUNED = "untuned"  # the base with train=none, whatever selector its run names
+FULL, RANDOM = "full", "random"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A method's display name, colour (hex), marker and line style (matplotlib's names)."""
+
+    label: str
+    colour: str
+    marker: str
+    line: str = "-"
+
+
+# The order of every table, legend and heat map.
+METHODS: dict[str, Look] = {
+    "mp_ma": Look("MP+MA", "#0072B2", "o"),
+    "mp_sc": Look("MP+SC", "#D55E00", "s"),
+    "omp_ma": Look("OMP+MA", "#44AA99", "p"),
+    "omp_sc": Look("OMP+SC", "#AA7744", "h"),
+    "logdet_ma": Look("Log-det+MA", "#999933", "H"),
+    "logdet_sc": Look("Log-det+SC", "#777711", "8"),
+    "dsir": Look("DSIR", "#009E73", "^"),
+    "disf": Look("DISF", "#CC79A7", "v"),
+    "less": Look("LESS", "#E69F00", "D"),
+    "top_score": Look("Top score", "#56B4E9", "P"),
+    "gate_random": Look("Gate + random", "#882255", "X"),
+    "k_center": Look("k-center", "#117733", "<"),
+    "k_means": Look("k-means", "#AA4499", ">"),
+    "facility_location": Look("Facility location", "#661100", "d"),
+    "dpp": Look("DPP", "#332288", "*"),
+    RANDOM: Look("Random", "#6B6B6B", "o", "--"),
+    FULL: Look("Full data", "#000000", "_", ":"),
+    UNTUNED: Look("Base, not tuned", "#A0A0A0", "x", ":"),
+}
+# For selectors that are not listed: picked by name, so that a method keeps its colour from report to report.
+_SPARE = ("#6699CC", "#994455", "#997700", "#225522", "#7A4988", "#A25F2A")
+_SPARE_MARKERS = ("1", "2", "3", "4", "+", ".")
+
+MODELS = {
+    "qwen3_8b": "Qwen3-8B",
+    "qwen3_4b": "Qwen3-4B",
+    "mistral_7b": "Mistral-7B",
+    "tiny_arithmetic": "tiny arithmetic model",
+    "tiny": "tiny model",
+}
+
+METRICS = {
+    "gsm8k/exact_match": "GSM8K exact match",
+    "gsm8k/flexible_match": "GSM8K flexible match",
+    "mt_bench/all": "MT-Bench score",
+    "mt_bench/turn_1": "MT-Bench, first turn",
+    "mt_bench/turn_2": "MT-Bench, second turn",
+    "bbh/all": "BBH exact match",
+    "answer_nll/completion": "NLL of the answer",
+    "answer_nll/numbers": "NLL of the answer's numbers",
+}
+# The metric that stands for an experiment: the first of these that it has.
+HEADLINES = ("gsm8k/exact_match", "mt_bench/all", "bbh/all", "answer_nll/completion")
+MT_BENCH = "mt_bench/"
+# In MT-Bench's own order of categories.
+CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
+STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
+
+
+def look(method: str) -> Look:
+    """The look of a selector; an unlisted one gets its own name and a spare colour that depends on nothing else."""
+    if method in METHODS:
+        return METHODS[method]
+    spare = crc32(method.encode()) % len(_SPARE)
+    return Look(method.replace("_", " "), _SPARE[spare], _SPARE_MARKERS[spare], "-.")
+
+
+def method_order(method: str) -> tuple[int, str]:
+    """Sort key: the order of METHODS, unlisted selectors before random, full and the base."""
+    known = list(METHODS)
+    return (known.index(method), method) if method in METHODS else (known.index(RANDOM), method)
+
+
+def model(name: str) -> str:
+    return MODELS.get(name, name)
+
+
+def metric(name: str) -> str:
+    """Display name; what stands in brackets (`gsm8k/exact_match [shots=5]`) is kept."""
+    plain, bracket, rest = name.partition(" [")
+    if plain in METRICS:
+        shown = METRICS[plain]
+    elif plain.startswith(MT_BENCH):
+        shown = f"MT-Bench, {plain.removeprefix(MT_BENCH)}"
+    elif plain.startswith("bbh/"):
+        shown = f"BBH, {plain.removeprefix('bbh/').replace('_', ' ')}"
+    else:
+        shown = plain
+    return shown + bracket + rest
+
+
+def metric_order(name: str) -> tuple[int, int, str]:
+    """Sort key: headlines first, then the other named metrics, then the rest."""
+    plain = name.partition(" [")[0]
+    ordered = [*HEADLINES, *(known for known in METRICS if known not in HEADLINES)]
+    categories = [MT_BENCH + category for category in CATEGORIES]
+    if plain in ordered:
+        return ordered.index(plain), 0, name
+    return len(ordered), categories.index(plain) if plain in categories else len(categories), name
+
+
+def lower_is_better(metric_name: str) -> bool:
+    return "nll" in metric_name.partition("/")[0]

@@ -1,0 +1,100 @@
+"""The rows of the result tables: for every cell and metric its mean, and its paired differences to random and to full.
+
+A table is one group and one metric. Holm's correction runs over all comparisons of a table, separately for each of the
+two p-values.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from eval.statistics import holm
+from gip_exp.report.compare import Difference, Summary, difference, is_proportion, summarise
+from gip_exp.report.names import FULL, RANDOM, UNTUNED
+from gip_exp.report.study import Cell, Group
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell against a reference (`random` at the same budget, or `full`), with p-values corrected over the table."""
+
+    reference: str
+    difference: Difference
+    p_questions: float
+    p_seeds: float  # NaN with one shared seed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of one table."""
+
+    cell: Cell
+    summary: Summary
+    comparisons: tuple[Comparison, ...]
+
+    def against(self, reference: str) -> Comparison | None:
+        return next((found for found in self.comparisons if found.reference == reference), None)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The table of one group and one metric. `proportion`: outcomes are 0 and 1, shown in percent."""
+
+    group: Group
+    metric: str
+    proportion: bool
+    rows: tuple[Row, ...]
+
+    def row(self, cell: Cell) -> Row | None:
+        return next((row for row in self.rows if row.cell is cell), None)
+
+
+def make_result(group: Group, metric: str) -> Result:
+    """All cells of `group` that have `metric`, compared and corrected."""
+    rows = []
+    for cell in group.cells:
+        summary = summarise(cell.answers(metric))
+        if summary is not None:
+            rows.append(Row(cell, summary, _comparisons(group, cell, metric)))
+    proportion = all(is_proportion(row.cell.answers(metric)) for row in rows)
+    return Result(group, metric, proportion, _corrected(rows))
+
+
+def make_results(groups: Sequence[Group]) -> list[Result]:
+    """A table for every group and metric, in the order of groups and metrics."""
+    return [make_result(group, metric) for group in groups for metric in group.metrics]
+
+
+def reference_cell(group: Group, cell: Cell, reference: str) -> Cell | None:
+    """What `cell` is compared with: random at the same budget, or the full data; None for itself and for the base."""
+    if cell.arm.method in (UNTUNED, FULL) or cell.arm.method == reference:
+        return None
+    return group.find(reference, cell.n_selected if reference != FULL else None)
+
+
+def _comparisons(group: Group, cell: Cell, metric: str) -> tuple[Comparison, ...]:
+    found = []
+    for reference in (RANDOM, FULL):
+        other = reference_cell(group, cell, reference)
+        gap = difference(cell.answers(metric), other.answers(metric)) if other else None
+        if gap is not None:
+            found.append(Comparison(reference, gap, gap.p_questions, gap.p_seeds))
+    return tuple(found)
+
+
+def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with Holm-corrected p-values; a p-value that does not exist (one seed) is no comparison."""
+    flat = [comparison for row in rows for comparison in row.comparisons]
+    by_questions = iter(holm([c.difference.p_questions for c in flat]))
+    by_seeds = iter(holm([c.difference.p_seeds for c in flat if not math.isnan(c.difference.p_seeds)]))
+    corrected = iter(
+        [
+            replace(
+                c,
+                p_questions=next(by_questions),
+                p_seeds=math.nan if math.isnan(c.p_seeds) else next(by_seeds),
+            )
+            for c in flat
+        ]
+    )
+    return tuple(replace(row, comparisons=tuple(next(corrected) for _ in row.comparisons)) for row in rows)

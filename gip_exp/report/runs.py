@@ -1,0 +1,242 @@
+"""Read run folders: `result.json`, `config.yaml`, `selected.jsonl`, `predictions/<metric>.jsonl`. Nothing else is used.
+
+A folder is a run when it holds a `result.json` or a `config.yaml`; one without a result is unfinished. Whatever
+cannot be read is reported, all of it together, and never left out in silence.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gip_exp.errors import UserError, listed
+from gip_exp.report.names import FULL
+
+RESULT, CONFIG, SELECTED, PREDICTIONS = "result.json", "config.yaml", "selected.jsonl", "predictions"
+DONE, FAILED, UNFINISHED, STOPPED = "done", "failed", "unfinished", "stopped"
+# Never searched for runs: stage outputs (large), what a run or a report keeps for itself.
+SKIPPED = frozenset({"store", PREDICTIONS, "report", "wandb", ".git"})
+FIELDS = ("experiment", "model", "selector", "budget", "seed", "metrics", "stages", "status")
+TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of its per-question outcomes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question's outcome, and the reference it was held against (which says what was asked)."""
+
+    value: float
+    reference: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. `settings` is its config, flattened to `section.key`; empty when there is no config.yaml."""
+
+    folder: Path
+    result: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, Answer]] = field(
+        default_factory=dict
+    )  # metric -> question id -> answer
+    selected: frozenset[str] = frozenset()  # ids; not read for `full`
+    modified: float = 0.0  # of result.json, seconds since the epoch
+
+    @property
+    def experiment(self) -> str:
+        return str(self.result["experiment"])
+
+    @property
+    def model(self) -> str:
+        return str(self.result["model"])
+
+    @property
+    def selector(self) -> str:
+        return str(self.result["selector"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.result["seed"])
+
+    @property
+    def budget(self) -> int | float:
+        return self.result["budget"]
+
+    @property
+    def n_selected(self) -> int | None:
+        return self.result.get("n_selected")
+
+    @property
+    def n_pool(self) -> int | None:
+        return self.result.get("n_pool")
+
+    @property
+    def status(self) -> str:
+        """done, stopped, failed; the full text (`stopped:select`) stays in `result`."""
+        return str(self.result["status"]).partition(":")[0]
+
+    @property
+    def stages(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.result["stages"]
+
+    @property
+    def subset(self) -> Mapping[str, Any]:
+        return self.result.get("subset") or {}
+
+    @property
+    def tuned(self) -> bool:
+        """False for `train=none`: said by the config, or by a finished run without a train stage."""
+        kind = self.settings.get("train.kind")
+        return kind != "none" if kind is not None else "train" in self.stages
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run folder that gives no numbers: failed (with its error), or without a result."""
+
+    folder: Path
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Every run below a folder: those with something to report, and the others."""
+
+    root: Path
+    runs: tuple[Run, ...]
+    others: tuple[Unfinished, ...]
+
+
+def read_runs(root: Path) -> Found:
+    """All runs below `root`. UserError for a folder without usable runs, listing what is damaged or failed."""
+    if not root.is_dir():
+        raise UserError(f"DIR={root} is not a folder: give the folder that holds the runs, e.g. outputs/runs")
+    runs: list[Run] = []
+    others: list[Unfinished] = []
+    problems: list[str] = []
+    for folder in _folders(root):
+        try:
+            read = _read(folder)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        (others if isinstance(read, Unfinished) else runs).append(read)  # type: ignore[arg-type]
+    if problems:
+        raise listed(
+            f"{len(problems)} runs below {root} cannot be used; run them again or delete their folders:",
+            problems,
+        )
+    if not runs:
+        raise UserError(_nothing(root, others))
+    return Found(root, tuple(runs), tuple(others))
+
+
+def _nothing(root: Path, others: list[Unfinished]) -> str:
+    if not others:
+        return (
+            f"there are no runs below {root} (no folder with a {RESULT}): give the folder that holds the runs, "
+            "e.g. outputs/runs, or make some first: python -m gip_exp +experiment=quickstart"
+        )
+    lines = "\n".join(f"  {other.status}: {other.folder} ({other.reason})" for other in others)
+    return f"none of the {len(others)} runs below {root} is finished, so there is nothing to report:\n{lines}"
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    for place, below, files in os.walk(root):
+        below[:] = sorted(name for name in below if name not in SKIPPED)
+        if RESULT in files or CONFIG in files:
+            below.clear()  # a run holds no other runs
+            yield Path(place)
+
+
+def _read(folder: Path) -> Run | Unfinished:
+    path = folder / RESULT
+    if not path.is_file():
+        return Unfinished(folder, UNFINISHED, f"no {RESULT}: still running, or killed")
+    result = _json(path)
+    missing = [name for name in FIELDS if name not in result]
+    if missing:
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}: it was not written by this project, or only in part"
+        )
+    settings = _settings(folder / CONFIG)
+    run = Run(folder, result, settings, modified=path.stat().st_mtime)
+    if run.status == FAILED:
+        return Unfinished(folder, FAILED, str(result.get("error", "no reason recorded")))
+    if run.status == STOPPED and run.n_selected is None:
+        return Unfinished(folder, str(result["status"]), "stopped on request before anything was selected")
+    answers = {name: _answers(folder, name, metric) for name, metric in result["metrics"].items()}
+    return replace(run, answers=answers, selected=_selected(folder, run.selector))
+
+
+def _selected(folder: Path, selector: str) -> frozenset[str]:
+    path = folder / SELECTED
+    if selector == FULL or not path.is_file():
+        return frozenset()
+    try:
+        return frozenset(str(row["id"]) for row in _rows(path))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a row without an id ({error!r})") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or half-written ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return value
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}, is damaged or half-written ({error})") from error
+    return rows
+
+
+def _answers(folder: Path, name: str, metric: Mapping[str, Any]) -> dict[str, Answer]:
+    """The per-question outcomes, held against the metric that `result.json` gives for them."""
+    path = folder / PREDICTIONS / f"{name}.jsonl"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder / RESULT} gives {name}, but {path} is missing: its per-question outcomes are needed"
+        )
+    try:
+        answers = {str(row["id"]): Answer(float(row["value"]), str(row["reference"])) for row in _rows(path)}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a row without id, value or reference ({error!r})") from error
+    mean = sum(answer.value for answer in answers.values()) / max(1, len(answers))
+    if len(answers) != metric["n"] or abs(mean - metric["value"]) > TOLERANCE * max(1.0, abs(mean)):
+        raise ValueError(
+            f"{path} has {len(answers)} outcomes with mean {mean:.6g}, but {RESULT} says {metric['value']:.6g} "
+            f"over {metric['n']}: one of the two is half-written or belongs to another run"
+        )
+    return answers
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is damaged or half-written ({str(error).splitlines()[0]})") from error
+    return dict(_flat(loaded or {}, ""))
+
+
+def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

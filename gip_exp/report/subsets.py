@@ -1,0 +1,113 @@
+"""What was selected, and what it cost: quality and coverage of subsets, overlap between methods, seconds by stage."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gip_exp.report.names import STAGES, UNTUNED
+from gip_exp.report.study import Arm, Cell, Group
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Mean Jaccard index of the selected ids between arms at one budget, over the seeds that a pair shares.
+
+    `values` (m, m), NaN where two arms share no seed; `seeds` (m, m) counts. `chance` is what two random subsets of
+    this size share on average, b / (2 - b) for a share b of the pool.
+    """
+
+    group: Group
+    n_selected: int
+    label: str
+    arms: tuple[Arm, ...]
+    values: np.ndarray
+    seeds: np.ndarray
+    chance: float
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """A stage over all runs of a group: how often it was needed and made, seconds each and together (made once)."""
+
+    stage: str
+    used: int
+    made: int
+    each: float
+    total: float
+
+
+def average(cell: Cell) -> dict[str, float]:
+    """The labels' description of the subset (`clean_share`, `skill_entropy`, ...), averaged over the cell's seeds."""
+    if cell.arm.method == UNTUNED:
+        return {}
+    found = [runs[0].subset for runs in cell.runs.values() if runs[0].subset]
+    names = [name for name in (found[0] if found else {}) if all(name in subset for subset in found)]
+    return {name: float(np.mean([subset[name] for subset in found])) for name in names}
+
+
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """|a and b| / |a or b|, for two sets that are not both empty."""
+    return len(a & b) / len(a | b)
+
+
+def overlaps(group: Group) -> list[Overlap]:
+    """A matrix for every budget at which at least two arms selected something."""
+    found = []
+    for n_selected in sorted({cell.n_selected for cell in group.selecting()}):
+        cells = [cell for cell in group.selecting() if cell.n_selected == n_selected and _ids(cell)]
+        if len(cells) > 1:
+            found.append(_overlap(group, cells))
+    return found
+
+
+def _overlap(group: Group, cells: Sequence[Cell]) -> Overlap:
+    size = len(cells)
+    values, seeds = np.full((size, size), np.nan), np.zeros((size, size), dtype=int)
+    for i, a in enumerate(cells):
+        for j, b in enumerate(cells):
+            ours, theirs = _ids(a), _ids(b)
+            shared = sorted(set(ours) & set(theirs))
+            seeds[i, j] = len(shared)
+            if shared:
+                values[i, j] = np.mean([jaccard(ours[seed], theirs[seed]) for seed in shared])
+    share = cells[0].n_selected / cells[0].n_pool
+    arms = tuple(cell.arm for cell in cells)
+    return Overlap(
+        group, cells[0].n_selected, cells[0].budget_label, arms, values, seeds, share / (2 - share)
+    )
+
+
+def _ids(cell: Cell) -> Mapping[int, frozenset[str]]:
+    return {seed: runs[0].selected for seed, runs in cell.runs.items() if runs[0].selected}
+
+
+def costs(group: Group) -> list[StageCost]:
+    """Seconds by stage; an output that several runs share was made once and counts once in `total`."""
+    found: dict[str, dict[str, float]] = {}
+    used: dict[str, int] = {}
+    for cell in group.cells:
+        for run in cell.all_runs():
+            for stage, facts in run.stages.items():
+                found.setdefault(stage, {})[str(facts["key"])] = float(facts["seconds"])
+                used[stage] = used.get(stage, 0) + 1
+    order = sorted(found, key=lambda stage: (STAGES.index(stage) if stage in STAGES else len(STAGES), stage))
+    return [
+        StageCost(
+            stage,
+            used[stage],
+            len(found[stage]),
+            float(np.mean(list(found[stage].values()))),
+            sum(found[stage].values()),
+        )
+        for stage in order
+    ]
+
+
+def stage_seconds(cell: Cell) -> dict[str, float]:
+    """Mean seconds of each stage over the cell's runs: what one run costs when nothing can be reused."""
+    seconds: dict[str, list[float]] = {}
+    for run in cell.all_runs():
+        for stage, facts in run.stages.items():
+            seconds.setdefault(stage, []).append(float(facts["seconds"]))
+    return {stage: float(np.mean(of_stage)) for stage, of_stage in seconds.items()}

@@ -1,0 +1,52 @@
+"""Numbers as text, alike in every output: percent with one decimal, other outcomes with three, p-values with care."""
+
+import math
+
+NONE = "–"
+
+
+def value(number: float, proportion: bool) -> str:
+    """A mean: `39.4` (percent) or `0.501`."""
+    if math.isnan(number):
+        return NONE
+    return f"{100 * number:.1f}" if proportion else f"{number:.3f}"
+
+
+def signed(number: float, proportion: bool) -> str:
+    """A difference, with a true minus sign."""
+    if math.isnan(number):
+        return NONE
+    text = value(abs(number), proportion)
+    if not text.strip("0."):
+        return text
+    return ("+" if number > 0 else "−") + text
+
+
+def interval(low: float, high: float, proportion: bool, *, sign: bool = False) -> str:
+    """`30.1 to 48.2`, or a dash where there is none."""
+    if math.isnan(low) or math.isnan(high):
+        return NONE
+    show = signed if sign else value
+    return f"{show(low, proportion)} to {show(high, proportion)}"
+
+
+def p_value(p: float) -> str:
+    if math.isnan(p):
+        return NONE
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 0.9995 else "1"
+
+
+def seconds(number: float) -> str:
+    """`0.3 s`, `41 s`, `12 min`, `3.4 h`."""
+    if number < 10:
+        return f"{number:.1f} s"
+    if number < 120:
+        return f"{number:.0f} s"
+    if number < 7200:
+        return f"{number / 60:.0f} min"
+    return f"{number / 3600:.1f} h"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
