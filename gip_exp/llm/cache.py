@@ -1,0 +1,223 @@
+"""The reply cache: every reply received is on disk before anything is done with it.
+
+A folder of append-only JSON-lines files, one per writing process, so that nobody appends to a file that
+somebody else writes: appends from two machines are not atomic on a network file system. A line is written
+with one unbuffered write, so a killed process loses at most the line it was writing; readers skip a torn
+line. Replies are indexed by key and read back from disk, so memory does not grow with their length.
+
+Lines: {"key", "text", "finish_reason", "refusal", "prompt_tokens", "cached_tokens", "completion_tokens",
+"estimated", "model", "time"} and {"gave_up": {key: attempts}, "time"} (see `Cache.give_up`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gip_exp.llm.errors import LLMError
+from gip_exp.llm.request import Reply
+
+_STORED = tuple(f.name for f in fields(Reply) if f.name != "cached")
+_SYNC_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a reply lies: file, byte offset, length, and when it was received (first one counts)."""
+
+    file: str
+    offset: int
+    length: int
+    time: float
+
+
+class Cache:
+    """Replies by key in a folder that any number of processes may share.
+
+    refresh_s: how old the view of the other processes' files may be when a key is not found.
+    """
+
+    def __init__(self, folder: Path, *, refresh_s: float = 0.2) -> None:
+        self.folder = Path(folder)
+        self.torn_lines = 0
+        self._refresh_s = refresh_s
+        self._refreshed = float("-inf")
+        self._index: dict[bytes, _Place] = {}
+        self._gave_up: dict[str, int] = {}
+        self._read_to: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
+        self._out: int | None = None
+        self._name = _own_name()
+        self._size = 0
+        self._mend = False
+        self._synced = time.monotonic()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LLMError(f"the reply cache {self.folder} cannot be made: {error.strerror}.") from error
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, key: str) -> Reply | None:
+        """Return the reply kept for `key`, looking at the other processes' files when it is not known."""
+        place = self._index.get(bytes.fromhex(key))
+        if place is None and time.monotonic() - self._refreshed >= self._refresh_s:
+            self.refresh()
+            place = self._index.get(bytes.fromhex(key))
+        if place is None:
+            return None
+        entry = _parse(self._read(place))
+        if entry is None or entry.get("key") != key:
+            raise LLMError(
+                f"the reply cache {self.folder / place.file} changed under its reader; files in it are only "
+                "ever appended to. Start again."
+            )
+        return _reply(entry)
+
+    def put(self, key: str, reply: Reply) -> None:
+        """Keep a reply. The first reply for a key stays; a later one is written but not used."""
+        entry: dict[str, Any] = {"key": key}
+        entry |= {name: getattr(reply, name) for name in _STORED} | {"time": time.time()}
+        offset, length = self._append(entry)
+        self._index.setdefault(bytes.fromhex(key), _Place(self._name, offset, length, entry["time"]))
+
+    def gave_up(self, key: str) -> int:
+        """Return how many attempts finished runs have spent on `key` (of attempt 0) without success."""
+        return self._gave_up.get(key, 0)
+
+    def give_up(self, attempts: Mapping[str, int]) -> None:
+        """Record that a run ended with these keys unreadable after so many attempts.
+
+        The next run goes on with the next attempt number. One line for all of them: a run killed before
+        or while it is written did not end, and is finished, not followed, by the next.
+        """
+        if attempts:
+            self._append({"gave_up": dict(attempts), "time": time.time()})
+            self._merge_gave_up(attempts)
+
+    def refresh(self) -> None:
+        """Take in what other processes have appended since the last look."""
+        self._refreshed = time.monotonic()
+        with os.scandir(self.folder) as entries:
+            names = sorted(e.name for e in entries if e.name.endswith(".jsonl") and e.name != self._name)
+        for name in names:
+            size = (self.folder / name).stat().st_size
+            if size != self._seen.get(name):
+                self._load(name)
+                self._seen[name] = size
+
+    def sync(self) -> None:
+        """Force what was written onto the disk (a killed process needs no sync, a power cut does)."""
+        self._synced = time.monotonic()
+        if self._out is not None:
+            os.fsync(self._out)
+
+    def close(self) -> None:
+        """Sync and close the own file. The cache can still be read, and reopens when written to."""
+        if self._out is not None:
+            self.sync()
+            os.close(self._out)
+            self._out = None
+
+    def _append(self, entry: Mapping[str, Any]) -> tuple[int, int]:
+        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        # After a write that failed half-way, a newline first keeps the next line whole.
+        data = b"\n" + line if self._mend else line
+        try:
+            if self._out is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                self._out = os.open(self.folder / self._name, flags, 0o644)
+                self._size = os.fstat(self._out).st_size
+            written = 0
+            while written < len(data):
+                written += os.write(self._out, data[written:])
+        except OSError as error:
+            self._mend = True
+            self._size = os.fstat(self._out).st_size if self._out is not None else 0
+            raise LLMError(
+                f"the reply cache {self.folder} cannot be written ({error.strerror}), so replies that "
+                "are paid for would be lost. Make room or choose another folder and start again."
+            ) from error
+        self._mend = False
+        self._size += len(data)
+        if time.monotonic() - self._synced > _SYNC_EVERY_S:
+            self.sync()
+        return self._size - len(line), len(line)
+
+    def _read(self, place: _Place) -> bytes:
+        with open(self.folder / place.file, "rb") as file:
+            file.seek(place.offset)
+            return file.read(place.length)
+
+    def _load(self, name: str) -> None:
+        """Index the whole lines of a file from where the last look ended."""
+        with open(self.folder / name, "rb") as file:
+            offset = self._read_to.get(name, 0)
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # being written, or torn for good: looked at again when the file grows
+                self._take(name, offset, line)
+                offset += len(line)
+        self._read_to[name] = offset
+
+    def _take(self, name: str, offset: int, line: bytes) -> None:
+        entry = _parse(line)
+        if entry is None:
+            self.torn_lines += line.strip() != b""
+        elif "gave_up" in entry:
+            self._merge_gave_up(entry["gave_up"])
+        else:
+            key, place = bytes.fromhex(entry["key"]), _Place(name, offset, len(line), entry["time"])
+            known = self._index.get(key)
+            # Two processes may have asked at the same moment: all readers agree on the earlier reply.
+            if known is None or (place.time, place.file) < (known.time, known.file):
+                self._index[key] = place
+
+    def _merge_gave_up(self, attempts: Mapping[str, int]) -> None:
+        for key, count in attempts.items():
+            self._gave_up[key] = max(count, self._gave_up.get(key, 0))
+
+
+def _own_name() -> str:
+    host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:40]
+    return f"replies-{host}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Return a line's entry, or None for a torn or foreign line."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict):
+        return None
+    if "gave_up" in entry:
+        marks = entry["gave_up"]
+        whole = isinstance(marks, dict) and all(isinstance(n, int) for n in marks.values())
+        return entry if whole else None
+    key = entry.get("key")
+    whole = isinstance(key, str) and re.fullmatch(r"[0-9a-f]{32}", key) is not None
+    whole = whole and isinstance(entry.get("text"), str) and isinstance(entry.get("time"), int | float)
+    return entry if whole else None
+
+
+def _reply(entry: Mapping[str, Any]) -> Reply:
+    known = {name: entry[name] for name in _STORED if name in entry}
+    return Reply(**known, cached=True)

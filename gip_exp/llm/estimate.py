@@ -1,0 +1,111 @@
+"""What judging a pool will take, before the first call is paid for (`judge.dry_run=true`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gip_exp.llm.cache import Cache
+from gip_exp.llm.judge import read_reply, vote_requests
+from gip_exp.llm.judge_table import Example, JudgeSettings, check_examples
+from gip_exp.llm.prices import find_price
+from gip_exp.llm.request import Request, cache_key
+from gip_exp.llm.rubric import HIGHEST, Rubric
+from gip_exp.llm.wire import guess_tokens
+
+_COMMENT_TOKENS = 40
+_THINKING_SHARE = 4  # a reasoning model is taken to use a quarter of what it may
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Calls still to be made and what they come to, without retries.
+
+    cached: votes that the reply cache answers. Tokens are guessed at 4 bytes each. most_*: when every reply
+    runs to its cap. USD are None when the model has no price.
+    """
+
+    examples: int
+    calls: int
+    cached: int
+    prompt_tokens: int
+    completion_tokens: int
+    most_completion_tokens: int
+    cost_usd: float | None
+    most_cost_usd: float | None
+
+    def __str__(self) -> str:
+        tokens = f"about {self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
+        if self.cost_usd is None:
+            money = "cost unknown: the model has no entry in the price table"
+        else:
+            money = f"about {self.cost_usd:,.2f} USD, at most about {self.most_cost_usd:,.2f} USD"
+        return (
+            f"{self.examples:,} examples: {self.calls:,} calls to make, {self.cached:,} answered by the "
+            f"cache; {tokens}; {money}"
+        )
+
+
+def estimate_pool(
+    examples: Sequence[Example], rubric: Rubric, settings: JudgeSettings, *, cache_dir: Path
+) -> Estimate:
+    """Return what `judge_pool` with the same arguments would take. Sends nothing and needs no key."""
+    settings.check()
+    check_examples(examples)
+    asked: set[str] = set()
+    prompt = cached = 0
+    schema = guess_tokens(json.dumps(dict(rubric.schema().body)))
+    with Cache(cache_dir, refresh_s=3600) as cache:
+        for example in examples:
+            for vote in range(settings.votes):
+                request = _next_request(example, rubric, settings, vote, cache)
+                if request is None or (key := cache_key(request, settings.endpoint)) in asked:
+                    cached += 1
+                    continue
+                asked.add(key)
+                prompt += schema + sum(guess_tokens(m["content"]) + 4 for m in request.messages)
+    calls, endpoint = len(asked), settings.endpoint
+    each, most = _completion_tokens(rubric, settings)
+    price = find_price(endpoint.prices, endpoint.model)
+    return Estimate(
+        examples=len(examples),
+        calls=calls,
+        cached=cached,
+        prompt_tokens=prompt,
+        completion_tokens=calls * each,
+        most_completion_tokens=calls * most,
+        cost_usd=None if price is None else price.cost(prompt, calls * each),
+        most_cost_usd=None if price is None else price.cost(prompt, calls * most),
+    )
+
+
+def _completion_tokens(rubric: Rubric, settings: JudgeSettings) -> tuple[int, int]:
+    """Return (likely, most) tokens of one reply, hidden thinking included."""
+    endpoint = settings.endpoint
+    each = guess_tokens(json.dumps(dict.fromkeys(rubric.names, HIGHEST)))
+    each += _COMMENT_TOKENS if rubric.comment else 0
+    most = settings.sampling.max_tokens
+    if endpoint.is_reasoning_model:
+        each += endpoint.reasoning_tokens // _THINKING_SHARE
+        most += endpoint.reasoning_tokens
+    return each, most
+
+
+def _next_request(
+    example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, cache: Cache
+) -> Request | None:
+    """Return the first request of a vote that the cache cannot answer, or None when none is needed."""
+    first_key = ""
+    for used, request in enumerate(vote_requests(example, rubric, settings, vote)):
+        key = cache_key(request, settings.endpoint)
+        first_key = first_key or key
+        if used >= cache.gave_up(first_key) + 1 + settings.content_retries:
+            return None
+        reply = cache.get(key)
+        if reply is None:
+            return request
+        if read_reply(reply, rubric).scores is not None:
+            return None
+    return None

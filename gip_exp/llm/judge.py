@@ -1,0 +1,201 @@
+"""A pool of examples, graded by an LLM under a rubric: every example scored or counted.
+
+A vote that cannot be read is asked for again under the next attempt number, `content_retries` times; then,
+or when no call gets through, the vote is lost. An example is scored by the mean of its readable votes when
+they are more than half; otherwise it is unscored: NaN, listed with its reason, tried under the next attempt
+number by the next run. A run that is killed and started again ends with the table it would have had.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gip_exp.llm.agreement import vote_agreement
+from gip_exp.llm.cache import Cache
+from gip_exp.llm.client import LLMClient, Progress, for_each, run_async
+from gip_exp.llm.errors import TooManyUnscoredError, redact, secrets_in_environment, shorten
+from gip_exp.llm.judge_table import Example, JudgeSettings, JudgeTable, Unscored, check_examples
+from gip_exp.llm.parse import Parsed, parse_scores
+from gip_exp.llm.request import Fault, Reply, Request, Stats, cache_key
+from gip_exp.llm.rubric import HIGHEST, LOWEST, Rubric
+
+
+def judge_pool(
+    examples: Sequence[Example],
+    rubric: Rubric,
+    settings: JudgeSettings,
+    *,
+    cache_dir: Path,
+    progress: Progress | None = None,
+) -> JudgeTable:
+    """Judge every example (`id`, `prompt`, `completion`) and return the table, rows in their order.
+
+    Raises LLMError for bad arguments and where no call can succeed, BudgetReachedError before `max_cost_usd` is
+    passed, TooManyUnscoredError as soon as more than `max_unscored` of the pool cannot be scored. Replies
+    received are kept in `cache_dir` in every case; starting again goes on from them.
+    """
+    settings.check()
+    check_examples(examples)
+    try:
+        return run_async(lambda: _judge(examples, rubric, settings, cache_dir, progress))
+    finally:
+        if progress is not None:
+            progress.close()
+
+
+def vote_requests(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int) -> Iterator[Request]:
+    """Yield the requests for one vote: attempt 0, then warmer ones, without end."""
+    first = Request(
+        messages=rubric.messages(example["prompt"], example["completion"]),
+        schema=rubric.schema(),
+        sampling=settings.sampling,
+        repetition=vote,
+    )
+    yield first
+    cold = settings.sampling.temperature
+    warm = None if cold is None else max(cold, settings.retry_temperature)
+    attempt = 1
+    while True:
+        yield first.again(attempt, temperature=warm)
+        attempt += 1
+
+
+def read_reply(reply: Reply, rubric: Rubric) -> Parsed:
+    """Return the scores in a reply, or the reason why it has none."""
+    if reply.refusal is not None:
+        return Parsed(None, f"the model declined: {shorten(reply.refusal, 120)!r}")
+    parsed = parse_scores(reply.text, rubric.names, LOWEST, HIGHEST)
+    if parsed.scores is None and reply.finish_reason != "stop":
+        hint = "; raise max_tokens" if reply.finish_reason == "length" else ""
+        return Parsed(None, f"cut off ({reply.finish_reason}{hint}): {parsed.reason}")
+    return parsed
+
+
+class _Pool:
+    """The table while it is being filled."""
+
+    def __init__(self, examples: Sequence[Example], rubric: Rubric, settings: JudgeSettings) -> None:
+        self.examples, self.rubric, self.settings = examples, rubric, settings
+        n, k = len(examples), len(rubric.names)
+        self.values = np.full((n, settings.votes, k), np.nan)
+        self.lost = np.zeros(n, dtype=np.int64)
+        self.settled = np.zeros(n, dtype=np.int64)
+        self.done = 0
+        self.n_unscored = 0
+        self.reasons: dict[int, str] = {}
+        self.exhausted: dict[str, int] = {}
+
+    def lose(self, row: int, reason: str) -> None:
+        """Count a lost vote; the row is unscored once half of its votes are lost."""
+        self.reasons[row] = reason
+        before = self.unscored(row)
+        self.lost[row] += 1
+        self.n_unscored += self.unscored(row) and not before
+
+    def unscored(self, row: int) -> bool:
+        """Whether so many votes are lost that no majority can be readable."""
+        return bool(2 * self.lost[row] >= self.settings.votes)
+
+    def settle(self, row: int) -> None:
+        """Count a vote as dealt with."""
+        self.settled[row] += 1
+        self.done += self.settled[row] == self.settings.votes
+
+    def too_many(self) -> bool:
+        """Whether the share of unscored rows is certain to end above the limit."""
+        return self.n_unscored > self.settings.max_unscored * len(self.examples)
+
+    def table(self, stats: Stats) -> JudgeTable:
+        """Return the finished table."""
+        bad = 2 * self.lost >= self.settings.votes
+        count = np.maximum((~np.isnan(self.values)).sum(axis=1), 1)
+        scores = np.nansum(self.values, axis=1) / count
+        scores[bad] = np.nan
+        ids = tuple(e["id"] for e in self.examples)
+        unscored = tuple(Unscored(ids[i], self.reasons[i]) for i in np.flatnonzero(bad).tolist())
+        agreement = vote_agreement(self.values, self.rubric.names) if self.settings.votes > 1 else None
+        return JudgeTable(ids, self.rubric.names, scores, self.values, unscored, stats, agreement)
+
+
+async def _judge(
+    examples: Sequence[Example],
+    rubric: Rubric,
+    settings: JudgeSettings,
+    cache_dir: Path,
+    progress: Progress | None,
+) -> JudgeTable:
+    pool = _Pool(examples, rubric, settings)
+    with Cache(cache_dir) as cache:
+        async with LLMClient(settings.endpoint, cache) as client:
+
+            async def one(item: tuple[int, int]) -> None:
+                await _judge_vote(pool, client, *item)
+                if progress is not None:
+                    progress.update(pool.done, len(examples), client.stats)
+
+            await for_each(_shuffled(pool), one, 2 * settings.endpoint.concurrency, pool.too_many)
+            cache.give_up(pool.exhausted)
+            if pool.too_many():
+                raise TooManyUnscoredError(_too_many(pool))
+            return pool.table(client.stats)
+
+
+def _shuffled(pool: _Pool) -> Iterator[tuple[int, int]]:
+    """Yield (row, vote) in an order of this process's own.
+
+    Processes that share a cache then rarely ask for the same reply at the same moment; what one receives
+    the others find. The table does not depend on the order.
+    """
+    votes = pool.settings.votes
+    order = list(range(len(pool.examples) * votes))
+    random.Random().shuffle(order)
+    return ((i // votes, i % votes) for i in order)
+
+
+async def _judge_vote(pool: _Pool, client: LLMClient, row: int, vote: int) -> None:
+    """Fill in one vote: walk the attempts until one can be read or this run's share of them is used up."""
+    settings, parsed = pool.settings, Parsed(None)
+    first_key = ""
+    for used, request in enumerate(vote_requests(pool.examples[row], pool.rubric, settings, vote)):
+        first_key = first_key or cache_key(request, settings.endpoint)
+        if used >= client.cache.gave_up(first_key) + 1 + settings.content_retries:
+            pool.exhausted[first_key] = used
+            pool.lose(row, _clean(f"{used} unreadable replies, the last: {parsed.reason}"))
+            break
+        outcome = await client.ask(request)
+        if isinstance(outcome, Fault):
+            pool.lose(row, f"no reply after {settings.endpoint.attempts} attempts, the last: {outcome}"
+                      if outcome.retry else f"no reply: {outcome}")  # fmt: skip
+            break
+        parsed = read_reply(outcome, pool.rubric)
+        if parsed.scores is not None:
+            pool.values[row, vote] = parsed.scores
+            break
+        client.stats.unreadable += not outcome.cached
+    pool.settle(row)
+
+
+def _clean(text: str) -> str:
+    return redact(text, secrets_in_environment())
+
+
+def _too_many(pool: _Pool) -> str:
+    kinds = Counter(_kind(reason) for row, reason in pool.reasons.items() if pool.unscored(row))
+    listed = "; ".join(f"{count} x {kind}" for kind, count in kinds.most_common(5))
+    share, limit = pool.n_unscored / len(pool.examples), pool.settings.max_unscored
+    return (
+        f"{pool.n_unscored} of {len(pool.examples)} examples ({share:.1%}) could not be scored, max_unscored "
+        f"allows {limit:.1%}. Why: {listed}. All replies are kept: mend the cause and start again, which "
+        "tries these examples once more, or raise max_unscored."
+    )
+
+
+def _kind(reason: str) -> str:
+    """Reasons quote replies; for the tally only their beginning counts."""
+    return shorten(re.split(r" in '|: '", reason, maxsplit=1)[0], 160)

@@ -1,0 +1,174 @@
+"""What is asked and what comes back: requests with their cache key, replies, faults, counts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gip_exp.llm.settings import EndpointSettings, Sampling
+
+KEY_VERSION = 1
+Message = Mapping[str, str]  # {"role": ..., "content": ...}
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A JSON schema a reply must follow; `name` is what the endpoint calls it."""
+
+    name: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One thing to ask: a conversation (`messages`) or a raw text to continue (`prompt`), not both.
+
+    repetition: number of the vote or sample. attempt: 0, then 1, 2, ... when a reply had unreadable
+    content. Both are part of the cache key, so each asks for a reply of its own.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    schema: Schema | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    repetition: int = 0
+    attempt: int = 0
+
+    def __post_init__(self) -> None:
+        if bool(self.messages) == (self.prompt is not None):
+            raise ValueError("a Request takes either messages or prompt: give exactly one of them.")
+
+    def again(self, attempt: int, **sampling: Any) -> Request:
+        """Return the same request under another attempt number, with changed sampling if given."""
+        return replace(self, attempt=attempt, sampling=replace(self.sampling, **sampling))
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that is sent: the setting, moved apart for every repetition and attempt."""
+        base = self.sampling.seed
+        return None if base is None else base + 1000 * self.repetition + self.attempt
+
+
+def chat(messages: Sequence[Message], sampling: Sampling, *, repetition: int = 0) -> Request:
+    """Return a request for a plain chat reply."""
+    return Request(messages=tuple(messages), sampling=sampling, repetition=repetition)
+
+
+def cache_key(request: Request, endpoint: EndpointSettings) -> str:
+    """Return 32 hex digits over everything that can change the reply, and nothing else.
+
+    The address, concurrency, timeouts and prices stay out: moving a server must not ask again. What an
+    endpoint turned out not to support stays out too: the key says what was wanted.
+    """
+    drawn = request.sampling
+    reasoning = endpoint.is_reasoning_model
+    content = {
+        "version": KEY_VERSION,
+        "model": endpoint.model,
+        "identity": endpoint.identity,
+        "messages": [dict(m) for m in request.messages],
+        "prompt": request.prompt,
+        "schema": None if request.schema is None else dict(request.schema.body),
+        "structured": None if request.schema is None else endpoint.structured,
+        "system_role": endpoint.system_role,
+        "temperature": None if reasoning else drawn.temperature,
+        "top_p": None if reasoning else drawn.top_p,
+        "max_tokens": drawn.max_tokens + (endpoint.reasoning_tokens if reasoning else 0),
+        "reasoning_effort": drawn.reasoning_effort if reasoning else None,
+        "stop": list(drawn.stop),
+        "seed": None if reasoning else request.seed,
+        "extra_body": dict(endpoint.extra_body),
+        "repetition": request.repetition,
+        "attempt": request.attempt,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_refuse)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _refuse(value: object) -> object:
+    raise ValueError(f"a request holds a {type(value).__name__}; only JSON values can be sent.")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply with a valid envelope. text may still be unreadable to whoever asked.
+
+    finish_reason: as the endpoint says (stop, length, content_filter, ...). refusal: the model's own words
+    when it declined. Token counts as billed; estimated (True) when the endpoint sent none.
+    cached: it came out of the reply cache and cost nothing now.
+    """
+
+    text: str
+    finish_reason: str = "stop"
+    refusal: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+    model: str = ""
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A call that brought no reply. kind groups it in the counts, detail is for people (redacted).
+
+    retry: whether asking again can help. retry_after_s: what the endpoint asked for. fatal: no call can
+    succeed (wrong key, unknown model, no money left), so the job stops.
+    """
+
+    kind: str
+    detail: str
+    retry: bool = True
+    retry_after_s: float | None = None
+    fatal: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+@dataclass
+class Stats:
+    """Counts of one client's work. requests = replies + faults once nothing is in flight.
+
+    calls: distinct requests settled, cached: of those, answered by the reply cache. unreadable: replies of
+    this run whose content was of no use (set by whoever reads them), so requests = kept + unreadable +
+    faults. spent_usd: this run; None when the model has no price.
+    """
+
+    calls: int = 0
+    cached: int = 0
+    requests: int = 0
+    replies: int = 0
+    unreadable: int = 0
+    failed: int = 0
+    retries: int = 0
+    in_flight: int = 0
+    peak_in_flight: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: int = 0
+    spent_usd: float | None = None
+    job_usd: float | None = None
+    faults: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kept(self) -> int:
+        """Replies received in this run that could be read."""
+        return self.replies - self.unreadable
+
+    @property
+    def n_faults(self) -> int:
+        """Requests of this run that brought no reply."""
+        return sum(self.faults.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values for a manifest or a tracker."""
+        names = ("calls", "cached", "requests", "replies", "kept", "unreadable", "failed", "retries",
+                 "peak_in_flight", "prompt_tokens", "completion_tokens", "estimated", "spent_usd",
+                 "job_usd")  # fmt: skip
+        return {name: getattr(self, name) for name in names} | {"faults": dict(sorted(self.faults.items()))}

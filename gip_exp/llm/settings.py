@@ -1,0 +1,141 @@
+"""What a caller may choose about an endpoint, its sampling and its price: frozen dataclasses.
+
+Keys are never part of settings. `api_key_env` names the environment variable that holds one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from gip_exp.llm.errors import LLMError
+from gip_exp.llm.prices import Price
+
+STRUCTURED = ("auto", "json_schema", "json_object", "none")
+PROVIDERS = ("openai", "azure")
+_REASONING = re.compile(r"^(gpt-5|o[1-9])(?!\d)")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one reply is drawn.
+
+    temperature, top_p: None leaves the endpoint's own default. max_tokens: cap on the visible reply.
+    seed: None sends none; a number gives every repetition and attempt its own seed, derived from it.
+    reasoning_effort: only for reasoning models. stop: at most 4 strings.
+    """
+
+    temperature: float | None = 0.0
+    top_p: float | None = None
+    max_tokens: int = 512
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    reasoning_effort: str | None = None
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with these values, one sentence each."""
+        found = []
+        if self.temperature is not None and not 0.0 <= self.temperature <= 2.0:
+            found.append(f"temperature is {self.temperature}; allowed: 0 to 2, or null")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            found.append(f"top_p is {self.top_p}; allowed: above 0 up to 1, or null")
+        if self.max_tokens < 1:
+            found.append(f"max_tokens is {self.max_tokens}; allowed: 1 or more")
+        if len(self.stop) > 4:
+            found.append(f"stop has {len(self.stop)} strings; endpoints accept at most 4")
+        return found
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """One OpenAI-compatible endpoint and how hard it may be used.
+
+    model: model name, adapter name (vLLM) or deployment name (Azure). base_url: None means api.openai.com;
+    for Azure the resource's address. identity: text that names the weights where `model` does not
+    (a local server may serve anything as "base"); part of the cache key. concurrency: calls in flight.
+    timeout_s: for a whole call, slow streams included. attempts: tries per call on transport faults and
+    invalid envelopes. max_retry_after_s: longest Retry-After that is waited for. prices: USD per million
+    tokens by model name. max_cost_usd: stop before the calls of one job cost more, replies found in the
+    cache included. extra_body: further fields of the request body (part of the cache key).
+    reasoning_model: None decides by name (gpt-5*, o1, o3, ...). reasoning_tokens: added to max_tokens for
+    reasoning models, whose hidden thinking counts against the cap.
+    """
+
+    model: str
+    base_url: str | None = None
+    provider: str = "openai"
+    api_version: str = "2024-10-21"
+    api_key_env: str | None = None
+    identity: str = ""
+    concurrency: int = 16
+    timeout_s: float = 120.0
+    attempts: int = 6
+    backoff_s: float = 0.5
+    backoff_max_s: float = 60.0
+    max_retry_after_s: float = 600.0
+    structured: str = "auto"
+    system_role: bool = True
+    reasoning_model: bool | None = None
+    reasoning_tokens: int = 4096
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    max_cost_usd: float | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key_variable(self) -> str:
+        """Name of the environment variable that holds the key."""
+        default = "AZURE_OPENAI_API_KEY" if self.provider == "azure" else "OPENAI_API_KEY"
+        return self.api_key_env or default
+
+    @property
+    def is_reasoning_model(self) -> bool:
+        """Whether the model refuses sampling settings and wants `max_completion_tokens`."""
+        if self.reasoning_model is not None:
+            return self.reasoning_model
+        return bool(_REASONING.match(self.model.rsplit("/", 1)[-1].lower()))
+
+    def check(self) -> None:
+        """Raise one LLMError that lists every problem with these settings."""
+        raise_problems("LLM endpoint", self._value_problems() + self._address_problems())
+
+    def _value_problems(self) -> list[str]:
+        found = []
+        if not self.model:
+            found.append("model is empty; name the model to ask")
+        if self.provider not in PROVIDERS:
+            found.append(f"provider is {self.provider!r}; allowed: {', '.join(PROVIDERS)}")
+        if self.structured not in STRUCTURED:
+            found.append(f"structured is {self.structured!r}; allowed: {', '.join(STRUCTURED)}")
+        for name in ("concurrency", "attempts"):
+            if getattr(self, name) < 1:
+                found.append(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        for name in ("timeout_s", "backoff_s", "backoff_max_s", "max_retry_after_s"):
+            if not getattr(self, name) > 0:
+                found.append(f"{name} is {getattr(self, name)}; allowed: above 0")
+        if self.max_cost_usd is not None and not self.max_cost_usd > 0:
+            found.append(f"max_cost_usd is {self.max_cost_usd}; allowed: above 0, or null for no limit")
+        return found
+
+    def _address_problems(self) -> list[str]:
+        if self.base_url is None:
+            missing = "base_url is missing; for provider=azure give https://RESOURCE.openai.azure.com"
+            return [missing] if self.provider == "azure" else []
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return [f"base_url is not an http(s) address (like http://127.0.0.1:8000/v1), it has "
+                    f"scheme {parts.scheme!r}"]  # fmt: skip
+        if parts.username or parts.password or parts.query:
+            # The address is written into configs and logs, so nothing secret may ride on it.
+            return [
+                f"base_url must not carry a user, password or query; put the key into {self.key_variable}"
+            ]
+        return []
+
+
+def raise_problems(what: str, problems: list[str]) -> None:
+    """Raise an LLMError naming `what` and every problem, or return when there is none."""
+    if problems:
+        raise LLMError(f"{what}: " + "; ".join(problems) + ".")
