@@ -36,9 +36,9 @@ def judge_pool(
 ) -> JudgeTable:
     """Judge every example (`id`, `prompt`, `completion`) and return the table, rows in their order.
 
-    Raises LLMError for bad arguments and where no call can succeed, BudgetReachedError before `max_cost_usd` is
-    passed, TooManyUnscoredError as soon as more than `max_unscored` of the pool cannot be scored. Replies
-    received are kept in `cache_dir` in every case; starting again goes on from them.
+    Raises LLMError for bad arguments and where no call can succeed, BudgetReachedError before
+    `max_cost_usd` is passed, TooManyUnscoredError as soon as more than `max_unscored` of the pool cannot be
+    scored. Replies received are kept in `cache_dir` in every case; starting again goes on from them.
     """
     settings.check()
     check_examples(examples)

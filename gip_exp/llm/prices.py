@@ -61,8 +61,8 @@ class Budget:
                 if self._open == 0:
                     raise BudgetReachedError(
                         f"max_cost_usd={self.limit_usd:g} would be passed: {self.spent_usd:.4f} USD are "
-                        f"spent and the next call may cost up to {most_usd:.4f} USD. All replies paid for are "
-                        "kept; raise max_cost_usd and start again to go on from here."
+                        f"spent and the next call may cost up to {most_usd:.4f} USD. All replies paid for "
+                        "are kept; raise max_cost_usd and start again to go on from here."
                     )
                 await self._settled.wait()
             self._reserved += most_usd
