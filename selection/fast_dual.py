@@ -1,0 +1,358 @@
+"""Fast exact kernels for scores and query embeddings on a CPU: draft and check.
+
+A plain pick reads the whole pool once. Here the rule first runs ahead on the few rows with the largest gains (the
+draft), then one product gives the columns of all drafted rows for the whole pool, read once for many picks, and
+one sweep checks that no row outside the draft would have won. What passes is committed; the first pick that does
+not ends the chunk.
+
+Exactness. With W (d, k) such that c_j = s_j - f_j . W (for query embeddings s = 0 and W starts as -Q), kept in
+float64, any row can be computed anew without rounding that matters. Drafted rows are, always. For the others the
+correlations on file carry the rounding of `columns`, at most |f_j| times the `Error` below; a row that the bound
+cannot rule out is computed anew in float64. So decisions, ties included, are those of the plain loop in float64 on
+the same prepared pool, whatever the pool's dtype; only p_j (omp, logdet) carries float32 rounding, about 1e-7 a
+pick, where the pool is float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from selection import kernels
+from selection.problem import TIE, Picks, Problem
+
+TIE_EXACT = TIE[torch.float64]
+RECHECK_BLOCK = 512
+
+
+@dataclass
+class Draft:
+    """Picks made ahead on the rows `top`: the first m entries of the arrays of `kernels.draft_dual`."""
+
+    top: np.ndarray
+    rows: np.ndarray
+    best: np.ndarray
+    ratio: np.ndarray
+    den: np.ndarray
+    coef: np.ndarray
+    unit: np.ndarray
+    beta: np.ndarray
+    vectors: np.ndarray
+    raw: np.ndarray = field(default_factory=lambda: np.empty(0))  # c / den in the original coordinates
+
+    def head(self, count: int) -> Draft:
+        """The first `count` picks."""
+        cut = (x[:count] for x in (self.rows, self.best, self.ratio, self.den, self.coef, self.unit))
+        return Draft(self.top, *cut, self.beta[:count], self.vectors[:count], self.raw[:count])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class DualRun:
+    """State of one fast selection; see the module's text. Arrays are numpy views of the prepared pool."""
+
+    def __init__(self, problem: Problem, cache_bytes: int) -> None:
+        pool, rule = problem.pool, problem.rule
+        self.problem, self.rule, self.ridge = problem, rule, pool.ridge
+        self.rows = pool.rows.numpy()
+        self.square = pool.square.numpy()
+        self.n, self.d = self.rows.shape
+        self.scores = None if pool.scores is None else pool.scores.numpy()
+        query = pool.queries
+        self.k = self.scores.shape[1] if self.scores is not None else query.shape[1]  # type: ignore[union-attr]
+        self.first_weights = np.zeros((self.d, self.k)) if query is None else -query.numpy()
+        self.follow_span, self.logdet = rule.method != "mp", rule.method == "logdet"
+        kind = self.rows.dtype
+        self.corr = np.empty((self.k, self.n), kind)
+        self.score = np.empty(self.n, kind)
+        self.free = np.ones(self.n, dtype=bool)
+        slots = int(max(8, min(256, cache_bytes // (self.n * kind.itemsize)))) // 4 * 4
+        self.slots = np.empty((slots, self.n), kind)
+        self.slot_of = np.full(self.n, -1, dtype=np.int64)
+        self.held = np.full(slots, -1, dtype=np.int64)
+        unit = np.finfo(kind).eps / 2
+        # A compiled dot product of length d is at least four partial sums side by side.
+        self.dot_error = (self.d / 4 + 8) * unit
+        self.unit = unit
+        self.length = float(np.sqrt(self.square.max()))
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a round: nothing covered; picked rows stay picked."""
+        self.weights = self.first_weights.copy()
+        self.left = self.square.copy()
+        self.projector = np.eye(self.d) if self.follow_span else np.eye(1)
+        self.cover = np.eye(self.k)  # B
+        if self.logdet:
+            assert self.problem.total is not None
+            self.cover = self.problem.total.numpy() + self.rule.noise * np.eye(self.k)
+        self.whiten()
+        self.refresh()
+
+    def whiten(self) -> None:
+        """L^-1 with B = L L^T."""
+        factor = np.linalg.cholesky(self.cover)
+        self.whitener = np.linalg.inv(factor) if self.logdet else np.eye(self.k)
+        self.stretch = float(np.linalg.norm(self.whitener, 2))
+
+    def refresh(self) -> None:
+        """Compute the correlations on file anew from W; what is left of their error is this one rounding."""
+        vectors = np.zeros((-(-self.k // 4) * 4, self.d), self.rows.dtype)
+        vectors[: self.k] = self.weights.T
+        into = np.where(np.arange(len(vectors)) < self.k, np.arange(len(vectors)), -1)
+        kernels.columns(self.rows, vectors, into, self.corr)
+        np.negative(self.corr, out=self.corr)
+        if self.scores is not None:
+            self.corr += self.scores.T
+        self.error = (self.dot_error + self.unit) * float(np.linalg.norm(self.weights))
+        self.rank()
+
+    def rank(self) -> None:
+        """Ratios on file for all rows, by a sweep over no picks."""
+        none = np.empty(0)
+        self._sweep(Draft(none, none.astype(np.int64), *[none] * 6, none, none), commit=True)
+
+    def _sweep(self, draft: Draft, *, commit: bool, threshold: np.ndarray | None = None) -> np.ndarray:
+        """Run `kernels.sweep_dual` over the pool; returns the rows it flagged."""
+        m = len(draft)
+        flag = np.zeros(0 if commit else self.n, dtype=np.uint8)
+        outside = np.zeros(0, dtype=np.uint8)
+        if not commit:
+            outside = self.free.astype(np.uint8)
+            outside[draft.top] = 0
+        coef = draft.raw if commit else draft.coef
+        kernels.sweep_dual(
+            self.slots,
+            self.chunk_slots[:m] if m else np.empty(0, dtype=np.int64),
+            self.corr,
+            self.left,
+            np.ascontiguousarray(coef).reshape(m, self.k),
+            np.ascontiguousarray(draft.unit).reshape(m, self.k),
+            np.ascontiguousarray(draft.beta),
+            1.0 / np.ascontiguousarray(draft.den),
+            self.whitener,
+            (commit, self.logdet, self.follow_span),
+            self.ridge,
+            np.empty(0) if threshold is None else threshold,
+            outside,
+            flag,
+            self.score,
+        )
+        return np.flatnonzero(flag)
+
+    def exact(self, rows: np.ndarray) -> np.ndarray:
+        """c_j (len(rows), k) in float64, from W."""
+        got = -(self.rows[rows].astype(np.float64) @ self.weights)
+        return got if self.scores is None else got + self.scores[rows]
+
+    def draft(self, size: int, steps: int, must: np.ndarray) -> Draft:
+        """Run the rule ahead for up to `steps` picks among the `size` best free rows and the rows `must`."""
+        ranked = np.where(self.free, self.score, -1.0)
+        free = int(self.free.sum())
+        top = np.argpartition(-ranked, size - 1)[:size] if size < free else np.flatnonzero(self.free)
+        top = np.union1d(top, must)
+        steps = min(steps, len(top))
+        corr = self.exact(top)
+        if self.logdet:
+            corr = corr @ self.whitener.T
+        shape = (steps, self.k)
+        draft = Draft(
+            top,
+            np.empty(steps, dtype=np.int64),
+            *(np.empty(steps) for _ in range(3)),
+            np.empty(shape),
+            np.zeros(shape),
+            np.zeros(steps),
+            np.empty((steps, self.d)),
+        )
+        made = kernels.draft_dual(
+            self.rows[top],
+            top,
+            np.ascontiguousarray(corr),
+            self.left[top],
+            self.projector,
+            (self.follow_span, self.logdet, self.ridge, TIE_EXACT),
+            draft.rows,
+            draft.best,
+            draft.ratio,
+            draft.den,
+            draft.coef,
+            draft.unit,
+            draft.beta,
+            draft.vectors,
+        )
+        draft = draft.head(made)
+        draft.rows = top[draft.rows]
+        draft.raw = self._original(draft)
+        return draft
+
+    def _original(self, draft: Draft) -> np.ndarray:
+        """coef in the original coordinates: L_t c^ / den, with L_t followed through the draft."""
+        if not self.logdet:
+            return draft.coef
+        factor = np.linalg.cholesky(self.cover)
+        raw = np.empty_like(draft.coef)
+        for t in range(len(draft)):
+            raw[t] = factor @ draft.coef[t]
+            e, beta = draft.unit[t], draft.beta[t]
+            factor = factor - np.outer(factor @ e, e) * (beta / (1 + beta))
+        return raw
+
+    def fill_columns(self, draft: Draft) -> None:
+        """Columns of the drafted picks into slots; under mp they stay valid and are kept for later chunks."""
+        if self.follow_span:
+            self.held[:] = -1
+            self.slot_of[:] = -1
+        need = draft.rows[self.slot_of[draft.rows] < 0]
+        vacant = np.flatnonzero(self.held < 0)
+        if len(vacant) < len(need):
+            spare = self.held[self.held >= 0]
+            spare = spare[~np.isin(spare, draft.rows)]
+            out = spare[np.argsort(self.score[spare], kind="stable")[: len(need) - len(vacant)]]
+            self.drop(out)
+            vacant = np.flatnonzero(self.held < 0)
+        if len(need):
+            slots = vacant[: len(need)]
+            self.slot_of[need], self.held[slots] = slots, need
+            padded = np.zeros((-(-len(need) // 4) * 4, self.d), self.rows.dtype)
+            source = draft.vectors if self.follow_span else self.rows[need]
+            padded[: len(need)] = source
+            into = np.full(len(padded), -1, dtype=np.int64)
+            into[: len(need)] = slots
+            kernels.columns(self.rows, padded, into, self.slots)
+        self.chunk_slots = self.slot_of[draft.rows]
+
+    def drop(self, rows: np.ndarray) -> None:
+        """Give up the slots of these rows' columns."""
+        held = self.slot_of[rows]
+        self.held[held[held >= 0]] = -1
+        self.slot_of[rows] = -1
+
+    def thresholds(self, draft: Draft) -> np.ndarray:
+        """Ratio on file, for every pick of the draft, below which a row cannot have won (see the module)."""
+        # |W_t - W| <= sum |v_s| |c_s| / den_s: only needed to bound rounding, so the triangle inequality will do.
+        steps = np.linalg.norm(draft.vectors, axis=1) * np.linalg.norm(draft.raw, axis=1)
+        drift = self.error + self.dot_error * (1 + self.unit) * np.concatenate([[0.0], np.cumsum(steps)[:-1]])
+        lowest = self.ridge if self.follow_span else self.ridge + float(self.square.min())
+        reach = self.stretch * self.length / np.sqrt(lowest)
+        if self.logdet:
+            reach = reach * np.cumprod(np.concatenate([[1.0], 1 + draft.beta[:-1]]))
+        root = np.sqrt(draft.best * (1 - 2 * TIE_EXACT))
+        slack = drift * reach + (len(draft) + self.k + 8) * 4 * self.unit * root
+        return np.maximum(root - slack, 0.0) ** 2
+
+    def verify(self, draft: Draft) -> tuple[int, np.ndarray]:
+        """How many picks of the draft stand, and the rows that won instead of the first that does not."""
+        suspects = self._sweep(draft, commit=False, threshold=self.thresholds(draft))
+        self.suspects = len(suspects)
+        stands, winners = len(draft), np.empty(0, dtype=np.int64)
+        for start in range(0, len(suspects), RECHECK_BLOCK):
+            part = suspects[start : start + RECHECK_BLOCK]
+            count, rows = self._recheck(draft, part, stands)
+            if count < stands:
+                winners = rows
+            elif len(rows):
+                winners = np.concatenate([winners, rows])
+            stands = count
+        return stands, winners
+
+    def _recheck(self, draft: Draft, rows: np.ndarray, limit: int) -> tuple[int, np.ndarray]:
+        """First pick t <= limit at which one of `rows`, computed in float64, beats the draft, and which do."""
+        corr = self.exact(rows)
+        if self.logdet:
+            corr = corr @ self.whitener.T
+        u = self.rows[rows].astype(np.float64) @ draft.vectors.T
+        left = self.left[rows].copy()
+        for t in range(min(limit + 1, len(draft))):
+            ratio = (corr**2).sum(axis=1) / (self.ridge + left)
+            top = max(float(ratio.max()), draft.best[t])
+            floor = tie_floor(top, logdet=self.logdet)
+            wins = (ratio >= floor) & ((rows < draft.rows[t]) | (draft.ratio[t] < floor))
+            if wins.any():
+                return t, rows[wins]
+            corr = corr - np.outer(u[:, t], draft.coef[t])
+            if self.logdet:
+                corr += draft.beta[t] * np.outer(corr @ draft.unit[t], draft.unit[t])
+            if self.follow_span:
+                left -= u[:, t] ** 2 / draft.den[t]
+        return limit, np.empty(0, dtype=np.int64)
+
+    def commit(self, draft: Draft) -> None:
+        """Take the pool and the small matrices through the picks of `draft`."""
+        self.free[draft.rows] = False
+        self.weights += draft.vectors.T @ draft.raw
+        steps = np.linalg.norm(draft.vectors, axis=1) * np.linalg.norm(draft.raw, axis=1)
+        size = np.sqrt(max(float(draft.best.max(initial=0.0)), 0.0) * (self.ridge + self.length**2))
+        self.error += self.dot_error * float(steps.sum()) + 4 * self.unit * len(draft) * size / self.length
+        if self.follow_span:
+            self.projector -= (draft.vectors.T / draft.den) @ draft.vectors
+        if self.logdet:
+            self.cover -= (draft.raw.T * draft.den) @ draft.raw
+            self.whiten()
+        self._sweep(draft, commit=True)
+        if not self.follow_span:
+            self.drop(draft.rows)
+
+
+def tie_floor(top: float, *, logdet: bool) -> float:
+    """Smallest ratio whose gain ties with that of the ratio `top`."""
+    if not logdet:
+        return top * (1 - TIE_EXACT)
+    return float(-np.expm1((1 - TIE_EXACT) * np.log1p(-min(top, 1 - 1e-15))))
+
+
+def select_dual(problem: Problem, budget: int, cache_bytes: int) -> Picks:
+    """`budget` picks for scores or query embeddings, as the plain loop makes them."""
+    run = DualRun(problem, cache_bytes)
+    picks = Picks([], [], [0])
+    size = 512 if run.n <= 16384 else 1024
+    longest = min(64, len(run.slots) // 2)
+    length, first, must = float(min(24, longest)), 0.0, np.empty(0, dtype=np.int64)
+    while len(picks.order) < budget:
+        steps = max(1, min(round(length), longest, budget - len(picks.order)))
+        draft = run.draft(size, steps, must)
+        if not len(draft):  # every gain is exactly zero: nothing changes any more, the lowest rows fill up
+            if len(picks.order) > picks.rounds[-1] and first > 0:
+                first = _new_round(run, picks)
+                continue
+            rest = np.flatnonzero(run.free)[: budget - len(picks.order)]
+            picks.order.extend(rest.tolist())
+            picks.gains.extend([0.0] * len(rest))
+            break
+        run.fill_columns(draft)
+        stands, must = run.verify(draft)
+        gains = -np.log1p(-draft.ratio) if run.logdet else draft.ratio
+        keep, ends = _until_round_ends(gains[:stands], first, len(picks.order) == picks.rounds[-1], run.rule.tol)
+        if keep:
+            if len(picks.order) == picks.rounds[-1]:
+                first = float(gains[0])
+            run.commit(draft.head(keep))
+            picks.order.extend(draft.rows[:keep].tolist())
+            picks.gains.extend(gains[:keep].tolist())
+        if ends:
+            first = _new_round(run, picks)
+        length = min(float(longest), max(6.0, 0.7 * length + 0.3 * (1.6 * keep + 2)))
+        if run.suspects > max(64, run.n // 256):
+            run.refresh()
+    return picks
+
+
+def _new_round(run: DualRun, picks: Picks) -> float:
+    picks.rounds.append(len(picks.order))
+    run.restart()
+    return 0.0
+
+
+def _until_round_ends(gains: np.ndarray, first: float, opens: bool, tol: float) -> tuple[int, bool]:
+    """How many of these gains belong to the round, and whether it ends after them."""
+    if opens and len(gains):
+        first = float(gains[0])
+    low = (gains < tol * first) | (gains <= 0)
+    if opens:
+        low[:1] = False
+    if first > 0 and low.any():
+        return int(np.argmax(low)), True
+    return len(gains), False

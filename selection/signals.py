@@ -1,0 +1,232 @@
+"""Signals as data: a table with one row per example and one named column per signal, kept as parquet.
+
+Whatever produces numbers per example (a judge's attributes, self-consistency, metadata) writes such a table;
+selection reads it. NaN means "not scored": `scored` is the mask to hand to `gip_select(candidates=...)`.
+
+    table = read_signals("judge.parquet").aligned(pool_ids)
+    gip_select(features, 0.1, scores=table.values, candidates=table.scored)
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from selection.checks import Problems
+
+ID_COLUMN = "id"
+
+
+@dataclass(frozen=True, eq=False)
+class SignalTable:
+    """ids: n distinct strings; names: k distinct columns; values: (n, k) float64, NaN where not scored."""
+
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+    values: np.ndarray
+
+    def __post_init__(self) -> None:
+        ids = tuple(str(i) for i in self.ids)
+        names = tuple(self.names)
+        values = np.array(self.values, dtype=np.float64)
+        problems = Problems()
+        if values.shape != (len(ids), len(names)):
+            problems.add(
+                "values",
+                f"has shape {values.shape}; give ids x names = ({len(ids)}, {len(names)})",
+            )
+        elif np.isinf(values).any():
+            row, column = np.argwhere(np.isinf(values))[0]
+            problems.add(
+                "values", f"row {row} ({ids[row]!r}), column {names[column]!r} is inf; give a number or NaN"
+            )
+        _check_distinct(problems, "ids", ids)
+        _check_distinct(problems, "names", names)
+        if not ids or not names:
+            problems.add(
+                "ids, names", f"got {len(ids)} rows and {len(names)} columns; give at least one each"
+            )
+        if ID_COLUMN in names:
+            problems.add(
+                "names", f"{ID_COLUMN!r} is the name of the id column; call the signal something else"
+            )
+        problems.raise_if_any()
+        values.flags.writeable = False
+        object.__setattr__(self, "ids", ids)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "values", values)
+
+    @property
+    def scored(self) -> np.ndarray:
+        """(n,) bool: rows for which every column holds a number."""
+        return ~np.isnan(self.values).any(axis=1)
+
+    def column(self, name: str) -> np.ndarray:
+        """(n,) float64. Raises ValueError for a name the table does not have."""
+        return self.columns([name]).values[:, 0]
+
+    def columns(self, names: Sequence[str]) -> SignalTable:
+        """The table with these columns only, in this order."""
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise ValueError(f"names: {missing} not in the table; it has {', '.join(self.names)}")
+        return SignalTable(self.ids, tuple(names), self.values[:, [self.names.index(name) for name in names]])
+
+    def prefixed(self, prefix: str) -> SignalTable:
+        """The table with `prefix/` before every column name, to keep the names of a mixture apart."""
+        return SignalTable(self.ids, tuple(f"{prefix}/{name}" for name in self.names), self.values)
+
+    def aligned(self, ids: Sequence[str], *, missing: str = "error") -> SignalTable:
+        """Rows in the order of `ids`; others are left out.
+
+        missing: "error" raises ValueError for an id without a row, "unscored" gives it NaN.
+        """
+        wanted = [str(i) for i in ids]
+        place = {name: row for row, name in enumerate(self.ids)}
+        absent = [i for i in wanted if i not in place]
+        if missing not in ("error", "unscored"):
+            raise ValueError(f"missing: got {missing!r}; choose one of error, unscored")
+        if absent and missing == "error":
+            raise ValueError(
+                f"ids: {len(absent)} have no row in the table, the first is {absent[0]!r}; "
+                "add them or pass missing='unscored'"
+            )
+        values = np.full((len(wanted), len(self.names)), np.nan)
+        for target, name in enumerate(wanted):
+            if name in place:
+                values[target] = self.values[place[name]]
+        return SignalTable(tuple(wanted), self.names, values)
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A table without its constant columns; `dropped` maps each column left out to its constant value.
+
+    A column without a single number is dropped too, with value NaN.
+    """
+
+    table: SignalTable
+    dropped: dict[str, float]
+
+
+def drop_constant_columns(table: SignalTable) -> Reduced:
+    """Leave out columns that hold one value only: they tell no example from another.
+
+    Raises ValueError if nothing would be left.
+    """
+    dropped: dict[str, float] = {}
+    for name, column in zip(table.names, table.values.T, strict=True):
+        numbers = column[~np.isnan(column)]
+        if not len(numbers) or numbers.min() == numbers.max():
+            dropped[name] = float(numbers[0]) if len(numbers) else float("nan")
+    kept = [name for name in table.names if name not in dropped]
+    if not kept:
+        raise ValueError(
+            f"table: every column is constant ({dropped}), so there is no signal to select by; add one"
+        )
+    return Reduced(table.columns(kept), dropped)
+
+
+def mixture(
+    tables: Sequence[SignalTable], weights: Mapping[str, float] | None = None, *, scaling: str = "rms"
+) -> SignalTable:
+    """Columns of several tables side by side, each scaled and then multiplied by its weight.
+
+    tables: with the same ids in any order (the first one's order is kept) and different column names.
+    weights: weight > 0 of a column by name, default 1. scaling: "rms" divides a column by the root mean
+    square of its numbers, "none" leaves it. Hand the result to `gip_select` with `score_scaling="none"`,
+    which would otherwise scale the weights away.
+    """
+    weights = dict(weights or {})
+    problems = Problems()
+    names = [name for table in tables for name in table.names]
+    if not tables:
+        problems.add("tables", "is empty; give at least one table")
+    _check_distinct(problems, "tables: column names", tuple(names))
+    for number, table in enumerate(tables[1:], start=1):
+        if set(table.ids) != set(tables[0].ids):
+            problems.add("tables", f"table {number} has other ids than table 0; align them first")
+    for name, weight in weights.items():
+        if name not in names:
+            problems.add("weights", f"names column {name!r}; the tables have {', '.join(names)}")
+        problems.number(f"weights[{name!r}]", weight, above=True)
+    problems.option("scaling", scaling, ("rms", "none"))
+    problems.raise_if_any()
+    values = np.hstack([table.aligned(tables[0].ids).values for table in tables])
+    if scaling == "rms":
+        values = values / np.array([_root_mean_square(column) for column in values.T])
+    values = values * np.array([weights.get(name, 1.0) for name in names])
+    return SignalTable(tables[0].ids, tuple(names), values)
+
+
+def write_signals(table: SignalTable, path: str | os.PathLike[str]) -> Path:
+    """Write a table as parquet: column `id` (string), then one float64 column per signal, null where NaN.
+
+    The file appears whole or not at all: it is written beside its place and renamed.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    columns = [pa.array(table.ids, type=pa.string())]
+    columns += [pa.array(column, type=pa.float64(), from_pandas=True) for column in table.values.T]
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        pq.write_table(pa.table(columns, names=[ID_COLUMN, *table.names]), partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def read_signals(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> SignalTable:
+    """Read a table written by `write_signals` or any parquet file with an `id` column and numeric columns.
+
+    names: the signals to take, default all. Raises ValueError naming the file and what it lacks.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise ValueError(f"path: {source} is not a file; give a parquet file with an {ID_COLUMN!r} column")
+    try:
+        data = pq.read_table(source)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"path: {source} cannot be read as parquet ({error})") from None
+    if ID_COLUMN not in data.column_names:
+        raise ValueError(f"path: {source} has no column {ID_COLUMN!r}; it has {', '.join(data.column_names)}")
+    wanted = [name for name in data.column_names if name != ID_COLUMN] if names is None else list(names)
+    problems = Problems()
+    for name in wanted:
+        if name not in data.column_names:
+            problems.add("names", f"{source} has no column {name!r}; it has {', '.join(data.column_names)}")
+        elif not _is_number(data.schema.field(name).type):
+            problems.add(
+                "names", f"{source}: column {name!r} is {data.schema.field(name).type}, not a number"
+            )
+    problems.raise_if_any()
+    columns = [data.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False) for name in wanted]
+    ids = tuple(str(value) for value in data.column(ID_COLUMN).to_pylist())
+    return SignalTable(ids, tuple(wanted), np.column_stack(columns) if columns else np.empty((len(ids), 0)))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+
+
+def _root_mean_square(column: np.ndarray) -> float:
+    numbers = column[~np.isnan(column)]
+    size = float(np.sqrt((numbers**2).mean())) if len(numbers) else 0.0
+    return size if size > 0 else 1.0
+
+
+def _check_distinct(problems: Problems, argument: str, values: tuple[str, ...]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            problems.add(argument, f"{value!r} appears twice; every one must be different")
+            return
+        seen.add(value)
