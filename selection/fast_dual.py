@@ -1,35 +1,36 @@
 """Fast exact kernels for scores and query embeddings on a CPU: draft and check.
 
-A plain pick reads the whole pool once. Here the rule first runs ahead on the few rows with the largest gains (the
-draft), then one product gives the columns of all drafted rows for the whole pool, read once for many picks, and
-one sweep checks that no row outside the draft would have won. What passes is committed; the first pick that does
-not ends the chunk.
+A plain pick reads the whole pool once. Here the rule first runs ahead on the few rows with the largest gains
+(the draft), then one product gives the columns of all drafted rows for the whole pool, which is read once for
+many picks, and one sweep checks that no row outside the draft would have won. What passes is committed; the
+first pick that does not ends the chunk.
 
-Exactness. With W (d, k) such that c_j = s_j - f_j . W (for query embeddings s = 0 and W starts as -Q), kept in
-float64, any row can be computed anew without rounding that matters. Drafted rows are, always. For the others the
-correlations on file carry the rounding of `columns`, at most |f_j| times the `Error` below; a row that the bound
-cannot rule out is computed anew in float64. So decisions, ties included, are those of the plain loop in float64 on
-the same prepared pool, whatever the pool's dtype; only p_j (omp, logdet) carries float32 rounding, about 1e-7 a
-pick, where the pool is float32.
+Exactness. With W (d, k) such that c_j = s_j - f_j . W (for query embeddings s = 0 and W starts as -Q), kept
+in float64, any row can be computed anew with no rounding that matters. Drafted rows always are. For the
+others the correlations on file carry the rounding of `columns`, at most |f_j| times `error` below; a row that
+this bound cannot rule out is computed anew in float64. So decisions, ties included, are those of the plain
+loop in float64 on the same prepared pool, whatever its dtype; only p_j (omp, logdet) carries float32
+rounding, about 1e-7 a pick, where the pool is float32.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
-from selection import kernels
-from selection.problem import TIE, Picks, Problem
+from selection import kernels, kernels_dual
+from selection.drafts import first_beaten, leaders
+from selection.problem import TIE, Problem
 
 TIE_EXACT = TIE[torch.float64]
-RECHECK_BLOCK = 512
 
 
 @dataclass
 class Draft:
-    """Picks made ahead on the rows `top`: the first m entries of the arrays of `kernels.draft_dual`."""
+    """Picks made ahead on the rows `top`: the first m entries of the arrays of `kernels_dual.draft_dual`."""
 
     top: np.ndarray
     rows: np.ndarray
@@ -40,12 +41,13 @@ class Draft:
     unit: np.ndarray
     beta: np.ndarray
     vectors: np.ndarray
-    raw: np.ndarray = field(default_factory=lambda: np.empty(0))  # c / den in the original coordinates
+    raw: np.ndarray  # c / den in the original coordinates
+    gains: np.ndarray
 
     def head(self, count: int) -> Draft:
         """The first `count` picks."""
-        cut = (x[:count] for x in (self.rows, self.best, self.ratio, self.den, self.coef, self.unit))
-        return Draft(self.top, *cut, self.beta[:count], self.vectors[:count], self.raw[:count])
+        cut = {f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name != "top"}
+        return Draft(top=self.top, **cut)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,6 +73,7 @@ class DualRun:
         self.free = np.ones(self.n, dtype=bool)
         slots = int(max(8, min(256, cache_bytes // (self.n * kind.itemsize)))) // 4 * 4
         self.slots = np.empty((slots, self.n), kind)
+        self.longest = min(64, slots // 2)
         self.slot_of = np.full(self.n, -1, dtype=np.int64)
         self.held = np.full(slots, -1, dtype=np.int64)
         unit = np.finfo(kind).eps / 2
@@ -78,6 +81,7 @@ class DualRun:
         self.dot_error = (self.d / 4 + 8) * unit
         self.unit = unit
         self.length = float(np.sqrt(self.square.max()))
+        self.imprecise = False
         self.restart()
 
     def restart(self) -> None:
@@ -112,11 +116,25 @@ class DualRun:
 
     def rank(self) -> None:
         """Ratios on file for all rows, by a sweep over no picks."""
-        none = np.empty(0)
-        self._sweep(Draft(none, none.astype(np.int64), *[none] * 6, none, none), commit=True)
+        self._sweep(self._empty_draft(np.empty(0, dtype=np.int64), 0), commit=True)
+
+    def _empty_draft(self, top: np.ndarray, steps: int) -> Draft:
+        return Draft(
+            top=top,
+            rows=np.empty(steps, dtype=np.int64),
+            best=np.empty(steps),
+            ratio=np.empty(steps),
+            den=np.empty(steps),
+            coef=np.empty((steps, self.k)),
+            unit=np.zeros((steps, self.k)),
+            beta=np.zeros(steps),
+            vectors=np.empty((steps, self.d)),
+            raw=np.empty((steps, self.k)),
+            gains=np.empty(steps),
+        )
 
     def _sweep(self, draft: Draft, *, commit: bool, threshold: np.ndarray | None = None) -> np.ndarray:
-        """Run `kernels.sweep_dual` over the pool; returns the rows it flagged."""
+        """Run `kernels_dual.sweep_dual` over the pool; returns the rows it flagged."""
         m = len(draft)
         flag = np.zeros(0 if commit else self.n, dtype=np.uint8)
         outside = np.zeros(0, dtype=np.uint8)
@@ -124,7 +142,7 @@ class DualRun:
             outside = self.free.astype(np.uint8)
             outside[draft.top] = 0
         coef = draft.raw if commit else draft.coef
-        kernels.sweep_dual(
+        kernels_dual.sweep_dual(
             self.slots,
             self.chunk_slots[:m] if m else np.empty(0, dtype=np.int64),
             self.corr,
@@ -150,26 +168,18 @@ class DualRun:
 
     def draft(self, size: int, steps: int, must: np.ndarray) -> Draft:
         """Run the rule ahead for up to `steps` picks among the `size` best free rows and the rows `must`."""
-        ranked = np.where(self.free, self.score, -1.0)
-        free = int(self.free.sum())
-        top = np.argpartition(-ranked, size - 1)[:size] if size < free else np.flatnonzero(self.free)
-        top = np.union1d(top, must)
-        steps = min(steps, len(top))
-        corr = self.exact(top)
+        top = leaders(self.score, self.free, size, must)
+        rows = self.rows[top]
+        corr = np.zeros((len(top), self.k)) if self.scores is None else self.scores[top].copy()
+        product = np.empty(len(top))
+        for q in range(self.k):
+            kernels.product(rows, np.ascontiguousarray(self.weights[:, q]), product)
+            corr[:, q] -= product
         if self.logdet:
             corr = corr @ self.whitener.T
-        shape = (steps, self.k)
-        draft = Draft(
-            top,
-            np.empty(steps, dtype=np.int64),
-            *(np.empty(steps) for _ in range(3)),
-            np.empty(shape),
-            np.zeros(shape),
-            np.zeros(steps),
-            np.empty((steps, self.d)),
-        )
-        made = kernels.draft_dual(
-            self.rows[top],
+        draft = self._empty_draft(top, min(steps, len(top)))
+        made = kernels_dual.draft_dual(
+            rows,
             top,
             np.ascontiguousarray(corr),
             self.left[top],
@@ -186,6 +196,7 @@ class DualRun:
         )
         draft = draft.head(made)
         draft.rows = top[draft.rows]
+        draft.gains = -np.log1p(-draft.ratio) if self.logdet else draft.ratio
         draft.raw = self._original(draft)
         return draft
 
@@ -233,7 +244,7 @@ class DualRun:
 
     def thresholds(self, draft: Draft) -> np.ndarray:
         """Ratio on file, for every pick of the draft, below which a row cannot have won (see the module)."""
-        # |W_t - W| <= sum |v_s| |c_s| / den_s: only needed to bound rounding, so the triangle inequality will do.
+        # |W_t - W| <= sum |v_s| |c_s| / den_s: it bounds rounding only, so the triangle inequality will do.
         steps = np.linalg.norm(draft.vectors, axis=1) * np.linalg.norm(draft.raw, axis=1)
         drift = self.error + self.dot_error * (1 + self.unit) * np.concatenate([[0.0], np.cumsum(steps)[:-1]])
         lowest = self.ridge if self.follow_span else self.ridge + float(self.square.min())
@@ -247,38 +258,29 @@ class DualRun:
     def verify(self, draft: Draft) -> tuple[int, np.ndarray]:
         """How many picks of the draft stand, and the rows that won instead of the first that does not."""
         suspects = self._sweep(draft, commit=False, threshold=self.thresholds(draft))
-        self.suspects = len(suspects)
-        stands, winners = len(draft), np.empty(0, dtype=np.int64)
-        for start in range(0, len(suspects), RECHECK_BLOCK):
-            part = suspects[start : start + RECHECK_BLOCK]
-            count, rows = self._recheck(draft, part, stands)
-            if count < stands:
-                winners = rows
-            elif len(rows):
-                winners = np.concatenate([winners, rows])
-            stands = count
-        return stands, winners
+        self.imprecise = len(suspects) > max(64, self.n // 256)
+        return first_beaten(draft, suspects, self._recheck, self.floor)
 
-    def _recheck(self, draft: Draft, rows: np.ndarray, limit: int) -> tuple[int, np.ndarray]:
-        """First pick t <= limit at which one of `rows`, computed in float64, beats the draft, and which do."""
+    def _recheck(self, draft: Draft, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Ratios of `rows` before each pick of the draft, in float64."""
         corr = self.exact(rows)
         if self.logdet:
             corr = corr @ self.whitener.T
         u = self.rows[rows].astype(np.float64) @ draft.vectors.T
         left = self.left[rows].copy()
-        for t in range(min(limit + 1, len(draft))):
-            ratio = (corr**2).sum(axis=1) / (self.ridge + left)
-            top = max(float(ratio.max()), draft.best[t])
-            floor = tie_floor(top, logdet=self.logdet)
-            wins = (ratio >= floor) & ((rows < draft.rows[t]) | (draft.ratio[t] < floor))
-            if wins.any():
-                return t, rows[wins]
+        for t in range(len(draft)):
+            yield (corr**2).sum(axis=1) / (self.ridge + left)
             corr = corr - np.outer(u[:, t], draft.coef[t])
             if self.logdet:
                 corr += draft.beta[t] * np.outer(corr @ draft.unit[t], draft.unit[t])
             if self.follow_span:
                 left -= u[:, t] ** 2 / draft.den[t]
-        return limit, np.empty(0, dtype=np.int64)
+
+    def floor(self, top: float) -> float:
+        """Smallest ratio whose gain ties with that of the ratio `top`."""
+        if not self.logdet:
+            return top * (1 - TIE_EXACT)
+        return float(-np.expm1((1 - TIE_EXACT) * np.log1p(-min(top, 1 - 1e-15))))
 
     def commit(self, draft: Draft) -> None:
         """Take the pool and the small matrices through the picks of `draft`."""
@@ -295,64 +297,5 @@ class DualRun:
         self._sweep(draft, commit=True)
         if not self.follow_span:
             self.drop(draft.rows)
-
-
-def tie_floor(top: float, *, logdet: bool) -> float:
-    """Smallest ratio whose gain ties with that of the ratio `top`."""
-    if not logdet:
-        return top * (1 - TIE_EXACT)
-    return float(-np.expm1((1 - TIE_EXACT) * np.log1p(-min(top, 1 - 1e-15))))
-
-
-def select_dual(problem: Problem, budget: int, cache_bytes: int) -> Picks:
-    """`budget` picks for scores or query embeddings, as the plain loop makes them."""
-    run = DualRun(problem, cache_bytes)
-    picks = Picks([], [], [0])
-    size = 512 if run.n <= 16384 else 1024
-    longest = min(64, len(run.slots) // 2)
-    length, first, must = float(min(24, longest)), 0.0, np.empty(0, dtype=np.int64)
-    while len(picks.order) < budget:
-        steps = max(1, min(round(length), longest, budget - len(picks.order)))
-        draft = run.draft(size, steps, must)
-        if not len(draft):  # every gain is exactly zero: nothing changes any more, the lowest rows fill up
-            if len(picks.order) > picks.rounds[-1] and first > 0:
-                first = _new_round(run, picks)
-                continue
-            rest = np.flatnonzero(run.free)[: budget - len(picks.order)]
-            picks.order.extend(rest.tolist())
-            picks.gains.extend([0.0] * len(rest))
-            break
-        run.fill_columns(draft)
-        stands, must = run.verify(draft)
-        gains = -np.log1p(-draft.ratio) if run.logdet else draft.ratio
-        keep, ends = _until_round_ends(gains[:stands], first, len(picks.order) == picks.rounds[-1], run.rule.tol)
-        if keep:
-            if len(picks.order) == picks.rounds[-1]:
-                first = float(gains[0])
-            run.commit(draft.head(keep))
-            picks.order.extend(draft.rows[:keep].tolist())
-            picks.gains.extend(gains[:keep].tolist())
-        if ends:
-            first = _new_round(run, picks)
-        length = min(float(longest), max(6.0, 0.7 * length + 0.3 * (1.6 * keep + 2)))
-        if run.suspects > max(64, run.n // 256):
-            run.refresh()
-    return picks
-
-
-def _new_round(run: DualRun, picks: Picks) -> float:
-    picks.rounds.append(len(picks.order))
-    run.restart()
-    return 0.0
-
-
-def _until_round_ends(gains: np.ndarray, first: float, opens: bool, tol: float) -> tuple[int, bool]:
-    """How many of these gains belong to the round, and whether it ends after them."""
-    if opens and len(gains):
-        first = float(gains[0])
-    low = (gains < tol * first) | (gains <= 0)
-    if opens:
-        low[:1] = False
-    if first > 0 and low.any():
-        return int(np.argmax(low)), True
-    return len(gains), False
+        if self.imprecise:
+            self.refresh()

@@ -1,8 +1,10 @@
-"""Compiled inner loops of the fast CPU kernels: columns of the Gram matrix, the draft, the sweep over the pool.
+"""Compiled building blocks of the fast CPU kernels: columns of the Gram matrix, a product, the tie rule.
 
-Symbols as in `plain`. Every row goes through the same instructions in `columns`, wherever it stands and however
-many threads run, so equal rows get bitwise equal columns and stay ties.
+Every row goes through the same instructions in `columns`, wherever it stands and however many threads run, so
+equal rows get bitwise equal columns and stay ties.
 """
+
+# ruff: noqa: PLR0917
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ def compiled(parallel: bool) -> Callable[[Callable[..., Any]], Callable[..., Any
     """numba.njit, cached on disk where a place for the cache can be found (there may be none)."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = {"fastmath": True, "nogil": True, "parallel": parallel}
+        options: dict[str, Any] = {"fastmath": True, "nogil": True, "parallel": parallel}
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:
@@ -30,7 +32,7 @@ def compiled(parallel: bool) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @compiled(parallel=True)
 def columns(pool: np.ndarray, vectors: np.ndarray, into: np.ndarray, out: np.ndarray) -> None:
-    """out[into[t], j] = pool[j] . vectors[t] for all rows j of pool (n, d) and t of vectors (m, d), one dtype.
+    """out[into[t], j] = pool[j] . vectors[t] for rows j of pool (n, d) and t of vectors (m, d), one dtype.
 
     m is a multiple of 4; a negative into[t] is computed and dropped (padding).
     """
@@ -82,17 +84,24 @@ def _store(out: np.ndarray, row: int, j: int, n: int, a: float, b: float, c: flo
         out[row, j + 3] = e
 
 
-@compiled(parallel=True)
+@compiled(parallel=False)
 def product(rows: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
-    """out = rows @ vector, accumulated in float64 whatever the dtype of rows (p, d); vector, out float64."""
+    """out = rows @ vector, accumulated in float64 whatever the dtype of rows (p, d); vector, out float64.
+
+    Serial: p x d fits a core's cache, and waking threads for every drafted pick costs more than it saves.
+    """
     p, d = rows.shape
-    for block in numba.prange((p + 63) // 64):
-        for i in range(block * 64, min(p, block * 64 + 64)):
-            row = rows[i]
-            total = 0.0
-            for x in range(d):
-                total += np.float64(row[x]) * vector[x]
-            out[i] = total
+    for i in range(0, p, 4):
+        i1, i2, i3 = min(i + 1, p - 1), min(i + 2, p - 1), min(i + 3, p - 1)
+        r0, r1, r2, r3 = rows[i], rows[i1], rows[i2], rows[i3]
+        a0 = a1 = a2 = a3 = 0.0
+        for x in range(d):
+            value = vector[x]
+            a0 += np.float64(r0[x]) * value
+            a1 += np.float64(r1[x]) * value
+            a2 += np.float64(r2[x]) * value
+            a3 += np.float64(r3[x]) * value
+        out[i], out[i1], out[i2], out[i3] = a0, a1, a2, a3
 
 
 @compiled(parallel=False)
@@ -103,193 +112,3 @@ def lowest_tied(value: np.ndarray, ids: np.ndarray, floor: float) -> int:
         if value[p] >= floor and (best < 0 or ids[p] < ids[best]):
             best = p
     return best
-
-
-@compiled(parallel=False)
-def draft_dual(
-    rows: np.ndarray,
-    ids: np.ndarray,
-    corr: np.ndarray,
-    left: np.ndarray,
-    projector: np.ndarray,
-    options: tuple[bool, bool, float, float],
-    position: np.ndarray,
-    best: np.ndarray,
-    ratio: np.ndarray,
-    den: np.ndarray,
-    coef: np.ndarray,
-    unit: np.ndarray,
-    beta: np.ndarray,
-    vectors: np.ndarray,
-) -> int:
-    """Greedy picks among a few rows, all in float64; returns how many were made (fewer if no gain is left).
-
-    rows (p, d), ids (p,), corr (p, k) float64 (in coordinates with B = I for logdet) and left (p,) are the state
-    of these rows and are changed; projector (d, d) is Pi at the start (unused by mp).
-    options: follow_span, logdet, ridge, tie. The rest is filled, one entry per pick: position among rows, the
-    largest and the picked ratio |c|^2 / g, den, coef = c / den, the unit vector and factor of B's update, v.
-    """
-    follow_span, logdet, ridge, tie = options
-    p, k = corr.shape
-    steps = len(position)
-    u = np.empty((steps, p))
-    v = np.empty(rows.shape[1])
-    value = np.empty(p)
-    free = np.ones(p, dtype=np.bool_)
-    for t in range(steps):
-        for j in range(p):
-            total = 0.0
-            for q in range(k):
-                total += corr[j, q] * corr[j, q]
-            value[j] = total / (ridge + left[j]) if free[j] else -1.0
-        top = value.max()
-        if top <= 0.0:
-            return t
-        floor = -np.expm1((1 - tie) * np.log1p(-min(top, 1 - 1e-15))) if logdet else top * (1 - tie)
-        i = lowest_tied(value, ids, floor)
-        free[i] = False
-        position[t], best[t], ratio[t] = i, top, value[i]
-        if follow_span:
-            for x in range(len(v)):
-                v[x] = rows[i, x]
-            product(projector, v, vectors[t])
-            for s in range(t):
-                share = u[s, i] / den[s]
-                for x in range(len(v)):
-                    vectors[t, x] -= share * vectors[s, x]
-        else:
-            for x in range(len(v)):
-                vectors[t, x] = rows[i, x]
-        total = 0.0
-        for x in range(len(v)):
-            total += rows[i, x] * vectors[t, x]
-        den[t] = ridge + total
-        product(rows, vectors[t], u[t])
-        length = 0.0
-        for q in range(k):
-            coef[t, q] = corr[i, q] / den[t]
-            length += corr[i, q] * corr[i, q]
-        length = np.sqrt(length)
-        if logdet:
-            beta[t] = 1 / np.sqrt(1 - min(length * length / den[t], 1 - 1e-12)) - 1
-            for q in range(k):
-                unit[t, q] = corr[i, q] / length
-        for j in range(p):
-            along = 0.0
-            for q in range(k):
-                corr[j, q] -= u[t, j] * coef[t, q]
-                along += corr[j, q] * unit[t, q]
-            if logdet:
-                for q in range(k):
-                    corr[j, q] += beta[t] * along * unit[t, q]
-            if follow_span:
-                left[j] -= u[t, j] * u[t, j] / den[t]
-    return steps
-
-
-@compiled(parallel=True)
-def sweep_dual(
-    cols: np.ndarray,
-    slot: np.ndarray,
-    corr: np.ndarray,
-    left: np.ndarray,
-    coef: np.ndarray,
-    unit: np.ndarray,
-    beta: np.ndarray,
-    share: np.ndarray,
-    whiten: np.ndarray,
-    options: tuple[bool, bool, bool],
-    ridge: float,
-    threshold: np.ndarray,
-    outside: np.ndarray,
-    flag: np.ndarray,
-    score: np.ndarray,
-) -> None:
-    """Take every row of the pool through m picks, tile by tile so that its state stays in the cache.
-
-    cols (r, n): row slot[t] holds u for pick t; corr (k, n), left (n,) are the pool's state; coef (m, k),
-    unit, beta as in `draft_dual`; share (m,) = 1 / den (0 for mp); whiten (k, k) = L^-1.
-    options: commit, logdet, follow_span. Without commit nothing but flag changes: flag[j] = 1 where a row with
-    outside[j] reaches threshold[t] * g_j before pick t for any t (logdet: coordinates with B = I at the start).
-    With commit the state is updated, in the original coordinates, and score (n,) = ratio after the last pick.
-    """
-    commit, logdet, follow_span = options
-    k, n = corr.shape
-    m = len(slot)
-    kind = corr.dtype.type
-    for tile in numba.prange((n + TILE - 1) // TILE):
-        start = tile * TILE
-        size = min(TILE, n - start)
-        c = np.empty((k, TILE), corr.dtype)
-        raw = np.empty((k, TILE), corr.dtype)
-        total = np.empty(TILE, corr.dtype)
-        p = np.empty(TILE, left.dtype)
-        for j in range(size):
-            p[j] = left[start + j]
-        for q in range(k):
-            for j in range(size):
-                raw[q, j] = corr[q, start + j]
-        if logdet and not commit:
-            for q in range(k):
-                for j in range(size):
-                    c[q, j] = kind(0)
-                for r in range(q + 1):
-                    w = kind(whiten[q, r])
-                    for j in range(size):
-                        c[q, j] += w * raw[r, j]
-        else:
-            for q in range(k):
-                for j in range(size):
-                    c[q, j] = raw[q, j]
-        for t in range(m):
-            if not commit:
-                for j in range(size):
-                    total[j] = kind(0)
-                for q in range(k):
-                    for j in range(size):
-                        total[j] += c[q, j] * c[q, j]
-                bar = threshold[t]
-                for j in range(size):
-                    if total[j] >= bar * (ridge + p[j]):
-                        flag[start + j] |= outside[start + j]
-                if t == m - 1:
-                    break
-            u = cols[slot[t], start : start + size]
-            for j in range(size):
-                total[j] = kind(0)
-            for q in range(k):
-                a, e = kind(coef[t, q]), kind(unit[t, q])
-                for j in range(size):
-                    value = c[q, j] - a * u[j]
-                    c[q, j] = value
-                    total[j] += value * e
-            if logdet and not commit:
-                for q in range(k):
-                    e = kind(unit[t, q] * beta[t])
-                    for j in range(size):
-                        c[q, j] += total[j] * e
-            if follow_span:
-                for j in range(size):
-                    p[j] -= np.float64(u[j]) * np.float64(u[j]) * share[t]
-        if commit:
-            for j in range(size):
-                left[start + j] = p[j]
-                total[j] = kind(0)
-            for q in range(k):
-                for j in range(size):
-                    corr[q, start + j] = c[q, j]
-            for q in range(k):
-                if logdet:
-                    for j in range(size):
-                        raw[q, j] = kind(0)
-                    for r in range(q + 1):
-                        w = kind(whiten[q, r])
-                        for j in range(size):
-                            raw[q, j] += w * c[r, j]
-                else:
-                    for j in range(size):
-                        raw[q, j] = c[q, j]
-                for j in range(size):
-                    total[j] += raw[q, j] * raw[q, j]
-            for j in range(size):
-                score[start + j] = total[j] / (ridge + p[j])

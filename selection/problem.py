@@ -9,7 +9,7 @@ import torch
 from selection.prepare import Pool
 
 # Gains this close (relative) to the largest are ties and go to the lowest row: rounding decides nothing.
-TIE = {torch.float32: 1e-5, torch.float64: 1e-9}
+TIE = {torch.float32: 1e-6, torch.float64: 1e-9}
 # With ridge 0: a row whose part outside the span is below this share of its square adds no direction.
 SPANNED = {torch.float32: 1e-4, torch.float64: 1e-9}
 

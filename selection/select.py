@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from selection.checks import Problems, check_candidates, check_query_arguments, resolve_budget
+from selection.fast import select
 from selection.objective import describe, query_gram
-from selection.plain import select_plain
 from selection.prepare import Pool, Preparation, prepare
 from selection.problem import Problem, Rule
 from selection.types import Selection
@@ -33,6 +33,7 @@ def gip_select(
     noise: float = 1e-6,
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
+    cache_bytes: int = 2**29,
 ) -> Selection:
     """Greedily choose the rows of a pool whose span covers the most of a query.
 
@@ -53,7 +54,9 @@ def gip_select(
         times the round's first.
     noise: variance added to the queries in log-determinants, > 0.
     device: where to compute; default: where `features` is (CPU for arrays).
-    dtype: torch.float32 or torch.float64, of the prepared pool.
+    dtype: torch.float32 or torch.float64, of the prepared pool. On a CPU, mp decides in float64 either way;
+        omp, logdet and self-compression carry about 1e-7 of rounding a pick in float32.
+    cache_bytes: memory that may hold columns of the Gram matrix, beyond the prepared copy of the pool.
 
     Returns a Selection; `objective` holds "trace" (still uncovered), "projection_energy" (covered) and, for
     self-compression and up to 64 queries, "mutual_information" (nats); it is empty for scores with ridge 0.
@@ -61,6 +64,7 @@ def gip_select(
     """
     problems = Problems()
     _check_options(problems, method=method, ridge=ridge, tol=tol, noise=noise, dtype=dtype)
+    problems.number("cache_bytes", cache_bytes, low=1)
     needs_ridge = method in ("omp", "logdet")
     shaped = check_query_arguments(
         problems, features, scores, queries, ridge=ridge, score_scaling=score_scaling, needs_ridge=needs_ridge
@@ -72,13 +76,13 @@ def gip_select(
     assert place is not None
     how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask)
-    return _run(pool, count, Rule(method, float(tol), float(noise)))
+    return _run(pool, count, Rule(method, float(tol), float(noise)), int(cache_bytes))
 
 
-def _run(pool: Pool, count: int, rule: Rule) -> Selection:
+def _run(pool: Pool, count: int, rule: Rule, cache_bytes: int) -> Selection:
     """Run the kernel on a prepared pool and put the result into the caller's row numbers."""
     total = query_gram(pool)
-    picks = select_plain(Problem(pool, rule, total), count)
+    picks = select(Problem(pool, rule, total), count, cache_bytes)
     order = np.array(picks.order, dtype=np.int64)
     objective = describe(pool, torch.from_numpy(order).to(pool.rows.device), rule.noise, total)
     return Selection(pool.index[order], np.array(picks.gains), tuple(picks.rounds), objective)

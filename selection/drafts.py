@@ -1,0 +1,127 @@
+"""Loop shared by the fast kernels: draft picks on a few rows, check them on all, commit what stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from selection.problem import Picks, Problem
+
+RECHECK_BLOCK = 512
+
+
+class AnyDraft(Protocol):
+    """Picks made ahead, in order, with the largest and the picked ratio seen at each and their gains."""
+
+    rows: np.ndarray
+    best: np.ndarray
+    ratio: np.ndarray
+    gains: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def head(self, count: int) -> Any: ...
+
+
+class Run(Protocol):
+    """State of a fast selection: knows its rule, not how far to look ahead."""
+
+    n: int
+    problem: Problem
+    free: np.ndarray
+    longest: int
+
+    def restart(self) -> None: ...
+
+    def draft(self, size: int, steps: int, must: np.ndarray) -> Any: ...
+
+    def fill_columns(self, draft: Any) -> None: ...
+
+    def verify(self, draft: Any) -> tuple[int, np.ndarray]: ...
+
+    def commit(self, draft: Any) -> None: ...
+
+
+def leaders(score: np.ndarray, free: np.ndarray, size: int, must: np.ndarray) -> np.ndarray:
+    """The `size` free rows with the largest score, and the rows `must`, ascending."""
+    if size >= int(free.sum()):
+        return np.flatnonzero(free)
+    ranked = np.where(free, score, -1.0)
+    top = np.argpartition(ranked, len(ranked) - size)[-size:]
+    return np.union1d(top, must)
+
+
+def first_beaten(
+    draft: AnyDraft,
+    suspects: np.ndarray,
+    ratios: Callable[[Any, np.ndarray], Iterator[np.ndarray]],
+    floor: Callable[[float], float],
+) -> tuple[int, np.ndarray]:
+    """How many picks stand against rows outside the draft, and the rows that win where the next one falls.
+
+    ratios(draft, rows) yields the exact ratios of rows before each pick; floor(top) is the smallest that
+    ties.
+    """
+    stands, winners = len(draft), np.empty(0, dtype=np.int64)
+    for start in range(0, len(suspects), RECHECK_BLOCK):
+        rows = suspects[start : start + RECHECK_BLOCK]
+        for t, ratio in enumerate(ratios(draft, rows)):
+            if t > stands or t == len(draft):
+                break
+            low = floor(max(float(ratio.max()), float(draft.best[t])))
+            wins = (ratio >= low) & ((rows < draft.rows[t]) | (draft.ratio[t] < low))
+            if wins.any():
+                winners = rows[wins] if t < stands else np.concatenate([winners, rows[wins]])
+                stands = t
+                break
+    return stands, winners
+
+
+def select_by_drafts(run: Run, budget: int) -> Picks:
+    """`budget` picks, as the plain loop makes them."""
+    picks, tol = Picks([], [], [0]), run.problem.rule.tol
+    size = 512 if run.n <= 16384 else 1024
+    length, first, must = float(min(24, run.longest)), 0.0, np.empty(0, dtype=np.int64)
+    idle = 0
+    while len(picks.order) < budget:
+        opens = len(picks.order) == picks.rounds[-1]
+        steps = max(1, min(round(length), run.longest, budget - len(picks.order)))
+        draft = run.draft(size, steps, must)
+        if not len(draft) and (opens or first <= 0):
+            # Every gain is exactly zero and nothing can change that: the lowest rows fill up.
+            rest = np.flatnonzero(run.free)[: budget - len(picks.order)]
+            picks.order.extend(rest.tolist())
+            picks.gains.extend([0.0] * len(rest))
+            break
+        keep, ends = 0, not len(draft)
+        if len(draft):
+            run.fill_columns(draft)
+            stands, must = run.verify(draft)
+            keep, ends = _until_round_ends(draft.gains[:stands], first, opens=opens, tol=tol)
+        if keep:
+            first = float(draft.gains[0]) if opens else first
+            run.commit(draft.head(keep))
+            picks.order.extend(draft.rows[:keep].tolist())
+            picks.gains.extend(draft.gains[:keep].tolist())
+        if ends:
+            picks.rounds.append(len(picks.order))
+            run.restart()
+            first, must = 0.0, np.empty(0, dtype=np.int64)
+        idle = 0 if keep or ends else idle + 1
+        assert idle < 8, "a draft that holds every row known to win makes progress"
+        length = min(float(run.longest), max(6.0, 0.7 * length + 0.3 * (1.6 * keep + 2)))
+    return picks
+
+
+def _until_round_ends(gains: np.ndarray, first: float, *, opens: bool, tol: float) -> tuple[int, bool]:
+    """How many of these gains belong to the round, and whether it ends after them."""
+    if opens and len(gains):
+        first = float(gains[0])
+    low = (gains < tol * first) | (gains <= 0)
+    if opens:
+        low[:1] = False
+    if first > 0 and low.any():
+        return int(np.argmax(low)), True
+    return len(gains), False
