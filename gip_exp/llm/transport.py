@@ -14,11 +14,11 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
+from gip_exp.llm import connections
 from gip_exp.llm.errors import LLMError, redact, secrets_in_environment, shorten
 from gip_exp.llm.request import Fault, Reply, Request
 from gip_exp.llm.settings import EndpointSettings
@@ -138,15 +138,7 @@ def _openai_client(settings: EndpointSettings) -> openai.AsyncOpenAI:
         )
     if not key and settings.provider == "azure":
         raise LLMError(f"{settings.key_variable} is not set. Export the key of your Azure resource.")
-    host = urlsplit(settings.base_url or "").hostname
-    size = settings.concurrency
-    http_client = httpx2.AsyncClient(
-        limits=httpx2.Limits(max_connections=size, max_keepalive_connections=size),
-        timeout=settings.timeout_s,
-        trust_env=host
-        not in ("127.0.0.1", "localhost", "::1"),  # a proxy cannot reach this machine's loopback
-        follow_redirects=True,
-    )
+    http_client = connections.http_client(settings)
     if settings.provider == "azure":
         return openai.AsyncAzureOpenAI(
             azure_endpoint=settings.base_url or "",

@@ -1,0 +1,61 @@
+"""What vLLM has to know about models and LoRA adapters on disk: ranks, what it cannot serve, fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from gip_exp.llm.errors import LLMError
+
+SERVABLE_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_WHOLE_BELOW = 1 << 26  # bytes; larger files are told apart by size, beginning and end
+_PROBE = 1 << 20
+
+
+def rank_to_serve(adapters: Mapping[str, str]) -> int:
+    """Return the smallest rank setting of vLLM that fits every adapter folder.
+
+    Raises LLMError listing every adapter that vLLM cannot serve (DoRA, rank above 512, extra full layers).
+    """
+    problems, largest = [], 1
+    for name, path in adapters.items():
+        config = json.loads((Path(path) / "adapter_config.json").read_text())
+        ranks = [int(config.get("r", 0)), *map(int, (config.get("rank_pattern") or {}).values())]
+        largest = max(largest, *ranks)
+        if config.get("use_dora"):
+            problems.append(f"{name} uses DoRA")
+        if config.get("modules_to_save"):
+            problems.append(f"{name} replaces whole layers ({', '.join(config['modules_to_save'])})")
+        if max(ranks) > SERVABLE_RANKS[-1]:
+            problems.append(f"{name} has rank {max(ranks)}")
+    if problems:
+        raise LLMError(
+            f"vLLM cannot serve these adapters: {'; '.join(problems)}. It takes plain LoRA up to rank "
+            f"{SERVABLE_RANKS[-1]}; merge the adapter into the model, or use engine=hf."
+        )
+    return next(rank for rank in SERVABLE_RANKS if rank >= largest)
+
+
+def fingerprint(model: str) -> str:
+    """Return 16 hex digits over a model folder's files, or the name itself for a hub name.
+
+    Files up to 64 MiB count whole, larger ones by size and their first and last MiB: fine-tuning changes
+    weights everywhere, and a 16 GB model is told apart in milliseconds. Where the folder lies does not count.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(folder)}\x00{size}\x00".encode())
+        with open(file, "rb") as stream:
+            if size <= _WHOLE_BELOW:
+                digest.update(stream.read())
+            else:
+                digest.update(stream.read(_PROBE))
+                stream.seek(-_PROBE, 2)
+                digest.update(stream.read(_PROBE))
+    return digest.hexdigest()[:16]

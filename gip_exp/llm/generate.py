@@ -1,0 +1,137 @@
+"""Texts for evaluation and self-consistency, from a server or from a model in this process.
+
+Both generators take conversations (lists of {"role", "content"}) or plain texts to continue, mixed at will,
+and return one text for each, in order. A sample number above 0 draws another text for the same input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from gip_exp.llm.client import Progress, ask_all
+from gip_exp.llm.errors import LLMError
+from gip_exp.llm.request import Fault, Request
+from gip_exp.llm.settings import EndpointSettings, Sampling, raise_problems
+
+Input = str | Sequence[Mapping[str, str]]
+
+
+class Generator(Protocol):
+    """What evaluation and self-consistency are handed."""
+
+    def generate(
+        self, inputs: Sequence[Input], *, temperature: float, max_tokens: int, sample: int = 0
+    ) -> list[str]:
+        """Return one text per input."""
+
+
+class EndpointGenerator:
+    """Texts from any OpenAI-compatible endpoint, kept in the reply cache like every other reply."""
+
+    def __init__(
+        self,
+        endpoint: EndpointSettings,
+        *,
+        cache_dir: Path,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        endpoint.check()
+        self._endpoint, self._cache_dir, self._progress = endpoint, cache_dir, progress
+        self._stop, self._seed = tuple(stop), seed
+
+    def generate(
+        self, inputs: Sequence[Input], *, temperature: float, max_tokens: int, sample: int = 0
+    ) -> list[str]:
+        """Return one text per input; raise LLMError, with the first reason, when any did not come.
+
+        What did come is in the cache: the next call asks only for the rest.
+        """
+        sampling = Sampling(temperature, max_tokens=max_tokens, stop=self._stop, seed=self._seed)
+        raise_problems("generate", sampling.problems())
+        requests = [
+            Request(prompt=given, sampling=sampling, repetition=sample)
+            if isinstance(given, str)
+            else Request(messages=tuple(given), sampling=sampling, repetition=sample)
+            for given in inputs
+        ]
+        outcomes, _ = ask_all(requests, self._endpoint, cache_dir=self._cache_dir, progress=self._progress)
+        faults = [(i, o) for i, o in enumerate(outcomes) if isinstance(o, Fault)]
+        if faults:
+            row, fault = faults[0]
+            raise LLMError(
+                f"{len(faults)} of {len(inputs)} texts did not come from {self._endpoint.model}, the first is "
+                f"input {row}: {fault}. The others are kept; start again to ask for these."
+            )
+        return [outcome.text for outcome in outcomes if not isinstance(outcome, Fault)]
+
+
+class LocalGenerator:
+    """Texts from a transformers model in this process: small models and machines without vLLM.
+
+    model, tokenizer: loaded, on their device, adapter applied. seed: with the input's position and sample it
+    fixes what is drawn. chat_kwargs: passed to the chat template (such as enable_thinking).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        batch_size: int = 16,
+        seed: int = 0,
+        chat_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._batch_size, self._seed, self._chat_kwargs = batch_size, seed, dict(chat_kwargs or {})
+
+    def generate(
+        self, inputs: Sequence[Input], *, temperature: float, max_tokens: int, sample: int = 0
+    ) -> list[str]:
+        """Return one text per input, special tokens left out. temperature 0 is greedy."""
+        raise_problems("generate", Sampling(temperature, max_tokens=max_tokens).problems())
+        texts = [self._as_text(given) for given in inputs]
+        # Inputs of like length share a batch, so that little is spent on padding.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        results = [""] * len(texts)
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            seed = hash((self._seed, sample, start)) % 2**31
+            drawn = self._batch([texts[i] for i in rows], temperature, max_tokens, seed)
+            for row, text in zip(rows, drawn, strict=True):
+                results[row] = text
+        return results
+
+    def _as_text(self, given: Input) -> str:
+        if isinstance(given, str):
+            return given
+        if not getattr(self._tokenizer, "chat_template", None):
+            raise LLMError(
+                "this tokenizer has no chat template, so it cannot take conversations; hand in plain texts."
+            )
+        return self._tokenizer.apply_chat_template(
+            [dict(m) for m in given], tokenize=False, add_generation_prompt=True, **self._chat_kwargs
+        )
+
+    def _batch(self, texts: list[str], temperature: float, max_tokens: int, seed: int) -> list[str]:
+        import torch
+
+        tokenizer, model = self._tokenizer, self._model
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        rows = [tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts]
+        width = max(len(r) for r in rows)
+        ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=model.device)
+        mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=model.device)
+        options: dict[str, Any] = {"do_sample": False}
+        if temperature > 0:
+            options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        devices = [model.device] if model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.inference_mode():
+            torch.manual_seed(seed)  # inside the fork: the caller's random state stays as it was
+            out = model.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, pad_token_id=pad, **options
+            )
+        return tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)

@@ -1,0 +1,227 @@
+"""A vLLM server that belongs to this process: started, watched, explained when it fails, ended with it.
+
+    with VLLMServer(ServerSettings(model="DIR", adapters={"run1": "ADAPTER_DIR"}), log_path) as server:
+        EndpointSettings(model="run1", base_url=server.base_url, identity=server.identity("run1"))
+
+One server serves the model (as `served_name`) and every adapter by name. It listens on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from gip_exp.llm.adapters import fingerprint, rank_to_serve
+from gip_exp.llm.errors import ServerError, redact, secrets_in_environment
+from gip_exp.llm.settings import raise_problems
+
+_TAIL_LINES = 20
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_SECRET_NAME = re.compile(r"(OPENAI|ANTHROPIC|WANDB).*KEY|_API_KEY$", re.IGNORECASE)
+_HINTS = (
+    ("address already in use", "another program took the port; start again, or set another port"),
+    (
+        "out of memory",
+        "the model and its key-value cache need more memory: lower max_model_len or the share "
+        "of GPU memory (extra_args=--gpu-memory-utilization=0.8)",
+    ),  # fmt: skip
+    ("max seq len", "lower max_model_len"),
+    ("No module named 'vllm'", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
+    ("No module named vllm", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
+    ("LoRA rank", "raise max_lora_rank"),
+    ("unrecognized arguments", "this vLLM does not know an option in extra_args"),
+)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What to serve.
+
+    model: folder or hub name, served as `served_name`. adapters: LoRA folders by the name to ask for.
+    dtype, max_model_len (tokens; None: the model's own), seed: as vLLM takes them. port: None picks a free
+    one. start_timeout_s: how long the server may take to answer. extra_args: further vLLM options.
+    environment: further variables. python: the interpreter that has vLLM (None: this one).
+    """
+
+    model: str
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    served_name: str = "base"
+    dtype: str = "bfloat16"
+    max_model_len: int | None = None
+    enforce_eager: bool = False
+    seed: int = 0
+    port: int | None = None
+    start_timeout_s: float = 900.0
+    extra_args: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    python: str | None = None
+
+    def check(self) -> None:
+        """Raise one LLMError that lists every problem with these settings."""
+        names = [self.served_name, *self.adapters]
+        found = [
+            f"{n!r} is no name to serve under; use letters, digits, . _ -"
+            for n in names
+            if not _NAME.match(n)
+        ]
+        if self.served_name in self.adapters:
+            found.append(f"an adapter has the model's own served_name {self.served_name!r}")
+        found += [f"adapter {n!r}: {p} has no adapter_config.json" for n, p in self.adapters.items()
+                  if not (Path(p) / "adapter_config.json").is_file()]  # fmt: skip
+        if not self.start_timeout_s > 0:
+            found.append(f"start_timeout_s is {self.start_timeout_s}; allowed: above 0")
+        raise_problems("vLLM server", found)
+
+
+class VLLMServer:
+    """A running server, as a context manager. Its log is kept at `log_path`, with secrets left out of errors."""
+
+    def __init__(self, settings: ServerSettings, log_path: Path) -> None:
+        settings.check()
+        self.settings, self.log_path = settings, Path(log_path)
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Address for an OpenAI client."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names to ask for: the model's, then the adapters'."""
+        return (self.settings.served_name, *self.settings.adapters)
+
+    def identity(self, name: str) -> str:
+        """Return text that changes with the weights served under `name` (for the reply cache's key)."""
+        if name not in self.names:
+            raise ServerError(f"the server serves {', '.join(self.names)}, not {name!r}.")
+        parts = [fingerprint(self.settings.model), self.settings.dtype]
+        if name in self.settings.adapters:
+            parts.append(fingerprint(self.settings.adapters[name]))
+        return "-".join(parts)
+
+    def __enter__(self) -> VLLMServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and return when it answers; raise ServerError with its last words otherwise."""
+        self.port = self.settings.port or _free_port()
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by stop()
+        supervisor = [sys.executable, "-m", "gip_exp.llm.supervise", str(os.getpid()), "--"]
+        atexit.register(self.stop)
+        self._process = subprocess.Popen(
+            [*supervisor, *command(self.settings, self.port)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=_environment(self.settings),
+            start_new_session=True,  # Ctrl-C reaches the owner alone, which then ends the server in order
+        )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server (by the pid this object started) and wait for it. Stopping twice is fine."""
+        atexit.unregister(self.stop)
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.terminate()
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def check_alive(self) -> None:
+        """Raise ServerError with the end of the log when the server has died."""
+        if self._process is None:
+            raise ServerError("the vLLM server is not running; start it first.")
+        status = self._process.poll()
+        if status is not None:
+            raise ServerError(self._explain(f"ended with status {status}"))
+
+    def _wait_until_ready(self) -> None:
+        end = time.monotonic() + self.settings.start_timeout_s
+        while time.monotonic() < end:
+            self.check_alive()
+            served = _served_names(self.base_url)
+            if served is not None:
+                missing = [name for name in self.names if name not in served]
+                if missing:
+                    raise ServerError(self._explain(f"answers but does not serve {', '.join(missing)}"))
+                return
+            time.sleep(0.25)
+        raise ServerError(self._explain(f"did not answer within {self.settings.start_timeout_s:g} s"))
+
+    def _explain(self, what: str) -> str:
+        if self._log is not None:
+            self._log.flush()
+        text = self.log_path.read_bytes()[-200_000:].decode("utf-8", "replace")
+        tail = redact("\n".join(text.splitlines()[-_TAIL_LINES:]), secrets_in_environment())
+        hints = list(dict.fromkeys(hint for sign, hint in _HINTS if sign.lower() in text.lower()))
+        advice = f" Likely: {'; '.join(hints)}." if hints else ""
+        return f"the vLLM server {what}.{advice} The last lines of its log ({self.log_path}):\n{tail}"
+
+
+def command(settings: ServerSettings, port: int) -> list[str]:
+    """Return the command that starts vLLM; the module works under every distribution of it."""
+    words = [settings.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    words += ["--model", settings.model, "--served-model-name", settings.served_name]
+    words += ["--dtype", settings.dtype, "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--seed", str(settings.seed)]
+    if settings.max_model_len is not None:
+        words += ["--max-model-len", str(settings.max_model_len)]
+    if settings.enforce_eager:
+        words.append("--enforce-eager")
+    if settings.adapters:
+        words += ["--enable-lora", "--max-lora-rank", str(rank_to_serve(settings.adapters)), "--lora-modules"]
+        words += [f"{name}={path}" for name, path in settings.adapters.items()]
+    return words + list(settings.extra_args)
+
+
+def _environment(settings: ServerSettings) -> dict[str, str]:
+    """Return this process's variables without API keys, which a server of ours has no use for."""
+    kept = {k: v for k, v in os.environ.items() if not _SECRET_NAME.search(k)}
+    return kept | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"} | dict(settings.environment)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _served_names(base_url: str) -> set[str] | None:
+    """Return the names that the server lists, or None while it does not answer."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{base_url}/models", timeout=5) as response:
+            return {row["id"] for row in json.load(response)["data"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

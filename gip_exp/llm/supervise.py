@@ -1,0 +1,62 @@
+"""The process between a managed server and its owner: `python -m gip_exp.llm.supervise OWNER_PID -- COMMAND`.
+
+An owner that is killed cannot clean up. This process waits for three things: the server's end, a signal to
+itself, its owner's end (it is then somebody else's child). In the last two cases it ends the server's
+process group, which it started: SIGTERM first, SIGKILL after 10 s. Standard library only, quick to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+_POLL_S = 0.25
+_GRACE_S = 10.0
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command until it ends or must end; return its exit status."""
+    owner, command = int(arguments[0]), arguments[2:]
+    stop: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: stop.append(received))
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)
+    while child.poll() is None and not stop and os.getppid() == owner:
+        time.sleep(_POLL_S)
+    if child.poll() is None:
+        end_group(child, _GRACE_S)
+    kill_group(child.pid)  # workers that outlived the server
+    return child.wait()
+
+
+def end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Ask the child's process group to end, and kill it after `grace_s`."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        kill_group(child.pid)
+        child.wait()
+
+
+def kill_group(group: int) -> None:
+    """Kill what is left of a process group; nothing left is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the supervisor is (Linux; elsewhere the supervisor must live)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
