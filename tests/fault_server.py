@@ -25,6 +25,12 @@ from typing import Any
 TRANSPORT = ("429", "429-after", "500", "503", "closed", "half-body", "hang", "slow")
 ENVELOPE = ("not-json", "no-choices", "empty-choices", "wrong-types", "null-content")
 UNREADABLE = ("prose", "half-json", "wrong-scale", "missing-attribute")
+_BROKEN = {
+    "not-json": b"<html>upstream is having a moment</html>",
+    "no-choices": b'{"id": "x"}',
+    "empty-choices": b'{"id": "x", "choices": []}',
+    "wrong-types": b'{"choices": [{"message": {"content": 5}, "finish_reason": "stop"}]}',
+}
 NAMES = ("accuracy", "reasoning", "clarity", "helpfulness", "difficulty")
 
 
@@ -110,14 +116,8 @@ def envelope(text: Any, *, prompt: bool = False) -> bytes:
 
 def answer(kind: str, body: dict[str, Any], script: Script) -> bytes:
     """Return the body that goes with an outcome."""
-    if kind == "not-json":
-        return b"<html>upstream is having a moment</html>"
-    if kind == "no-choices":
-        return b'{"id": "x"}'
-    if kind == "empty-choices":
-        return b'{"id": "x", "choices": []}'
-    if kind == "wrong-types":
-        return b'{"choices": [{"message": {"content": 5}, "finish_reason": "stop"}]}'
+    if kind in _BROKEN:
+        return _BROKEN[kind]
     if kind == "null-content":
         return envelope(None)
     if "messages" not in body:
@@ -138,6 +138,8 @@ class Served:
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError):
             pass
+        except asyncio.CancelledError:
+            pass  # the server is ending
         finally:
             writer.close()
 
@@ -174,10 +176,8 @@ class Served:
         if script.status != 200:
             message = json.dumps({"error": {"message": script.message}}).encode()
             return await self._send(writer, script.status, message)
-        if kind == "closed":
-            return False
-        if kind == "hang":
-            await asyncio.sleep(script.hang_s)
+        if kind in ("closed", "hang"):
+            await asyncio.sleep(script.hang_s if kind == "hang" else 0)
             return False
         if kind in ("429", "429-after", "500", "503"):
             extra = "Retry-After: 0.05\r\n" if kind == "429-after" else ""

@@ -22,7 +22,7 @@ class RoundRobin(httpx2.AsyncBaseTransport):
     """Hands each request to the next of several transports, which share one TLS context."""
 
     def __init__(self, pools: int, connect: ssl.SSLContext | bool) -> None:
-        # No cap on connections: the client's slots bound them, and one pool may briefly get more than its share.
+        # No cap: the client's slots bound the connections, and a pool may briefly get more than its share.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_PER_POOL, keepalive_expiry=30)
         self._pools = [httpx2.AsyncHTTPTransport(verify=connect, limits=limits) for _ in range(pools)]
         self._next = itertools.cycle(self._pools)

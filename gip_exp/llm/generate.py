@@ -63,8 +63,8 @@ class EndpointGenerator:
         if faults:
             row, fault = faults[0]
             raise LLMError(
-                f"{len(faults)} of {len(inputs)} texts did not come from {self._endpoint.model}, the first is "
-                f"input {row}: {fault}. The others are kept; start again to ask for these."
+                f"{len(faults)} of {len(inputs)} texts did not come from {self._endpoint.model}, the first "
+                f"is input {row}: {fault}. The others are kept; start again to ask for these."
             )
         return [outcome.text for outcome in outcomes if not isinstance(outcome, Fault)]
 

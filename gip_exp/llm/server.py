@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from gip_exp.llm import supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
 from gip_exp.llm.errors import ServerError, redact, secrets_in_environment
 from gip_exp.llm.settings import raise_problems
@@ -30,17 +31,16 @@ from gip_exp.llm.settings import raise_problems
 _TAIL_LINES = 20
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _SECRET_NAME = re.compile(r"(OPENAI|ANTHROPIC|WANDB).*KEY|_API_KEY$", re.IGNORECASE)
+_MEMORY = (
+    "the model and its key-value cache do not fit: lower max_model_len, or the share of GPU memory "
+    "(extra_args=--gpu-memory-utilization=0.8)"
+)
 _HINTS = (
     ("address already in use", "another program took the port; start again, or set another port"),
-    (
-        "out of memory",
-        "the model and its key-value cache need more memory: lower max_model_len or the share "
-        "of GPU memory (extra_args=--gpu-memory-utilization=0.8)",
-    ),  # fmt: skip
+    ("out of memory", _MEMORY),
     ("max seq len", "lower max_model_len"),
     ("No module named 'vllm'", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
     ("No module named vllm", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
-    ("LoRA rank", "raise max_lora_rank"),
     ("unrecognized arguments", "this vLLM does not know an option in extra_args"),
 )
 
@@ -71,11 +71,8 @@ class ServerSettings:
     def check(self) -> None:
         """Raise one LLMError that lists every problem with these settings."""
         names = [self.served_name, *self.adapters]
-        found = [
-            f"{n!r} is no name to serve under; use letters, digits, . _ -"
-            for n in names
-            if not _NAME.match(n)
-        ]
+        bad = [n for n in names if not _NAME.match(n)]
+        found = [f"{n!r} is no name to serve under; use letters, digits, . _ -" for n in bad]
         if self.served_name in self.adapters:
             found.append(f"an adapter has the model's own served_name {self.served_name!r}")
         found += [f"adapter {n!r}: {p} has no adapter_config.json" for n, p in self.adapters.items()
@@ -86,7 +83,7 @@ class ServerSettings:
 
 
 class VLLMServer:
-    """A running server, as a context manager. Its log is kept at `log_path`, with secrets left out of errors."""
+    """A running server, as a context manager; its log is kept at `log_path`."""
 
     def __init__(self, settings: ServerSettings, log_path: Path) -> None:
         settings.check()
@@ -126,7 +123,7 @@ class VLLMServer:
         self.port = self.settings.port or _free_port()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by stop()
-        supervisor = [sys.executable, "-m", "gip_exp.llm.supervise", str(os.getpid()), "--"]
+        supervisor = [sys.executable, "-P", supervise.__file__, str(os.getpid()), "--"]
         atexit.register(self.stop)
         self._process = subprocess.Popen(
             [*supervisor, *command(self.settings, self.port)],
@@ -195,6 +192,9 @@ def command(settings: ServerSettings, port: int) -> list[str]:
     words += ["--model", settings.model, "--served-model-name", settings.served_name]
     words += ["--dtype", settings.dtype, "--host", "127.0.0.1", "--port", str(port)]
     words += ["--seed", str(settings.seed)]
+    # Left free, a weak model can fill its whole reply with blanks between two JSON tokens.
+    compact = {"backend": "xgrammar", "disable_any_whitespace": True}
+    words += ["--structured-outputs-config", json.dumps(compact)]
     if settings.max_model_len is not None:
         words += ["--max-model-len", str(settings.max_model_len)]
     if settings.enforce_eager:

@@ -1,4 +1,4 @@
-"""The process between a managed server and its owner: `python -m gip_exp.llm.supervise OWNER_PID -- COMMAND`.
+"""The process between a managed server and its owner: `python supervise.py OWNER_PID -- COMMAND`.
 
 An owner that is killed cannot clean up. This process waits for three things: the server's end, a signal to
 itself, its owner's end (it is then somebody else's child). In the last two cases it ends the server's
@@ -26,7 +26,9 @@ def main(arguments: list[str]) -> int:
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: stop.append(received))
-    child = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)
+    # preexec_fn is safe here: this process has one thread.
+    hook = _die_with_parent
+    child = subprocess.Popen(command, start_new_session=True, preexec_fn=hook)  # noqa: PLW1509
     while child.poll() is None and not stop and os.getppid() == owner:
         time.sleep(_POLL_S)
     if child.poll() is None:
