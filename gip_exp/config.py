@@ -237,7 +237,8 @@ class Scratch(Section):
     steps: Positive
     batch: Positive
     tokens: Positive
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0)]  # AdamW: embeddings and norms
+    muon_lr: Annotated[float, Field(gt=0)]  # Muon: the layers' matrices
     weight_decay: NonNegative
     seed: int
 

@@ -64,7 +64,11 @@ def run(config: Config, console: Console) -> Outcome:
     store = Store(config.paths.root, on_wait=console.warn)
     preflight(config, plan, store)
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
-    entries = {"data": _produce(data.STAGE, config, {}, store, console, tracking.NoTracker())}
+    entries = {
+        "data": _produce(
+            data.STAGE, config=config, entries={}, store=store, console=console, tracker=tracking.NoTracker()
+        )
+    }
     rank.sizes(config, entries)
     key = _run_key(config)
     folder = result.run_folder(config, key)
@@ -77,7 +81,9 @@ def run(config: Config, console: Console) -> Outcome:
         try:
             for name, stage in plan.items():
                 if name not in entries:
-                    entries[name] = _produce(stage, config, entries, store, console, tracker)
+                    entries[name] = _produce(
+                        stage, config=config, entries=entries, store=store, console=console, tracker=tracker
+                    )
             outcome = _finish(config, key, folder, entries)
             tracker.finish(outcome.result, result.selected_file(entries))
         except BaseException as error:
@@ -109,6 +115,7 @@ def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:
 
 def _produce(
     stage: Stage,
+    *,
     config: Config,
     entries: dict[str, Entry],
     store: Store,

@@ -51,6 +51,7 @@ def _build(job: Job) -> None:
             batch_size=scratch.batch,
             length=scratch.tokens,
             lr=scratch.lr,
+            muon_lr=scratch.muon_lr,
             weight_decay=scratch.weight_decay,
             seed=scratch.seed,
             on_step=lambda step, total, loss: bar.update(step, total, f"loss {loss:.3f}"),

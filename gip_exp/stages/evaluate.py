@@ -2,12 +2,11 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eval.results import EvalResult
-
 from gip_exp import models
 from gip_exp.config import Config, LoraTrain, content
 from gip_exp.errors import UserError, mendable
@@ -28,8 +27,8 @@ def stages(config: Config) -> list[Stage]:
             f"evaluate/{name}",
             VERSIONS[name],
             _inputs,
-            lambda config, _, name=name: _settings(config, name),
-            lambda job, name=name: _build(job, name),
+            partial(_settings, name),
+            partial(_build, name),
             models.missing,
         )
         for name in config.evaluation.chosen()
@@ -42,7 +41,7 @@ def _inputs(config: Config) -> tuple[str, ...]:
     return ("data", *base, *adapter)
 
 
-def _settings(config: Config, name: str) -> dict[str, Any]:
+def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
     return {
         "evaluation": name,
         **content(config.evaluation.chosen()[name]),
@@ -53,7 +52,7 @@ def _settings(config: Config, name: str) -> dict[str, Any]:
     }
 
 
-def _build(job: Job, name: str) -> None:
+def _build(name: str, job: Job) -> None:
     place = models.location(job.config, job.inputs)
     adapter = str(job.inputs["train"].folder / ADAPTER) if "train" in job.inputs else None
     tokenizer = models.load_tokenizer(place)
@@ -62,7 +61,7 @@ def _build(job: Job, name: str) -> None:
         outcome = EVALUATIONS[name](job, model, tokenizer)
     for warning in outcome.warnings:
         job.note(warning)
-    job.draft.facts["metrics"] = {metric: asdict(interval) for metric, interval in outcome.metrics.items()}
+    job.draft.facts["metrics"] = {metric: interval.as_dict() for metric, interval in outcome.metrics.items()}
     for metric, predictions in outcome.predictions.items():
         path = job.folder / PREDICTIONS / f"{metric}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)

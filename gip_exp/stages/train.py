@@ -93,7 +93,7 @@ def _lora(train: LoraTrain) -> Any:
 
     return LoraConfig(
         r=train.r,
-        lora_alpha=train.alpha,
+        lora_alpha=train.alpha,  # type: ignore[arg-type]
         lora_dropout=train.dropout,
         target_modules=train.target_modules,
         task_type="CAUSAL_LM",
@@ -155,10 +155,10 @@ def _reporter(
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
             update(state.global_step, state.max_steps, f"loss {history[-1]['loss']:.3f}" if history else "")
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
             if not logs or "loss" not in logs:
                 return
             row = {
