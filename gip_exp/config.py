@@ -207,6 +207,46 @@ class GateRandomSelector(Section):
     seed: int
 
 
+class DsirSelector(Section):
+    kind: Literal["dsir"]
+    name: str
+    signal: Literal["target"]
+    ngrams: Positive
+    buckets: Positive
+    laplace: NonNegative
+    seed: int
+
+
+class DisfSelector(Section):
+    kind: Literal["disf"]
+    name: str
+    signal: Literal["none"]
+    batch_size: Annotated[int, Field(ge=2)]
+    seed: int
+
+
+class SeededFeatureSelector(Section):
+    """Selectors on the embeddings with a random start."""
+
+    kind: Literal["k_center", "k_means"]
+    name: str
+    signal: Literal["none"]
+    seed: int
+
+
+class FacilityLocationSelector(Section):
+    kind: Literal["facility_location"]
+    name: str
+    signal: Literal["none"]
+
+
+class DppSelector(Section):
+    kind: Literal["dpp"]
+    name: str
+    signal: Literal["none"]
+    ridge: Annotated[float, Field(gt=0)]
+
+
 class Prompt(Section):
     """The model family's one prompt format, used by training and by every evaluation."""
 
@@ -338,7 +378,16 @@ Data = Annotated[ArithmeticData | RowsData, Field(discriminator="kind")]
 Judge = Annotated[RulesJudge | LLMJudge, Field(discriminator="kind")]
 Embedder = Annotated[TfidfEmbedder | TransformerEmbedder | OpenAIEmbedder, Field(discriminator="kind")]
 Selector = Annotated[
-    GipSelector | RandomSelector | FullSelector | TopScoreSelector | GateRandomSelector,
+    GipSelector
+    | RandomSelector
+    | FullSelector
+    | TopScoreSelector
+    | GateRandomSelector
+    | DsirSelector
+    | DisfSelector
+    | SeededFeatureSelector
+    | FacilityLocationSelector
+    | DppSelector,
     Field(discriminator="kind"),
 ]
 Train = Annotated[LoraTrain | NoTrain, Field(discriminator="kind")]
@@ -396,7 +445,8 @@ _UNION_TAGS = {
     "data": ("arithmetic", "rows"),
     "judge": ("rules", "openai", "vllm"),
     "embedder": ("tfidf", "transformer", "openai"),
-    "selector": ("gip", "random", "full", "top_score", "gate_random"),
+    "selector": ("gip", "random", "full", "top_score", "gate_random", "dsir", "disf", "k_center", "k_means")
+    + ("facility_location", "dpp"),
     "train": ("lora", "none"),
 }
 

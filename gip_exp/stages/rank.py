@@ -5,6 +5,7 @@ Writes `ranking.parquet`: row (number in the data's order), id, gain, in pick or
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,22 @@ import numpy as np
 from gip_exp import pool
 from gip_exp.config import (
     Config,
+    DisfSelector,
+    DppSelector,
+    DsirSelector,
+    FacilityLocationSelector,
     FullSelector,
     GateRandomSelector,
     GipSelector,
     RandomSelector,
+    SeededFeatureSelector,
     TopScoreSelector,
     content,
 )
 from gip_exp.errors import UserError, mendable
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
-from gip_exp.stages.embed import FEATURES
+from gip_exp.stages.embed import FEATURES, text_of
 from gip_exp.stages.score import read_scores
 from selection import Selection
 
@@ -38,15 +44,21 @@ class Candidates:
     features: np.ndarray | None  # (n, d) float32
     scores: np.ndarray | None  # (n, k) float64, NaN in unscored rows
     scored: np.ndarray | None  # (n,) bool, rows that may be picked; None means all
+    texts: Callable[[], tuple[list[str], list[str]]]  # of the pool and of the target rows, read on demand
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
     needs = ["data"]
     if config.selector.signal == "judge":
         needs.append("score")
-    if isinstance(config.selector, GipSelector):
+    if config.selector.kind in ON_FEATURES:
         needs.append("embed")
     return tuple(needs)
+
+
+def _rank_to(config: Config, n_pool: int, n_selected: int) -> int:
+    """A ranking nested in budget is shared by a class of budgets; any other is made for its own budget."""
+    return pool.rank_to(n_selected, n_pool) if config.selector.kind not in NOT_NESTED else n_selected
 
 
 def sizes(config: Config, entries: Entries) -> tuple[int, int]:
@@ -60,7 +72,7 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
     return {
         "selector": content(config.selector),
         "target": content(config.target),
-        "rank_to": pool.rank_to(n_selected, n_pool),
+        "rank_to": _rank_to(config, n_pool, n_selected),
     }
 
 
@@ -100,10 +112,17 @@ def _candidates(job: Job, rows: np.ndarray) -> Candidates:
             )
     if "embed" in job.inputs:
         features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")[rows]
-    to = pool.rank_to(n_selected, len(rows))
-    return Candidates(
-        len(rows), to if scored is None else min(to, int(scored.sum())), features, scores, scored
-    )
+    to = _rank_to(job.config, len(rows), n_selected)
+    if scored is not None:
+        to = min(to, int(scored.sum()))
+    return Candidates(len(rows), to, features, scores, scored, partial(_texts, job, rows))
+
+
+def _texts(job: Job, rows: np.ndarray) -> tuple[list[str], list[str]]:
+    """(texts of the pool, texts of the held-out target rows)."""
+    examples = read_pool(job.inputs)
+    target = pool.split(len(examples), job.config.target).target
+    return [text_of(examples[row]) for row in rows], [text_of(examples[row]) for row in target]
 
 
 def _gip(selector: GipSelector, candidates: Candidates) -> Selection:
@@ -158,12 +177,62 @@ def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> Select
     )
 
 
+def _dsir(selector: DsirSelector, candidates: Candidates) -> Selection:
+    from baselines import dsir
+
+    pool_texts, target_texts = candidates.texts()
+    return dsir.select(
+        pool_texts,
+        target_texts,
+        candidates.rank_to,
+        seed=selector.seed,
+        ngrams=selector.ngrams,
+        buckets=selector.buckets,
+        laplace=selector.laplace,
+    )
+
+
+def _disf(selector: DisfSelector, candidates: Candidates) -> Selection:
+    from baselines import disf
+
+    return disf.select(
+        candidates.features, candidates.rank_to, batch_size=selector.batch_size, seed=selector.seed
+    )
+
+
+def _seeded(selector: SeededFeatureSelector, candidates: Candidates) -> Selection:
+    from baselines import k_center, k_means
+
+    method = {"k_center": k_center.select, "k_means": k_means.select}[selector.kind]
+    return method(candidates.features, candidates.rank_to, seed=selector.seed)
+
+
+def _facility_location(_: FacilityLocationSelector, candidates: Candidates) -> Selection:
+    from baselines import facility_location
+
+    return facility_location.select(candidates.features, candidates.rank_to)
+
+
+def _dpp(selector: DppSelector, candidates: Candidates) -> Selection:
+    from baselines import dpp
+
+    return dpp.select(candidates.features, candidates.rank_to, ridge=selector.ridge)
+
+
 RANKERS: dict[str, Callable[[Any, Candidates], Selection]] = {
     "gip": _gip,
     "random": _random,
     "full": _full,
     "top_score": _top_score,
     "gate_random": _gate_random,
+    "dsir": _dsir,
+    "disf": _disf,
+    "k_center": _seeded,
+    "k_means": _seeded,
+    "facility_location": _facility_location,
+    "dpp": _dpp,
 }
+ON_FEATURES = {"gip", "disf", "k_center", "k_means", "facility_location", "dpp"}
+NOT_NESTED = {"k_means"}
 
 STAGE = Stage("rank", 1, _inputs, _settings, _build)
