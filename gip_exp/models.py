@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gip_exp.config import Config, Model
+from gip_exp.config import Config
+from gip_exp.config.learning import Model
 from gip_exp.errors import UserError
 from gip_exp.hub import missing_model
 from gip_exp.quiet import no_loading_bars

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp import models, result, tracking
-from gip_exp.config import Config, NoTrain
+from gip_exp.config import Config
+from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed
 from gip_exp.stage import Job, Stage

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gip_exp.config import Target
+from gip_exp.config.inputs import Target
 from gip_exp.errors import UserError
 
 

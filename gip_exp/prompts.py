@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gip_exp.config import Prompt
+from gip_exp.config.learning import Prompt
 from gip_exp.errors import UserError
 
 

@@ -6,7 +6,8 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from gip_exp.config import Config, content
+from gip_exp.config import Config
+from gip_exp.config.section import content
 from gip_exp.stages.data import LABELS, POOL
 from gip_exp.stages.rank import sizes
 from gip_exp.stages.select import SELECTED, read_selected

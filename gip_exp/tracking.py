@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from gip_exp.config import Config, Tracking
+from gip_exp.config import Config
+from gip_exp.config.outcome import Tracking
 from gip_exp.console import Console
 
 MOST_LISTED = 5_000  # selected rows shown as a table; all of them go into the artifact

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gip_exp.config import Target
+from gip_exp.config.inputs import Target
 from gip_exp.errors import UserError
 from gip_exp.pool import count, rank_to, split
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gip_exp.config import Prompt
+from gip_exp.config.learning import Prompt
 from gip_exp.errors import UserError
 from gip_exp.prompts import renderer
 

@@ -7,7 +7,9 @@ and on the pool's texts.
 
 from typing import Any
 
-from gip_exp.config import Config, Scratch, content
+from gip_exp.config import Config
+from gip_exp.config.learning import Scratch
+from gip_exp.config.section import content
 from gip_exp.quiet import no_loading_bars
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp import rows
-from gip_exp.config import ArithmeticData, Config, RowsData, content
+from gip_exp.config import Config
+from gip_exp.config.inputs import ArithmeticData, RowsData
+from gip_exp.config.section import content
 from gip_exp.errors import UserError
 from gip_exp.hub import missing_dataset
 from gip_exp.stage import Entries, Job, Stage

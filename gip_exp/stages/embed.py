@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from gip_exp import models
-from gip_exp.config import Config, OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder, content
+from gip_exp.config import Config
+from gip_exp.config.inputs import OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder
+from gip_exp.config.section import content
 from gip_exp.errors import UserError
 from gip_exp.hub import missing_model
 from gip_exp.stage import Entries, Job, Stage

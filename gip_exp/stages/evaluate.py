@@ -8,7 +8,9 @@ from typing import Any
 
 from eval.results import EvalResult
 from gip_exp import models
-from gip_exp.config import Config, LoraTrain, content
+from gip_exp.config import Config
+from gip_exp.config.learning import LoraTrain
+from gip_exp.config.section import content
 from gip_exp.errors import UserError, mendable
 from gip_exp.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage

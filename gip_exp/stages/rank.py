@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gip_exp import pool
-from gip_exp.config import (
-    Config,
+from gip_exp.config import Config
+from gip_exp.config.section import content
+from gip_exp.config.selector import (
     DisfSelector,
     DppSelector,
     DsirSelector,
@@ -23,7 +24,6 @@ from gip_exp.config import (
     RandomSelector,
     SeededFeatureSelector,
     TopScoreSelector,
-    content,
 )
 from gip_exp.errors import UserError, mendable
 from gip_exp.stage import Entries, Job, Stage

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.config import Config, RulesJudge, content
+from gip_exp.config import Config
+from gip_exp.config.inputs import RulesJudge
+from gip_exp.config.section import content
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool

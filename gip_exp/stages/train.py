@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gip_exp import models
-from gip_exp.config import Config, LoraTrain, content
+from gip_exp.config import Config
+from gip_exp.config.learning import LoraTrain
+from gip_exp.config.section import content
 from gip_exp.errors import UserError
 from gip_exp.prompts import Renderer, renderer
 from gip_exp.stage import Entries, Job, Stage

@@ -1,0 +1,91 @@
+"""The typed view of a composed config: what each key means, what it may be, and which keys change a result.
+
+`parse` turns Hydra's plain dictionary into `Config` and reports every problem at once. Fields marked `NEUTRAL`
+(paths, devices, batch sizes, credentials' whereabouts) cannot change a result and stay out of every store key.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from gip_exp.config.inputs import Data, Embedder, Judge, Rubric, Target
+from gip_exp.config.learning import Engine, Model, Train
+from gip_exp.config.outcome import Evaluations, Tracking
+from gip_exp.config.section import NEUTRAL, Section
+from gip_exp.config.selector import Selector
+from gip_exp.errors import listed
+
+STAGES = ("data", "base", "score", "embed", "rank", "select", "train", "evaluate")
+
+
+class Paths(Section):
+    root: Path  # store, runs and sweep folders lie below
+
+
+class Config(Section):
+    experiment: str
+    budget: int | float
+    seed: Annotated[int, Field(ge=0)]
+    until: Annotated[Literal[STAGES] | None, NEUTRAL] = None  # type: ignore[valid-type]
+    paths: Annotated[Paths, NEUTRAL]
+    data: Data
+    target: Target
+    judge: Judge
+    rubric: Rubric
+    embedder: Embedder
+    selector: Selector
+    model: Model
+    train: Train
+    engine: Engine
+    evaluation: Evaluations = Evaluations()
+    tracking: Annotated[Tracking, NEUTRAL]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            budget = values.get("budget")
+            if isinstance(budget, bool) or not isinstance(budget, int | float):
+                raise ValueError(
+                    f"budget={budget!r} must be a count (an integer from 1) or a share (0 < share <= 1.0)"
+                )
+            if isinstance(budget, int) and budget < 1:
+                raise ValueError(f"budget={budget} must be a count of at least 1, or a share such as 0.1")
+            if isinstance(budget, float) and not 0 < budget <= 1:
+                raise ValueError(f"budget={budget} is not a share in (0, 1]; for a count write an integer")
+            selector = values.get("selector")
+            if isinstance(selector, dict) and selector.get("kind") == "full":
+                values = {**values, "budget": 1.0}  # the whole pool, however it is swept
+        return values
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """Validate a composed config. Raises `UserError` with every problem at once."""
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise listed(
+            "the configuration has several problems:", [_say(problem) for problem in error.errors()]
+        ) from None
+
+
+# For these, pydantic puts the member's kind into a location, which is no key of ours.
+_UNIONS = ("data", "judge", "embedder", "selector", "train")
+
+
+def _say(problem: Mapping[str, Any]) -> str:
+    """One pydantic problem as `key=value: what is allowed`."""
+    location = [str(part) for part in problem["loc"]]
+    if len(location) > 1 and location[0] in _UNIONS:
+        location.pop(1)
+    key = ".".join(part for part in location if part not in ("int", "float"))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{key} is not a key of this configuration: remove it or check its spelling"
+    if problem["type"] == "missing":
+        return f"{key} is missing: give it a value ({key}=...)"
+    if problem["type"] == "value_error":
+        return message if not key or key.split(".")[0] in message else f"{key}: {message}"
+    return f"{key}={problem['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,113 @@
+"""Where the rows come from, who judges them and how they are embedded."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section
+
+
+class ArithmeticData(Section):
+    """A pool the project makes itself, in GSM8K's format, with known flaws."""
+
+    kind: Literal["arithmetic"]
+    n: Positive
+    n_test: Positive
+    flawed: Annotated[float, Field(ge=0, lt=1)]
+    seed: int
+    test_seed: int
+    limit: Positive | None = None
+    max_length: Annotated[Positive, NEUTRAL]  # the default of train.max_length, which is content
+
+
+class Hub(Section):
+    """Where the rows are on the Hugging Face hub, used when `data.path` is null."""
+
+    name: str
+    config: str | None = None
+    revision: str | None = None
+    test_split: str | None = None
+
+
+class RowsData(Section):
+    """Rows from a folder with train and test files, from one file, or from the hub."""
+
+    kind: Literal["rows"]
+    shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages"]
+    path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
+    hub: Hub | None = None
+    limit: Positive | None = None
+    max_length: Annotated[Positive, NEUTRAL]
+
+
+class Target(Section):
+    """Rows held out of the pool for every method; what DSIR and LESS aim at."""
+
+    n: Annotated[int, Field(ge=0)]
+    max_share: Annotated[float, Field(ge=0, lt=1)]
+    seed: int
+
+
+class RulesJudge(Section):
+    kind: Literal["rules"]
+    name: str
+
+
+class LLMJudge(Section):
+    """A judge behind an OpenAI-compatible endpoint, or one vLLM serves here."""
+
+    kind: Literal["openai", "vllm"]
+    name: str
+    model: str
+    base_url: Annotated[str | None, NEUTRAL] = None
+    concurrency: Annotated[Positive, NEUTRAL] = 64
+    temperature: NonNegative = 0.0
+    max_tokens: Positive = 512
+    votes: Positive = 1
+    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL] = 0.01
+    max_cost_usd: Annotated[NonNegative | None, NEUTRAL] = None
+    dry_run: Annotated[bool, NEUTRAL] = False
+    price: Annotated[dict[str, NonNegative], NEUTRAL] = Field(default_factory=dict)
+
+
+class Rubric(Section):
+    name: str
+    attributes: dict[str, Any] | list[Any]
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class TfidfEmbedder(Section):
+    """TF-IDF over words, numbers and marks, reduced by truncated SVD (no model needed)."""
+
+    kind: Literal["tfidf"]
+    name: str
+    dimensions: Positive
+    ngrams: Positive
+    min_count: Positive
+    seed: int = 0
+
+
+class TransformerEmbedder(Section):
+    """A transformer encoder: hidden states pooled over the text. `model` null means the experiment's own model."""
+
+    kind: Literal["transformer"]
+    name: str
+    model: str | None
+    pooling: Literal["mean", "last", "cls"]
+    max_length: Positive
+    instruction: str = ""
+    batch_size: Annotated[Positive, NEUTRAL] = 32
+
+
+class OpenAIEmbedder(Section):
+    kind: Literal["openai"]
+    name: str
+    model: str
+    base_url: Annotated[str | None, NEUTRAL] = None
+    dimensions: Positive | None = None
+    batch_size: Annotated[Positive, NEUTRAL] = 128
+
+
+Data = Annotated[ArithmeticData | RowsData, Field(discriminator="kind")]
+Judge = Annotated[RulesJudge | LLMJudge, Field(discriminator="kind")]
+Embedder = Annotated[TfidfEmbedder | TransformerEmbedder | OpenAIEmbedder, Field(discriminator="kind")]

@@ -1,0 +1,43 @@
+"""What every part of the config is made of, and which fields can change a result."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Neutral:
+    """Marks a field that cannot change a result."""
+
+
+NEUTRAL = _Neutral()
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+
+def content(section: BaseModel) -> dict[str, Any]:
+    """The section's fields that can change a result, as plain JSON values."""
+    kept: dict[str, Any] = {}
+    for name, info in type(section).model_fields.items():
+        if any(isinstance(mark, _Neutral) for mark in info.metadata):
+            continue
+        kept[name] = _plain(getattr(section, name))
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return content(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
