@@ -1,0 +1,84 @@
+"""Scores are found however they are wrapped, and never made up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gip_exp.llm.parse import parse_scores
+
+NAMES = ("accuracy", "clarity")
+
+READABLE = {
+    "plain": '{"accuracy": 4, "clarity": 2}',
+    "fenced": 'Here you are:\n```json\n{"accuracy": 4, "clarity": 2}\n```\nGood luck!',
+    "trailing comma": '{"accuracy": 4, "clarity": 2,}',
+    "single quotes": "{'accuracy': 4, 'clarity': 2}",
+    "curly quotes": "{\u201caccuracy\u201d: 4, \u201cclarity\u201d: 2}",
+    "python literals": "{'accuracy': 4, 'clarity': 2, 'done': True}",
+    "capitals and blanks": '{"Accuracy ": 4, "CLARITY": 2}',
+    "numbers as text": '{"accuracy": "4", "clarity": "2"}',
+    "out of five": '{"accuracy": "4/5", "clarity": "2 out of 5"}',
+    "floats": '{"accuracy": 4.0, "clarity": 2.0}',
+    "nested under one name": '{"scores": {"accuracy": 4, "clarity": 2}}',
+    "objects with score": '{"accuracy": {"score": 4, "why": "ok"}, "clarity": {"rating": 2}}',
+    "thinking first": '<think>maybe {"accuracy": 1, "clarity": 1}</think>{"accuracy": 4, "clarity": 2}',
+    "form repeated first": '{"accuracy": 1, "clarity": 1} is the form; my answer: {"accuracy": 4, "clarity": 2}',
+    "brace in prose": 'with sets like {1, 2 it is hard: {"accuracy": 4, "clarity": 2}',
+    "brace in a comment": '{"comment": "uses } and {", "accuracy": 4, "clarity": 2}',
+    "lines": "**Accuracy**: 4/5\n- Clarity: 2\n",
+    "more than asked": '{"accuracy": 4, "clarity": 2, "style": 5}',
+}
+
+UNREADABLE = {
+    "": "empty",
+    "   \n": "empty",
+    "<think>so far so good</think>": "empty",
+    "a fine example, 5 out of 5": "no JSON object",
+    '{"accuracy": 4, "cla': "no JSON object",
+    '{"accuracy": 4}': "no score for clarity",
+    '{"accuracy": 4, "clarity": 6}': "clarity is 6, outside 1 to 5",
+    '{"accuracy": 0, "clarity": 2}': "accuracy is 0, outside 1 to 5",
+    '{"accuracy": true, "clarity": 2}': "accuracy is not a number",
+    '{"accuracy": null, "clarity": 2}': "accuracy is not a number",
+    '{"accuracy": [4], "clarity": 2}': "accuracy is not a number",
+    '{"accuracy": NaN, "clarity": 2}': "accuracy is not a number",
+    '{"accuracy": "8/10", "clarity": 2}': "accuracy is not a number",
+    '{"accuracy": "high", "clarity": 2}': "accuracy is not a number",
+    "[4, 2]": "no JSON object",
+    "Accuracy: 4\nAccuracy: 5\nClarity: 2": "no JSON object",
+}
+
+
+@pytest.mark.parametrize("form", READABLE)
+def test_scores_are_read_from_every_usual_form(form: str) -> None:
+    assert parse_scores(READABLE[form], NAMES).scores == (4.0, 2.0)
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_unreadable_text_gives_no_scores_and_says_why(text: str) -> None:
+    parsed = parse_scores(text, NAMES)
+    assert parsed.scores is None
+    assert UNREADABLE[text] in parsed.reason
+
+
+@given(st.text(max_size=400))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_parsed_without_an_exception(text: str) -> None:
+    parsed = parse_scores(text, NAMES)
+    assert parsed.scores is not None or parsed.reason
+
+
+@given(st.integers(0, 60))
+@settings(deadline=None)
+def test_a_reply_cut_anywhere_before_its_end_is_never_scored(cut: int) -> None:
+    text = json.dumps({"accuracy": 4, "clarity": 2, "comment": "x" * 30})
+    assert parse_scores(text[: min(cut, len(text) - 1)], NAMES).scores is None
+
+
+def test_a_runaway_of_braces_is_read_in_linear_time() -> None:
+    parsed = parse_scores("{" * 150_000 + '{"accuracy": 4, "clarity": 2}', NAMES)
+    assert parsed.scores == (4.0, 2.0)
