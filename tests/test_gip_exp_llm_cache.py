@@ -134,7 +134,7 @@ def test_a_full_disk_stops_the_job_and_the_next_line_stays_whole(
         return write(fd, data[:-50])
 
     monkeypatch.setattr(os, "write", half_then_full)
-    with pytest.raises(LLMError, match="cannot be written .No space left on device.*Make room"):
+    with pytest.raises(LLMError, match=r"cannot be written .No space left on device.*Make room"):
         cache.put(key(2), REPLY)
     monkeypatch.setattr(os, "write", write)
     cache.put(key(3), REPLY)

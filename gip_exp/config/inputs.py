@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section
 
@@ -54,26 +54,36 @@ class RulesJudge(Section):
 
 
 class LLMJudge(Section):
-    """A judge behind an OpenAI-compatible endpoint, or one vLLM serves here."""
+    """A judge behind an OpenAI-compatible endpoint (`openai`), or one that vLLM serves on this machine (`vllm`)."""
 
     kind: Literal["openai", "vllm"]
     name: str
     model: str
-    base_url: Annotated[str | None, NEUTRAL] = None
-    concurrency: Annotated[Positive, NEUTRAL] = 64
-    temperature: NonNegative = 0.0
-    max_tokens: Positive = 512
-    votes: Positive = 1
-    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL] = 0.01
-    max_cost_usd: Annotated[NonNegative | None, NEUTRAL] = None
-    dry_run: Annotated[bool, NEUTRAL] = False
-    price: Annotated[dict[str, NonNegative], NEUTRAL] = Field(default_factory=dict)
+    provider: Literal["openai", "azure"]
+    base_url: Annotated[str | None, NEUTRAL]
+    temperature: NonNegative | None
+    max_tokens: Positive
+    votes: Positive  # replies an example, averaged
+    round: Annotated[int, Field(ge=0)]  # raise it to ask again for what the finished round left unscored
+    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
+    concurrency: Annotated[Positive, NEUTRAL]
+    timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
+    max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
+    dry_run: Annotated[bool, NEUTRAL]
+    prices: Annotated[dict[str, dict[str, float]], NEUTRAL]  # model -> {input, output}, US dollars a million tokens
+    extra_body: dict[str, Any]
+    dtype: Literal["float32", "bfloat16", "float16"]  # the next three: vLLM only
+    max_model_len: Positive | None
+    server_args: list[str]
 
 
 class Rubric(Section):
+    """What a judge grades: attributes with five anchors each. The rule judge takes the name only."""
+
     name: str
-    attributes: dict[str, Any] | list[Any]
-    model_config = ConfigDict(extra="allow", frozen=True)
+    comment: bool
+    material: str
+    attributes: list[dict[str, Any]]
 
 
 class TfidfEmbedder(Section):

@@ -4,32 +4,53 @@ Rows that could not be scored hold NaN: they stay in the pool's count but cannot
 the scores.
 """
 
-import os
 from typing import Any
 
 import numpy as np
 
 from gip_exp.config import Config
-from gip_exp.config.inputs import RulesJudge
+from gip_exp.config.inputs import LLMJudge, RulesJudge
 from gip_exp.config.section import content
-from gip_exp.errors import UserError
+from gip_exp.errors import UserError, mendable
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
+from gip_exp.store import write_jsonl
 
-SCORES = "scores.parquet"
+SCORES, UNSCORED = "scores.parquet", "unscored.jsonl"
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
-    return {"judge": content(config.judge), "rubric": config.rubric.model_dump()}
+    rubric = config.rubric.name if isinstance(config.judge, RulesJudge) else content(config.rubric)
+    return {"judge": content(config.judge), "rubric": rubric}
 
 
 def _build(job: Job) -> None:
+    examples = read_pool(job.inputs)
+    with mendable():
+        columns = (_by_rules if isinstance(job.config.judge, RulesJudge) else _by_model)(job, examples)
+    write_scores(job, [example["id"] for example in examples], columns)
+
+
+def _by_rules(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
     from gip_exp import rules
 
-    assert isinstance(job.config.judge, RulesJudge)
-    examples = read_pool(job.inputs)
-    columns = rules.score(examples, job.config.rubric.name)
-    write_scores(job, [example["id"] for example in examples], columns)
+    return rules.score(examples, job.config.rubric.name)
+
+
+def _by_model(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
+    from gip_exp import judging
+
+    config = job.config
+    assert isinstance(config.judge, LLMJudge)
+    table = judging.judge(examples, config.judge, config.rubric, root=config.paths.root, console=job.console)
+    job.draft.facts["judge"] = table.summary()
+    write_jsonl(job.folder / UNSCORED, [{"id": row.id, "reason": row.reason} for row in table.unscored])
+    if table.unscored:
+        job.note(
+            f"{table.n_unscored} of {len(examples)} examples could not be scored (first: {table.unscored[0].id}: "
+            f"{table.unscored[0].reason}); judge.round={config.judge.round + 1} asks for them again"
+        )
+    return {name: table.scores[:, column] for column, name in enumerate(table.attributes)}
 
 
 def write_scores(job: Job, ids: list[str], columns: dict[str, np.ndarray]) -> None:
@@ -72,13 +93,11 @@ def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
 
 
 def _missing(config: Config) -> list[str]:
-    judge = config.judge
-    if judge.kind == "openai" and judge.base_url is None and not os.environ.get("OPENAI_API_KEY"):
-        return [
-            "judge=openai needs OPENAI_API_KEY: export it, give judge.base_url (a local server needs no key), "
-            "or use judge=rules"
-        ]
-    return []
+    if isinstance(config.judge, RulesJudge):
+        return []
+    from gip_exp import judging
+
+    return judging.missing(config.judge)
 
 
 STAGE = Stage("score", 1, lambda _: ("data",), _settings, _build, _missing)

@@ -1,0 +1,116 @@
+"""A pool judged by an LLM: the config's judge and rubric handed to `gip_exp.llm`, with a server if it needs one."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gip_exp.config.inputs import LLMJudge, Rubric
+from gip_exp.console import Console
+from gip_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from gip_exp.llm.judge_table import JudgeTable
+
+CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the judge answers. `identity` names the weights where the model's name does not."""
+
+    base_url: str | None
+    model: str
+    identity: str
+
+
+def judge(
+    examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path, console: Console
+) -> "JudgeTable":
+    """Judge every example; replies are cached below `root`. Raises UserError with the remedy for what goes wrong.
+
+    With `judge.dry_run=true` nothing is asked: the error says how many calls, tokens and dollars it would take.
+    """
+    from gip_exp.llm.estimate import estimate_pool
+    from gip_exp.llm.judge import judge_pool
+    from gip_exp.llm.progress import ProgressBar
+    from gip_exp.llm.rubric import Rubric as LLMRubric
+
+    parsed = LLMRubric.from_mapping(rubric.model_dump())
+    cache = root / CACHE
+    if config.dry_run:
+        settings = _settings(config, Endpoint(config.base_url, config.model, ""))
+        estimate = estimate_pool(examples, parsed, settings, cache_dir=cache)
+        raise UserError(
+            f"judge.dry_run=true, so nothing was asked. {estimate}. Set judge.dry_run=false to go ahead"
+        )
+    with _endpoint(config, root / "logs" / "judge_vllm.log", console) as endpoint:
+        progress = ProgressBar(f"  judging with {config.name}")
+        return judge_pool(examples, parsed, _settings(config, endpoint), cache_dir=cache, progress=progress)
+
+
+def _settings(config: LLMJudge, endpoint: Endpoint) -> Any:
+    from gip_exp.llm.judge_table import JudgeSettings
+    from gip_exp.llm.prices import Price
+    from gip_exp.llm.settings import EndpointSettings, Sampling
+
+    return JudgeSettings(
+        endpoint=EndpointSettings(
+            model=endpoint.model,
+            base_url=endpoint.base_url,
+            provider=config.provider,
+            identity=endpoint.identity,
+            concurrency=config.concurrency,
+            timeout_s=config.timeout_s,
+            prices={name: Price(**price) for name, price in config.prices.items()},
+            max_cost_usd=config.max_cost_usd,
+            extra_body=config.extra_body,
+        ),
+        sampling=Sampling(temperature=config.temperature, max_tokens=config.max_tokens),
+        votes=config.votes,
+        max_unscored=config.max_unscored,
+    )
+
+
+@contextmanager
+def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoint]:
+    if config.kind == "openai":
+        yield Endpoint(config.base_url, config.model, "")
+        return
+    from gip_exp.llm.server import ServerSettings, VLLMServer
+
+    server = VLLMServer(
+        ServerSettings(
+            model=config.model,
+            served_name="judge",
+            dtype=config.dtype,
+            max_model_len=config.max_model_len,
+            extra_args=tuple(config.server_args),
+        ),
+        log,
+    )
+    console.say(f"  starting vLLM with {config.model} (log: {log})")
+    with server:
+        yield Endpoint(server.base_url, "judge", server.identity("judge"))
+
+
+def missing(config: LLMJudge) -> list[str]:
+    """What this machine lacks to ask the judge."""
+    if config.dry_run:
+        return []
+    if config.kind == "vllm":
+        from importlib.util import find_spec
+
+        return (
+            []
+            if find_spec("vllm")
+            else ["judge=vllm needs vLLM: pip install 'gip-exp[vllm]', or use judge=openai"]
+        )
+    key = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
+    if config.base_url is None and not os.environ.get(key):
+        return [
+            f"judge=openai needs {key}: export it, give judge.base_url (a local server needs no key), or use judge=rules"
+        ]
+    return []
