@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from selection.problem import Picks, Problem
 
@@ -51,6 +52,11 @@ def leaders(score: np.ndarray, free: np.ndarray, size: int, must: np.ndarray) ->
     ranked = np.where(free, score, -1.0)
     top = np.argpartition(ranked, len(ranked) - size)[-size:]
     return np.union1d(top, must)
+
+
+def subtract_product(matrix: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    """matrix -= left @ right, in place and by torch, whose threads are the ones already awake."""
+    torch.from_numpy(matrix).addmm_(torch.from_numpy(left), torch.from_numpy(right), alpha=-1.0)
 
 
 def first_beaten(

@@ -15,7 +15,7 @@ import torch
 
 from selection import kernels
 from selection import kernels_compression as compiled
-from selection.drafts import first_beaten, leaders
+from selection.drafts import first_beaten, leaders, subtract_product
 from selection.problem import TIE, Problem
 
 
@@ -96,20 +96,21 @@ class CompressionRun:
         if not commit:
             outside = self.free.astype(np.uint8)
             outside[draft.top] = 0
-        compiled.sweep_compression(
-            self.used if len(draft) else self.slots,
-            len(draft),
-            self.first,
-            self.left,
-            np.ascontiguousarray(draft.den),
-            np.ascontiguousarray(draft.other),
-            (commit, self.logdet, self.follow_span),
-            self.ridge,
-            np.empty(0) if threshold is None else threshold,
-            outside,
-            flag,
-            self.score,
-        )
+        with kernels.threads_for(8.0 * self.n * (len(draft) + 1)):
+            compiled.sweep_compression(
+                self.used if len(draft) else self.slots,
+                len(draft),
+                self.first,
+                self.left,
+                np.ascontiguousarray(draft.den),
+                np.ascontiguousarray(draft.other),
+                (commit, self.logdet, self.follow_span),
+                self.ridge,
+                np.empty(0) if threshold is None else threshold,
+                outside,
+                flag,
+                self.score,
+            )
         return np.flatnonzero(flag)
 
     def draft(self, size: int, steps: int, must: np.ndarray) -> CompressionDraft:
@@ -184,12 +185,14 @@ class CompressionRun:
             self.used = self.used[np.r_[0:m, drafted : drafted + m]]
         self.free[draft.rows] = False
         if self.logdet:
-            self.second -= (z.T / draft.other) @ z
+            subtract_product(self.second, z.T / draft.other, z)
         else:
-            cross = (v.T / draft.den) @ z
-            self.second -= cross + cross.T - (v.T * (draft.other / draft.den**2)) @ v
+            # v z^T + z v^T - (e / den) v v^T = v (z - e v / 2 den)^T + (z - e v / 2 den) v^T
+            half = z - v * (draft.other / draft.den / 2)[:, None]
+            subtract_product(self.second, v.T / draft.den, half)
+            subtract_product(self.second, half.T / draft.den, v)
         if self.follow_span:
-            self.projector -= (v.T / draft.den) @ v
+            subtract_product(self.projector, v.T / draft.den, v)
         self._sweep(draft, commit=True)
 
 

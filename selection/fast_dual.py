@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from selection import kernels, kernels_dual
-from selection.drafts import first_beaten, leaders
+from selection.drafts import first_beaten, leaders, subtract_product
 from selection.problem import TIE, Problem
 
 TIE_EXACT = TIE[torch.float64]
@@ -142,23 +142,24 @@ class DualRun:
             outside = self.free.astype(np.uint8)
             outside[draft.top] = 0
         coef = draft.raw if commit else draft.coef
-        kernels_dual.sweep_dual(
-            self.slots,
-            self.chunk_slots[:m] if m else np.empty(0, dtype=np.int64),
-            self.corr,
-            self.left,
-            np.ascontiguousarray(coef).reshape(m, self.k),
-            np.ascontiguousarray(draft.unit).reshape(m, self.k),
-            np.ascontiguousarray(draft.beta),
-            1.0 / np.ascontiguousarray(draft.den),
-            self.whitener,
-            (commit, self.logdet, self.follow_span),
-            self.ridge,
-            np.empty(0) if threshold is None else threshold,
-            outside,
-            flag,
-            self.score,
-        )
+        with kernels.threads_for(2.0 * self.n * self.k * (m + 1)):
+            kernels_dual.sweep_dual(
+                self.slots,
+                self.chunk_slots[:m] if m else np.empty(0, dtype=np.int64),
+                self.corr,
+                self.left,
+                np.ascontiguousarray(coef).reshape(m, self.k),
+                np.ascontiguousarray(draft.unit).reshape(m, self.k),
+                np.ascontiguousarray(draft.beta),
+                1.0 / np.ascontiguousarray(draft.den),
+                self.whitener,
+                (commit, self.logdet, self.follow_span),
+                self.ridge,
+                np.empty(0) if threshold is None else threshold,
+                outside,
+                flag,
+                self.score,
+            )
         return np.flatnonzero(flag)
 
     def exact(self, rows: np.ndarray) -> np.ndarray:
@@ -290,7 +291,7 @@ class DualRun:
         size = np.sqrt(max(float(draft.best.max(initial=0.0)), 0.0) * (self.ridge + self.length**2))
         self.error += self.dot_error * float(steps.sum()) + 4 * self.unit * len(draft) * size / self.length
         if self.follow_span:
-            self.projector -= (draft.vectors.T / draft.den) @ draft.vectors
+            subtract_product(self.projector, draft.vectors.T / draft.den, draft.vectors)
         if self.logdet:
             self.cover -= (draft.raw.T * draft.den) @ draft.raw
             self.whiten()

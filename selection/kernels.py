@@ -8,13 +8,16 @@ equal rows get bitwise equal columns and stay ties.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
 import numpy as np
 
 TILE = 512
+# Below this many multiplications a second thread costs more to wake than it saves.
+WORTH_A_THREAD = 4e7
 
 
 def compiled(parallel: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -28,6 +31,17 @@ def compiled(parallel: bool) -> Callable[[Callable[..., Any]], Callable[..., Any
             return numba.njit(**options)(function)
 
     return decorate
+
+
+@contextmanager
+def threads_for(work: float) -> Iterator[None]:
+    """Run compiled loops on one thread inside where `work` multiplications do not pay for more."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(before if work >= WORTH_A_THREAD else 1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 @compiled(parallel=True)
