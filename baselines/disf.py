@@ -138,7 +138,7 @@ def _criterion(delta: FloatArray, Y: FloatArray, scatter: FloatArray) -> FloatAr
 
 
 def _mean_squared_correlation(X: FloatArray) -> float:
-    """Mean squared off-diagonal correlation of the columns of X (m, d); 0 where there is nothing to correlate."""
+    """Mean squared off-diagonal correlation of the columns of X (m, d); 0 where there are no pairs."""
     m, d = X.shape
     if m < 2 or d < 2:
         return 0.0

@@ -1,4 +1,4 @@
-"""k-center: farthest-first traversal (Gonzalez 1985; the core-set rule of Sener and Savarese, arXiv 1708.00489).
+"""k-center: farthest-first traversal (Gonzalez 1985; as core-set: Sener and Savarese, arXiv 1708.00489).
 
 The next pick is the row farthest, in Euclidean distance, from the picks so far: at most twice the smallest
 possible covering radius. Quality plays no part, and outliers come early.

@@ -1,4 +1,4 @@
-"""k-means representatives: as many clusters as picks, and from each the row nearest its centre (scikit-learn).
+"""k-means representatives: as many clusters as picks, and from each the row nearest its centre.
 
 NOT nested in budget: another number of clusters is another clustering.
 """

@@ -1,4 +1,4 @@
-"""DiSF: one batch of 1,024 candidates, 16 picks, 768-d, against the plain loop in numpy and in torch: same picks.
+"""DiSF on one batch (1,024 candidates, 16 picks, 768-d) against the plain loop: same picks.
 
 Run: python tests/benchmarks/bench_disf.py
 """

@@ -59,9 +59,8 @@ def main() -> None:
     print(f"{len(raw)} examples; largest relative difference {worst:.1e}")
     print(f"ours (1 process):           {len(raw) / min(ours):9.0f} examples/s")
     print(f"data-selection ({processes} processes): {len(raw) / min(theirs):9.0f} examples/s")
-    print(
-        f"ratio {min(theirs) / min(ours):.1f} (best of {repeats} each; median {np.median(theirs) / np.median(ours):.1f})"
-    )
+    best, median = min(theirs) / min(ours), np.median(theirs) / np.median(ours)
+    print(f"ratio {best:.1f} (best of {repeats} each; median {median:.1f})")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,235 @@
+"""Projected gradient features of a data set, in shards on disk: resumable, and shared out between processes.
+
+A feature is an example's gradient (Adam-corrected for training data, plain for targets), projected
+parameter by parameter as the backward pass delivers them, and scaled to unit length. Shard i holds rows i *
+shard_size and following; process r of w makes shards r, r + w, ... A shard is written under another name
+and renamed, so what exists is complete, and a killed run goes on after its last finished shard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from baselines._checks import check_count, check_seed
+from baselines.less.adam import AdamState
+from baselines.less.gradients import IGNORED, lora_parameters, stream_gradients
+from baselines.less.projection import CountSketch
+from selection.checks import Problems
+
+_SPEC = "features.json"
+
+
+def gradient_features(
+    model: nn.Module,
+    examples: Sequence[Mapping[str, Sequence[int]]],
+    *,
+    folder: str | Path,
+    adam: AdamState | None = None,
+    dim: int = 8192,
+    seed: int = 0,
+    batch_size: int = 8,
+    shard_size: int = 256,
+    rank: int | None = None,
+    world_size: int | None = None,
+) -> Path:
+    """Write this process's shards of unit-length features (n, dim) float32 to `folder`, and return it.
+
+    Where torch.distributed is initialised, rank and world size are taken from it, and the call returns when
+    every process is done, so `load_features` may follow in any of them.
+
+    Args:
+        model: causal language model with LoRA on the device to use; a bf16 base is fine, gradients are
+            projected in float32.
+        examples: one mapping an example with `input_ids` and `labels` (lists of the same length; -100 where
+            no loss). Neither padded nor truncated here.
+        folder: created if needed; goes on with what an earlier call with the same arguments left there.
+        adam: the checkpoint's state for Adam-corrected features (training data); None for plain gradients
+            (targets).
+        dim: dimensions of the projection.
+        seed: of the projection; features can only be compared when dim and seed agree.
+        batch_size: examples a backward pass; changes rounding, never more.
+        shard_size: rows a shard, the most that a kill can cost each process.
+        rank, world_size: to share out the work without torch.distributed.
+
+    Raises:
+        ValueError: bad arguments, an example without a token to predict, a folder made with other
+            arguments, a gradient that is not finite.
+    """
+    rank, world_size = _share(rank, world_size)
+    problems = Problems()
+    for argument, value in (("dim", dim), ("batch_size", batch_size), ("shard_size", shard_size)):
+        check_count(problems, argument, value)
+    check_count(problems, "world_size", world_size)
+    check_count(problems, "rank", rank, max(0, world_size - 1), low=0)
+    check_seed(problems, seed)
+    _check_examples(problems, examples)
+    problems.raise_if_any()
+    names = lora_parameters(model)
+    folder = Path(folder)
+    _claim(folder, _spec(examples, names, adam, dim=dim, seed=seed, shard_size=shard_size))
+    sketch = CountSketch(dim, seed)
+    device = next(model.parameters()).device
+    state = None if adam is None else adam.to(device)
+    for shard in range(rank, -(-len(examples) // shard_size), world_size):
+        path = folder / _shard_name(shard)
+        if path.exists():
+            continue
+        start = shard * shard_size
+        rows = _shard(
+            model,
+            examples[start : start + shard_size],
+            names,
+            adam=state,
+            sketch=sketch,
+            batch_size=batch_size,
+        )
+        bad = ~np.isfinite(rows).all(axis=1)
+        if bad.any():
+            raise ValueError(f"examples: row {start + int(bad.argmax())} has a gradient with NaN or inf")
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        with partial.open("wb") as file:
+            np.save(file, rows)
+        partial.replace(path)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    return folder
+
+
+def load_features(folder: str | Path) -> NDArray[np.float32]:
+    """All features (n, dim) float32 of a folder. Raises ValueError if shards are missing."""
+    folder = Path(folder)
+    if not (folder / _SPEC).is_file():
+        raise ValueError(f"folder: {folder} holds no gradient features (no {_SPEC})")
+    spec = json.loads((folder / _SPEC).read_text(encoding="utf-8"))
+    paths = [folder / _shard_name(i) for i in range(-(-spec["rows"] // spec["shard_size"]))]
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        raise ValueError(
+            f"folder: {folder} lacks {len(missing)} of {len(paths)} shards, first {missing[0]}; "
+            "run gradient_features again to finish it"
+        )
+    result = np.empty((spec["rows"], spec["dim"]), dtype=np.float32)
+    for i, path in enumerate(paths):
+        result[i * spec["shard_size"] : (i + 1) * spec["shard_size"]] = np.load(path)
+    return result
+
+
+def collate(examples: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
+    """Examples as one batch, padded on the right: input_ids, attention_mask and labels, each (b, l) int64."""
+    width = max(len(example["input_ids"]) for example in examples)
+    batch = {
+        "input_ids": torch.zeros(len(examples), width, dtype=torch.int64),
+        "attention_mask": torch.zeros(len(examples), width, dtype=torch.int64),
+        "labels": torch.full((len(examples), width), IGNORED, dtype=torch.int64),
+    }
+    for i, example in enumerate(examples):
+        length = len(example["input_ids"])
+        batch["input_ids"][i, :length] = torch.as_tensor(example["input_ids"])
+        batch["labels"][i, :length] = torch.as_tensor(example["labels"])
+        batch["attention_mask"][i, :length] = 1
+    return batch
+
+
+def _shard(
+    model: nn.Module,
+    examples: Sequence[Mapping[str, Sequence[int]]],
+    names: Sequence[str],
+    *,
+    adam: AdamState | None,
+    sketch: CountSketch,
+    batch_size: int,
+) -> NDArray[np.float32]:
+    """Features (len(examples), dim). Batches hold examples of similar length, to pad little."""
+    rows = np.empty((len(examples), sketch.dim), dtype=np.float32)
+    by_length = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
+    for start in range(0, len(examples), batch_size):
+        members = by_length[start : start + batch_size]
+        batch = collate([examples[i] for i in members])
+        total = torch.zeros(len(members), sketch.dim, device=next(model.parameters()).device)
+
+        def project(name: str, block: Tensor, total: Tensor = total) -> None:
+            sketch.add(total, name, block if adam is None else adam.direction(name, block))
+
+        stream_gradients(model, batch, names, project)
+        rows[members] = nn.functional.normalize(total, dim=1, eps=1e-30).cpu().numpy()
+    return rows
+
+
+def _share(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    if rank is None and world_size is None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return 0, 1
+    if rank is None or world_size is None:
+        raise ValueError("rank and world_size: give both or neither")
+    return rank, world_size
+
+
+def _shard_name(shard: int) -> str:
+    return f"shard_{shard:05d}.npy"
+
+
+def _spec(
+    examples: Sequence[Mapping[str, Sequence[int]]],
+    names: Sequence[str],
+    adam: AdamState | None,
+    *,
+    dim: int,
+    seed: int,
+    shard_size: int,
+) -> dict[str, Any]:
+    """What the shards of a folder depend on, apart from the weights: those are the caller's to keep apart."""
+    digest = sha256()
+    for example in examples:
+        digest.update(repr((list(example["input_ids"]), list(example["labels"]))).encode())
+    return {
+        "rows": len(examples),
+        "dim": dim,
+        "seed": seed,
+        "shard_size": shard_size,
+        "kind": "plain" if adam is None else "adam",
+        "parameters": sha256("\n".join(names).encode()).hexdigest(),
+        "examples": digest.hexdigest(),
+    }
+
+
+def _claim(folder: Path, spec: Mapping[str, Any]) -> None:
+    """Write the folder's description, or raise ValueError where another one is there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _SPEC
+    if not path.exists():
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        partial.write_text(json.dumps(spec, indent=1), encoding="utf-8")
+        partial.replace(path)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    different = sorted(key for key in spec if found.get(key) != spec[key])
+    if different:
+        raise ValueError(
+            f"folder: {folder} holds features made with another {', '.join(different)}; use an empty folder"
+        )
+
+
+def _check_examples(problems: Problems, examples: Sequence[Mapping[str, Sequence[int]]]) -> None:
+    if not len(examples):
+        problems.add("examples", "is empty; give at least one")
+    for i, example in enumerate(examples):
+        ids, labels = example["input_ids"], example["labels"]
+        if len(ids) != len(labels):
+            problems.add(
+                "examples", f"row {i} has {len(ids)} input_ids and {len(labels)} labels; give one each"
+            )
+        elif all(label == IGNORED for label in labels[1:]):
+            problems.add("examples", f"row {i} has no token to predict (every label after the first is -100)")
+        else:
+            continue
+        return

@@ -1,0 +1,166 @@
+"""Influence of training examples on a target, and the selection that follows from it.
+
+Symbols: for checkpoint c, training features T_c (n, K) and target features G_c (t, K), unit rows, and
+weights w_c that sum to 1. The influence of row i on a subtask is the mean over its target rows j of sum_c
+w_c <T_c[i], G_c[j]>, and its score is the largest over subtasks (LESS, equation for Inf_Adam and section
+4).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines._checks import FloatArray, check_pool, ranking
+from selection.checks import Problems, check_matrix
+from selection.types import Selection
+
+_BLOCK = 4096  # rows checked and multiplied at a time
+
+
+def influence(
+    train_features: Sequence[Any],
+    target_features: Sequence[Any],
+    weights: Any,
+    *,
+    subtasks: Sequence[Any] | None = None,
+) -> FloatArray:
+    """Influence scores (n,) float64; larger is more useful for the target.
+
+    Args:
+        train_features: one array (n, K) a checkpoint, same rows in each; memory-mapped arrays are read by
+            blocks.
+        target_features: one array (t, K) a checkpoint.
+        weights: one number >= 0 a checkpoint (see `learning_rate_weights`), scaled to sum to 1.
+        subtasks: label of each target row (t,); None: one subtask (GSM8K).
+
+    Raises:
+        ValueError: naming every bad argument: no checkpoint, shapes that do not fit, NaN or inf, an empty
+            target.
+    """
+    problems = Problems()
+    scale = np.asarray(weights, dtype=np.float64).reshape(-1)
+    if not len(scale) or not np.isfinite(scale).all() or (scale < 0).any() or not scale.sum() > 0:
+        problems.add(
+            "weights", f"got {weights!r}; give finite numbers >= 0 with a positive sum, one a checkpoint"
+        )
+    if not len(scale) == len(train_features) == len(target_features):
+        problems.add(
+            "weights",
+            f"{len(scale)} of them, {len(train_features)} train_features and {len(target_features)} "
+            "target_features; give one of each for every checkpoint",
+        )
+    _check_features(problems, train_features, target_features)
+    problems.raise_if_any()
+    n, t = len(train_features[0]), len(target_features[0])
+    if subtasks is not None and len(subtasks) != t:
+        raise ValueError(f"subtasks: has {len(subtasks)} labels for {t} target rows; give one per row")
+    labels = np.zeros(t, dtype=np.int64) if subtasks is None else np.unique(subtasks, return_inverse=True)[1]
+    mean_of = np.eye(labels.max() + 1)[labels.reshape(-1)]
+    mean_of /= mean_of.sum(
+        axis=0
+    )  # (t, subtasks): the mean over target rows may come before the inner product
+    scores = np.zeros((n, mean_of.shape[1]))
+    for w, train, target in zip(scale / scale.sum(), train_features, target_features, strict=True):
+        aim = mean_of.T @ _finite("target_features", np.asarray(target), 0)
+        for start in range(0, n, _BLOCK):
+            block = _finite("train_features", np.asarray(train[start : start + _BLOCK]), start)
+            scores[start : start + _BLOCK] += w * (block @ aim.T)
+    return scores.max(axis=1)
+
+
+def select(scores: Any, budget: int | float, *, candidates: Any = None) -> Selection:
+    """Pick the largest influence scores (n,); nested in budget, ties to the lowest index.
+
+    Args:
+        scores: (n,) from `influence`; rows outside `candidates` may hold NaN.
+        budget: count or share of n (see `baselines._checks`).
+        candidates: optional boolean mask (n,).
+
+    Returns:
+        Selection; gains are the scores of the picks, `objective["mean_influence"]` their mean.
+
+    Raises:
+        ValueError: naming every bad argument.
+    """
+    problems = Problems()
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"scores: has shape {values.shape}; give one score a pool row, shape (n,)")
+    rows, count = check_pool(problems, len(values), budget, candidates)
+    bad = rows[~np.isfinite(values[rows])]
+    if len(bad):
+        problems.add("scores", f"row {bad[0]} holds NaN or inf; mend it or mark it False in candidates")
+    problems.raise_if_any()
+    picks = rows[np.argsort(-values[rows], kind="stable")][:count]
+    return ranking(picks, values[picks], objective={"mean_influence": float(values[picks].mean())})
+
+
+def learning_rate_weights(folders: Sequence[str | Path]) -> FloatArray:
+    """Mean learning rate of the steps that led to each checkpoint, scaled to sum to 1: (c,) float64.
+
+    Args:
+        folders: the warm-up's checkpoint folders in order of training, as transformers or TRL writes them.
+            The last one's `trainer_state.json` must log the learning rate of at least one step before each
+            checkpoint (logging_steps=1 gives all of them).
+
+    Raises:
+        ValueError: no such file, or a checkpoint without a logged learning rate.
+    """
+    states = []
+    for folder in folders:
+        path = Path(folder) / "trainer_state.json"
+        if not path.is_file():
+            raise ValueError(
+                f"folders: {folder} has no trainer_state.json; give a trainer's checkpoint folders"
+            )
+        states.append(json.loads(path.read_text(encoding="utf-8")))
+    if not states:
+        raise ValueError("folders: is empty; give at least one checkpoint")
+    logged = [
+        (entry["step"], entry["learning_rate"])
+        for entry in states[-1]["log_history"]
+        if "learning_rate" in entry
+    ]
+    means, previous = [], 0
+    for folder, state in zip(folders, states, strict=True):
+        rates = [rate for step, rate in logged if previous < step <= state["global_step"]]
+        if not rates:
+            raise ValueError(
+                f"folders: no learning rate was logged between steps {previous} and {state['global_step']} "
+                f"({folder}); train the warm-up with smaller logging_steps, folders in order of training"
+            )
+        means.append(float(np.mean(rates)))
+        previous = state["global_step"]
+    if not sum(means) > 0:
+        raise ValueError("folders: every logged learning rate is 0, so no checkpoint has a weight")
+    return np.array(means) / sum(means)
+
+
+def _check_features(
+    problems: Problems, train_features: Sequence[Any], target_features: Sequence[Any]
+) -> None:
+    """Ask for matrices, with as many rows in every checkpoint and as many columns everywhere."""
+    width = None
+    for argument, arrays in (("train_features", train_features), ("target_features", target_features)):
+        shapes = [array.shape for array in arrays if check_matrix(problems, argument, array)]
+        if len(shapes) < len(arrays) or not shapes:
+            continue
+        width = width or shapes[0][1]
+        if len(set(shapes)) > 1 or shapes[0][1] != width:
+            problems.add(
+                argument,
+                f"has shapes {shapes}; give every checkpoint the same rows, and {width} columns everywhere",
+            )
+
+
+def _finite(argument: str, block: np.ndarray, start: int) -> FloatArray:
+    """The block in float64; raises ValueError naming the first row with NaN or inf."""
+    bad = ~np.isfinite(block).all(axis=1)
+    if bad.any():
+        raise ValueError(f"{argument}: row {start + int(bad.argmax())} holds NaN or inf; make it again")
+    return block.astype(np.float64)

@@ -1,0 +1,60 @@
+"""Random projection of gradients without a projection matrix: a count sketch laid out in blocks.
+
+Symbols: x (p) a gradient, K the sketch's dimension. Coordinate j of parameter q gets a random sign and a
+bucket h(j) = (j + r) mod K, where r is drawn afresh for every K coordinates of q. The sketch is y_b = sum
+of sign(j) x_j over h(j) = b. Two coordinates share a bucket with probability 1 / K (0 within K neighbours)
+and signs are independent, so E <y(x), y(z)> = <x, z>, with the variance of a count sketch (Charikar et al.
+2002), about that of a dense Rademacher projection (Johnson and Lindenstrauss) to K dimensions. Cost: one
+pass over x, and one byte a coordinate for signs.
+
+Signs and shifts come from a generator seeded by (seed, K, parameter name): neither the order of parameters
+nor the split into batches or processes can change a projection. Neighbours stay neighbours, so the sum is
+made of contiguous pieces and needs no atomic additions: it is the same in every run on a GPU as well.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import torch
+from torch import Tensor
+
+
+class CountSketch:
+    """The projection to `dim` dimensions that belongs to `seed`; keeps the signs it has drawn (int8)."""
+
+    def __init__(self, dim: int = 8192, seed: int = 0) -> None:
+        if dim < 1:
+            raise ValueError(f"dim: got {dim!r}; give an int >= 1")
+        self.dim = dim
+        self.seed = seed
+        self._drawn: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def add(self, result: Tensor, name: str, block: Tensor) -> None:
+        """Add the sketch of `name`, gradients `block` (b, size), to `result` (b, dim) float32 in place."""
+        signs, shifts = self._draw(name, block.shape[1], block.device)
+        signed = block.float() * signs
+        whole = len(signs) // self.dim
+        if whole:
+            pieces = signed[:, : whole * self.dim].reshape(len(block), whole, self.dim)
+            # Bucket b of a piece holds coordinate b - shift (mod dim).
+            source = (torch.arange(self.dim, device=block.device) - shifts[:whole, None]) % self.dim
+            result += pieces.gather(2, source.expand_as(pieces)).sum(dim=1)
+        rest = signed[:, whole * self.dim :]
+        if rest.shape[1]:
+            start = int(shifts[-1])
+            first = min(rest.shape[1], self.dim - start)
+            result[:, start : start + first] += rest[:, :first]
+            result[:, : rest.shape[1] - first] += rest[:, first:]
+
+    def _draw(self, name: str, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Signs (size,) int8 and one shift for every `dim` coordinates, int64."""
+        key = (name, device)
+        if key not in self._drawn:
+            digest = sha256(f"{self.seed}/{self.dim}/{name}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+            signs = torch.randint(0, 2, (size,), generator=generator, dtype=torch.int8) * 2 - 1
+            pieces = -(-size // self.dim)
+            shifts = torch.randint(0, self.dim, (pieces,), generator=generator)
+            self._drawn[key] = (signs.to(device), shifts.to(device))
+        return self._drawn[key]
