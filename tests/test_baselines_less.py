@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import socket
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -398,35 +397,31 @@ def test_order_of_parameters_batch_size_and_processes_change_no_influence(model,
     assert np.std(base) > 1e-3
 
 
-WORKER = """
-import importlib.util, sys, torch
-spec = importlib.util.spec_from_file_location("peer", sys.argv[1])
-peer = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(peer)
-rank, port, folder = int(sys.argv[2]), sys.argv[3], sys.argv[4]
-torch.set_num_threads(1)
-torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-rows = peer.features(peer.tiny_model(), peer.examples(7), folder, shard_size=2)
-assert rows.shape == (7, 256)
-torch.distributed.destroy_process_group()
-"""
+def one_of_two(rank, port, folder):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    rows = features(tiny_model(), examples(7), folder, shard_size=2)
+    torch.distributed.destroy_process_group()
+    sys.exit(0 if rows.shape == (7, 256) else 1)  # both see everything once the call returns
 
 
 def test_two_processes_of_torch_distributed_share_the_work(model, tmp_path):
     alone = features(model, examples(7), tmp_path / "alone", shard_size=2)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-c", WORKER, __file__]
-    root = str(Path(__file__).parents[1])
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), port, str(tmp_path / "both")], cwd=root, stderr=subprocess.PIPE, text=True
-        )
-        for rank in (0, 1)
-    ]
-    errors = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], errors
+        port = probe.getsockname()[1]
+    # Forked, to spare two imports of everything; safe with the one thread that this module uses.
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=one_of_two, args=(rank, port, tmp_path / "both")) for rank in (0, 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=120)
+    codes = [worker.exitcode for worker in workers]
+    for worker in workers:
+        worker.kill()
+    assert codes == [0, 0]
     np.testing.assert_allclose(less.load_features(tmp_path / "both"), alone, atol=1e-5)
 
 
