@@ -61,7 +61,8 @@ def test_a_damaged_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ['{"key": 5}', '{"key": "zz", "text": "", "time": 1}', "[]", '{"gave_up": 3}', '{"gave_up": {"a": "b"}}']
+    "line",
+    ['{"key": 5}', '{"key": "zz", "text": "", "time": 1}', "[]", '{"gave_up": 3}', '{"gave_up": {"a": "b"}}'],
 )
 def test_a_foreign_line_is_passed_over(tmp_path: Path, line: str) -> None:
     (tmp_path / "replies-x.jsonl").write_text(line + "\n")
@@ -160,7 +161,9 @@ def test_attempts_given_up_are_remembered_and_only_grow(tmp_path: Path) -> None:
 
 BASE = EndpointSettings(model="m", base_url="http://127.0.0.1:1/v1")
 ASKED = Request(
-    messages=({"role": "user", "content": "hi"},), schema=Schema("s", {"type": "object"}), sampling=Sampling(seed=1)
+    messages=({"role": "user", "content": "hi"},),
+    schema=Schema("s", {"type": "object"}),
+    sampling=Sampling(seed=1),
 )
 
 
@@ -198,7 +201,13 @@ def test_whatever_can_change_the_reply_changes_the_key() -> None:
 
 def test_whatever_cannot_change_the_reply_stays_out_of_the_key() -> None:
     moved = replace(
-        BASE, base_url="http://127.0.0.1:2/v1", concurrency=3, timeout_s=1, attempts=2, max_cost_usd=4, backoff_s=9
+        BASE,
+        base_url="http://127.0.0.1:2/v1",
+        concurrency=3,
+        timeout_s=1,
+        attempts=2,
+        max_cost_usd=4,
+        backoff_s=9,
     )
     assert cache_key(ASKED, moved) == cache_key(ASKED, BASE)
 

@@ -26,7 +26,7 @@ READABLE = {
     "nested under one name": '{"scores": {"accuracy": 4, "clarity": 2}}',
     "objects with score": '{"accuracy": {"score": 4, "why": "ok"}, "clarity": {"rating": 2}}',
     "thinking first": '<think>maybe {"accuracy": 1, "clarity": 1}</think>{"accuracy": 4, "clarity": 2}',
-    "form repeated first": '{"accuracy": 1, "clarity": 1} is the form; my answer: {"accuracy": 4, "clarity": 2}',
+    "form repeated first": 'the form: {"accuracy": 1, "clarity": 1}, mine: {"accuracy": 4, "clarity": 2}',
     "brace in prose": 'with sets like {1, 2 it is hard: {"accuracy": 4, "clarity": 2}',
     "brace in a comment": '{"comment": "uses } and {", "accuracy": 4, "clarity": 2}',
     "lines": "**Accuracy**: 4/5\n- Clarity: 2\n",

@@ -123,7 +123,7 @@ class LLMClient:
         most = self._price.cost(prompt, completion) if self._price else 0.0
         async with self._slots:
             await self._wait_for_gate()
-            await self.budget.reserve(most)
+            reserved = await self.budget.reserve(most)
             cost = 0.0
             self.stats.requests += 1
             self.stats.in_flight += 1
@@ -137,7 +137,7 @@ class LLMClient:
                         self._booked.add(key)
             finally:
                 self.stats.in_flight -= 1
-                await self.budget.settle(most, cost)
+                await self.budget.settle(reserved, cost)
             self._count_sent(outcome, cost)
             return outcome
 

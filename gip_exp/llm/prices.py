@@ -52,11 +52,17 @@ class Budget:
         self.spent_usd = 0.0
         self._reserved = 0.0
         self._open = 0
+        self._overshoot = 1.0
         self._settled = asyncio.Condition()
 
-    async def reserve(self, most_usd: float) -> None:
-        """Wait until a call of at most `most_usd` fits; raise BudgetReachedError if it never will."""
+    async def reserve(self, most_usd: float) -> float:
+        """Wait until a call of at most `most_usd` fits and return what is reserved for it.
+
+        Raises BudgetReachedError if it never will. An endpoint that bills more than the bound (hidden
+        prompt text, say) is reserved for accordingly from then on.
+        """
         async with self._settled:
+            most_usd *= self._overshoot
             while not self._fits(most_usd):
                 if self._open == 0:
                     raise BudgetReachedError(
@@ -67,12 +73,15 @@ class Budget:
                 await self._settled.wait()
             self._reserved += most_usd
             self._open += 1
+            return most_usd
 
-    async def settle(self, most_usd: float, cost_usd: float) -> None:
+    async def settle(self, reserved_usd: float, cost_usd: float) -> None:
         """Give a reservation back and book what the call did cost (0 for a fault)."""
         async with self._settled:
+            if cost_usd > reserved_usd > 0:
+                self._overshoot *= cost_usd / reserved_usd
             self._open -= 1
-            self._reserved -= most_usd
+            self._reserved -= reserved_usd
             if self._open == 0:
                 self._reserved = 0.0  # no drift from rounding
             self.spent_usd += cost_usd
