@@ -1,11 +1,11 @@
 """Numbers for a cell and for two cells side by side, out of `eval.statistics`.
 
-One seed: Wilson's interval for outcomes 0 and 1, a bootstrap over questions for graded ones; nothing is known about
-other seeds. Several: a bootstrap over seeds and questions, crossed. Differences are paired by (seed, question), over
-the seeds that both cells have. Two p-values, both from paired sign-flip permutations, answer two questions: with
-*questions* flipped (all seeds of a question together), whether these trained models differ on other questions; with
-*seeds* flipped (whole training runs), whether the methods differ in other training runs. s seeds cannot give a p-value
-below 2^(1-s) there.
+One seed: Wilson's interval for outcomes 0 and 1, a bootstrap over questions for graded ones; nothing is known
+about other seeds. Several: a bootstrap over seeds and questions, crossed. Differences are paired by (seed,
+question), over the seeds that both cells have. Two p-values, both from paired sign-flip permutations, answer
+two questions: with *questions* flipped (all seeds of a question together), whether these trained models
+differ on other questions; with *seeds* flipped (whole training runs), whether the methods differ in other
+training runs. s seeds cannot give a p-value below 2^(1-s) there.
 """
 
 import math
@@ -25,11 +25,12 @@ Answers = Mapping[int, Mapping[str, Answer]]  # by seed, then question id
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over (seed, question) with its interval. `kind` says which: `wilson`, `questions`, `seeds+questions`, or
-    `alike` (several seeds whose outcomes are all 0 or all 1: Wilson over one run's questions).
+    """Mean over (seed, question) with its interval. `kind` says which: `wilson`, `questions`,
+    `seeds+questions`, or `alike` (several seeds whose outcomes are all 0 or all 1: Wilson over one run's
+    questions).
 
-    `error` is the paper's std / sqrt(n) of one run, averaged over the seeds. `dropped` counts the questions that not
-    every seed has an outcome for (a judge's failures), which are left out.
+    `error` is the paper's std / sqrt(n) of one run, averaged over the seeds. `dropped` counts the questions
+    that not every seed has an outcome for (a judge's failures), which are left out.
     """
 
     mean: Interval
@@ -43,10 +44,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """a - b, paired by (seed, question): two-level interval, p-values (`p_seeds` NaN with one seed), per-seed means.
+    """a - b, paired by (seed, question): two-level interval, p-values (`p_seeds` NaN with one seed), per-seed
+    means.
 
-    `over_seeds` is Student's t interval of the mean over seeds (NaN with one seed): it does not shrink, as a bootstrap
-    of few seeds does.
+    `over_seeds` is Student's t interval of the mean over seeds (NaN with one seed): it does not shrink, as a
+    bootstrap of few seeds does.
     """
 
     mean: Interval

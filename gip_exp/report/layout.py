@@ -1,6 +1,6 @@
 """The report's content in reading order: what is there, figures, results, subsets, cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gip_exp.report import text
 from gip_exp.report.document import Document, Figure, Section
@@ -11,14 +11,14 @@ from gip_exp.report.tables import HOW, cost_tables, result_table, subset_table
 
 
 def make_document(
-    found: Found, groups: Sequence[Group], results: Sequence[Result], figures: Sequence[Figure]
+    found: Found, groups: Sequence[Group], results: Sequence[Result], figures: Mapping[str, Sequence[Figure]]
 ) -> Document:
     """Everything the report says, before it is written in any notation."""
     sections = [
-        Section("Figures", (), tuple(figures)),
+        Section("Figures", (), tuple(figures["results"])),
         *(_results(group, results) for group in groups),
-        _subsets(groups),
-        _cost(groups),
+        _subsets(groups, figures["subsets"]),
+        _cost(groups, figures["cost"]),
         Section("How to read the numbers", HOW),
     ]
     return Document(
@@ -36,10 +36,10 @@ def _results(group: Group, results: Sequence[Result]) -> Section:
     return Section(group.title, group.notes, tables)
 
 
-def _subsets(groups: Sequence[Group]) -> Section:
+def _subsets(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
     tables = [subset_table(group) for group in groups]
-    return Section("What was selected", (), tuple(table for table in tables if table is not None))
+    return Section("What was selected", (), (*figures, *(table for table in tables if table is not None)))
 
 
-def _cost(groups: Sequence[Group]) -> Section:
-    return Section("Cost", (), tuple(table for group in groups for table in cost_tables(group)))
+def _cost(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
+    return Section("Cost", (), (*figures, *(table for group in groups for table in cost_tables(group))))

@@ -1,7 +1,8 @@
-"""What methods, models, metrics and stages are called, in which order they stand, and the colour of each method.
+"""What methods, models, metrics and stages are called, in which order they stand, and the colour of each
+method.
 
-The colours are Okabe and Ito's and Paul Tol's colour-blind safe sets, without the yellows that vanish in print; every
-method also has its own marker, so that a figure reads without colour.
+The colours are Okabe and Ito's and Paul Tol's colour-blind safe sets, without the yellows that vanish in
+print; every method also has its own marker, so that a figure reads without colour.
 """
 
 from dataclasses import dataclass
@@ -73,7 +74,9 @@ STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "sele
 
 
 def look(method: str) -> Look:
-    """The look of a selector; an unlisted one gets its own name and a spare colour that depends on nothing else."""
+    """The look of a selector; an unlisted one gets its own name and a spare colour that depends on nothing
+    else.
+    """
     if method in METHODS:
         return METHODS[method]
     spare = crc32(method.encode()) % len(_SPARE)
@@ -84,6 +87,11 @@ def method_order(method: str) -> tuple[int, str]:
     """Sort key: the order of METHODS, unlisted selectors before random, full and the base."""
     known = list(METHODS)
     return (known.index(method), method) if method in METHODS else (known.index(RANDOM), method)
+
+
+def model_order(name: str) -> tuple[int, str]:
+    """Sort key: the order of MODELS, then by name."""
+    return (list(MODELS).index(name) if name in MODELS else len(MODELS), name)
 
 
 def model(name: str) -> str:

@@ -1,7 +1,8 @@
-"""The rows of the result tables: for every cell and metric its mean, and its paired differences to random and to full.
+"""The rows of the result tables: for every cell and metric its mean, and its paired differences to random and
+to full.
 
-A table is one group and one metric. Holm's correction runs over all comparisons of a table, separately for each of the
-two p-values.
+A table is one group and one metric. Holm's correction runs over all comparisons of a table, separately for
+each of the two p-values.
 """
 
 import math
@@ -16,7 +17,9 @@ from gip_exp.report.study import Cell, Group
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell against a reference (`random` at the same budget, or `full`), with p-values corrected over the table."""
+    """A cell against a reference (`random` at the same budget, or `full`), with p-values corrected over the
+    table.
+    """
 
     reference: str
     difference: Difference
@@ -66,7 +69,9 @@ def make_results(groups: Sequence[Group]) -> list[Result]:
 
 
 def reference_cell(group: Group, cell: Cell, reference: str) -> Cell | None:
-    """What `cell` is compared with: random at the same budget, or the full data; None for itself and for the base."""
+    """What `cell` is compared with: random at the same budget, or the full data; None for itself and for the
+    base.
+    """
     if cell.arm.method in (UNTUNED, FULL) or cell.arm.method == reference:
         return None
     return group.find(reference, cell.n_selected if reference != FULL else None)

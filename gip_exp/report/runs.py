@@ -1,7 +1,8 @@
-"""Read run folders: `result.json`, `config.yaml`, `selected.jsonl`, `predictions/<metric>.jsonl`. Nothing else is used.
+"""Read run folders: `result.json`, `config.yaml`, `selected.jsonl`, `predictions/<metric>.jsonl`. Nothing
+else is used.
 
-A folder is a run when it holds a `result.json` or a `config.yaml`; one without a result is unfinished. Whatever
-cannot be read is reported, all of it together, and never left out in silence.
+A folder is a run when it holds a `result.json` or a `config.yaml`; one without a result is unfinished.
+Whatever cannot be read is reported, all of it together, and never left out in silence.
 """
 
 import json
@@ -32,7 +33,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. `settings` is its config, flattened to `section.key`; empty when there is no config.yaml."""
+    """One run folder. `settings` is its config, flattened to `section.key`; empty when there is no
+    config.yaml.
+    """
 
     folder: Path
     result: Mapping[str, Any]

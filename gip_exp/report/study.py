@@ -1,16 +1,17 @@
-"""Sort runs: a *group* is what may stand in one table, an *arm* a way to select, a *cell* an arm at one budget.
+"""Sort runs: a *group* is what may stand in one table, an *arm* a way to select, a *cell* an arm at one
+budget.
 
-A group shares the experiment, the model and the training settings; where several are mixed under one name, the
-settings that differ become part of the group's title. An arm is a selector, and where runs of one selector differ in
-judge, rubric, embedder or selector settings, those become part of its label. Evaluation settings that differ become
-part of the metric's name. So nothing is averaged that was not made alike.
+A group shares the experiment, the model and the training settings; where several are mixed under one name,
+the settings that differ become part of the group's title. An arm is a selector, and where runs of one
+selector differ in judge, rubric, embedder or selector settings, those become part of its label. Evaluation
+settings that differ become part of the metric's name. So nothing is averaged that was not made alike.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gip_exp.report.names import FULL, UNTUNED, look, method_order, metric_order, model
+from gip_exp.report.names import FULL, UNTUNED, look, method_order, metric_order, model, model_order
 from gip_exp.report.runs import Answer, Run
 
 SETUP = ("model", "train", "target", "engine")
@@ -27,7 +28,9 @@ Settings = tuple[tuple[str, Any], ...]  # (key, value), sorted: the settings tha
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to select: the selector (or `untuned`) and the settings that tell it from the same selector's others."""
+    """A way to select: the selector (or `untuned`) and the settings that tell it from the same selector's
+    others.
+    """
 
     method: str
     variant: Settings = ()
@@ -105,7 +108,9 @@ class Group:
         return [cell for cell in self.cells if cell.arm.method not in (FULL, UNTUNED)]
 
     def find(self, method: str, n_selected: int | None = None) -> Cell | None:
-        """The first cell of a method (at a number of selected rows); with several variants, that with most seeds."""
+        """The first cell of a method (at a number of selected rows); with several variants, that with most
+        seeds.
+        """
         fitting = [c for c in self.cells if c.arm.method == method and n_selected in (None, c.n_selected)]
         return max(fitting, key=lambda cell: len(cell.runs), default=None)
 
@@ -118,12 +123,14 @@ def shown(settings: Settings) -> str:
 
 
 def make_study(runs: Sequence[Run]) -> list[Group]:
-    """Groups in the order of experiment and model, each with its cells."""
+    """Groups in the order of model and experiment, each with its cells."""
     together: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         together.setdefault((run.experiment, run.model), []).append(run)
     groups = []
-    for (experiment, model_name), members in sorted(together.items()):
+    order = sorted(together, key=lambda pair: (model_order(pair[1]), pair[0]))
+    for experiment, model_name in order:
+        members = together[experiment, model_name]
         for setup, part in _setups(members):
             cells, notes = _cells(part)
             groups.append(Group(experiment, model_name, setup, cells, notes))
@@ -131,7 +138,8 @@ def make_study(runs: Sequence[Run]) -> list[Group]:
 
 
 def name_metrics(runs: Sequence[Run]) -> list[Run]:
-    """The runs; where an experiment mixes evaluation settings, its metrics carry those settings in their names.
+    """The runs; where an experiment mixes evaluation settings, its metrics carry those settings in their
+    names.
 
     Only `limit` stays out: it changes the questions, which `checks` refuses.
     """
@@ -176,7 +184,9 @@ def _parts(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, list[Run]]:
 
 
 def _setups(runs: Sequence[Run]) -> list[tuple[Settings, list[Run]]]:
-    """Runs parted by the training settings that differ; the base joins every part that differs in training only."""
+    """Runs parted by the training settings that differ; the base joins every part that differs in training
+    only.
+    """
     tuned = [run for run in runs if run.tuned]
     keys = _varying(tuned or runs, lambda key: _counts(key, SETUP))
     parts = [(_values(part[0], keys), part) for part in _parts(tuned or runs, keys).values()]

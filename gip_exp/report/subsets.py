@@ -1,4 +1,6 @@
-"""What was selected, and what it cost: quality and coverage of subsets, overlap between methods, seconds by stage."""
+"""What was selected, and what it cost: quality and coverage of subsets, overlap between methods, seconds by
+stage.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +15,8 @@ from gip_exp.report.study import Arm, Cell, Group
 class Overlap:
     """Mean Jaccard index of the selected ids between arms at one budget, over the seeds that a pair shares.
 
-    `values` (m, m), NaN where two arms share no seed; `seeds` (m, m) counts. `chance` is what two random subsets of
-    this size share on average, b / (2 - b) for a share b of the pool.
+    `values` (m, m), NaN where two arms share no seed; `seeds` (m, m) counts. `chance` is what two random
+    subsets of this size share on average, b / (2 - b) for a share b of the pool.
     """
 
     group: Group
@@ -28,7 +30,9 @@ class Overlap:
 
 @dataclass(frozen=True)
 class StageCost:
-    """A stage over all runs of a group: how often it was needed and made, seconds each and together (made once)."""
+    """A stage over all runs of a group: how often it was needed and made, seconds each and together (made
+    once).
+    """
 
     stage: str
     used: int
@@ -38,7 +42,9 @@ class StageCost:
 
 
 def average(cell: Cell) -> dict[str, float]:
-    """The labels' description of the subset (`clean_share`, `skill_entropy`, ...), averaged over the cell's seeds."""
+    """The labels' description of the subset (`clean_share`, `skill_entropy`, ...), averaged over the cell's
+    seeds.
+    """
     if cell.arm.method == UNTUNED:
         return {}
     found = [runs[0].subset for runs in cell.runs.values() if runs[0].subset]

@@ -1,4 +1,6 @@
-"""Numbers as text, alike in every output: percent with one decimal, other outcomes with three, p-values with care."""
+"""Numbers as text, alike in every output: percent with one decimal, other outcomes with three, p-values with
+care.
+"""
 
 import math
 

@@ -33,6 +33,6 @@ def write_report(folder: Path, out: Path, console: Console | None = None) -> Non
 
 def _write(found: Found, groups: Sequence[Group], results: Sequence[Result], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    document = layout.make_document(found, groups, results, draw(results, out / "figures"))
+    document = layout.make_document(found, groups, results, draw(groups, results, out / "figures"))
     write_text(out / "report.md", markdown.render(document))
     write_text(out / "report.csv", csv_file.render(results))

@@ -1,15 +1,15 @@
-"""Figure 1: a metric against the budget, a panel a group; with a single budget, methods side by side instead."""
+"""Figure 1: a metric against the budget, a panel a group; with one budget, methods side by side instead."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from gip_exp.report import names, text
 from gip_exp.report.figures.style import FAINT, PANEL, grid, legend_below, mark, styled
-from gip_exp.report.names import FULL, UNTUNED, look
+from gip_exp.report.names import FULL, RANDOM, UNTUNED, look
 from gip_exp.report.rows import Result, Row
 from gip_exp.report.study import Arm
 
@@ -17,23 +17,23 @@ FAR = 0.6  # the untuned base is drawn only if it stretches the axis by less tha
 
 
 def axis_label(result: Result) -> str:
-    unit = (
-        " (%)" if result.proportion else ", lower is better" if names.lower_is_better(result.metric) else ""
-    )
-    return names.metric(result.metric) + unit
+    """The metric with its unit, and its direction where small is good."""
+    if result.proportion:
+        return f"{names.metric(result.metric)} (%)"
+    return names.metric(result.metric) + (", lower is better" if names.lower_is_better(result.metric) else "")
 
 
 def against_budget(results: Sequence[Result]) -> Figure:
-    """Lines over the budget (log scale), bands of one standard error over seeds, the full data as a horizontal line."""
+    """Lines over the budget (log scale), bands of one standard error over seeds, full data as a level."""
     with styled():
         columns = min(2, len(results))
         lines = -(-len(results) // columns)
-        figure = Figure(figsize=(PANEL * columns + 0.4, 2.5 * lines + 0.5))
-        panels = figure.subplots(lines, columns, squeeze=False).flat
+        figure = Figure(figsize=((PANEL + 0.3) * columns, 2.5 * lines + 0.5))
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         arms: dict[Arm, None] = {}
         for axes, result in zip(panels, results, strict=False):
             arms |= dict.fromkeys(_panel(axes, result))
-        for axes in list(panels)[len(results) :]:
+        for axes in panels[len(results) :]:
             axes.set_visible(False)
         ordered = sorted(arms, key=lambda arm: arm.order)
         legend_below(figure, [arm.method for arm in ordered], [arm.label for arm in ordered])
@@ -53,10 +53,11 @@ def _panel(axes: Axes, result: Result) -> list[Arm]:
     axes.xaxis.set_major_locator(FixedLocator([100 * share for share in shares]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set(xlabel="budget (% of the pool)", ylabel=axis_label(result), title=result.group.title)
     axes.set_xlim(100 * shares[0] / 1.15, 100 * shares[-1] * 1.15)
     grid(axes, "y")
-    _horizontals(axes, result, scale)
+    _levels(axes, result, scale)
     return list(by_arm)
 
 
@@ -67,7 +68,7 @@ def _line(axes: Axes, arm: Arm, rows: Sequence[Row], scale: float) -> None:
     error = np.array([_over_seeds(row) for row in rows]) * scale
     axes.plot(x, y, **style, zorder=3)
     if len(rows) > 1:
-        axes.fill_between(x, y - error, y + error, color=style["color"], alpha=0.14, linewidth=0, zorder=1)
+        axes.fill_between(x, y - error, y + error, color=style["color"], alpha=0.12, linewidth=0, zorder=1)
 
 
 def _over_seeds(row: Row) -> float:
@@ -76,72 +77,104 @@ def _over_seeds(row: Row) -> float:
     return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
 
 
-def _horizontals(axes: Axes, result: Result, scale: float) -> None:
-    """The full data, and the base where it does not squeeze everything else."""
+def _levels(axes: Axes, result: Result, scale: float) -> None:
+    """The full data, and the base where it does not squeeze everything else, named in the right margin."""
     bottom, top = axes.get_ylim()
     for row in result.rows:
         method = row.cell.arm.method
         height = row.summary.mean.value * scale
         stretch = max(bottom - height, height - top, 0.0)
         if method == FULL or (method == UNTUNED and stretch < FAR * (top - bottom)):
-            axes.axhline(
-                height, color=look(method).colour, linestyle=look(method).line, linewidth=1.1, zorder=2
-            )
-            axes.annotate(
-                f"{look(method).label} {text.value(row.summary.mean.value, result.proportion)}",
-                (1.0, height),
-                xycoords=("axes fraction", "data"),
-                xytext=(-2, 2.5),
-                textcoords="offset points",
-                ha="right",
-                va="bottom",
-                fontsize=7.5,
-                color=look(method).colour,
-            )
+            style = look(method)
+            axes.axhline(height, color=style.colour, linestyle=style.line, linewidth=1.1, zorder=2)
+            label = "Full" if method == FULL else "Base"
+            shown = text.value(row.summary.mean.value, result.proportion)
+            axes.annotate(f"{label}\n{shown}", (1.01, height), xycoords=MARGIN, va="center", fontsize=7.5)
+
+
+MARGIN = ("axes fraction", "data")  # x in the panel's width, y in data: for what stands beside the panel
 
 
 def side_by_side(results: Sequence[Result]) -> Figure:
-    """One budget: a row a method, its mean with the 95 % interval, a faint dot a seed. A panel a metric, same group."""
+    """One budget, one group: a row a method. The first metric's means and its paired differences to random,
+    then the means of the other metrics. 95 % intervals; a small dot a seed.
+    """
     with styled():
         rows = max((result.rows for result in results), key=len)
-        figure = Figure(figsize=(PANEL * len(results) + 1.2, 0.27 * len(rows) + 1.0))
-        panels = figure.subplots(1, len(results), squeeze=False, sharey=True)[0]
         arms = [row.cell.arm for row in rows]
-        for axes, result in zip(panels, results, strict=True):
-            _dots(axes, result, arms)
+        paired = any(row.against(RANDOM) for row in results[0].rows)
+        count = len(results) + paired
+        figure = Figure(figsize=(2.55 * count + 1.1, 0.27 * len(rows) + 1.05))
+        panels = list(figure.subplots(1, count, squeeze=False, sharey=True)[0])
+        _means(panels[0], results[0], arms)
+        if paired:
+            _differences(panels[1], results[0], arms)
+        for axes, result in zip(panels[1 + paired :], results[1:], strict=True):
+            _means(axes, result, arms)
         panels[0].set_yticks(range(len(arms)), [arm.label for arm in arms])
-        panels[0].invert_yaxis()
-        panels[0].set_title(results[0].group.title)
+        panels[0].set_ylim(len(arms) - 0.4, -0.6)
+        figure.suptitle(results[0].group.title, x=0.01, ha="left", fontsize=9, fontweight="bold")
         return figure
 
 
-def _dots(axes: Axes, result: Result, arms: Sequence[Arm]) -> None:
+def _means(axes: Axes, result: Result, arms: Sequence[Arm]) -> None:
     scale = 100 if result.proportion else 1
     for row in result.rows:
-        place, style = arms.index(row.cell.arm), mark(look(row.cell.arm.method)) | {"linestyle": "none"}
         mean = row.summary.mean
-        if row.cell.arm.method == FULL:
-            style["marker"] = "o"
-        if not np.isnan(mean.low):
-            axes.plot(
-                [mean.low * scale, mean.high * scale],
-                [place] * 2,
-                color=style["color"],
-                linewidth=1.6,
-                zorder=2,
-            )
-        if len(row.summary.per_seed) > 1:
-            dots = np.array(row.summary.per_seed) * scale
-            axes.plot(dots, [place + 0.24] * len(dots), "o", color=FAINT, markersize=2.2, alpha=0.8, zorder=1)
-        axes.plot([mean.value * scale], [place], **style, zorder=3)
-        axes.annotate(
-            text.value(mean.value, result.proportion),
-            (1.01, place),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=8,
+        _dot(
+            axes,
+            arms.index(row.cell.arm),
+            row,
+            (mean.value, mean.low, mean.high),
+            row.summary.per_seed,
+            scale,
         )
-    axes.set_xlabel(axis_label(result))
+        _beside(axes, arms.index(row.cell.arm), text.value(mean.value, result.proportion))
+    _finish(axes, axis_label(result))
+
+
+def _differences(axes: Axes, result: Result, arms: Sequence[Arm]) -> None:
+    scale = 100 if result.proportion else 1
+    axes.axvline(0, color=look(RANDOM).colour, linestyle=look(RANDOM).line, linewidth=1, zorder=1)
+    for row in result.rows:
+        found = row.against(RANDOM)
+        if found is not None:
+            gap = found.difference
+            numbers = (gap.mean.value, gap.mean.low, gap.mean.high)
+            _dot(axes, arms.index(row.cell.arm), row, numbers, gap.per_seed, scale)
+            _beside(axes, arms.index(row.cell.arm), text.signed(gap.mean.value, result.proportion))
+    _finish(axes, "paired difference to random" + (" (points)" if result.proportion else ""))
+
+
+def _dot(
+    axes: Axes,
+    place: int,
+    row: Row,
+    numbers: tuple[float, float, float],
+    per_seed: Sequence[float],
+    scale: float,
+) -> None:
+    """A mean with its interval on line `place`, and a small dot for every seed below it."""
+    value, low, high = numbers
+    style = mark(look(row.cell.arm.method)) | {"linestyle": "none"}
+    if row.cell.arm.method == FULL:
+        style["marker"] = "o"
+    if not np.isnan(low):
+        ends = [low * scale, high * scale]
+        axes.plot(ends, [place] * 2, color=style["color"], linewidth=1.6, zorder=2)
+    if len(per_seed) > 1:
+        dots = np.array(per_seed) * scale
+        axes.plot(dots, [place + 0.26] * len(dots), "o", color=FAINT, markersize=2.2, alpha=0.8, zorder=1)
+    axes.plot([value * scale], [place], **style, zorder=3)
+
+
+def _beside(axes: Axes, place: int, shown: str) -> None:
+    axes.annotate(shown, (1.02, place), xycoords=MARGIN, va="center", fontsize=8)
+
+
+def _finish(axes: Axes, label: str) -> None:
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     grid(axes, "x")

@@ -7,9 +7,11 @@ from matplotlib.figure import Figure as Drawing
 
 from gip_exp.report import names
 from gip_exp.report.document import Figure
-from gip_exp.report.figures import budget
+from gip_exp.report.figures import budget, mt_bench, subsets
 from gip_exp.report.figures.style import save
 from gip_exp.report.rows import Result
+from gip_exp.report.study import Group
+from gip_exp.report.subsets import average, overlaps
 from gip_exp.report.tables import slug, slugged
 
 # Beside an experiment's headline, the smooth companion of exact match.
@@ -18,15 +20,20 @@ BANDS = "Bands: one standard error over seeds (none where there is one seed)."
 DOTS = "Bars: 95 % intervals as in the table. Small grey dots: single seeds."
 
 
-def draw(results: Sequence[Result], folder: Path) -> list[Figure]:
-    """Write all figures to `folder` and return them with captions, Figure 1 first."""
-    figures = []
-    for slug_, caption, make in [*_over_budgets(results), *_one_budget(results)]:
-        figures.append(Figure(slug_, caption, save(make(), folder, slug_)))
-    return figures
+Plan = tuple[str, str, Callable[[], Drawing]]  # slug, caption, how to draw it
 
 
-Plan = tuple[str, str, Callable[[], Drawing]]
+def draw(groups: Sequence[Group], results: Sequence[Result], folder: Path) -> dict[str, list[Figure]]:
+    """Write all figures to `folder`; they come back with captions, by the part of the report they belong to."""
+    plans = {
+        "results": [*_over_budgets(results), *_mt_bench(results), *_one_budget(results)],
+        "subsets": [plan for group in groups for plan in _subsets(group)],
+        "cost": [plan for group in groups for plan in _cost(group)],
+    }
+    return {
+        part: [Figure(slug_, caption, save(make(), folder, slug_)) for slug_, caption, make in of_part]
+        for part, of_part in plans.items()
+    }
 
 
 def _over_budgets(results: Sequence[Result]) -> list[Plan]:
@@ -61,3 +68,33 @@ def _one_budget(results: Sequence[Result]) -> list[Plan]:
 def _shown(result: Result) -> bool:
     """Whether a metric is worth a figure: its group's headline, or the companion."""
     return result.metric == result.group.metrics[0] or result.metric.partition(" [")[0] == COMPANION
+
+
+def _mt_bench(results: Sequence[Result]) -> list[Plan]:
+    panels = mt_bench.contrasts(results)
+    if not panels:
+        return []
+    labels = {f"{panel.subset.arm.label} on {panel.subset.budget_label}" for panel in panels}
+    caption = f"MT-Bench by category: {', '.join(sorted(labels))} of the pool against the full data. Bars: 95 % intervals."
+    return [("mt-bench-categories", caption, lambda: mt_bench.by_category(panels))]
+
+
+def _subsets(group: Group) -> list[Plan]:
+    plans: list[Plan] = []
+    panels = overlaps(group)
+    if panels:
+        caption = (
+            f"{group.title}: overlap of the selected rows (Jaccard index; same seed and budget, mean over seeds). "
+            "Chance: two random subsets of that size."
+        )
+        plans.append((f"overlap-{slug(group)}", caption, lambda: subsets.overlap(panels)))
+    labelled = [average(cell) for cell in group.cells if average(cell)]
+    if labelled and all({"clean_share", "skill_entropy"} <= found.keys() for found in labelled):
+        caption = f"{group.title}: quality and coverage of the subsets, mean over seeds."
+        plans.append((f"quality-{slug(group)}", caption, lambda: subsets.quality(group)))
+    return plans
+
+
+def _cost(group: Group) -> list[Plan]:
+    caption = f"{group.title}: what one run costs, by stage, where nothing can be reused (mean over runs)."
+    return [(f"cost-{slug(group)}", caption, lambda: subsets.cost(group))]

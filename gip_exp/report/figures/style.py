@@ -1,4 +1,6 @@
-"""One look for all figures: type, thin axes, size in inches, and how they are written. Nothing global is changed."""
+"""One look for all figures: type, thin axes, size in inches, and how they are written. Nothing global is
+changed.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gip_exp.report.names import Look, look
+from gip_exp.report.names import FULL, Look, look
 
 PANEL = 3.3  # inches: a column of a two-column paper
 INK, FAINT = "#222222", "#8A8A8A"
@@ -89,13 +91,17 @@ def mark(of: Look) -> dict[str, Any]:
     }
 
 
-def legend_below(figure: Figure, methods: Iterable[str], labels: Iterable[str]) -> None:
-    """One legend for all panels, under them, where it covers nothing."""
-    handles = [
-        Line2D([], [], label=label, **mark(look(method)))
-        for method, label in zip(methods, labels, strict=True)
-    ]
-    per_row = max(1, int(figure.get_size_inches()[0] / 1.15))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(per_row, len(handles)), columnspacing=1.4
-    )
+def legend_below(
+    figure: Figure, methods: Iterable[str], labels: Iterable[str], *, solid: bool = False
+) -> None:
+    """One legend for all panels, under them, where it covers nothing. `solid`: marks without lines."""
+    handles = []
+    for method, label in zip(methods, labels, strict=True):
+        style = mark(look(method))
+        if solid:
+            style |= {"linestyle": "none", "marker": "o" if method == FULL else style["marker"]}
+        handles.append(Line2D([], [], label=label, **style))
+    widest = max((len(handle.get_label()) for handle in handles), default=1)
+    per_row = max(1, int(figure.get_size_inches()[0] / (0.075 * widest + 0.55)))
+    columns = -(-len(handles) // max(1, -(-len(handles) // per_row)))  # rows of equal length
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.4)

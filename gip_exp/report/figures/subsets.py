@@ -1,0 +1,137 @@
+"""What was selected: overlap of the methods' subsets, their quality and coverage; and what a run costs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from gip_exp.report.figures.style import grid, legend_below, mark, styled
+from gip_exp.report.names import FULL, UNTUNED, look
+from gip_exp.report.study import Cell, Group
+from gip_exp.report.subsets import Overlap, average, costs, stage_seconds
+
+MOST_BARS = 14  # beyond this the cost figure keeps the largest budget of every method
+
+
+def overlap(panels: Sequence[Overlap]) -> Figure:
+    """Lower triangles of the mean Jaccard index, one a budget, with the numbers in the cells."""
+    with styled():
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        size = 0.36 * max(len(panel.arms) for panel in panels) + 1.2
+        figure = Figure(figsize=((size + 0.5) * columns, size * lines + 0.2))
+        axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for one, panel in zip(axes, panels, strict=False):
+            _triangle(one, panel)
+        for one in axes[len(panels) :]:
+            one.set_visible(False)
+        return figure
+
+
+def _triangle(axes: Axes, panel: Overlap) -> None:
+    size = len(panel.arms)
+    shown = np.where(np.tril(np.ones((size, size)), -1) == 1, panel.values, np.nan)[1:, :-1]
+    axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    for (i, j), value in np.ndenumerate(shown):
+        if not np.isnan(value):
+            colour = "white" if value > 0.55 else "#222222"
+            axes.text(
+                j, i, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=7.5, color=colour
+            )
+    labels = [arm.label for arm in panel.arms]
+    axes.set_xticks(range(size - 1), labels[:-1], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(size - 1), labels[1:])
+    axes.set_title(f"{panel.label}, chance {panel.chance:.2f}", fontweight="normal")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def quality(group: Group) -> Figure:
+    """Clean share against the entropy of skills, a panel a budget; up and to the right is better."""
+    with styled():
+        cells = [cell for cell in group.cells if average(cell)]
+        sizes = sorted({cell.n_selected for cell in cells if cell.arm.method != FULL}) or [
+            cells[0].n_selected
+        ]
+        columns = min(2, len(sizes))
+        lines = -(-len(sizes) // columns)
+        figure = Figure(figsize=(3.0 * columns + 0.6, 2.4 * lines + 0.6))
+        panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
+        for axes, size in zip(panels, sizes, strict=False):
+            _scatter(axes, [c for c in cells if c.n_selected == size or c.arm.method == FULL])
+        for axes in panels[len(sizes) :]:
+            axes.set_visible(False)
+        arms = sorted({cell.arm for cell in cells}, key=lambda arm: arm.order)
+        legend_below(figure, [arm.method for arm in arms], [arm.label for arm in arms], solid=True)
+        return figure
+
+
+def _scatter(axes: Axes, cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        found = average(cell)
+        style = mark(look(cell.arm.method)) | {"linestyle": "none", "markersize": 6.5}
+        if cell.arm.method == FULL:
+            style["marker"] = "o"
+        axes.plot(found["skill_entropy"], 100 * found["clean_share"], **style, zorder=3)
+    subsets = [cell for cell in cells if cell.arm.method != FULL]
+    axes.set(xlabel="coverage: skill entropy (nats)", ylabel="quality: clean share (%)")
+    axes.set_title((subsets or cells)[0].budget_label, fontweight="normal")
+    axes.margins(0.12)
+    grid(axes, "both")
+
+
+def cost(group: Group) -> Figure:
+    """Stacked bars: mean seconds of each stage of one run that can reuse nothing."""
+    with styled():
+        cells = _bars(group)
+        stages = [found.stage for found in costs(group)]
+        seconds = [stage_seconds(cell) for cell in cells]
+        unit, divisor = _unit(max(sum(of_cell.values()) for of_cell in seconds))
+        figure = Figure(figsize=(5.6, 0.24 * len(cells) + 1.35))
+        axes = figure.subplots()
+        colours = colormaps["cividis"](np.linspace(0.0, 1.0, len(stages)))
+        left = np.zeros(len(cells))
+        for stage, colour in zip(stages, colours, strict=True):
+            width = np.array([of_cell.get(stage, 0.0) for of_cell in seconds]) / divisor
+            axes.barh(
+                range(len(cells)),
+                width,
+                left=left,
+                color=colour,
+                edgecolor="white",
+                linewidth=0.4,
+                height=0.7,
+            )
+            left += width
+        axes.set_yticks(range(len(cells)), [_bar_label(cell) for cell in cells])
+        axes.invert_yaxis()
+        axes.set(xlabel=f"{unit} a run, nothing reused", title=group.title)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.tick_params(axis="y", length=0)
+        grid(axes, "x")
+        patches = [Patch(color=colour, label=stage) for stage, colour in zip(stages, colours, strict=True)]
+        figure.legend(
+            handles=patches, loc="outside lower center", ncols=min(6, len(patches)), handlelength=1.0
+        )
+        return figure
+
+
+def _bars(group: Group) -> list[Cell]:
+    cells = [cell for cell in group.cells if cell.all_runs()]
+    if len(cells) <= MOST_BARS:
+        return cells
+    largest = {cell.arm: cell for cell in cells}  # cells of an arm ascend in size
+    return list(largest.values())
+
+
+def _bar_label(cell: Cell) -> str:
+    return cell.arm.label if cell.arm.method in (FULL, UNTUNED) else f"{cell.arm.label}, {cell.budget_label}"
+
+
+def _unit(most: float) -> tuple[str, float]:
+    return ("seconds", 1.0) if most < 300 else ("minutes", 60.0) if most < 18_000 else ("hours", 3600.0)
