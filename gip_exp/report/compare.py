@@ -9,8 +9,8 @@ training runs. s seeds cannot give a p-value below 2^(1-s) there.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -101,8 +101,10 @@ def difference(a: Answers, b: Answers) -> Difference | None:
     several = len(seeds) > 1
     p_seeds = statistics.paired_permutation(ours, theirs, unit="seed").p_value if several else math.nan
     per_seed = tuple(float(row.mean()) for row in rows)
-    mean = statistics.bootstrap(gaps, confidence=CONFIDENCE)
-    return Difference(mean, by_questions.p_value, p_seeds, _student(per_seed), tuple(seeds), per_seed)
+    mean, over_seeds = statistics.bootstrap(gaps, confidence=CONFIDENCE), student(per_seed)
+    if not rows.any():
+        mean = _alike(mean, len(shared))
+    return Difference(mean, by_questions.p_value, p_seeds, over_seeds, tuple(seeds), per_seed)
 
 
 def is_proportion(answers: Answers) -> bool:
@@ -122,6 +124,14 @@ def _interval(outcomes: Outcomes, table: np.ndarray) -> tuple[str, Interval]:
     return "questions", statistics.mean_interval(table[0], confidence=CONFIDENCE)
 
 
+def _alike(mean: Interval, questions: int) -> Interval:
+    """Where no question differs a bootstrap would claim certainty: the share of questions that may differ
+    (Wilson's upper bound of 0 in n) bounds a difference of outcomes between 0 and 1 instead.
+    """
+    bound = statistics.wilson(0, questions, CONFIDENCE).high
+    return replace(mean, low=-bound, high=bound)
+
+
 def _shared(answers: Mapping[object, Mapping[str, Answer]]) -> list[str]:
     """Question ids that every run has an outcome for."""
     return sorted(set.intersection(*(set(of_seed) for of_seed in answers.values()))) if answers else []
@@ -134,7 +144,7 @@ def _table(outcomes: Outcomes) -> np.ndarray:
     return np.array([[outcomes[seed, id] for id in ids] for seed in seeds])
 
 
-def _student(values: tuple[float, ...]) -> tuple[float, float]:
+def student(values: Sequence[float]) -> tuple[float, float]:
     """Student's t interval of the mean of `values`, one a seed; NaN for a single one."""
     if len(values) < 2:
         return math.nan, math.nan

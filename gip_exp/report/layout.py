@@ -3,11 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from gip_exp.report import text
-from gip_exp.report.document import Document, Figure, Section
+from gip_exp.report.claims import MIN_SEEDS
+from gip_exp.report.document import Document, Figure, Section, Table
 from gip_exp.report.rows import Result
 from gip_exp.report.runs import Found
 from gip_exp.report.study import Group
-from gip_exp.report.tables import HOW, cost_tables, result_table, subset_table
+from gip_exp.report.tables import HOW, check_table, cost_tables, result_table, subset_table, verdict_table
+from gip_exp.report.verdicts import decide_all, elsewhere
+
+CLAIMS_HOW = (
+    "Statements come from the paper's abstract and captions. What a word such as near or often means in numbers is "
+    "our choice and stands in the rule. A comparison is decided by the wider bounds of two 95 % intervals of the "
+    f"paired difference, and only with at least {MIN_SEEDS} shared seeds.",
+)
 
 
 def make_document(
@@ -16,6 +24,7 @@ def make_document(
     """Everything the report says, before it is written in any notation."""
     sections = [
         Section("Figures", (), tuple(figures["results"])),
+        _claims(groups),
         *(_results(group, results) for group in groups),
         _subsets(groups, figures["subsets"]),
         _cost(groups, figures["cost"]),
@@ -43,3 +52,14 @@ def _subsets(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
 
 def _cost(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
     return Section("Cost", (), (*figures, *(table for group in groups for table in cost_tables(group))))
+
+
+def _claims(groups: Sequence[Group]) -> Section:
+    """Verdicts about the paper; then the same rules where the paper says nothing; then the evidence."""
+    verdicts, others = decide_all(groups), elsewhere(groups)
+    parts: list[Table | Figure] = [verdict_table(verdicts, "Verdicts from these runs", "claims")]
+    if others:
+        title = "The same rules on other models or budgets (no evidence about the paper's)"
+        parts.append(verdict_table(others, title, "claims-elsewhere"))
+    evidence = check_table([*verdicts, *others])
+    return Section("The paper's claims", CLAIMS_HOW, (*parts, *([evidence] if evidence else [])))

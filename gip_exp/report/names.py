@@ -70,7 +70,19 @@ HEADLINES = ("gsm8k/exact_match", "mt_bench/all", "bbh/all", "answer_nll/complet
 MT_BENCH = "mt_bench/"
 # In MT-Bench's own order of categories.
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
-STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
+# In the order in which they run. Fills for bars (Tol's light set), paler than any method's colour.
+STAGES = {
+    "data": "#DDDDDD",
+    "base": "#AAAA00",
+    "score": "#77AADD",
+    "embed": "#99DDFF",
+    "warmup": "#FFAABB",
+    "gradients": "#EE8866",
+    "rank": "#44BB99",
+    "select": "#BBCC33",
+    "train": "#EEDD88",
+    "evaluate": "#A7A0C8",
+}
 
 
 def look(method: str) -> Look:
@@ -87,6 +99,16 @@ def method_order(method: str) -> tuple[int, str]:
     """Sort key: the order of METHODS, unlisted selectors before random, full and the base."""
     known = list(METHODS)
     return (known.index(method), method) if method in METHODS else (known.index(RANDOM), method)
+
+
+def stage_colour(name: str) -> str:
+    """A stage's fill; grey for one that is not listed."""
+    return STAGES.get(name, "#BBBBBB")
+
+
+def stage_order(name: str) -> tuple[int, str]:
+    """Sort key: the order in which stages run, unlisted ones last."""
+    return (list(STAGES).index(name) if name in STAGES else len(STAGES), name)
 
 
 def model_order(name: str) -> tuple[int, str]:

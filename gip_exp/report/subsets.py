@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gip_exp.report.names import STAGES, UNTUNED
+from gip_exp.report.names import UNTUNED, stage_order
 from gip_exp.report.study import Arm, Cell, Group
 
 
@@ -97,7 +97,7 @@ def costs(group: Group) -> list[StageCost]:
             for stage, facts in run.stages.items():
                 found.setdefault(stage, {})[str(facts["key"])] = float(facts["seconds"])
                 used[stage] = used.get(stage, 0) + 1
-    order = sorted(found, key=lambda stage: (STAGES.index(stage) if stage in STAGES else len(STAGES), stage))
+    order = sorted(found, key=stage_order)
     return [
         StageCost(
             stage,

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 
 from gip_exp.report import names, text
+from gip_exp.report.claims import MT_BENCH
 from gip_exp.report.document import Column, Table
 from gip_exp.report.names import FULL, RANDOM
 from gip_exp.report.rows import Comparison, Result, Row
 from gip_exp.report.study import Group
 from gip_exp.report.subsets import average, costs, stage_seconds
+from gip_exp.report.verdicts import OPEN, Verdict
 
 HOW = (
     "Mean over seeds and questions. 95 % intervals: with several seeds a bootstrap over seeds and questions (crossed), "
@@ -193,6 +195,40 @@ def _cost_by_method(group: Group, stages: Sequence[str]) -> Table:
         rows.append((cell.arm.label, cell.budget_label, *shown, text.seconds(sum(seconds.values()))))
     note = "Mean over the runs; what one run costs where nothing can be reused."
     return Table(f"{slug(group)}-cost", f"{group.title}: cost of one run", columns, tuple(rows), (note,))
+
+
+def verdict_table(verdicts: Sequence[Verdict], title: str, name: str) -> Table:
+    """A line a claim: statement, where it stands, rule, verdict, and why."""
+    columns = tuple(Column(c, "left") for c in ("claim", "from", "holds if", "verdict", "because"))
+    rows = tuple((v.claim.statement, v.claim.source, v.claim.rule, v.verdict, v.reason) for v in verdicts)
+    return Table(name, title, columns, rows)
+
+
+def check_table(verdicts: Sequence[Verdict]) -> Table | None:
+    """The comparisons behind the verdicts, as far as there are runs; None without any."""
+    rows, ruled = [], []
+    for verdict in verdicts:
+        made = [check for check in verdict.checks if check.why != "missing"]
+        ruled += [len(rows)] if made and rows else []
+        percent = verdict.claim.measure not in (MT_BENCH, "subset/skill_entropy")
+        for check in made:
+            bounds = text.interval(check.low, check.high, percent, sign=True)
+            state = f"open: {check.why}" if check.state == OPEN else check.state
+            shown = text.signed(check.value, percent)
+            rows.append((verdict.claim.id, check.model, check.what, str(check.seeds), shown, bounds, state))
+    if not rows:
+        return None
+    columns = (
+        *(Column(name, "left") for name in ("claim", "where", "comparison")),
+        *(Column(name) for name in ("seeds", "difference", "wider 95 %")),
+        Column("", "left"),
+    )
+    note = (
+        "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds."
+    )
+    return Table(
+        "claims-evidence", "The comparisons behind the verdicts", columns, tuple(rows), (note,), tuple(ruled)
+    )
 
 
 def slug(group: Group) -> str:

@@ -53,7 +53,7 @@ def _panel(axes: Axes, result: Result) -> list[Arm]:
     axes.xaxis.set_major_locator(FixedLocator([100 * share for share in shares]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.set(xlabel="budget (% of the pool)", ylabel=axis_label(result), title=result.group.title)
     axes.set_xlim(100 * shares[0] / 1.15, 100 * shares[-1] * 1.15)
     grid(axes, "y")
@@ -174,7 +174,7 @@ def _beside(axes: Axes, place: int, shown: str) -> None:
 
 def _finish(axes: Axes, label: str) -> None:
     axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     grid(axes, "x")

@@ -67,15 +67,16 @@ def by_category(panels: Sequence[Contrast]) -> Figure:
         categories = [category for category, *_ in max((panel.rows for panel in panels), key=len)]
         row[0].set_yticks(range(len(categories)), categories)
         row[0].set_ylim(len(categories) - 0.4, -0.6)
-        shown = {
-            (c.arm.method, f"{c.arm.label}, {c.budget_label}")
-            for p in panels
-            for c in (p.subset, p.full)
-            if c
-        }
+        shown = {_named(cell) for panel in panels for cell in (panel.subset, panel.full) if cell}
         ordered = sorted(shown, key=lambda pair: (pair[0] == FULL, pair))
         legend_below(figure, [method for method, _ in ordered], [label for _, label in ordered], solid=True)
         return figure
+
+
+def _named(cell: Cell) -> tuple[str, str]:
+    """The method and what the legend calls it."""
+    whole = cell.arm.method == FULL
+    return cell.arm.method, cell.arm.label if whole else f"{cell.arm.label}, {cell.budget_label}"
 
 
 def _panel(axes: Axes, panel: Contrast) -> None:
@@ -86,7 +87,7 @@ def _panel(axes: Axes, panel: Contrast) -> None:
             if row is not None:
                 _mark(axes, place + offset, row)
     axes.set(xlabel="MT-Bench score (1 to 10)", title=panel.group.title)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     grid(axes, "x")

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from gip_exp.report.figures.style import grid, legend_below, mark, styled
-from gip_exp.report.names import FULL, UNTUNED, look
+from gip_exp.report.names import FULL, UNTUNED, look, stage_colour
 from gip_exp.report.study import Cell, Group
 from gip_exp.report.subsets import Overlap, average, costs, stage_seconds
 
@@ -94,7 +93,7 @@ def cost(group: Group) -> Figure:
         unit, divisor = _unit(max(sum(of_cell.values()) for of_cell in seconds))
         figure = Figure(figsize=(5.6, 0.24 * len(cells) + 1.35))
         axes = figure.subplots()
-        colours = colormaps["cividis"](np.linspace(0.0, 1.0, len(stages)))
+        colours = [stage_colour(stage) for stage in stages]
         left = np.zeros(len(cells))
         for stage, colour in zip(stages, colours, strict=True):
             width = np.array([of_cell.get(stage, 0.0) for of_cell in seconds]) / divisor

@@ -1,0 +1,159 @@
+"""The paper's claims as data, each with the rule that decides it.
+
+Statements are the paper page's (abstract, captions); where a word of theirs needs a number ("near", "often",
+"competitive") the number is ours and stands here. A rule breaks a claim into *checks*, one a comparison;
+`verdicts` decides the checks from the runs and combines them.
+
+A check compares two cells, paired by (seed, question), by the wider bounds [low, high] of two 95 % intervals:
+the bootstrap over seeds and questions, and Student's t over the seeds' means. Fewer than MIN_SEEDS shared
+seeds decide nothing.
+
+- better:      yes if low > 0; no if high < margin (not better by anything that matters); else open.
+- not_worse:   yes if low > -margin; no if high < -margin; else open.
+"""
+
+from dataclasses import dataclass
+
+MIN_SEEDS = 3
+GSM8K, MT_BENCH = "gsm8k/exact_match", "mt_bench/all"
+GIP = ("mp_ma", "mp_sc")
+BUDGETS = (0.025, 0.05, 0.1, 0.2)
+MODELS = ("qwen3_8b", "mistral_7b")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement and its rule.
+
+    `measure` is a metric, or a number that `result.json` gives of the subset (`subset/clean_share`). Every
+    method is compared with every reference at every budget for every model; an empty `models` or `budgets`
+    means all that the runs have. `share` is the part of the checks that must be yes (1.0: all). `margin` is
+    in the measure's own unit (0.02 = 2 points of accuracy). `experiments` restricts to names containing one
+    of them.
+    """
+
+    id: str
+    statement: str
+    source: str
+    measure: str
+    test: str  # better or not_worse
+    methods: tuple[str, ...]
+    references: tuple[str, ...]
+    margin: float
+    share: float = 1.0
+    budgets: tuple[float, ...] = ()
+    models: tuple[str, ...] = ()
+    experiments: tuple[str, ...] = ("",)
+
+    @property
+    def rule(self) -> str:
+        """The rule in words, for a reader of the report."""
+        unit = f"{100 * self.margin:.3g} points" if self.measure != MT_BENCH else f"{self.margin:.3g}"
+        if self.measure == "subset/skill_entropy":
+            unit = f"{self.margin:.3g} nats"
+        worse = f"not worse by more than {unit}"
+        what = f"better (a gain below {unit} counts as none)" if self.test == "better" else worse
+        often = (
+            "in every comparison" if self.share == 1 else f"in at least {self.share:.0%} of the comparisons"
+        )
+        return f"{what}, {often}"
+
+
+CLAIMS = (
+    Claim(
+        "better-than-random",
+        "MP+MA and MP+SC are often better than random selection",
+        "Figure 1",
+        GSM8K,
+        "better",
+        GIP,
+        ("random",),
+        margin=0.01,
+        share=0.5,
+        budgets=BUDGETS,
+        models=MODELS,
+    ),
+    Claim(
+        "better-than-disf",
+        "MP+MA and MP+SC are often better than DISF",
+        "Figure 1",
+        GSM8K,
+        "better",
+        GIP,
+        ("disf",),
+        margin=0.01,
+        share=0.5,
+        budgets=BUDGETS,
+        models=MODELS,
+    ),
+    Claim(
+        "better-than-less",
+        "MP+MA and MP+SC are often better than LESS",
+        "Figure 1",
+        GSM8K,
+        "better",
+        GIP,
+        ("less",),
+        margin=0.01,
+        share=0.5,
+        budgets=BUDGETS,
+        models=MODELS,
+    ),
+    Claim(
+        "competitive",
+        "MP+MA and MP+SC are competitive with the strong baselines (DSIR, DISF, LESS)",
+        "Figure 1",
+        GSM8K,
+        "not_worse",
+        GIP,
+        ("dsir", "disf", "less"),
+        margin=0.02,
+        budgets=BUDGETS,
+        models=MODELS,
+    ),
+    Claim(
+        "near-full",
+        "At 10 and 20 % of the data MP+MA and MP+SC come near the full data",
+        "Figure 1",
+        GSM8K,
+        "not_worse",
+        GIP,
+        ("full",),
+        margin=0.02,
+        budgets=(0.1, 0.2),
+        models=MODELS,
+    ),
+    Claim(
+        "mt-bench-one-percent",
+        "On MT-Bench 1 % of Alpaca chosen by MP+SC does as well as all of it, cleaned or not (our reading)",
+        "Figure 2",
+        MT_BENCH,
+        "not_worse",
+        ("mp_sc",),
+        ("full",),
+        margin=0.2,
+        budgets=(0.01,),
+        models=("mistral_7b",),
+        experiments=("alpaca_mistral", "alpaca_cleaned_mistral"),
+    ),
+    Claim(
+        "quality-of-subset",
+        "One objective brings quality: MP+MA's subset is cleaner than a random one",
+        "Abstract",
+        "subset/clean_share",
+        "better",
+        ("mp_ma",),
+        ("random",),
+        margin=0.01,
+    ),
+    Claim(
+        "diversity-of-subset",
+        "One objective brings diversity as well: MP+MA's clean rows cover the skills as a random subset's do",
+        "Abstract",
+        "subset/skill_entropy",
+        "not_worse",
+        ("mp_ma",),
+        ("random",),
+        margin=0.05,
+    ),
+)

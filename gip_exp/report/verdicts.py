@@ -1,0 +1,194 @@
+"""Decide the claims from the runs at hand: holds, fails, undecided (and why), not run."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gip_exp.report import names
+from gip_exp.report.claims import CLAIMS, MIN_SEEDS, Claim
+from gip_exp.report.compare import difference, student
+from gip_exp.report.names import FULL, look
+from gip_exp.report.study import Cell, Group
+
+HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "fails", "undecided", "not run"
+YES, NO, OPEN = "yes", "no", "open"
+NEAR = 0.02  # relative: a budget counts as the claim's when its share of the pool is this near
+SUBSET = "subset/"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of a claim. `state` is yes, no or open; an open one says why (`few seeds`, `missing`,
+    `wide`).
+
+    `value`, `low`, `high`: the paired difference and its wider bounds, positive = the method is better; NaN
+    if missing.
+    """
+
+    what: str
+    model: str
+    state: str
+    why: str = ""
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    seeds: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's verdict with the checks behind it."""
+
+    claim: Claim
+    verdict: str
+    reason: str
+    checks: tuple[Check, ...]
+
+    def count(self, state: str) -> int:
+        return sum(check.state == state for check in self.checks)
+
+
+def decide_all(groups: Sequence[Group]) -> list[Verdict]:
+    """A verdict for every claim of the paper, about the paper's models and budgets."""
+    return [decide(claim, groups) for claim in CLAIMS]
+
+
+def elsewhere(groups: Sequence[Group]) -> list[Verdict]:
+    """The same rules on models and budgets that the claims do not speak of: no evidence about the paper's."""
+    others = []
+    for claim in CLAIMS:
+        if claim.models:
+            rest = [group for group in groups if group.model not in claim.models and _has(group, claim)]
+            if rest:
+                # All experiments and budgets that there are; the rule itself stays.
+                wide = replace(claim, models=(), budgets=(), experiments=("",))
+                others.append(replace(decide(wide, rest), claim=claim))
+    return others
+
+
+def decide(claim: Claim, groups: Sequence[Group]) -> Verdict:
+    """Check every comparison the claim speaks of, and combine."""
+    checks = tuple(_checks(claim, groups))
+    return Verdict(claim, *_combine(claim, checks), checks)
+
+
+def _combine(claim: Claim, checks: Sequence[Check]) -> tuple[str, str]:
+    """Holds when the share of yes suffices, fails when the open ones could not save it, else undecided."""
+    if not checks or all(check.why == "missing" for check in checks):
+        return NOT_RUN, "no such runs"
+    yes = sum(check.state == YES for check in checks)
+    possible = yes + sum(check.state == OPEN for check in checks)
+    needed = claim.share * len(checks)
+    tally = f"{yes} of {len(checks)} yes, {len(checks) - possible} no, {possible - yes} open"
+    if yes >= needed:
+        return HOLDS, tally
+    if possible < needed:
+        return FAILS, tally
+    reasons = {check.why for check in checks if check.state == OPEN}
+    told = [text for why, text in REASONS.items() if why in reasons]
+    return UNDECIDED, f"{'; '.join(told)} ({tally})"
+
+
+REASONS = {
+    "few seeds": f"too few seeds (at least {MIN_SEEDS} are needed)",
+    "missing": "not all comparisons were run",
+    "wide": "intervals too wide",
+}
+
+
+def _checks(claim: Claim, groups: Sequence[Group]) -> Iterator[Check]:
+    models = claim.models or tuple(dict.fromkeys(group.model for group in groups))
+    for model in models:
+        for experiment in claim.experiments:
+            fitting = [g for g in groups if g.model == model and _has(g, claim) and _named(g, experiment)]
+            for group in fitting:
+                yield from _group_checks(claim, group)
+            if not fitting and claim.models:
+                place = f"{names.model(model)}{f', {experiment}' if experiment else ''}"
+                for budget in claim.budgets:
+                    for what in _pairs(claim):
+                        yield Check(f"{what} at {100 * budget:.3g} %", place, OPEN, "missing")
+
+
+def _named(group: Group, experiment: str) -> bool:
+    return experiment in ("", group.experiment)
+
+
+def _has(group: Group, claim: Claim) -> bool:
+    if claim.measure.startswith(SUBSET):
+        name = claim.measure.removeprefix(SUBSET)
+        return any(name in run.subset for cell in group.selecting() for run in cell.all_runs())
+    return bool(_metrics(group, claim))
+
+
+def _metrics(group: Group, claim: Claim) -> list[str]:
+    return [metric for metric in group.metrics if metric.partition(" [")[0] == claim.measure]
+
+
+def _pairs(claim: Claim) -> list[str]:
+    return [_against(method, reference) for method in claim.methods for reference in claim.references]
+
+
+def _against(method: str, reference: str) -> str:
+    return f"{look(method).label} against {look(reference).label.lower() if reference in LOWER else look(reference).label}"
+
+
+LOWER = ("random", FULL)  # words rather than names
+
+
+def _group_checks(claim: Claim, group: Group) -> Iterator[Check]:
+    """Every budget, method, reference (and, with several evaluation settings, metric) of one group."""
+    measures = [claim.measure] if claim.measure.startswith(SUBSET) else _metrics(group, claim)
+    for budget in claim.budgets or group.budgets:
+        for measure in measures:
+            for method in claim.methods:
+                for reference in claim.references:
+                    what = f"{_against(method, reference)} at {100 * budget:.3g} %"
+                    note = measure.partition(" [")[2]
+                    what += f" [{note}" if note else ""
+                    cell = _find(group, method, budget)
+                    other = group.find(FULL) if reference == FULL else _find(group, reference, budget)
+                    yield _check(claim, measure, what, group.title, cell, other)
+
+
+def _find(group: Group, method: str, budget: float) -> Cell | None:
+    cells = [c for c in group.selecting() if c.arm.method == method and abs(c.share / budget - 1) < NEAR]
+    return max(cells, key=lambda cell: len(cell.runs), default=None)
+
+
+def _check(claim: Claim, measure: str, what: str, place: str, cell: Cell | None, other: Cell | None) -> Check:
+    gap = _gap(measure, cell, other) if cell and other else None
+    if gap is None:
+        return Check(what, place, OPEN, "missing")
+    value, low, high, seeds = gap
+    if names.lower_is_better(measure):
+        value, low, high = -value, -high, -low
+    if seeds < MIN_SEEDS or math.isnan(low):
+        return Check(what, place, OPEN, "few seeds", value, low, high, seeds)
+    state = state_of(claim, low, high)
+    return Check(what, place, state, "wide" if state == OPEN else "", value, low, high, seeds)
+
+
+def state_of(claim: Claim, low: float, high: float) -> str:
+    """Yes, no or open for one comparison, by the claim's test and margin."""
+    wanted, ruled_out = (0.0, claim.margin) if claim.test == "better" else (-claim.margin, -claim.margin)
+    if low > wanted:
+        return YES
+    return NO if high < ruled_out else OPEN
+
+
+def _gap(measure: str, cell: Cell, other: Cell) -> tuple[float, float, float, int] | None:
+    """(difference, low, high, shared seeds) of a metric over questions, or of a subset's number over seeds."""
+    if not measure.startswith(SUBSET):
+        found = difference(cell.answers(measure), other.answers(measure))
+        return None if found is None else (found.mean.value, *found.cautious, len(found.seeds))
+    name = measure.removeprefix(SUBSET)
+    ours, theirs = (_subset_numbers(one, name) for one in (cell, other))
+    gaps = [ours[seed] - theirs[seed] for seed in sorted(set(ours) & set(theirs))]
+    return (float(np.mean(gaps)), *student(gaps), len(gaps)) if gaps else None
+
+
+def _subset_numbers(cell: Cell, name: str) -> dict[int, float]:
+    return {seed: float(runs[0].subset[name]) for seed, runs in cell.runs.items() if name in runs[0].subset}
