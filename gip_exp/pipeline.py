@@ -11,7 +11,7 @@ from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed
 from gip_exp.stage import Job, Stage
-from gip_exp.stages import base, data, embed, evaluate, rank, score, select, train
+from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
 from gip_exp.store import Draft, Entry, Store, digest, write_json, write_text
 
 TOLD = 2.0  # seconds; a stage that took longer is worth a line of its own
@@ -26,6 +26,8 @@ def stages(config: Config) -> dict[str, Stage]:
             base.STAGE,
             score.STAGE,
             embed.STAGE,
+            warmup.STAGE,
+            gradients.STAGE,
             rank.STAGE,
             select.STAGE,
             train.STAGE,

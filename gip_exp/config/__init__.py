@@ -17,7 +17,7 @@ from gip_exp.config.section import NEUTRAL, Section
 from gip_exp.config.selector import Selector
 from gip_exp.errors import listed
 
-STAGES = ("data", "base", "score", "embed", "rank", "select", "train", "evaluate")
+STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
 
 
 class Paths(Section):

@@ -70,7 +70,9 @@ class LLMJudge(Section):
     timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
     max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
     dry_run: Annotated[bool, NEUTRAL]
-    prices: Annotated[dict[str, dict[str, float]], NEUTRAL]  # model -> {input, output}, US dollars a million tokens
+    prices: Annotated[
+        dict[str, dict[str, float]], NEUTRAL
+    ]  # model -> {input, output}, US dollars a million tokens
     extra_body: dict[str, Any]
     dtype: Literal["float32", "bfloat16", "float16"]  # the next three: vLLM only
     max_model_len: Positive | None

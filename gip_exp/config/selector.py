@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gip_exp.config.section import NonNegative, Positive, Section, Share
+from gip_exp.config.learning import LoraTrain
+from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section, Share
 
 
 class GipSelector(Section):
@@ -91,6 +92,17 @@ class DppSelector(Section):
     ridge: Annotated[float, Field(gt=0)]
 
 
+class LessSelector(Section):
+    kind: Literal["less"]
+    name: str
+    signal: Literal["target"]
+    warmup_share: Share
+    warmup: LoraTrain
+    dimensions: Positive
+    projection_seed: Annotated[int, Field(ge=0)]
+    gradient_batch: Annotated[Positive, NEUTRAL]
+
+
 Selector = Annotated[
     GipSelector
     | RandomSelector
@@ -101,6 +113,7 @@ Selector = Annotated[
     | DisfSelector
     | SeededFeatureSelector
     | FacilityLocationSelector
-    | DppSelector,
+    | DppSelector
+    | LessSelector,
     Field(discriminator="kind"),
 ]

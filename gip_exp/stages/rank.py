@@ -21,6 +21,7 @@ from gip_exp.config.selector import (
     FullSelector,
     GateRandomSelector,
     GipSelector,
+    LessSelector,
     RandomSelector,
     SeededFeatureSelector,
     TopScoreSelector,
@@ -29,6 +30,7 @@ from gip_exp.errors import UserError, mendable
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES, text_of
+from gip_exp.stages.gradients import influence_scores
 from gip_exp.stages.score import read_scores
 from selection import Selection
 
@@ -45,6 +47,7 @@ class Candidates:
     scores: np.ndarray | None  # (n, k) float64, NaN in unscored rows
     scored: np.ndarray | None  # (n,) bool, rows that may be picked; None means all
     texts: Callable[[], tuple[list[str], list[str]]]  # of the pool and of the target rows, read on demand
+    influence: Callable[[], np.ndarray]  # (n,) LESS's scores, computed on demand
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -53,6 +56,8 @@ def _inputs(config: Config) -> tuple[str, ...]:
         needs.append("score")
     if config.selector.kind in ON_FEATURES:
         needs.append("embed")
+    if config.selector.kind == "less":
+        needs += ["warmup", "gradients"]
     return tuple(needs)
 
 
@@ -115,7 +120,15 @@ def _candidates(job: Job, rows: np.ndarray) -> Candidates:
     to = _rank_to(job.config, len(rows), n_selected)
     if scored is not None:
         to = min(to, int(scored.sum()))
-    return Candidates(len(rows), to, features, scores, scored, partial(_texts, job, rows))
+    return Candidates(
+        len(rows),
+        to,
+        features,
+        scores,
+        scored,
+        partial(_texts, job, rows),
+        partial(influence_scores, job.inputs),
+    )
 
 
 def _texts(job: Job, rows: np.ndarray) -> tuple[list[str], list[str]]:
@@ -219,6 +232,12 @@ def _dpp(selector: DppSelector, candidates: Candidates) -> Selection:
     return dpp.select(candidates.features, candidates.rank_to, ridge=selector.ridge)
 
 
+def _less(_: LessSelector, candidates: Candidates) -> Selection:
+    from baselines.less import select
+
+    return select(candidates.influence(), candidates.rank_to)
+
+
 RANKERS: dict[str, Callable[[Any, Candidates], Selection]] = {
     "gip": _gip,
     "random": _random,
@@ -231,6 +250,7 @@ RANKERS: dict[str, Callable[[Any, Candidates], Selection]] = {
     "k_means": _seeded,
     "facility_location": _facility_location,
     "dpp": _dpp,
+    "less": _less,
 }
 ON_FEATURES = {"gip", "disf", "k_center", "k_means", "facility_location", "dpp"}
 NOT_NESTED = {"k_means"}

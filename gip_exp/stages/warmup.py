@@ -1,0 +1,85 @@
+"""`warmup` (LESS): a LoRA warm-up on a random share of the pool, one checkpoint an epoch with its optimiser state."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gip_exp import models, pool
+from gip_exp.config import Config
+from gip_exp.config.section import content
+from gip_exp.config.selector import LessSelector
+from gip_exp.finetune import finetune, machine, steps_per_epoch, total_steps, training_rows
+from gip_exp.prompts import renderer
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.data import read_pool
+from gip_exp.store import write_json
+
+CHECKPOINTS = "checkpoints"
+
+
+def less(config: Config) -> LessSelector:
+    """The selector, which is LESS wherever this stage is asked for."""
+    assert isinstance(config.selector, LessSelector)
+    return config.selector
+
+
+def _inputs(config: Config) -> tuple[str, ...]:
+    return ("data", "base") if config.model.scratch else ("data",)
+
+
+def _settings(config: Config, _: Entries) -> dict[str, Any]:
+    selector = less(config)
+    return {
+        "warmup": content(selector.warmup),
+        "share": selector.warmup_share,
+        "target": content(config.target),
+        "prompt": content(config.model.prompt),
+        "dtype": config.model.dtype,
+        "model": models.identity(config.model),
+    }
+
+
+def _build(job: Job) -> None:
+    from baselines.less import learning_rate_weights, write_parameter_names
+
+    selector, where = less(job.config), machine(job.config, job.inputs)
+    rows = training_rows(_drawn(job), renderer(job.config.model.prompt, models.load_tokenizer(where.place)))
+    epoch = steps_per_epoch(selector.warmup, len(rows))
+
+    def name_parameters(trainer: Any, checkpoint: Path) -> None:
+        write_parameter_names(trainer.model, trainer.optimizer, checkpoint)
+
+    with job.console.bar("warming up for LESS", total_steps(selector.warmup, len(rows))) as bar:
+        finetune(
+            rows,
+            selector.warmup,
+            where,
+            folder=job.folder / CHECKPOINTS,
+            on_step=bar.update,
+            save_every=epoch,
+            on_save=name_parameters,
+        )
+    folders = checkpoints(job.folder)
+    weights = learning_rate_weights(folders)
+    write_json(job.folder / "weights.json", [float(weight) for weight in weights])
+    job.draft.facts.update(examples=len(rows), checkpoints=len(folders), weights=[float(w) for w in weights])
+
+
+def _drawn(job: Job) -> list[dict[str, str]]:
+    """The warm-up's examples: a share of the pool, drawn with the warm-up's seed, target rows never among them."""
+    selector, examples = less(job.config), read_pool(job.inputs)
+    rows = pool.split(len(examples), job.config.target).pool
+    n = max(1, round(selector.warmup_share * len(rows)))
+    drawn = np.random.default_rng(selector.warmup.seed).permutation(rows)[:n]
+    return [examples[row] for row in drawn]
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint folders of a warm-up, in order of training."""
+    return sorted(
+        (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1])
+    )
+
+
+STAGE = Stage("warmup", 1, _inputs, _settings, _build, models.missing)
