@@ -11,6 +11,8 @@ import torch
 from selection.problem import Picks, Problem
 
 RECHECK_BLOCK = 512
+# A draft works on at most this many numbers, so that its rows stay in the last cache.
+DRAFT_NUMBERS = 2**21
 
 
 class AnyDraft(Protocol):
@@ -30,6 +32,7 @@ class Run(Protocol):
     """State of a fast selection: knows its rule, not how far to look ahead."""
 
     n: int
+    d: int
     problem: Problem
     free: np.ndarray
     longest: int
@@ -88,7 +91,7 @@ def first_beaten(
 def select_by_drafts(run: Run, budget: int) -> Picks:
     """`budget` picks, as the plain loop makes them."""
     picks, tol = Picks([], [], [0]), run.problem.rule.tol
-    size = 512 if run.n <= 16384 else 1024
+    size = max(512, min(run.n // 32, DRAFT_NUMBERS // run.d))
     length, first, must = float(min(24, run.longest)), 0.0, np.empty(0, dtype=np.int64)
     idle = 0
     while len(picks.order) < budget:

@@ -73,7 +73,7 @@ def prepare(
     if scores is not None:
         kept_scores = prepare_scores(problems, scores, mask, how.score_scaling)
     if queries is not None:
-        kept_queries = prepare_queries(problems, queries, centre, normalize=how.normalize)
+        kept_queries = prepare_queries(problems, queries, centre, how)
     problems.raise_if_any()
     if kept_queries is not None:
         gram_over = "none"
@@ -137,7 +137,8 @@ def _prepare_rows(
     kept = len(features) if mask is None else int(mask.sum())
     d = features.shape[1]
     rows = torch.empty((kept, d), dtype=how.dtype, device=how.device)
-    square = torch.empty(kept, dtype=torch.float64, device=how.device)
+    # Exactly 1 for rows of unit length: the rounding of their scaling must not break ties.
+    square = torch.ones(kept, dtype=torch.float64, device=how.device)
     gram = torch.zeros((d, d), dtype=torch.float64, device=how.device)
     offset = None if mean is None else mean.to(how.dtype)
     floor = 0.0 if mean is None else _ZERO_ROW[how.dtype] * float(mean.norm())
@@ -155,7 +156,8 @@ def _prepare_rows(
             gram += admitted.T @ admitted
         stop = filled + len(admitted)
         rows[filled:stop] = admitted
-        square[filled:stop] = torch.linalg.vector_norm(admitted, dim=1, dtype=torch.float64) ** 2
+        if not how.normalize:
+            square[filled:stop] = torch.linalg.vector_norm(admitted, dim=1, dtype=torch.float64) ** 2
         filled = stop
     return rows, square, None if gram_over == "none" else gram
 
@@ -212,7 +214,7 @@ def prepare_scores(
 
 
 def prepare_queries(
-    problems: Problems, queries: Any, mean: torch.Tensor | None, *, normalize: bool
+    problems: Problems, queries: Any, mean: torch.Tensor | None, how: Preparation
 ) -> torch.Tensor | None:
     """Q (d, k) float64: columns centred by the pool's mean row and scaled like the rows of F."""
     values = _as_float64(queries)
@@ -223,13 +225,13 @@ def prepare_queries(
     if mean is not None:
         values = values - mean.cpu()[:, None]
     length = torch.linalg.vector_norm(values, dim=0)
-    floor = 0.0 if mean is None else 1e-11 * float(mean.norm())
+    floor = 0.0 if mean is None else _ZERO_ROW[how.dtype] * float(mean.norm())
     zero = torch.nonzero(length <= floor).reshape(-1)
     if len(zero):
         what = "is zero" if mean is None else "equals the pool's mean row"
         problems.add("queries", f"column {int(zero[0])} {what} and asks for nothing; leave out that query")
         return None
-    return values / length if normalize else values
+    return values / length if how.normalize else values
 
 
 def _as_float64(values: Any) -> torch.Tensor:

@@ -13,6 +13,15 @@ from selection import gip_select, mutual_information, projection_energy
 NOISE = 1e-6
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small pools: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def prepared(raw: np.ndarray) -> np.ndarray:
     """Rows minus their mean, at unit length."""
     centred = raw - raw.mean(axis=0)
