@@ -98,8 +98,11 @@ def first_bad_row(block: torch.Tensor) -> int | None:
     return int(bad[0]) if len(bad) else None
 
 
-def check_candidates(problems: Problems, candidates: Any, n: int) -> np.ndarray | None:
-    """`candidates` as a boolean array of length n, or None where it is absent or wrong (then noted)."""
+def check_candidates(problems: Problems, candidates: Any, n: int, *, some: bool = True) -> np.ndarray | None:
+    """`candidates` as a boolean array of length n, or None where it is absent or wrong (then noted).
+
+    some: whether at least one must be True.
+    """
     if candidates is None:
         return None
     mask = (
@@ -111,7 +114,7 @@ def check_candidates(problems: Problems, candidates: Any, n: int) -> np.ndarray 
             f"has dtype {mask.dtype} and shape {mask.shape}; give one bool per row of features, shape ({n},)",
         )
         return None
-    if not mask.any():
+    if some and not mask.any():
         problems.add("candidates", "is False for every row; mark at least one row that may be picked")
         return None
     return mask

@@ -14,48 +14,72 @@ Woodbury's identity gives both without the augmented space:
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from selection.checks import Problems, check_candidates, check_query_arguments
+from selection.communicate import ALONE, Alone
 from selection.prepare import Pool, Preparation, prepare
 
 MAX_QUERIES_FOR_INFORMATION = 64
 
 
-def residual_projector(chosen: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Pi (d, d) float64 for chosen rows F_S (b, d): lam (lam I + F_S^T F_S)^-1, or I - P for ridge 0."""
-    rows = chosen.to(torch.float64)
-    eye = torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device)
+@dataclass(frozen=True)
+class Moments:
+    """Sums over rows, over all processes: F^T F (d, d); with scores also F^T S (d, k) and S^T S (k, k)."""
+
+    gram: torch.Tensor
+    pulled: torch.Tensor | None
+    square: torch.Tensor | None
+
+
+def moments(pool: Pool, picks: torch.Tensor | None, comm: Alone = ALONE) -> Moments:
+    """Moments in float64 of the rows at positions `picks` of this process's pool; None: of all."""
+    rows = pool.rows if picks is None else pool.rows[picks]
+    scores = pool.scores if picks is None or pool.scores is None else pool.scores[picks]
+    d = rows.shape[1]
+    gram = torch.zeros((d, d), dtype=torch.float64, device=rows.device)
+    pulled = None if scores is None else torch.zeros((d, scores.shape[1])).to(gram)
+    for start in range(0, len(rows), 4096):  # by blocks: no float64 copy of the pool
+        block = rows[start : start + 4096].to(torch.float64)
+        if picks is not None:
+            gram += block.T @ block
+        if pulled is not None and scores is not None:
+            pulled += block.T @ scores[start : start + 4096]
+    if picks is None:
+        assert pool.gram is not None
+        gram = pool.gram  # already summed
+    else:
+        gram = comm.sum(gram)
+    if scores is None or pulled is None:
+        return Moments(gram, None, None)
+    return Moments(gram, comm.sum(pulled), comm.sum(scores.T @ scores))
+
+
+def residual_projector(gram: torch.Tensor, ridge: float) -> torch.Tensor:
+    """Pi (d, d) float64 from F_S^T F_S: lam (lam I + F_S^T F_S)^-1, or I - P for ridge 0."""
+    eye = torch.eye(len(gram), dtype=torch.float64, device=gram.device)
     if ridge > 0:
-        factor = torch.linalg.cholesky(ridge * eye + rows.T @ rows)
-        return ridge * torch.cholesky_inverse(factor)
-    _, values, right = torch.linalg.svd(rows, full_matrices=False)
-    basis = right[values > 1e-10 * values[0].clamp_min(1e-300)]
-    return eye - basis.T @ basis
+        return ridge * torch.cholesky_inverse(torch.linalg.cholesky(ridge * eye + gram))
+    values, vectors = torch.linalg.eigh(gram)
+    basis = vectors[:, values > 1e-12 * values[-1].clamp_min(1e-300)]
+    return eye - basis @ basis.T
 
 
-def dual_gram(rows: torch.Tensor, scores: torch.Tensor, gram: torch.Tensor, ridge: float) -> torch.Tensor:
-    """S^T K^-1 S (k, k) float64 for F (n, d), S (n, k) and gram = F^T F, by Woodbury; ridge > 0."""
-    eye = torch.eye(gram.shape[0], dtype=torch.float64, device=gram.device)
-    pulled = rows.T.to(torch.float64) @ scores if len(rows) < 4096 else _pull(rows, scores)
-    factor = torch.linalg.cholesky(ridge * eye + gram)
-    explained = pulled.T @ torch.cholesky_solve(pulled, factor)
-    total = (scores.T @ scores - explained) / ridge
+def dual_gram(sums: Moments, ridge: float) -> torch.Tensor:
+    """S^T K^-1 S (k, k) float64 over the rows of `sums`, by Woodbury; ridge > 0."""
+    assert sums.pulled is not None
+    assert sums.square is not None
+    eye = torch.eye(len(sums.gram), dtype=torch.float64, device=sums.gram.device)
+    factor = torch.linalg.cholesky(ridge * eye + sums.gram)
+    total = (sums.square - sums.pulled.T @ torch.cholesky_solve(sums.pulled, factor)) / ridge
     return (total + total.T) / 2
 
 
-def _pull(rows: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """F^T S (d, k) in float64, by blocks, so that no float64 copy of the pool is made."""
-    total = torch.zeros((rows.shape[1], scores.shape[1]), dtype=torch.float64, device=rows.device)
-    for start in range(0, len(rows), 4096):
-        total += rows[start : start + 4096].T.to(torch.float64) @ scores[start : start + 4096]
-    return total
-
-
-def query_gram(pool: Pool) -> torch.Tensor | None:
+def query_gram(pool: Pool, comm: Alone = ALONE) -> torch.Tensor | None:
     """T: (k, k), or G (d, d) with the same non-zero spectrum for self-compression; None where it is absent.
 
     It is absent for scores with ridge 0, because no query has those scores as its correlations.
@@ -64,15 +88,15 @@ def query_gram(pool: Pool) -> torch.Tensor | None:
         return pool.queries.T @ pool.queries
     if pool.scores is None or pool.gram is None:
         return pool.gram
-    return dual_gram(pool.rows, pool.scores, pool.gram, pool.ridge)
+    return dual_gram(moments(pool, None, comm), pool.ridge)
 
 
-def residual_gram(pool: Pool, picks: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+def residual_gram(pool: Pool, picks: torch.Tensor, total: torch.Tensor, comm: Alone = ALONE) -> torch.Tensor:
     """R (k, k) for picks (b,), positions in `pool.rows`; self-compression: Pi G, with R's spectrum."""
-    chosen = pool.rows[picks].to(torch.float64)
+    sums = moments(pool, picks, comm)
     if pool.scores is not None:
-        return total - dual_gram(chosen, pool.scores[picks], chosen.T @ chosen, pool.ridge)
-    projector = residual_projector(chosen, pool.ridge)
+        return total - dual_gram(sums, pool.ridge)
+    projector = residual_projector(sums.gram, pool.ridge)
     if pool.queries is not None:
         return pool.queries.T @ projector @ pool.queries
     return projector @ total
@@ -90,7 +114,9 @@ def information(total: torch.Tensor, residual: torch.Tensor, noise: float) -> fl
     return math.inf if float(sign_residual) <= 0 else 0.5 * float(log_total - log_residual)
 
 
-def describe(pool: Pool, picks: torch.Tensor, noise: float, total: torch.Tensor | None) -> dict[str, float]:
+def describe(
+    pool: Pool, picks: torch.Tensor, noise: float, total: torch.Tensor | None, comm: Alone = ALONE
+) -> dict[str, float]:
     """Named values of the objective for picks (b,), positions in `pool.rows`; total is `query_gram(pool)`.
 
     "trace": tr R, what is still uncovered (minimised); "projection_energy": tr T - tr R, what is covered;
@@ -98,7 +124,7 @@ def describe(pool: Pool, picks: torch.Tensor, noise: float, total: torch.Tensor 
     """
     if total is None:
         return {}
-    residual = residual_gram(pool, picks, total)
+    residual = residual_gram(pool, picks, total, comm)
     trace = max(float(residual.trace()), 0.0)
     values = {"trace": trace, "projection_energy": float(total.trace()) - trace}
     compression = pool.scores is None and pool.queries is None

@@ -17,8 +17,10 @@ started from Pi' = (I + G / noise)^-1.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from selection.communicate import ALONE, Alone
 from selection.problem import SPANNED, TIE, Picks, Problem
 
 
@@ -32,6 +34,7 @@ class DualState:
         self.left = pool.square.to(dtype).clone()  # p_j
         self.floor = SPANNED[dtype] * pool.square.to(dtype)
         self.scratch = torch.empty_like(self.corr)
+        self.message_length = pool.rows.shape[1] + len(self.corr)
         d = pool.rows.shape[1]
         follows_span = problem.rule.method != "mp"
         self.projector = torch.eye(d, dtype=dtype, device=pool.rows.device) if follows_span else None
@@ -55,14 +58,19 @@ class DualState:
             ratio = -torch.log1p(-ratio.clamp_(max=1.0 - torch.finfo(ratio.dtype).eps))
         return ratio
 
-    def pick(self, i: int) -> None:
+    def message(self, i: int) -> torch.Tensor:
+        """What a process must know of row i to take its rows past that pick: (f_i, c_i)."""
+        return torch.cat([self.problem.pool.rows[i], self.corr[:, i]])
+
+    def apply(self, message: torch.Tensor) -> None:
+        """Update the state past a pick."""
         rows, ridge = self.problem.pool.rows, self.problem.pool.ridge
-        v = rows[i] if self.projector is None else self.projector @ rows[i]
-        den = ridge + float(rows[i] @ v)
+        row, c = message[: rows.shape[1]], message[rows.shape[1] :]
+        v = row if self.projector is None else self.projector @ row
+        den = ridge + float(row @ v)
         if den <= 0:
             return  # a zero row without ridge: it covers nothing
         u = rows @ v
-        c = self.corr[:, i].clone()
         self.corr.addr_(c / den, u, alpha=-1.0)
         if self.projector is not None:
             self.left.addcmul_(u, u, value=-1.0 / den)
@@ -79,6 +87,7 @@ class CompressionState:
         pool, dtype = problem.pool, problem.pool.rows.dtype
         assert pool.gram is not None
         self.moment = pool.gram.to(dtype).clone()  # M
+        self.message_length = pool.rows.shape[1]
         self.energy = ((pool.rows @ self.moment) * pool.rows).sum(dim=1)
         self.left = pool.square.to(dtype).clone()
         self.floor = SPANNED[dtype] * pool.square.to(dtype)
@@ -92,14 +101,19 @@ class CompressionState:
             ratio[self.left <= self.floor] = 0.0
         return ratio
 
-    def pick(self, i: int) -> None:
+    def message(self, i: int) -> torch.Tensor:
+        """What a process must know of row i: f_i."""
+        return self.problem.pool.rows[i]
+
+    def apply(self, row: torch.Tensor) -> None:
+        """Update the state past a pick."""
         rows = self.problem.pool.rows
-        v = rows[i] if self.projector is None else self.projector @ rows[i]
-        den = self.problem.pool.ridge + float(rows[i] @ v)
+        v = row if self.projector is None else self.projector @ row
+        den = self.problem.pool.ridge + float(row @ v)
         if den <= 0:
             return
-        z = self.moment @ rows[i]
-        e = float(rows[i] @ z)
+        z = self.moment @ row
+        e = float(row @ z)
         u, w = rows @ v, rows @ z
         self.energy.addcmul_(u, w, value=-2.0 / den).addcmul_(u, u, value=e / den**2)
         self.moment.addr_(v, z, alpha=-1.0 / den).addr_(z, v, alpha=-1.0 / den)
@@ -118,6 +132,7 @@ class CompressionLogdetState:
         assert pool.gram is not None
         eye = torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device)
         noisy = torch.linalg.inv(eye + pool.gram / problem.rule.noise)
+        self.message_length = rows.shape[1]
         self.projectors = [eye.to(dtype), ((noisy + noisy.T) / 2).to(dtype)]
         self.left = [pool.square.to(dtype).clone(), ((rows @ self.projectors[1]) * rows).sum(dim=1)]
         self.floor = SPANNED[dtype] * pool.square.to(dtype)
@@ -131,11 +146,16 @@ class CompressionLogdetState:
             gain[alone <= self.floor] = 0.0
         return gain.clamp_min_(0.0)
 
-    def pick(self, i: int) -> None:
+    def message(self, i: int) -> torch.Tensor:
+        """What a process must know of row i: f_i."""
+        return self.problem.pool.rows[i]
+
+    def apply(self, row: torch.Tensor) -> None:
+        """Update the state past a pick."""
         rows = self.problem.pool.rows
         for projector, left in zip(self.projectors, self.left, strict=True):
-            v = projector @ rows[i]
-            den = self.problem.pool.ridge + float(rows[i] @ v)
+            v = projector @ row
+            den = self.problem.pool.ridge + float(row @ v)
             if den <= 0:
                 continue
             u = rows @ v
@@ -153,30 +173,57 @@ def new_state(problem: Problem) -> State:
     return CompressionLogdetState(problem) if problem.rule.method == "logdet" else CompressionState(problem)
 
 
-def first_best(gains: torch.Tensor, tie: float) -> tuple[int, float]:
-    """Lowest position whose gain ties with the largest, and its gain."""
-    best = float(gains.max())
-    position = int(torch.argmax((gains >= best - tie * abs(best)).to(torch.uint8)))
-    return position, float(gains[position])
+class Race:
+    """Finds the winner of a pick among the rows of all processes, and tells everybody about it."""
+
+    def __init__(self, problem: Problem, comm: Alone) -> None:
+        rows = problem.pool.rows
+        self.comm, self.rows, self.tie = comm, rows, TIE[rows.dtype]
+        self.starts = np.cumsum([0, *comm.gather(len(rows))])
+        self.taken = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+
+    def winner(self, gains: torch.Tensor) -> tuple[int, float]:
+        """Lowest position, counted over all processes, whose gain ties with the largest; the largest gain."""
+        gains = gains.masked_fill_(self.taken, -1.0)
+        best = self.comm.largest(float(gains.max()) if len(gains) else -1.0)
+        position = int(self.starts[-1])
+        tied = gains >= best - self.tie * abs(best)
+        if bool(tied.any()):
+            position = int(self.starts[self.comm.rank]) + int(torch.argmax(tied.to(torch.uint8)))
+        return self.comm.lowest(position), best
+
+    def announce(self, position: int, state: State, gains: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """The winner's gain and its message, from the process that holds it; marks it as taken there."""
+        owner = int(np.searchsorted(self.starts, position, side="right")) - 1
+        value = None
+        if owner == self.comm.rank:
+            i = position - int(self.starts[owner])
+            self.taken[i] = True
+            value = torch.cat([gains[i : i + 1], state.message(i)]).to(torch.float64)
+        told = self.comm.broadcast(value, owner, state.message_length + 1)
+        return float(told[0]), told[1:].to(self.rows.dtype)
 
 
-def select_plain(problem: Problem, budget: int) -> Picks:
-    """`budget` picks by the rule of `problem`, one pass over the pool for each."""
-    pool, rule = problem.pool, problem.rule
-    tie = TIE[pool.rows.dtype]
-    taken = torch.zeros(len(pool.rows), dtype=torch.bool, device=pool.rows.device)
-    state, first = new_state(problem), 0.0
-    picks = Picks([], [], [0])
+def select_plain(problem: Problem, budget: int, comm: Alone = ALONE) -> Picks:
+    """`budget` picks by the rule of `problem`, one pass over the pool for each.
+
+    With several processes `problem` holds this one's rows, and positions count over all of them in rank
+    order.
+    """
+    race, state, first = Race(problem, comm), new_state(problem), 0.0
+    picks, tol = Picks([], [], [0]), problem.rule.tol
     for count in range(budget):
-        i, gain = first_best(state.gains().masked_fill_(taken, -1.0), tie)
-        if count > picks.rounds[-1] and first > 0 and (gain <= 0 or gain < rule.tol * first):
+        gains = state.gains()
+        position, best = race.winner(gains)
+        if count > picks.rounds[-1] and first > 0 and (best <= 0 or best < tol * first):
             picks.rounds.append(count)
             state = new_state(problem)
-            i, gain = first_best(state.gains().masked_fill_(taken, -1.0), tie)
+            gains = state.gains()
+            position, best = race.winner(gains)
+        gain, message = race.announce(position, state, gains)
         if count == picks.rounds[-1]:
             first = gain
-        picks.order.append(i)
+        picks.order.append(position)
         picks.gains.append(gain)
-        taken[i] = True
-        state.pick(i)
+        state.apply(message)
     return picks

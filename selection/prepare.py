@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from selection.checks import Problems, first_bad_row
+from selection.communicate import ALONE, Alone
 
 # A centred row this small against the mean row is rounding, not a direction.
 _ZERO_ROW = {torch.float32: 1e-6, torch.float64: 1e-11}
@@ -65,23 +66,37 @@ def prepare(
     scores: Any,
     queries: Any,
     mask: np.ndarray | None,
+    comm: Alone = ALONE,
 ) -> Pool:
-    """Prepare arrays whose shapes were checked; one ValueError for all that is wrong with their values."""
-    mean = scan_features(problems, features, how.dtype, how.device)
+    """Prepare arrays whose shapes were checked; one ValueError for all that is wrong with their values.
+
+    features, scores and mask are this process's shard; queries are the same on every process of `comm`.
+    """
+    total = scan_features(problems, features, how.dtype, how.device)
+    raw_scores = None if scores is None else admitted_scores(problems, scores, mask)
+    # Collectives run on every process even where something is wrong already, so that none waits for another.
+    if total is None:
+        total = torch.zeros(features.shape[1], dtype=torch.float64, device=how.device)
+    count = comm.sum(torch.tensor([float(len(features))], dtype=torch.float64))
+    mean = comm.sum(total) / float(count)
     centre = mean if how.center else None
     kept_scores = kept_queries = None
     if scores is not None:
-        kept_scores = prepare_scores(problems, scores, mask, how.score_scaling)
+        raw_scores = torch.empty((0, scores.shape[1])).double() if raw_scores is None else raw_scores
+        kept_scores = scale_scores(problems, raw_scores, how.score_scaling, comm)
     if queries is not None:
         kept_queries = prepare_queries(problems, queries, centre, how)
-    problems.raise_if_any()
+    comm.agree(problems)
     if kept_queries is not None:
         gram_over = "none"
     elif kept_scores is not None:
         gram_over = "candidates" if how.ridge > 0 else "none"
     else:
         gram_over = "all"
-    rows, square, gram = _prepare_rows(features, centre, mask, gram_over, how)
+    rows, square, gram = _prepare_rows(problems, features, how, mean=centre, mask=mask, gram_over=gram_over)
+    comm.agree(problems)
+    if gram is not None:
+        gram = comm.sum(gram)
     index = np.arange(len(features)) if mask is None else np.flatnonzero(mask)
     return Pool(
         rows=rows,
@@ -116,8 +131,8 @@ def blocks(features: Any, dtype: torch.dtype, device: torch.device) -> Iterator[
 def scan_features(
     problems: Problems, features: Any, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor | None:
-    """Mean row (d,) in float64; notes the first row that holds NaN or inf and then returns None."""
-    n, d = features.shape
+    """Sum of the rows (d,) in float64; notes the first row that holds NaN or inf and then returns None."""
+    d = features.shape[1]
     total = torch.zeros(d, dtype=torch.float64, device=device)
     for start, block in blocks(features, dtype, device):
         bad = first_bad_row(block)
@@ -127,11 +142,17 @@ def scan_features(
             )
             return None
         total += block.sum(dim=0, dtype=torch.float64)
-    return total / n
+    return total
 
 
 def _prepare_rows(
-    features: Any, mean: torch.Tensor | None, mask: np.ndarray | None, gram_over: str, how: Preparation
+    problems: Problems,
+    features: Any,
+    how: Preparation,
+    *,
+    mean: torch.Tensor | None,
+    mask: np.ndarray | None,
+    gram_over: str,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Prepared candidates (n, d), squared lengths (n,) and G (d, d) over "all", "candidates" or "none"."""
     kept = len(features) if mask is None else int(mask.sum())
@@ -145,8 +166,10 @@ def _prepare_rows(
     filled = 0
     for start, fresh in blocks(features, how.dtype, how.device):
         block = fresh if offset is None else fresh.sub_(offset)
-        if how.normalize:
-            _scale_to_unit_length(block, start, floor, centred=offset is not None)
+        if how.normalize and not _scale_to_unit_length(
+            problems, block, start, floor, centred=offset is not None
+        ):
+            break
         if gram_over == "all":
             gram += block.T @ block
         admitted = block
@@ -162,25 +185,27 @@ def _prepare_rows(
     return rows, square, None if gram_over == "none" else gram
 
 
-def _scale_to_unit_length(block: torch.Tensor, start: int, floor: float, *, centred: bool) -> None:
+def _scale_to_unit_length(
+    problems: Problems, block: torch.Tensor, start: int, floor: float, *, centred: bool
+) -> bool:
     length = torch.linalg.vector_norm(block, dim=1)
     zero = torch.nonzero(length <= floor).reshape(-1)
     if len(zero):
         what = "equals the pool's mean row" if centred else "is zero"
-        raise ValueError(
-            f"features: row {start + int(zero[0])} {what}, so it has no direction to scale to unit length; "
-            "leave that row out or pass normalize=False"
+        problems.add(
+            "features",
+            f"row {start + int(zero[0])} {what}, so it has no direction to scale to unit length; "
+            "leave that row out or pass normalize=False",
         )
+        return False
     block /= length[:, None]
+    return True
 
 
-def prepare_scores(
-    problems: Problems, scores: Any, mask: np.ndarray | None, scaling: str
-) -> torch.Tensor | None:
-    """S (n, k) float64 of the candidates, each column scaled; None where something was wrong (then noted).
+def admitted_scores(problems: Problems, scores: Any, mask: np.ndarray | None) -> torch.Tensor | None:
+    """Raw scores (n, k) float64 of the candidates; None where one is NaN or inf (then noted).
 
-    scaling: "rms" divides by the root mean square, "minmax" maps to [0, 1], "none" leaves as is. Scores of
-    rows that are not candidates are ignored, and may be NaN.
+    Scores of rows that are not candidates are ignored, and may be NaN.
     """
     values = _as_float64(scores)
     keep = np.arange(len(values)) if mask is None else np.flatnonzero(mask)
@@ -192,7 +217,17 @@ def prepare_scores(
             f"row {keep[bad]} holds NaN or inf; mark unscored rows False in candidates, or give them a score",
         )
         return None
-    low, high = values.min(dim=0).values, values.max(dim=0).values
+    return values
+
+
+def scale_scores(problems: Problems, values: torch.Tensor, scaling: str, comm: Alone) -> torch.Tensor | None:
+    """S (n, k): columns divided by their root mean square ("rms"), mapped to [0, 1] ("minmax") or left.
+
+    Notes columns that are all zero, or constant under minmax, over all processes, and then returns None.
+    """
+    k, noted = values.shape[1], len(problems.messages)
+    low = comm.min(values.min(dim=0).values if len(values) else torch.full((k,), torch.inf).double())
+    high = comm.max(values.max(dim=0).values if len(values) else torch.full((k,), -torch.inf).double())
     for column in torch.nonzero((low == 0) & (high == 0)).reshape(-1).tolist():
         problems.add("scores", f"column {column} is all zero and asks for nothing; drop that column")
     if scaling == "minmax":
@@ -202,12 +237,13 @@ def prepare_scores(
                 f"column {column} is constant ({float(low[column]):g}), which minmax cannot map to [0, 1]; "
                 "drop it or use score_scaling='rms'",
             )
-    if problems.messages:
+    if len(problems.messages) > noted:
         return None
     if scaling == "rms":
         # By the largest value first, so that squares neither overflow nor vanish.
         values = values / torch.maximum(low.abs(), high.abs())
-        values = values / values.square().mean(dim=0).sqrt()
+        count = comm.sum(torch.tensor([float(len(values))], dtype=torch.float64))
+        values = values / (comm.sum(values.square().sum(dim=0)) / count).sqrt()
     elif scaling == "minmax":
         values = (values - low) / (high - low)
     return values

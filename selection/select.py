@@ -63,7 +63,7 @@ def gip_select(
     Raises ValueError that names every bad argument, its value and what is allowed.
     """
     problems = Problems()
-    _check_options(problems, method=method, ridge=ridge, tol=tol, noise=noise, dtype=dtype)
+    check_options(problems, method=method, ridge=ridge, tol=tol, noise=noise, dtype=dtype)
     problems.number("cache_bytes", cache_bytes, low=1)
     needs_ridge = method in ("omp", "logdet")
     shaped = check_query_arguments(
@@ -88,7 +88,7 @@ def _run(pool: Pool, count: int, rule: Rule, cache_bytes: int) -> Selection:
     return Selection(pool.index[order], np.array(picks.gains), tuple(picks.rounds), objective)
 
 
-def _check_options(problems: Problems, *, method: Any, ridge: Any, tol: Any, noise: Any, dtype: Any) -> None:
+def check_options(problems: Problems, *, method: Any, ridge: Any, tol: Any, noise: Any, dtype: Any) -> None:
     problems.option("method", method, METHODS)
     problems.number("ridge", ridge)
     problems.number("tol", tol)

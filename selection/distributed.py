@@ -1,0 +1,124 @@
+"""Selection from a pool that is spread over the processes of a torch.distributed group.
+
+Every process holds a shard of consecutive rows, in rank order, and may hand in a memory-mapped slice: no
+process ever reads or holds another's rows. A pick costs one pass over each shard, two reductions of one
+number, and one broadcast of the winner's row and correlations, d + k + 1 float64 numbers. The small matrices
+(d x d, k x k) are kept by every process and stay equal, because all go through the same updates.
+
+    torchrun --nproc-per-node 4 script.py
+    # script.py
+    dist.init_process_group("gloo")                      # nccl with one GPU per process
+    pool = np.load("embeddings.npy", mmap_mode="r")
+    rows = shard_rows(len(pool), dist.get_rank(), dist.get_world_size())
+    selection = gip_select_sharded(pool[rows], 0.1, scores=scores[rows])
+
+Decisions are the plain loop's: with float64 the picks are those of one process; with float32 gains within
+1e-6 of the largest are ties.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from selection.checks import Problems, check_candidates, check_query_arguments, resolve_budget
+from selection.communicate import Group
+from selection.objective import describe, query_gram
+from selection.plain import select_plain
+from selection.prepare import Pool, Preparation, prepare
+from selection.problem import Picks, Problem, Rule
+from selection.select import check_options
+from selection.types import Selection
+
+
+def shard_rows(n: int, rank: int, size: int) -> slice:
+    """Rows of process `rank` of `size` when n rows are split into consecutive, nearly equal shards."""
+    return slice(n * rank // size, n * (rank + 1) // size)
+
+
+def gip_select_sharded(
+    features: Any,
+    budget: int | float,
+    *,
+    scores: Any = None,
+    queries: Any = None,
+    candidates: Any = None,
+    method: str = "mp",
+    ridge: float = 1.0,
+    center: bool = True,
+    normalize: bool = True,
+    score_scaling: str = "rms",
+    tol: float = 1e-6,
+    noise: float = 1e-6,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+    group: Any = None,
+) -> Selection:
+    """`gip_select` over the shards of all processes in `group` (default: the whole world); call it on every
+    one.
+
+    features, scores, candidates: this process's rows (at least one). queries (d, k): the same on every
+    process. budget: counts, or is a share of, the rows of all processes. device: default CPU; for nccl the
+    process's GPU. Everything else as in `gip_select`. Returns the same Selection on every process, with row
+    numbers that count over all shards in rank order. Raises ValueError on every process where any has a bad
+    argument; row numbers in its message count within the shard of the process named.
+    """
+    problems = Problems()
+    check_options(problems, method=method, ridge=ridge, tol=tol, noise=noise, dtype=dtype)
+    place = torch.device("cpu" if device is None else device)
+    comm = Group(group, place)
+    shaped = check_query_arguments(
+        problems,
+        features,
+        scores,
+        queries,
+        ridge=ridge,
+        score_scaling=score_scaling,
+        needs_ridge=method in ("omp", "logdet"),
+    )
+    n = len(features) if shaped else 0
+    mask = check_candidates(problems, candidates, n, some=False) if shaped else None
+    admitted = n if mask is None else int(mask.sum())
+    shards = comm.gather((n, admitted, (np.shape(features)[1:], _columns(scores), _columns(queries))))
+    if len({shard[2] for shard in shards}) > 1:
+        found = [shard[2] for shard in shards]
+        problems.add("features, scores, queries", f"differ in their columns between processes: {found}")
+    count = 0
+    try:
+        count = resolve_budget(budget, max(1, sum(shard[0] for shard in shards)))
+        admitted = sum(shard[1] for shard in shards)
+        if count > admitted:
+            problems.add(
+                "budget", f"asks for {count} picks, but only {admitted} rows are candidates; lower it"
+            )
+    except ValueError as error:
+        problems.messages.append(str(error))
+    comm.agree(problems)
+    how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place)
+    pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask, comm=comm)
+    total = query_gram(pool, comm)
+    picks = select_plain(Problem(pool, Rule(method, float(tol), float(noise)), total), count, comm)
+    sizes = [shard[0] for shard in shards]
+    return _collect(pool, picks, comm, shard_sizes=sizes, noise=noise, total=total)
+
+
+def _columns(values: Any) -> int:
+    return 0 if values is None else int(np.shape(values)[-1])
+
+
+def _collect(
+    pool: Pool, picks: Picks, comm: Group, *, shard_sizes: list[int], noise: float, total: torch.Tensor | None
+) -> Selection:
+    """The Selection in row numbers of the whole pool, from positions among all processes' candidates."""
+    starts = np.cumsum([0, *comm.gather(len(pool.index))])
+    order = np.array(picks.order, dtype=np.int64)
+    mine = (order >= starts[comm.rank]) & (order < starts[comm.rank + 1])
+    local = order[mine] - starts[comm.rank]
+    rows = torch.zeros(len(order), dtype=torch.int64)
+    rows[torch.from_numpy(mine)] = torch.from_numpy(pool.index[local]) + sum(shard_sizes[: comm.rank])
+    rows = comm.sum(rows)
+    here = torch.from_numpy(local).to(pool.rows.device)
+    objective = describe(pool, here, noise, total, comm)
+    return Selection(rows.numpy(), np.array(picks.gains), tuple(picks.rounds), objective)
