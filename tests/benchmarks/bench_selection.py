@@ -1,0 +1,301 @@
+"""Speed and memory of GIP selection, all competitors side by side in one run; prints seconds, picks and
+ratios.
+
+    python tests/benchmarks/bench_selection.py --case mp-7473            # one case of CASES
+    python tests/benchmarks/bench_selection.py --case mp-52000 --skip gram
+    python tests/benchmarks/bench_selection.py --case peers              # apricot and submodlib, where
+    installed python tests/benchmarks/bench_selection.py --case table              # seconds and peak memory,
+    fitted model python tests/benchmarks/bench_selection.py --case sharded            # cost of communication
+    a pick (gloo) python tests/benchmarks/bench_selection.py --case gpu                # share of the memory
+    bandwidth (CUDA)
+
+Competitors: "plain" reads the pool once a pick; "gram" first builds the n x n Gram matrix, as the paper
+describes; "ours" is what `gip_select` runs. All start from the same prepared pool; preparation is timed on
+its own. Threads matter on a shared machine: `--threads 1` compares algorithms even where other work takes a
+core. `--plain-picks` and `--gram-picks` stop a competitor early and scale its loop to all picks (said so in
+the output).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench_selection_cases import CASES, TABLE, Case
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from selection import gip_select
+from selection.checks import Problems
+from selection.fast import select_fast
+from selection.objective import describe, query_gram
+from selection.plain import select_plain
+from selection.prepare import Preparation, prepare
+from selection.problem import Problem, Rule
+
+
+def make_features(n: int, d: int, seed: int = 0) -> np.ndarray:
+    """Clustered rows (n, d) float32, filled by blocks so that nothing beside the array is allocated."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((200, d), dtype=np.float32)
+    features = np.empty((n, d), dtype=np.float32)
+    for start in range(0, n, 8192):
+        block = features[start : start + 8192]
+        rng.standard_normal(out=block, dtype=np.float32)
+        block += 0.8 * centres[rng.integers(200, size=len(block))]
+    return features
+
+
+def make_scores(n: int, k: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(1, 5, size=(n, k))
+
+
+def make_problem(case: Case, device: str = "cpu") -> tuple[Problem, float]:
+    """The prepared problem of a case, and the seconds that preparation took."""
+    features = make_features(case.n, case.d)
+    scores = None if case.compression else make_scores(case.n, case.k)
+    start = time.perf_counter()
+    how = Preparation(True, True, "rms", 1.0, torch.float32, torch.device(device))
+    pool = prepare(Problems(), features, how, scores=scores, queries=None, mask=None)
+    total = query_gram(pool)
+    return Problem(pool, Rule(case.method, 1e-6, 1e-6), total), time.perf_counter() - start
+
+
+def timed(run: Callable[[], object]) -> tuple[object, float]:
+    start = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - start
+
+
+def lean_plain(problem: Problem, budget: int) -> list[int]:
+    """The leanest plain loop for mp: one product, one rank-1 update and one reduction a pick."""
+    rows = problem.pool.rows
+    weight = 1 / (problem.pool.square.float() + problem.pool.ridge)
+    corr = problem.correlations().float().T.contiguous()
+    alive, square, order = weight.clone(), torch.empty_like(corr), []
+    score = (corr * corr).sum(0) * alive
+    for _ in range(budget):
+        i = int(score.argmax())
+        order.append(i)
+        alive[i] = 0
+        corr.addr_(corr[:, i] * weight[i], rows @ rows[i], alpha=-1)
+        torch.mul(corr, corr, out=square)
+        torch.sum(square, 0, out=score)
+        score *= alive
+    return order
+
+
+def gram_first(problem: Problem, budget: int) -> tuple[list[int], float]:
+    """mp on a precomputed n x n Gram matrix; the picks and the seconds that the matrix took."""
+    rows = problem.pool.rows
+    start = time.perf_counter()
+    gram = rows @ rows.T
+    built = time.perf_counter() - start
+    weight = 1 / (problem.pool.square.float() + problem.pool.ridge)
+    corr = problem.correlations().float().T.contiguous()
+    alive, square, order = weight.clone(), torch.empty_like(corr), []
+    score = (corr * corr).sum(0) * alive
+    for _ in range(budget):
+        i = int(score.argmax())
+        order.append(i)
+        alive[i] = 0
+        corr.addr_(corr[:, i] * weight[i], gram[i], alpha=-1)
+        torch.mul(corr, corr, out=square)
+        torch.sum(square, 0, out=score)
+        score *= alive
+    return order, built
+
+
+def compare(case: Case, options: argparse.Namespace) -> None:
+    """Ours against the plain loop and Gram-first on one case."""
+    warm = Case(600, 32, case.k, 40, case.method, case.compression)
+    select_fast(make_problem(warm)[0], 40, options.cache)  # compiles
+    problem, prepared = make_problem(case)
+    print(f"{case}, {options.threads} thread(s), load {os.getloadavg()[0]:.1f}; preparation {prepared:.2f} s")
+    picks, ours = timed(lambda: select_fast(problem, case.budget, options.cache))
+    print(f"  ours            {ours:8.2f} s", flush=True)
+    if "plain" not in options.skip:
+        count = min(case.budget, options.plain_picks or case.budget)
+        lean = case.method == "mp" and not case.compression
+        run = (lambda: lean_plain(problem, count)) if lean else (lambda: select_plain(problem, count).order)
+        order, seconds = timed(run)
+        report("plain", order, seconds * case.budget / count, picks.order, ours, count)
+    if "gram" not in options.skip and case.method == "mp" and not case.compression and case.n <= 60_000:
+        count = min(case.budget, options.gram_picks or case.budget)
+        (order, built), seconds = timed(lambda: gram_first(problem, count))
+        print(f"  (the Gram matrix alone: {built:.2f} s, {case.n**2 * 4 / 1e9:.1f} GB)")
+        report("gram", order, built + (seconds - built) * case.budget / count, picks.order, ours, count)
+
+
+def report(name: str, order: list[int], seconds: float, reference: list[int], ours: float, count: int) ->
+    None: same = next((i for i, (a, b) in enumerate(zip(order, reference, strict=False)) if a != b),
+    len(order)) shared = len(set(order) & set(reference[:count])) / count
+    scaled = "" if count == len(reference) else f", scaled from {count} picks"
+    print(
+        f"  {name:<8}        {seconds:8.2f} s   {seconds / ours:6.2f} times ours; same picks up to {same} of
+        {count}, " f"{shared:.2%} in common{scaled}",
+        flush=True,
+    )
+
+
+def peers(options: argparse.Namespace) -> None:
+    """747 of 7,473 x 384 rows: ours against the lazy facility location of apricot and submodlib."""
+    n, budget = 7473, 747
+    features = make_features(n, 384)
+    unit = features - features.mean(axis=0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    scores = make_scores(n, 5)
+    gip_select(features, 40, scores=scores)
+    gip_select(features[:, :32], budget, scores=scores)
+    _, ours = timed(lambda: gip_select(features, budget, scores=scores))
+    gip_select(features, budget)
+    _, compression = timed(lambda: gip_select(features, budget))
+    print(f"{budget} of {n} x 384, {options.threads} thread(s), load {os.getloadavg()[0]:.1f}")
+    print(f"  ours, 5 scores, all of gip_select      {ours:8.3f} s")
+    print(f"  ours, self-compression                 {compression:8.3f} s", flush=True)
+    for name, run in (("apricot", apricot_run), ("submodlib", submodlib_run)):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            print(f"  {name}: not installed, left out")
+            continue
+        run(unit[:500], 20)
+        _, seconds = timed(lambda run=run: run(unit, budget))
+        print(f"  {name:<10} lazy facility location     {seconds:8.3f} s   {seconds / ours:6.1f} times ours",
+        flush=True)
+
+
+def apricot_run(unit: np.ndarray, budget: int) -> None:
+    from apricot import FacilityLocationSelection
+
+    similar = np.maximum(unit @ unit.T, 0).astype(np.float64)
+    FacilityLocationSelection(budget, metric="precomputed", optimizer="lazy").fit(similar)
+
+
+def submodlib_run(unit: np.ndarray, budget: int) -> None:
+    from submodlib import FacilityLocationFunction
+
+    function = FacilityLocationFunction(n=len(unit), mode="dense", data=unit, metric="cosine")
+    function.maximize(budget=budget, optimizer="LazyGreedy", show_progress=False)
+
+
+def table_row(case: Case, options: argparse.Namespace) -> dict[str, float]:
+    """Seconds of each phase and peak memory beyond the caller's arrays, in this process."""
+    warm = Case(600, 32, case.k, 40, case.method, case.compression)
+    select_fast(make_problem(warm)[0], 40, options.cache)
+    features = make_features(case.n, case.d)
+    scores = None if case.compression else make_scores(case.n, case.k)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    how = Preparation(True, True, "rms", 1.0, torch.float32, torch.device("cpu"))
+    pool = prepare(Problems(), features, how, scores=scores, queries=None, mask=None)
+    problem = Problem(pool, Rule(case.method, 1e-6, 1e-6), query_gram(pool))
+    prepared = time.perf_counter()
+    picks = select_fast(problem, case.budget, options.cache)
+    selected = time.perf_counter()
+    describe(pool, torch.tensor(picks.order), 1e-6, problem.total)
+    done = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    copy = case.n * case.d * 4 / 2**20
+    return {
+        "prepare_s": prepared - start,
+        "select_s": selected - prepared,
+        "objective_s": done - selected,
+        "extra_mib": peak / 1024,
+        "copy_mib": copy,
+    }
+
+
+def table(options: argparse.Namespace) -> None:
+    """One process a row, so that each peak is its own; then the cost model by non-negative least squares."""
+    from scipy.optimize import nnls
+
+    print(f"{options.threads} thread(s); memory in MiB beyond the caller's arrays, with the prepared copy it
+    includes") head = ("n", "d", "k", "picks", "prepare", "select", "objective", "memory", "copy")
+    print("  " + "".join(f"{name:>11}" for name in head))
+    terms, seconds = [], []
+    for case in TABLE[: options.rows]:
+        line = [sys.executable, __file__, "--case", "row", "--row", json.dumps(case.__dict__)]
+        line += ["--threads", str(options.threads), "--cache", str(options.cache)]
+        out = subprocess.run(line, check=True, capture_output=True, text=True).stdout
+        row = json.loads(out.strip().splitlines()[-1])
+        shown = [case.n, case.d, case.k, case.budget, *(round(value, 2) for value in row.values())]
+        print("  " + "".join(f"{value:>11}" for value in shown), flush=True)
+        n, d, k, b = case.n, case.d, case.k, case.budget
+        terms.append([b * n * d, b * n * k, b * d * max(512, min(n // 32, 2**21 // d)), b])
+        seconds.append(row["select_s"])
+    matrix, target = np.array(terms, dtype=float), np.array(seconds)
+    weights = 1 / target
+    scale = np.abs(matrix * weights[:, None]).max(axis=0)
+    found = nnls(matrix * weights[:, None] / scale, target * weights)[0] / scale
+    names = ("picks n d (columns)", "picks n k (sweeps)", "picks d rows (draft)", "picks (the rest)")
+    print("select seconds = " + " + ".join(f"{f:.3g} x {name}" for f, name in zip(found, names, strict=True)))
+    for name, share in zip(names, (matrix * found / target[:, None]).T, strict=True):
+        print(f"  {name:<22} share of the measured time by row: {' '.join(f'{s:.0%}' for s in share)}")
+
+
+def sharded(options: argparse.Namespace) -> None:
+    """Seconds a pick of a sharded selection whose shards are too small to matter: communication and overhead."""
+    from bench_selection_cases import sharded_worker
+    from torch import multiprocessing as mp
+
+    for size in (1, 2, 3):
+        mp.spawn(sharded_worker, (size, 29511 + size, 1024, 300), nprocs=size)
+    print("a pick of 100 million x 1,024 over 64 GPUs = (its 6.4 GB shard) / (bandwidth) + the above on nccl")
+
+
+def gpu(options: argparse.Namespace) -> None:
+    """The torch path on a GPU: seconds a pick and share of the bandwidth that a plain copy reaches."""
+    if not torch.cuda.is_available():
+        print("no CUDA device: nothing to measure")
+        return
+    for case in (CASES["mp-52000"], CASES["omp-52000"], CASES["sc-52000"]):
+        problem, prepared = make_problem(case, "cuda")
+        source = problem.pool.rows
+        target = torch.empty_like(source)
+        select_plain(problem, 20)
+        torch.cuda.synchronize()
+        _, copy = timed(lambda s=source, t=target: [t.copy_(s) for _ in range(20)] and torch.cuda.synchronize())
+        bandwidth = 2 * source.numel() * 4 * 20 / copy
+        _, seconds = timed(lambda p=problem, c=case: select_plain(p, c.budget))
+        reads = 2 if case.compression else 1
+        used = reads * source.numel() * 4 * case.budget / seconds
+        print(f"{case}: prepare {prepared:.2f} s, {seconds:.2f} s, {used / bandwidth:.0%} of {bandwidth / 1e9:.0f} GB/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    special = {"peers": peers, "table": table, "sharded": sharded, "gpu": gpu}
+    parser.add_argument("--case", required=True, choices=[*CASES, *special, "row"])
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--skip", nargs="*", default=[], choices=["plain", "gram"])
+    parser.add_argument("--plain-picks", type=int)
+    parser.add_argument("--gram-picks", type=int)
+    parser.add_argument("--cache", type=int, default=2**29)
+    parser.add_argument("--rows", type=int, default=len(TABLE), help="rows of the table to run")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    import numba
+
+    numba.set_num_threads(min(options.threads, numba.config.NUMBA_NUM_THREADS))
+    if options.case == "row":
+        print(json.dumps(table_row(Case(**json.loads(options.row)), options)))
+    elif options.case in special:
+        special[options.case](options)
+    else:
+        compare(CASES[options.case], options)
+
+
+if __name__ == "__main__":
+    main()
