@@ -23,6 +23,7 @@ import importlib
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -129,23 +130,30 @@ def compare(case: Case, options: argparse.Namespace) -> None:
         lean = case.method == "mp" and not case.compression
         run = (lambda: lean_plain(problem, count)) if lean else (lambda: select_plain(problem, count).order)
         order, seconds = timed(run)
-        report("plain", order, seconds * case.budget / count, picks.order, ours, count)
+        report("plain", order, seconds * case.budget / count, reference=picks.order, ours=ours, count=count)
     if "gram" not in options.skip and case.method == "mp" and not case.compression and case.n <= 60_000:
         count = min(case.budget, options.gram_picks or case.budget)
         (order, built), seconds = timed(lambda: gram_first(problem, count))
         print(f"  (the Gram matrix alone: {built:.2f} s, {case.n**2 * 4 / 1e9:.1f} GB)")
-        report("gram", order, built + (seconds - built) * case.budget / count, picks.order, ours, count)
+        report(
+            "gram",
+            order,
+            built + (seconds - built) * case.budget / count,
+            reference=picks.order,
+            ours=ours,
+            count=count,
+        )
 
 
-def report(name: str, order: list[int], seconds: float, reference: list[int], ours: float, count: int) ->
-    None: same = next((i for i, (a, b) in enumerate(zip(order, reference, strict=False)) if a != b),
-    len(order)) shared = len(set(order) & set(reference[:count])) / count
+def report(
+    name: str, order: list[int], seconds: float, *, reference: list[int], ours: float, count: int
+) -> None:
+    """One line: seconds, ratio to ours, and how far the picks are the same."""
+    same = next((i for i, (a, b) in enumerate(zip(order, reference, strict=False)) if a != b), len(order))
+    shared = len(set(order) & set(reference[:count])) / count
     scaled = "" if count == len(reference) else f", scaled from {count} picks"
-    print(
-        f"  {name:<8}        {seconds:8.2f} s   {seconds / ours:6.2f} times ours; same picks up to {same} of
-        {count}, " f"{shared:.2%} in common{scaled}",
-        flush=True,
-    )
+    line = f"  {name:<8}        {seconds:8.2f} s   {seconds / ours:6.2f} times ours; "
+    print(line + f"same picks up to {same} of {count}, {shared:.2%} in common{scaled}", flush=True)
 
 
 def peers(options: argparse.Namespace) -> None:
@@ -171,8 +179,10 @@ def peers(options: argparse.Namespace) -> None:
             continue
         run(unit[:500], 20)
         _, seconds = timed(lambda run=run: run(unit, budget))
-        print(f"  {name:<10} lazy facility location     {seconds:8.3f} s   {seconds / ours:6.1f} times ours",
-        flush=True)
+        print(
+            f"  {name:<10} lazy facility location     {seconds:8.3f} s   {seconds / ours:6.1f} times ours",
+            flush=True,
+        )
 
 
 def apricot_run(unit: np.ndarray, budget: int) -> None:
@@ -220,8 +230,8 @@ def table(options: argparse.Namespace) -> None:
     """One process a row, so that each peak is its own; then the cost model by non-negative least squares."""
     from scipy.optimize import nnls
 
-    print(f"{options.threads} thread(s); memory in MiB beyond the caller's arrays, with the prepared copy it
-    includes") head = ("n", "d", "k", "picks", "prepare", "select", "objective", "memory", "copy")
+    print(f"{options.threads} thread(s); memory: MiB beyond the caller's arrays, the prepared copy included")
+    head = ("n", "d", "k", "picks", "prepare", "select", "objective", "memory", "copy")
     print("  " + "".join(f"{name:>11}" for name in head))
     terms, seconds = [], []
     for case in TABLE[: options.rows]:
@@ -245,12 +255,15 @@ def table(options: argparse.Namespace) -> None:
 
 
 def sharded(options: argparse.Namespace) -> None:
-    """Seconds a pick of a sharded selection whose shards are too small to matter: communication and overhead."""
+    """Milliseconds a pick where shards are too small to matter: communication and overhead."""
     from bench_selection_cases import sharded_worker
     from torch import multiprocessing as mp
 
     for size in (1, 2, 3):
-        mp.spawn(sharded_worker, (size, 29511 + size, 1024, 300), nprocs=size)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        mp.spawn(sharded_worker, (size, port, 1024, 300), nprocs=size)
     print("a pick of 100 million x 1,024 over 64 GPUs = (its 6.4 GB shard) / (bandwidth) + the above on nccl")
 
 
@@ -265,16 +278,23 @@ def gpu(options: argparse.Namespace) -> None:
         target = torch.empty_like(source)
         select_plain(problem, 20)
         torch.cuda.synchronize()
-        _, copy = timed(lambda s=source, t=target: [t.copy_(s) for _ in range(20)] and torch.cuda.synchronize())
+        _, copy = timed(
+            lambda s=source, t=target: [t.copy_(s) for _ in range(20)] and torch.cuda.synchronize()
+        )
         bandwidth = 2 * source.numel() * 4 * 20 / copy
         _, seconds = timed(lambda p=problem, c=case: select_plain(p, c.budget))
         reads = 2 if case.compression else 1
         used = reads * source.numel() * 4 * case.budget / seconds
-        print(f"{case}: prepare {prepared:.2f} s, {seconds:.2f} s, {used / bandwidth:.0%} of {bandwidth / 1e9:.0f} GB/s")
+        print(
+            f"{case}: prepare {prepared:.2f} s, {seconds:.2f} s, "
+            f"{used / bandwidth:.0%} of {bandwidth / 1e9:.0f} GB/s"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     special = {"peers": peers, "table": table, "sharded": sharded, "gpu": gpu}
     parser.add_argument("--case", required=True, choices=[*CASES, *special, "row"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
