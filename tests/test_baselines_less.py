@@ -273,6 +273,44 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
         less.write_parameter_names(TwoWeights(), saved, tmp_path / "c")
 
 
+def test_a_trainers_checkpoint_folder_is_read_as_it_was_left(tmp_path):
+    # A warm-up as the pipeline would run it: one checkpoint an epoch, names written when it is saved.
+    class WriteNames(transformers.TrainerCallback):
+        def on_save(self, _args, state, _control, model=None, optimizer=None, **_):
+            less.write_parameter_names(model, optimizer, tmp_path / f"checkpoint-{state.global_step}")
+
+    model = tiny_model(dropout=0.0)
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path),
+        num_train_epochs=2,
+        per_device_train_batch_size=4,
+        learning_rate=1e-3,
+        lr_scheduler_type="linear",
+        save_strategy="epoch",
+        logging_steps=1,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        seed=0,
+    )
+    rows = examples(8)
+    trainer = transformers.Trainer(
+        model, arguments, train_dataset=rows, data_collator=collate, callbacks=[WriteNames()]
+    )
+    trainer.train()
+    folders = [tmp_path / "checkpoint-2", tmp_path / "checkpoint-4"]
+    # Linear from 1e-3 over 4 steps: the steps used 1, .75 | .5, .25 thousandths.
+    np.testing.assert_allclose(less.learning_rate_weights(folders), [1.75 / 2.5, 0.75 / 2.5])
+
+    state = less.adam_state(folders[-1], shuffled_registration(tiny_model(seed=5)))
+    live = trainer.optimizer.optimizer.state
+    assert sorted(state.first) == less.lora_parameters(model)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(state.first[name], live[parameter]["exp_avg"])
+            torch.testing.assert_close(state.second[name], live[parameter]["exp_avg_sq"])
+
+
 # ---- projection
 
 
