@@ -112,10 +112,8 @@ def main() -> None:
     p = sum(model.get_parameter(name).numel() for name in names)
     total = sum(parameter.numel() for parameter in model.parameters())
     device = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
-    print(
     scale = f"{total / 1e9:.2f}e9 weights, {p / 1e6:.1f}e6 of them LoRA"
     print(f"{device}: {scale}, about {options.tokens} tokens a row")
-    )
     state, rows = random_state(model), random_examples(options.examples, options.tokens)
     speeds = {}
     for batch in options.batch:
