@@ -58,7 +58,7 @@ def test_a_conversation_needs_a_chat_template(tiny: tuple[Any, Any]) -> None:
 
     tokenizer = copy.deepcopy(tiny[1])
     tokenizer.chat_template = None
-    with pytest.raises(LLMError, match="no chat template.*plain texts"):
+    with pytest.raises(LLMError, match=r"no chat template.*plain texts"):
         LocalGenerator(tiny[0], tokenizer).generate(INPUTS, temperature=0, max_tokens=2)
 
 

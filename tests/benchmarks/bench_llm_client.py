@@ -39,10 +39,9 @@ def load_rubric() -> Rubric:
 
 
 def pool(n: int) -> list[dict[str, str]]:
+    answer = "12 + 5 * 12 = 72. ####"
     text = "A farm has 12 cows and buys 5 more every month. How many after a year? " * 3
-    return [
-        {"id": str(i), "prompt": f"{text}{i}", "completion": f"12 + 5 * 12 = 72. #### {i}"} for i in range(n)
-    ]
+    return [{"id": str(i), "prompt": f"{text}{i}", "completion": f"{answer} {i}"} for i in range(n)]
 
 
 def settings(url: str, concurrency: int = 64) -> JudgeSettings:
@@ -65,6 +64,7 @@ class Watch:
         self.marks: dict[int, float] = {}
 
     def update(self, done: int, total: int, stats: Stats) -> None:
+        del stats
         self.marks.setdefault(5 * done // total, resident_mb())
 
     def close(self) -> None:
@@ -111,17 +111,18 @@ def speed(n: int) -> None:
 def soak(n: int) -> None:
     with FaultServer(**STORM) as server, tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        table = judge_pool(pool(n), load_rubric(), settings(server.url), cache_dir=Path(folder))
+        table_settings = settings(server.url)
+        table = judge_pool(pool(n), load_rubric(), table_settings, cache_dir=Path(folder))
         seconds, account, stats = time.perf_counter() - start, server.account(), table.stats
         unreadable = sum(account["outcomes"][kind] for kind in UNREADABLE)
         print(f"{n} examples in {seconds:.0f} s, peak in flight {stats.peak_in_flight}")
         print(f"scored {n - table.n_unscored}, unscored {table.n_unscored}")
         print(f"requests: client {stats.requests}, server {account['requests']}")
-        print(f"kept {stats.kept} (server sent {account['outcomes']['ok']} readable), faults {stats.n_faults}, "
-              f"unreadable {stats.unreadable} (server {unreadable}): sum "
-              f"{stats.kept + stats.n_faults + stats.unreadable}")  # fmt: skip
+        total = stats.kept + stats.n_faults + stats.unreadable
+        print(f"kept {stats.kept} (server sent {account['outcomes']['ok']} readable)")
+        print(f"faults {stats.n_faults}, unreadable {stats.unreadable} (server {unreadable}), sum {total}")
         print(f"received replies asked for again: {sum(c > 1 for c in account['valid'].values())}")
-        again = judge_pool(pool(n), load_rubric(), settings(server.url), cache_dir=Path(folder)).stats
+        again = judge_pool(pool(n), load_rubric(), table_settings, cache_dir=Path(folder)).stats
         print(f"second run: {again.requests} requests, {again.cached} from the cache")
 
 
