@@ -133,6 +133,21 @@ def test_a_server_ends_when_even_its_supervisor_is_killed(tmp_path: Path, fake: 
     os.kill(pids(fake)[1], signal.SIGKILL)  # the stand-in's child does not watch its parent, vLLM's does
 
 
+def test_calls_that_fail_because_the_server_died_are_explained_by_its_log(
+    tmp_path: Path, fake: dict[str, str]
+) -> None:
+    with VLLMServer(ServerSettings("m", environment=fake), tmp_path / "log") as server:
+        with pytest.raises(LLMError, match=r"^no such luck$"), server.explaining():
+            raise LLMError("no such luck")
+        os.kill(pids(fake)[0], signal.SIGKILL)
+        with pytest.raises(
+            ServerError, match=r"connection refused The reason: .* ended with status"
+        ) as caught:
+            with server.explaining():
+                raise LLMError("connection refused")
+        assert "key seen" in str(caught.value)
+
+
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path, fake: dict[str, str]) -> None:
     settings = ServerSettings("m", environment=fake | {"FAKE_FAULT": "stubborn"})
     with VLLMServer(settings, tmp_path / "log"):
@@ -263,7 +278,7 @@ def test_vllm_judges_with_the_schema_even_with_random_weights(vllm: VLLMServer, 
     )
     examples = [{"id": str(i), "prompt": f"{i} + 1?", "completion": str(i + 1)} for i in range(6)]
     settings = JudgeSettings(
-        ask_vllm(vllm, "tuned"), Sampling(temperature=1.0, seed=0, max_tokens=120), votes=2, max_unscored=0.0
+        ask_vllm(vllm, "tuned"), Sampling(temperature=1.0, max_tokens=120), votes=2, max_unscored=0.0
     )
     table = judge_pool(examples, rubric, settings, cache_dir=tmp_path)
     assert table.n_unscored == 0

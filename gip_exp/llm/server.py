@@ -9,6 +9,7 @@ One server serves the model (as `served_name`) and every adapter by name. It lis
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -18,14 +19,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from gip_exp.llm import supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
-from gip_exp.llm.errors import ServerError, redact, secrets_in_environment
+from gip_exp.llm.errors import LLMError, ServerError, redact, secrets_in_environment
 from gip_exp.llm.settings import raise_problems
 
 _TAIL_LINES = 20
@@ -162,6 +163,19 @@ class VLLMServer:
         status = self._process.poll()
         if status is not None:
             raise ServerError(self._explain(f"ended with status {status}"))
+
+    @contextlib.contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Turn an LLMError of the calls made inside into the server's last words when it has died."""
+        try:
+            yield
+        except LLMError as error:
+            time.sleep(4 * supervise.POLL_S)  # a death is noticed with this delay
+            try:
+                self.check_alive()
+            except ServerError as death:
+                raise ServerError(f"{error} The reason: {death}") from None
+            raise
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + self.settings.start_timeout_s

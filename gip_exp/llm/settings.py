@@ -24,7 +24,8 @@ class Sampling:
     """How one reply is drawn.
 
     temperature, top_p: None leaves the endpoint's own default. max_tokens: cap on the visible reply.
-    seed: None sends none; a number gives every repetition and attempt its own seed, derived from it.
+    seed: None sends none; a number gives every repetition and attempt its own seed, derived from it (not
+    for vLLM on a CPU: its engine dies of a seeded request at a temperature above 0).
     reasoning_effort: only for reasoning models. stop: at most 4 strings.
     """
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-_POLL_S = 0.25
+POLL_S = 0.25
 _GRACE_S = 10.0
 _PR_SET_PDEATHSIG = 1
 
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     hook = _die_with_parent
     child = subprocess.Popen(command, start_new_session=True, preexec_fn=hook)  # noqa: PLW1509
     while child.poll() is None and not stop and os.getppid() == owner:
-        time.sleep(_POLL_S)
+        time.sleep(POLL_S)
     if child.poll() is None:
         end_group(child, _GRACE_S)
     kill_group(child.pid)  # workers that outlived the server
