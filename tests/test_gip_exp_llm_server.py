@@ -33,7 +33,8 @@ words = sys.argv
 fault = os.environ.get("FAKE_FAULT", "")
 print("key seen:", os.environ.get("OPENAI_API_KEY"), flush=True)
 if fault == "crash":
-    print("loading"); w = "CUDA out of memory"; print("w + ", token sk-abcdefgh12345678"); sys.exit(3)
+    print("torch.OutOfMemoryError: CUDA out of memory, token sk-abcdefgh12345678", flush=True)
+    sys.exit(3)
 if fault == "deaf":
     time.sleep(600)
 if fault == "stubborn":
@@ -140,11 +141,13 @@ def test_calls_that_fail_because_the_server_died_are_explained_by_its_log(
         with pytest.raises(LLMError, match=r"^no such luck$"), server.explaining():
             raise LLMError("no such luck")
         os.kill(pids(fake)[0], signal.SIGKILL)
-        with pytest.raises(
-            ServerError, match=r"connection refused The reason: .* ended with status"
-        ) as caught:
-            with server.explaining():
-                raise LLMError("connection refused")
+        with (
+            pytest.raises(
+                ServerError, match=r"connection refused The reason: .* ended with status"
+            ) as caught,
+            server.explaining(),
+        ):
+            raise LLMError("connection refused")
         assert "key seen" in str(caught.value)
 
 
