@@ -83,7 +83,8 @@ async def bare_openai(url: str, messages: list[Any], concurrency: int) -> float:
             )
 
     start = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(concurrency)))
+    async with client:
+        await asyncio.gather(*(worker() for _ in range(concurrency)))
     return time.perf_counter() - start
 
 
