@@ -48,13 +48,18 @@ class Claim:
     @property
     def rule(self) -> str:
         """The rule in words, for a reader of the report."""
-        unit = f"{100 * self.margin:.3g} points" if self.measure != MT_BENCH else f"{self.margin:.3g}"
+        points = 100 * self.margin
+        unit = f"{points:.3g} {'point' if points == 1 else 'points'}"
+        if self.measure == MT_BENCH:
+            unit = f"{self.margin:.3g} of MT-Bench's 10"
         if self.measure == "subset/skill_entropy":
             unit = f"{self.margin:.3g} nats"
         worse = f"not worse by more than {unit}"
         what = f"better (a gain below {unit} counts as none)" if self.test == "better" else worse
         often = (
-            "in every comparison" if self.share == 1 else f"in at least {self.share:.0%} of the comparisons"
+            "in every comparison"
+            if self.share == 1
+            else f"in at least {100 * self.share:.0f} % of the comparisons"
         )
         return f"{what}, {often}"
 

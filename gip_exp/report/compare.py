@@ -10,8 +10,8 @@ training runs. s seeds cannot give a p-value below 2^(1-s) there.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from eval.statistics import Interval, Outcomes
 from gip_exp.report.runs import Answer
 
 CONFIDENCE = 0.95
+RESAMPLES = 4_000  # of a bootstrap: its Monte Carlo error is far below an interval's width
 Answers = Mapping[int, Mapping[str, Answer]]  # by seed, then question id
 
 
@@ -44,27 +45,37 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """a - b, paired by (seed, question): two-level interval, p-values (`p_seeds` NaN with one seed), per-seed
-    means.
+    """a - b, paired by (seed, question): two-level interval and per-seed means.
 
     `over_seeds` is Student's t interval of the mean over seeds (NaN with one seed): it does not shrink, as a
-    bootstrap of few seeds does.
+    bootstrap of few seeds does. The p-values are computed when asked for.
     """
 
     mean: Interval
-    p_questions: float
-    p_seeds: float
     over_seeds: tuple[float, float]
     seeds: tuple[int, ...]
     per_seed: tuple[float, ...]
+    outcomes: tuple[Outcomes, Outcomes] = field(repr=False)
 
     @property
     def cautious(self) -> tuple[float, float]:
         """The wider bounds of the two intervals: what a verdict is based on. NaN with one seed."""
         low, high = self.over_seeds
-        return (
-            (math.nan, math.nan) if math.isnan(low) else (min(low, self.mean.low), max(high, self.mean.high))
-        )
+        if math.isnan(low):
+            return math.nan, math.nan
+        return min(low, self.mean.low), max(high, self.mean.high)
+
+    @cached_property
+    def p_questions(self) -> float:
+        """Of the paired permutation over questions, a question's seeds together."""
+        return statistics.paired_permutation(*self.outcomes, unit="question").p_value
+
+    @cached_property
+    def p_seeds(self) -> float:
+        """Of the paired permutation over whole training runs; NaN with one seed."""
+        if len(self.seeds) < 2:
+            return math.nan
+        return statistics.paired_permutation(*self.outcomes, unit="seed").p_value
 
 
 def summarise(answers: Answers) -> Summary | None:
@@ -97,14 +108,11 @@ def difference(a: Answers, b: Answers) -> Difference | None:
     ours, theirs = ({(s, id): side[s][id].value for s in seeds for id in shared} for side in (a, b))
     gaps = statistics.differences(ours, theirs)
     rows = _table(gaps)
-    by_questions = statistics.paired_permutation(ours, theirs, unit="question")
-    several = len(seeds) > 1
-    p_seeds = statistics.paired_permutation(ours, theirs, unit="seed").p_value if several else math.nan
     per_seed = tuple(float(row.mean()) for row in rows)
-    mean, over_seeds = statistics.bootstrap(gaps, confidence=CONFIDENCE), student(per_seed)
+    mean = statistics.bootstrap(gaps, confidence=CONFIDENCE, resamples=RESAMPLES)
     if not rows.any():
         mean = _alike(mean, len(shared))
-    return Difference(mean, by_questions.p_value, p_seeds, over_seeds, tuple(seeds), per_seed)
+    return Difference(mean, student(per_seed), tuple(seeds), per_seed, (ours, theirs))
 
 
 def is_proportion(answers: Answers) -> bool:
@@ -118,10 +126,10 @@ def _interval(outcomes: Outcomes, table: np.ndarray) -> tuple[str, Interval]:
         alike = statistics.wilson(int(table[0].sum()), table.shape[1], CONFIDENCE)
         return "alike" if len(table) > 1 else "wilson", alike
     if len(table) > 1:
-        return "seeds+questions", statistics.bootstrap(outcomes, confidence=CONFIDENCE)
+        return "seeds+questions", statistics.bootstrap(outcomes, confidence=CONFIDENCE, resamples=RESAMPLES)
     if np.isin(table, (0, 1)).all():
         return "wilson", statistics.wilson(int(table.sum()), table.size, CONFIDENCE)
-    return "questions", statistics.mean_interval(table[0], confidence=CONFIDENCE)
+    return "questions", statistics.mean_interval(table[0], confidence=CONFIDENCE, resamples=RESAMPLES)
 
 
 def _alike(mean: Interval, questions: int) -> Interval:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Column:
-    """`align` is `left` or `right`; `group` names a heading that neighbours share."""
+    """`align` is `left` or `right`; `group` names a heading that neighbours share; `wide`: running text."""
 
     name: str
     align: str = "right"
     group: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     ruled: tuple[int, ...] = ()
+    folded: bool = False  # long evidence: a page shows it on demand
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The report's content in reading order: what is there, figures, results, subsets, cost."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gip_exp.report import text
@@ -7,10 +8,11 @@ from gip_exp.report.claims import MIN_SEEDS
 from gip_exp.report.document import Document, Figure, Section, Table
 from gip_exp.report.rows import Result
 from gip_exp.report.runs import Found
-from gip_exp.report.study import Group
+from gip_exp.report.study import Cell, Group
 from gip_exp.report.tables import HOW, check_table, cost_tables, result_table, subset_table, verdict_table
-from gip_exp.report.verdicts import decide_all, elsewhere
+from gip_exp.report.verdicts import Verdict, elsewhere
 
+NOTED = 5  # notes of a group that are written out
 CLAIMS_HOW = (
     "Statements come from the paper's abstract and captions. What a word such as near or often means in numbers is "
     "our choice and stands in the rule. A comparison is decided by the wider bounds of two 95 % intervals of the "
@@ -19,30 +21,60 @@ CLAIMS_HOW = (
 
 
 def make_document(
-    found: Found, groups: Sequence[Group], results: Sequence[Result], figures: Mapping[str, Sequence[Figure]]
+    found: Found,
+    groups: Sequence[Group],
+    results: Sequence[Result],
+    verdicts: Sequence[Verdict],
+    figures: Mapping[str, Sequence[Figure]],
 ) -> Document:
     """Everything the report says, before it is written in any notation."""
     sections = [
         Section("Figures", (), tuple(figures["results"])),
-        _claims(groups),
+        _claims(verdicts, elsewhere(groups)),
         *(_results(group, results) for group in groups),
         _subsets(groups, figures["subsets"]),
         _cost(groups, figures["cost"]),
         Section("How to read the numbers", HOW),
     ]
     return Document(
-        "What the runs show", _summary(found, groups), tuple(s for s in sections if s.parts or s.paragraphs)
+        "What the runs show",
+        _summary(found, groups, verdicts),
+        tuple(s for s in sections if s.parts or s.paragraphs),
     )
 
 
-def _summary(found: Found, groups: Sequence[Group]) -> tuple[str, ...]:
-    lines = [f"{text.count(len(found.runs), 'run')} in {text.count(len(groups), 'table group')}."]
+def _summary(found: Found, groups: Sequence[Group], verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """What was read, what the claims came to, and every run that gives no numbers."""
+    seeds = sorted({run.seed for run in found.runs})
+    shown = ", ".join(map(str, seeds))
+    lines = [f"{text.count(len(found.runs), 'run')}, {text.count(len(seeds), 'seed')} ({shown})."]
+    if len(seeds) == 1:
+        lines.append("One seed only: the intervals cover the questions, there is no interval over seeds.")
+    tally = Counter(verdict.verdict for verdict in verdicts)
+    lines.append("The paper's claims: " + ", ".join(f"{n} {verdict}" for verdict, n in tally.items()) + ".")
     return (*lines, *(f"{other.status}: {other.folder} ({other.reason})" for other in found.others))
 
 
 def _results(group: Group, results: Sequence[Result]) -> Section:
     tables = tuple(result_table(result) for result in results if result.group is group)
-    return Section(group.title, group.notes, tables)
+    return Section(group.title, (*_unscored(group), *group.notes[:NOTED], *_more(group.notes)), tables)
+
+
+def _unscored(group: Group) -> tuple[str, ...]:
+    """Rows that a selector could not pick because they have no score."""
+    counts = {cell.arm.label: _most_unscored(cell) for cell in group.selecting() if _most_unscored(cell)}
+    if not counts:
+        return ()
+    listed = ", ".join(f"{label} {count:,}" for label, count in counts.items())
+    return (f"Rows of the pool without a score, which could not be picked: {listed}.",)
+
+
+def _most_unscored(cell: Cell) -> int:
+    return max(int(run.result.get("n_unscored") or 0) for run in cell.all_runs())
+
+
+def _more(notes: Sequence[str]) -> tuple[str, ...]:
+    return (f"and {len(notes) - NOTED} more such notes",) if len(notes) > NOTED else ()
 
 
 def _subsets(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
@@ -54,9 +86,8 @@ def _cost(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
     return Section("Cost", (), (*figures, *(table for group in groups for table in cost_tables(group))))
 
 
-def _claims(groups: Sequence[Group]) -> Section:
+def _claims(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> Section:
     """Verdicts about the paper; then the same rules where the paper says nothing; then the evidence."""
-    verdicts, others = decide_all(groups), elsewhere(groups)
     parts: list[Table | Figure] = [verdict_table(verdicts, "Verdicts from these runs", "claims")]
     if others:
         title = "The same rules on other models or budgets (no evidence about the paper's)"

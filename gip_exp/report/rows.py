@@ -8,6 +8,7 @@ each of the two p-values.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from eval.statistics import holm
 from gip_exp.report.compare import Difference, Summary, difference, is_proportion, summarise
@@ -63,9 +64,10 @@ def make_result(group: Group, metric: str) -> Result:
     return Result(group, metric, proportion, _corrected(rows))
 
 
-def make_results(groups: Sequence[Group]) -> list[Result]:
-    """A table for every group and metric, in the order of groups and metrics."""
-    return [make_result(group, metric) for group in groups for metric in group.metrics]
+@lru_cache(maxsize=4096)
+def paired(a: Cell, b: Cell, metric: str) -> Difference | None:
+    """The paired difference of two cells; kept, because tables, figures and claims ask for the same ones."""
+    return difference(a.answers(metric), b.answers(metric))
 
 
 def reference_cell(group: Group, cell: Cell, reference: str) -> Cell | None:
@@ -81,7 +83,7 @@ def _comparisons(group: Group, cell: Cell, metric: str) -> tuple[Comparison, ...
     found = []
     for reference in (RANDOM, FULL):
         other = reference_cell(group, cell, reference)
-        gap = difference(cell.answers(metric), other.answers(metric)) if other else None
+        gap = paired(cell, other, metric) if other else None
         if gap is not None:
             found.append(Comparison(reference, gap, gap.p_questions, gap.p_seeds))
     return tuple(found)

@@ -17,11 +17,24 @@ from gip_exp.report.runs import Answer, Run
 SETUP = ("model", "train", "target", "engine")
 # Sections that tell arms of one selector apart, and the stage a run must have used for them to matter.
 CHOICE = {"selector": "select", "judge": "score", "rubric": "score", "embedder": "embed"}
-# Keys that cannot change a result (a test holds this list against the marks in gip_exp.config) or that are seeds.
+# Keys that cannot change a result: a test holds this list against the marks in gip_exp.config.
 NEUTRAL = frozenset(
-    "data.path judge.base_url judge.concurrency judge.max_unscored judge.max_cost_usd judge.dry_run judge.price "
-    "embedder.base_url embedder.batch_size model.parameters train.micro_batch train.gradient_checkpointing "
-    "engine.device engine.batch_size".split()
+    {
+        "data.path",
+        "judge.base_url",
+        "judge.concurrency",
+        "judge.max_unscored",
+        "judge.max_cost_usd",
+        "judge.dry_run",
+        "judge.price",
+        "embedder.base_url",
+        "embedder.batch_size",
+        "model.parameters",
+        "train.micro_batch",
+        "train.gradient_checkpointing",
+        "engine.device",
+        "engine.batch_size",
+    }
 )
 Settings = tuple[tuple[str, Any], ...]  # (key, value), sorted: the settings that tell things apart
 
@@ -44,7 +57,7 @@ class Arm:
         return (*method_order(self.method), repr(self.variant))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """One arm at one budget: its runs by seed, newest first (several when they were evaluated separately)."""
 
@@ -80,7 +93,7 @@ class Cell:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """What stands in one table: experiment, model, setup; its cells in the order of a table."""
 

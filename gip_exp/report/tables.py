@@ -199,7 +199,13 @@ def _cost_by_method(group: Group, stages: Sequence[str]) -> Table:
 
 def verdict_table(verdicts: Sequence[Verdict], title: str, name: str) -> Table:
     """A line a claim: statement, where it stands, rule, verdict, and why."""
-    columns = tuple(Column(c, "left") for c in ("claim", "from", "holds if", "verdict", "because"))
+    columns = (
+        Column("claim", "left", wide=True),
+        Column("from", "left"),
+        Column("holds if", "left", wide=True),
+        Column("verdict", "left"),
+        Column("because", "left", wide=True),
+    )
     rows = tuple((v.claim.statement, v.claim.source, v.claim.rule, v.verdict, v.reason) for v in verdicts)
     return Table(name, title, columns, rows)
 
@@ -226,9 +232,8 @@ def check_table(verdicts: Sequence[Verdict]) -> Table | None:
     note = (
         "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds."
     )
-    return Table(
-        "claims-evidence", "The comparisons behind the verdicts", columns, tuple(rows), (note,), tuple(ruled)
-    )
+    title = "The comparisons behind the verdicts"
+    return Table("claims-evidence", title, columns, tuple(rows), (note,), tuple(ruled), folded=True)
 
 
 def slug(group: Group) -> str:

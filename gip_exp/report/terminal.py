@@ -1,8 +1,10 @@
 """What the console shows: the headline table of every group, short, and where the report lies."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -10,6 +12,9 @@ from gip_exp.report import names, text
 from gip_exp.report.names import FULL, RANDOM
 from gip_exp.report.rows import Result, Row
 from gip_exp.report.runs import Found
+from gip_exp.report.verdicts import Verdict
+
+SIGNIFICANT = 0.05
 
 
 def headline(results: Sequence[Result]) -> list[Result]:
@@ -17,43 +22,59 @@ def headline(results: Sequence[Result]) -> list[Result]:
     return list({id(result.group): result for result in reversed(results)}.values())[::-1]
 
 
-def show(console: Console, found: Found, results: Sequence[Result], folder: Path) -> None:
+def show(
+    console: Console, found: Found, results: Sequence[Result], verdicts: Sequence[Verdict], folder: Path
+) -> None:
+    """Print it; `verdicts` are about the paper's claims."""
     for result in headline(results):
         console.print(_table(result))
+        console.print(f"[dim]{_legend(result)}[/dim]")
+    tally = Counter(verdict.verdict for verdict in verdicts)
+    console.print(
+        "the paper's claims: " + ", ".join(f"{number} {verdict}" for verdict, number in tally.items())
+    )
     for other in found.others:
         console.print(f"{other.status}: {other.folder} ({other.reason})", style="yellow", markup=False)
     files = ", ".join(path.name for path in sorted(folder.glob("report.*")))
-    console.print(f"{text.count(len(found.runs), 'run')} reported; {folder}: {files}, figures/", markup=False)
+    console.print(
+        f"{text.count(len(found.runs), 'run')} reported in {folder}: {files}, figures/", markup=False
+    )
 
 
 def _table(result: Result) -> Table:
-    title = f"{result.group.title}: {names.metric(result.metric)}{' (%)' if result.proportion else ''}"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("method")
-    for heading in ("budget", "seeds", "mean", "95 % interval", "vs random", "p", "vs full", "p"):
-        table.add_column(heading, justify="right")
+    unit = " (%)" if result.proportion else ""
+    title = f"{result.group.title}: {names.metric(result.metric)}{unit}"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for heading in ("budget", "seeds", "mean", "95 % interval", "vs random", "vs full"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    previous = None
     for row in result.rows:
-        mean = row.summary.mean
+        mean, label = row.summary.mean, row.cell.arm.label
         table.add_row(
-            row.cell.arm.label,
+            "" if label == previous else label,
             row.cell.budget_label,
             str(len(row.summary.seeds)),
             text.value(mean.value, result.proportion),
             text.interval(mean.low, mean.high, result.proportion),
-            *_against(row, RANDOM, result.proportion),
-            *_against(row, FULL, result.proportion),
+            _against(row, RANDOM, result.proportion),
+            _against(row, FULL, result.proportion),
         )
-    if all(len(row.summary.seeds) == 1 for row in result.rows):
-        table.caption = "one seed: intervals over questions only, none over seeds"
-    else:
-        table.caption = (
-            "p: paired permutation over questions, Holm-corrected; the report has the one over seeds"
-        )
+        previous = label
     return table
 
 
-def _against(row: Row, reference: str, proportion: bool) -> tuple[str, str]:
+def _legend(result: Result) -> str:
+    if all(len(row.summary.seeds) == 1 for row in result.rows):
+        intervals = "one seed: intervals over questions only, none over seeds"
+    else:
+        intervals = "intervals over seeds and questions (one seed: questions only)"
+    return f"{intervals}; * p < .05 over questions, Holm-corrected"
+
+
+def _against(row: Row, reference: str, proportion: bool) -> str:
     found = row.against(reference)
     if found is None:
-        return text.NONE, text.NONE
-    return text.signed(found.difference.mean.value, proportion), text.p_value(found.p_questions)
+        return f"{text.NONE} "
+    star = "*" if found.p_questions < SIGNIFICANT else " "
+    return text.signed(found.difference.mean.value, proportion) + star

@@ -8,8 +8,9 @@ import numpy as np
 
 from gip_exp.report import names
 from gip_exp.report.claims import CLAIMS, MIN_SEEDS, Claim
-from gip_exp.report.compare import difference, student
-from gip_exp.report.names import FULL, look
+from gip_exp.report.compare import student
+from gip_exp.report.names import FULL, RANDOM, look
+from gip_exp.report.rows import paired
 from gip_exp.report.study import Cell, Group
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "fails", "undecided", "not run"
@@ -65,7 +66,7 @@ def elsewhere(groups: Sequence[Group]) -> list[Verdict]:
                 # All experiments and budgets that there are; the rule itself stays.
                 wide = replace(claim, models=(), budgets=(), experiments=("",))
                 others.append(replace(decide(wide, rest), claim=claim))
-    return others
+    return [verdict for verdict in others if verdict.verdict != NOT_RUN]
 
 
 def decide(claim: Claim, groups: Sequence[Group]) -> Verdict:
@@ -94,7 +95,7 @@ def _combine(claim: Claim, checks: Sequence[Check]) -> tuple[str, str]:
 REASONS = {
     "few seeds": f"too few seeds (at least {MIN_SEEDS} are needed)",
     "missing": "not all comparisons were run",
-    "wide": "intervals too wide",
+    "wide": "intervals too wide, which more seeds would narrow",
 }
 
 
@@ -132,10 +133,8 @@ def _pairs(claim: Claim) -> list[str]:
 
 
 def _against(method: str, reference: str) -> str:
-    return f"{look(method).label} against {look(reference).label.lower() if reference in LOWER else look(reference).label}"
-
-
-LOWER = ("random", FULL)  # words rather than names
+    name = look(reference).label
+    return f"{look(method).label} against {name.lower() if reference in (RANDOM, FULL) else name}"
 
 
 def _group_checks(claim: Claim, group: Group) -> Iterator[Check]:
@@ -182,7 +181,7 @@ def state_of(claim: Claim, low: float, high: float) -> str:
 def _gap(measure: str, cell: Cell, other: Cell) -> tuple[float, float, float, int] | None:
     """(difference, low, high, shared seeds) of a metric over questions, or of a subset's number over seeds."""
     if not measure.startswith(SUBSET):
-        found = difference(cell.answers(measure), other.answers(measure))
+        found = paired(cell, other, measure)
         return None if found is None else (found.mean.value, *found.cautious, len(found.seeds))
     name = measure.removeprefix(SUBSET)
     ours, theirs = (_subset_numbers(one, name) for one in (cell, other))

@@ -1,38 +1,80 @@
 """From a folder of runs to the report's files."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import track
 
 from gip_exp.errors import UserError
-from gip_exp.report import checks, csv_file, layout, markdown, terminal
-from gip_exp.report.figures.draw import draw
-from gip_exp.report.rows import Result, make_results
+from gip_exp.report import checks, csv_file, html, latex, layout, markdown, terminal
+from gip_exp.report.document import Document, Figure
+from gip_exp.report.figures.draw import Plan, draw, plan
+from gip_exp.report.rows import Result, make_result
 from gip_exp.report.runs import Found, read_runs
-from gip_exp.report.study import Group, make_study, name_metrics
+from gip_exp.report.study import make_study, name_metrics
+from gip_exp.report.verdicts import Verdict, decide_all
 from gip_exp.store import write_text
 
+FIGURES = "figures"
+T = TypeVar("T")
 
-def write_report(folder: Path, out: Path, console: Console | None = None) -> None:
-    """Read the runs below `folder`, write the report to `out`, show the short form. UserError for bad input."""
+
+@dataclass(frozen=True)
+class Report:
+    """Everything computed from a folder of runs, and where it was written."""
+
+    folder: Path
+    found: Found
+    results: tuple[Result, ...]
+    verdicts: tuple[Verdict, ...]
+    document: Document
+
+
+def write_report(folder: Path, out: Path, console: Console | None = None) -> Report:
+    """Read the runs below `folder`, write the report to `out`, show the short form.
+
+    UserError for bad input (no runs, none finished, damaged files, data or questions mixed) and an unwritable
+    `out`. An old report in `out` is replaced.
+    """
+    console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
     found = read_runs(folder)
     runs = name_metrics(found.runs)
     checks.check(runs)
     groups = make_study(runs)
-    results = make_results(groups)
+    tables = [(group, metric) for group in groups for metric in group.metrics]
+    results = tuple(make_result(*table) for table in _tracked(tables, "comparing", console))
+    verdicts = tuple(decide_all(groups))
     try:
-        _write(found, groups, results, out)
+        (out / FIGURES).mkdir(parents=True, exist_ok=True)
+        figures = {
+            part: _drawn(plans, out / FIGURES, console) for part, plans in plan(groups, results).items()
+        }
+        document = layout.make_document(found, groups, results, verdicts, figures)
+        _write(document, results, out)
     except OSError as error:
+        why = error.strerror or error
         raise UserError(
-            f"cannot write the report to {out} ({error.strerror}): choose another folder with --out"
+            f"cannot write the report to {out} ({why}): choose another folder with --out"
         ) from error
-    terminal.show(console or Console(file=sys.stdout, highlight=False, soft_wrap=True), found, results, out)
+    terminal.show(console, found, results, verdicts, out)
+    return Report(out, found, results, verdicts, document)
 
 
-def _write(found: Found, groups: Sequence[Group], results: Sequence[Result], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    document = layout.make_document(found, groups, results, draw(groups, results, out / "figures"))
+def _drawn(plans: Sequence[Plan], folder: Path, console: Console) -> list[Figure]:
+    return [draw(one, folder) for one in _tracked(plans, "drawing", console)]
+
+
+def _tracked(things: Sequence[T], title: str, console: Console) -> Iterable[T]:
+    """The things, under a progress bar that goes away; without a terminal, none."""
+    return track(things, title, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _write(document: Document, results: Sequence[Result], out: Path) -> None:
     write_text(out / "report.md", markdown.render(document))
+    write_text(out / "report.tex", latex.render(document))
+    write_text(out / "report.html", html.render(document))
     write_text(out / "report.csv", csv_file.render(results))

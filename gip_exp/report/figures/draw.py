@@ -23,17 +23,19 @@ DOTS = "Bars: 95 % intervals as in the table. Small grey dots: single seeds."
 Plan = tuple[str, str, Callable[[], Drawing]]  # slug, caption, how to draw it
 
 
-def draw(groups: Sequence[Group], results: Sequence[Result], folder: Path) -> dict[str, list[Figure]]:
-    """Write all figures to `folder`; they come back with captions, by the part of the report they belong to."""
-    plans = {
+def plan(groups: Sequence[Group], results: Sequence[Result]) -> dict[str, list[Plan]]:
+    """The figures that these results get, by the part of the report they belong to."""
+    return {
         "results": [*_over_budgets(results), *_mt_bench(results), *_one_budget(results)],
         "subsets": [plan for group in groups for plan in _subsets(group)],
         "cost": [plan for group in groups for plan in _cost(group)],
     }
-    return {
-        part: [Figure(slug_, caption, save(make(), folder, slug_)) for slug_, caption, make in of_part]
-        for part, of_part in plans.items()
-    }
+
+
+def draw(one: Plan, folder: Path) -> Figure:
+    """Draw one figure and write it to `folder` as SVG and PDF."""
+    name, caption, make = one
+    return Figure(name, caption, save(make(), folder, name))
 
 
 def _over_budgets(results: Sequence[Result]) -> list[Plan]:

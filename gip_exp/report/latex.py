@@ -1,0 +1,106 @@
+"""The report as a LaTeX document: landscape, longtable with booktabs, figures as PDF. Tables can be cut out
+as they are.
+
+Run `pdflatex report.tex` in the report's folder.
+"""
+
+from itertools import groupby
+
+from gip_exp.report.document import Column, Document, Figure, Table
+
+PREAMBLE = r"""\documentclass[10pt]{article}
+\usepackage[a4paper,landscape,margin=15mm]{geometry}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs,longtable,array,graphicx}
+\usepackage[hidelinks]{hyperref}
+\setlength{\tabcolsep}{4pt}
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{5pt}
+\begin{document}
+"""
+SYMBOLS = {
+    "\\": r"\textbackslash{}",
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "–": "--",
+    "·": r"\textperiodcentered{}",
+    "√": r"$\surd$",
+    "<": "$<$",
+    ">": "$>$",
+    "*": "$*$",
+    "’": "'",
+}
+WIDE = 70  # mm for a column of running text; others are as wide as their content
+
+
+def render(document: Document) -> str:
+    lines = [PREAMBLE, rf"\section*{{{escape(document.title)}}}"]
+    lines += [rf"{escape(line)}\par" for line in document.summary]
+    for section in document.sections:
+        lines += ["", rf"\section*{{{escape(section.title)}}}"]
+        lines += [escape(paragraph) + r"\par" for paragraph in section.paragraphs]
+        for part in section.parts:
+            lines += ["", *(table(part) if isinstance(part, Table) else _figure(part))]
+    return "\n".join([*lines, r"\end{document}", ""])
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX: every special character by its command; what pdflatex cannot set, as a question mark."""
+    return "".join(SYMBOLS.get(c, c if ord(c) < 256 else "?") for c in text)
+
+
+def table(of: Table) -> list[str]:
+    """A longtable: caption, group headings over their columns, header repeated on every page, notes below."""
+    head = [*_groups(of.columns), _line([escape(column.name) for column in of.columns]), r"\midrule"]
+    columns = "".join(_column(column) for column in of.columns)
+    lines = [
+        r"{\footnotesize",
+        rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
+        rf"\caption{{{escape(of.title)}}}\label{{tab:{of.slug}}}\\",
+        r"\toprule",
+        *head,
+        r"\endfirsthead",
+        r"\toprule",
+        *head,
+        r"\endhead",
+        r"\bottomrule",
+        r"\endlastfoot",
+    ]
+    for i, row in enumerate(of.rows):
+        lines += [r"\addlinespace[2pt]"] if i in of.ruled else []
+        lines.append(_line([escape(cell) for cell in row]))
+    return [*lines, r"\end{longtable}", *(rf"{escape(note)}\par" for note in of.notes), "}"]
+
+
+def _column(column: Column) -> str:
+    if column.wide:
+        return rf">{{\raggedright\arraybackslash}}p{{{WIDE}mm}}"
+    return "r" if column.align == "right" else "l"
+
+
+def _groups(columns: tuple[Column, ...]) -> list[str]:
+    """The line of headings that neighbouring columns share, with rules under them; nothing without groups."""
+    if not any(column.group for column in columns):
+        return []
+    cells, rules, start = [], [], 1
+    for name, members in groupby(columns, key=lambda column: column.group):
+        width = len(list(members))
+        cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" if name else " & ".join([""] * width))
+        rules += [rf"\cmidrule(lr){{{start}-{start + width - 1}}}"] if name else []
+        start += width
+    return [" & ".join(cells) + r" \\", "".join(rules)]
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _figure(figure: Figure) -> list[str]:
+    return [
+        r"\begin{figure}[htbp]\centering",
+        rf"\includegraphics{{figures/{figure.slug}.pdf}}",
+        rf"\caption{{{escape(figure.caption)}}}\label{{fig:{figure.slug}}}",
+        r"\end{figure}",
+    ]
