@@ -8,7 +8,10 @@ from gip_exp.report.names import MT_BENCH
 from gip_exp.report.runs import Answer, Run
 
 LISTED = 4  # run folders named in a message before it only counts
-REMEDY = "keep experiments apart: run one of them under another name (experiment=NAME), or report a folder with one of them"
+REMEDY = (
+    "keep experiments apart: run one of them under another name (experiment=NAME), "
+    "or report a folder that holds only one of them"
+)
 
 
 def check(runs: Sequence[Run]) -> None:
@@ -32,9 +35,8 @@ def _data(experiment: str, seed: int, runs: Sequence[Run]) -> list[str]:
         keys.setdefault(str(run.stages.get("data", {}).get("key")), []).append(run)
     if len(keys) < 2:
         return []
-    return [
-        f"experiment {experiment}, seed {seed}: the runs used {len(keys)} different data: {_who('data key', keys)}"
-    ]
+    who = _who("data key", keys)
+    return [f"experiment {experiment}, seed {seed}: the runs used {len(keys)} different data: {who}"]
 
 
 def _questions(experiment: str, runs: Sequence[Run]) -> list[str]:
@@ -72,8 +74,8 @@ def _references(experiment: str, metric: str, runs: Sequence[Run]) -> list[str]:
         odd = next((id for id in sorted(ours) if ours[id].reference != theirs[id].reference), None)
         if odd is not None:
             return [
-                f"experiment {experiment}, {metric}: question {odd} has another reference in {run.folder.name} "
-                f"than in {known.folder.name}"
+                f"experiment {experiment}, {metric}: the runs answered different questions: {odd} has "
+                f"another reference in {run.folder.name} than in {known.folder.name}"
             ]
     return []
 

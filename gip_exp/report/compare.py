@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,7 @@ def is_proportion(answers: Answers) -> bool:
 
 def _interval(outcomes: Outcomes, table: np.ndarray) -> tuple[str, Interval]:
     if np.isin(table, (0, 1)).all() and np.ptp(table) == 0:
-        # Nothing varies, so a bootstrap would claim certainty: Wilson's interval of one run's questions does not.
+        # Nothing varies, and a bootstrap would claim certainty: Wilson's of one run's questions does not.
         alike = statistics.wilson(int(table[0].sum()), table.shape[1], CONFIDENCE)
         return "alike" if len(table) > 1 else "wilson", alike
     if len(table) > 1:
@@ -140,7 +141,7 @@ def _alike(mean: Interval, questions: int) -> Interval:
     return replace(mean, low=-bound, high=bound)
 
 
-def _shared(answers: Mapping[object, Mapping[str, Answer]]) -> list[str]:
+def _shared(answers: Mapping[Any, Mapping[str, Answer]]) -> list[str]:
     """Question ids that every run has an outcome for."""
     return sorted(set.intersection(*(set(of_seed) for of_seed in answers.values()))) if answers else []
 

@@ -4,6 +4,7 @@ as they are.
 Run `pdflatex report.tex` in the report's folder.
 """
 
+import re
 from itertools import groupby
 
 from gip_exp.report.document import Column, Document, Figure, Table
@@ -11,6 +12,7 @@ from gip_exp.report.document import Column, Document, Figure, Table
 PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
 \usepackage[T1]{fontenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \usepackage{booktabs,longtable,array,graphicx}
 \usepackage[hidelinks]{hyperref}
 \setlength{\tabcolsep}{4pt}
@@ -23,6 +25,7 @@ SYMBOLS = {
     **{character: "\\" + character for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "\u00a0": "~",
     "−": "$-$",
     "–": "--",
     "·": r"\textperiodcentered{}",
@@ -48,7 +51,8 @@ def render(document: Document) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX: every special character by its command; what pdflatex cannot set, as a question mark."""
-    return "".join(SYMBOLS.get(c, c if ord(c) < 256 else "?") for c in text)
+    kept = re.sub(r"(\d) %", "\\1\u00a0%", text)  # a number and its percent sign stay on one line
+    return "".join(SYMBOLS.get(c, c if ord(c) < 256 else "?") for c in kept)
 
 
 def table(of: Table) -> list[str]:

@@ -5,18 +5,20 @@ from collections.abc import Mapping, Sequence
 
 from gip_exp.report import text
 from gip_exp.report.claims import MIN_SEEDS
+from gip_exp.report.context_tables import check_table, cost_tables, subset_table, verdict_table
 from gip_exp.report.document import Document, Figure, Section, Table
+from gip_exp.report.names import is_part
 from gip_exp.report.rows import Result
 from gip_exp.report.runs import Found
 from gip_exp.report.study import Cell, Group
-from gip_exp.report.tables import HOW, check_table, cost_tables, result_table, subset_table, verdict_table
+from gip_exp.report.tables import HOW, part_tables, result_table
 from gip_exp.report.verdicts import Verdict, elsewhere
 
 NOTED = 5  # notes of a group that are written out
 CLAIMS_HOW = (
-    "Statements come from the paper's abstract and captions. What a word such as near or often means in numbers is "
-    "our choice and stands in the rule. A comparison is decided by the wider bounds of two 95 % intervals of the "
-    f"paired difference, and only with at least {MIN_SEEDS} shared seeds.",
+    "Statements come from the paper's abstract and captions. What a word such as near or often means in "
+    "numbers is our choice and stands in the rule. A comparison is decided by the wider bounds of two 95 % "
+    f"intervals of the paired difference, and only with at least {MIN_SEEDS} shared seeds.",
 )
 
 
@@ -38,12 +40,12 @@ def make_document(
     ]
     return Document(
         "What the runs show",
-        _summary(found, groups, verdicts),
+        _summary(found, verdicts),
         tuple(s for s in sections if s.parts or s.paragraphs),
     )
 
 
-def _summary(found: Found, groups: Sequence[Group], verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+def _summary(found: Found, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     """What was read, what the claims came to, and every run that gives no numbers."""
     seeds = sorted({run.seed for run in found.runs})
     shown = ", ".join(map(str, seeds))
@@ -56,8 +58,9 @@ def _summary(found: Found, groups: Sequence[Group], verdicts: Sequence[Verdict])
 
 
 def _results(group: Group, results: Sequence[Result]) -> Section:
-    tables = tuple(result_table(result) for result in results if result.group is group)
-    return Section(group.title, (*_unscored(group), *group.notes[:NOTED], *_more(group.notes)), tables)
+    own = [result for result in results if result.group is group]
+    tables = [*(result_table(result) for result in own if not is_part(result.metric)), *part_tables(own)]
+    return Section(group.title, (*_unscored(group), *group.notes[:NOTED], *_more(group.notes)), tuple(tables))
 
 
 def _unscored(group: Group) -> tuple[str, ...]:

@@ -62,8 +62,8 @@ METRICS = {
     "mt_bench/turn_1": "MT-Bench, first turn",
     "mt_bench/turn_2": "MT-Bench, second turn",
     "bbh/all": "BBH exact match",
-    "answer_nll/completion": "NLL of the answer",
-    "answer_nll/numbers": "NLL of the answer's numbers",
+    "answer_nll/completion": "NLL per answer token",
+    "answer_nll/numbers": "NLL per number token",
 }
 # The metric that stands for an experiment: the first of these that it has.
 HEADLINES = ("gsm8k/exact_match", "mt_bench/all", "bbh/all", "answer_nll/completion")
@@ -142,6 +142,17 @@ def metric_order(name: str) -> tuple[int, int, str]:
     if plain in ordered:
         return ordered.index(plain), 0, name
     return len(ordered), categories.index(plain) if plain in categories else len(categories), name
+
+
+def is_part(name: str) -> bool:
+    """Whether a metric is one part of a benchmark (a category, a task, a turn) beside the whole's own metric."""
+    plain = name.partition(" [")[0]
+    return plain.startswith((MT_BENCH, "bbh/")) and not plain.endswith("/all")
+
+
+def part(name: str) -> str:
+    """What a part is called beside its siblings: `writing`, `turn 1`, `date understanding`."""
+    return name.partition("/")[2].replace("_", " ")
 
 
 def lower_is_better(metric_name: str) -> bool:

@@ -113,7 +113,7 @@ class Found:
 
 
 def read_runs(root: Path) -> Found:
-    """All runs below `root`. UserError for a folder without usable runs, listing what is damaged or failed."""
+    """All runs below `root`. UserError, listing what is damaged or failed, if none can be reported."""
     if not root.is_dir():
         raise UserError(f"DIR={root} is not a folder: give the folder that holds the runs, e.g. outputs/runs")
     runs: list[Run] = []
@@ -139,8 +139,8 @@ def read_runs(root: Path) -> Found:
 def _nothing(root: Path, others: list[Unfinished]) -> str:
     if not others:
         return (
-            f"there are no runs below {root} (no folder with a {RESULT}): give the folder that holds the runs, "
-            "e.g. outputs/runs, or make some first: python -m gip_exp +experiment=quickstart"
+            f"there are no runs below {root} (no folder with a {RESULT}): give the folder that holds the "
+            "runs, e.g. outputs/runs, or make some first: python -m gip_exp +experiment=quickstart"
         )
     lines = "\n".join(f"  {other.status}: {other.folder} ({other.reason})" for other in others)
     return f"none of the {len(others)} runs below {root} is finished, so there is nothing to report:\n{lines}"
@@ -219,8 +219,8 @@ def _answers(folder: Path, name: str, metric: Mapping[str, Any]) -> dict[str, An
     mean = sum(answer.value for answer in answers.values()) / max(1, len(answers))
     if len(answers) != metric["n"] or abs(mean - metric["value"]) > TOLERANCE * max(1.0, abs(mean)):
         raise ValueError(
-            f"{path} has {len(answers)} outcomes with mean {mean:.6g}, but {RESULT} says {metric['value']:.6g} "
-            f"over {metric['n']}: one of the two is half-written or belongs to another run"
+            f"{path} has {len(answers)} outcomes with mean {mean:.6g}, but {RESULT} says "
+            f"{metric['value']:.6g} over {metric['n']}: one of the two is half-written or another run's"
         )
     return answers
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from gip_exp.report.names import FULL, UNTUNED, look, method_order, metric_order, model, model_order
 from gip_exp.report.runs import Answer, Run
+from gip_exp.report.text import slugged
 
 SETUP = ("model", "train", "target", "engine")
 # Sections that tell arms of one selector apart, and the stage a run must have used for them to matter.
@@ -108,6 +109,11 @@ class Group:
         return f"{self.experiment} · {model(self.model)}{shown(self.setup)}"
 
     @property
+    def slug(self) -> str:
+        """The title as a name for files and anchors."""
+        return slugged(self.title)
+
+    @property
     def metrics(self) -> list[str]:
         names = {name for cell in self.cells for run in cell.all_runs() for name in run.answers}
         return sorted(names, key=metric_order)
@@ -161,15 +167,17 @@ def name_metrics(runs: Sequence[Run]) -> list[Run]:
         peers = [peer for peer in runs if peer.experiment == run.experiment]
         answers = {}
         for metric, outcomes in run.answers.items():
-            prefix = f"evaluation.{metric.partition('/')[0]}."
-            keys = _varying(
-                [peer for peer in peers if metric in peer.answers],
-                lambda key, prefix=prefix: key.startswith(prefix) and not key.endswith(".limit"),
-            )
+            keys = _varying([peer for peer in peers if metric in peer.answers], _setting_of(metric))
             differing = tuple((key.removeprefix("evaluation."), run.settings.get(key)) for key in keys)
             answers[metric + shown(differing)] = outcomes
         named.append(replace(run, answers=answers))
     return named
+
+
+def _setting_of(metric: str) -> Callable[[str], bool]:
+    """Whether a key is a setting of the evaluation behind `metric`."""
+    prefix = f"evaluation.{metric.partition('/')[0]}."
+    return lambda key: key.startswith(prefix) and not key.endswith(".limit")
 
 
 def _varying(runs: Sequence[Run], wanted: Callable[[str], bool]) -> list[str]:

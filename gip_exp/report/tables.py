@@ -1,25 +1,25 @@
-"""The report's tables as text: results, subsets, cost."""
+"""The result tables as text: method x budget with intervals and paired differences."""
 
 import math
 from collections.abc import Sequence
 
 from gip_exp.report import names, text
-from gip_exp.report.claims import MT_BENCH
 from gip_exp.report.document import Column, Table
 from gip_exp.report.names import FULL, RANDOM
 from gip_exp.report.rows import Comparison, Result, Row
-from gip_exp.report.study import Group
-from gip_exp.report.subsets import average, costs, stage_seconds
-from gip_exp.report.verdicts import OPEN, Verdict
 
+PARTS = 10  # columns of a benchmark's parts side by side; more go into a further table
 HOW = (
-    "Mean over seeds and questions. 95 % intervals: with several seeds a bootstrap over seeds and questions (crossed), "
-    "which a few seeds still make too narrow; with one seed Wilson's interval (outcomes 0 and 1) or a bootstrap over "
-    "questions, and then nothing is known about other seeds.",
-    "SE is the paper's standard error, std/√n over the questions of one run, averaged over seeds: it ignores the seeds.",
-    "Differences are paired by (seed, question). p (questions): sign-flip permutation over questions, a question's "
-    "seeds together; it speaks about these training runs on other questions. p (seeds): the same over whole training "
-    "runs; with s seeds it cannot fall below 2^(1−s). Both are Holm-corrected over all comparisons of their table.",
+    "Mean over seeds and questions. 95 % intervals: with several seeds a bootstrap over seeds and "
+    "questions (crossed), which a few seeds still make too narrow; with one seed Wilson's interval "
+    "(outcomes 0 and 1) or a bootstrap over questions, and then nothing is known about other seeds. "
+    "Where all outcomes are alike, Wilson's interval over one run's questions.",
+    "SE is the paper's standard error, std/√n over the questions of one run, averaged over seeds: it "
+    "ignores what differs between seeds.",
+    "Differences are paired by (seed, question). p (questions): sign-flip permutation over questions, a "
+    "question's seeds together; it speaks about these training runs on other questions. p (seeds): the "
+    "same over whole training runs; with s seeds it cannot fall below 2^(1−s). Both are Holm-corrected "
+    "over all comparisons of their table.",
 )
 
 
@@ -47,7 +47,7 @@ def result_table(result: Result) -> Table:
     ruled = tuple(
         i for i in range(1, len(rows)) if result.rows[i].cell.arm.method != result.rows[i - 1].cell.arm.method
     )
-    name = f"{slug(result.group)}-{slugged(result.metric)}"
+    name = f"{result.group.slug}-{text.slugged(result.metric)}"
     title = f"{result.group.title}: {names.metric(result.metric)}"
     return Table(
         name, title, tuple(columns), rows, _result_notes(result), ruled if len(rows) > len(ruled) + 1 else ()
@@ -90,14 +90,18 @@ def _result_notes(result: Result) -> tuple[str, ...]:
         listed = ", ".join(f"{label} {number}" for label, number in dropped)
         notes.append(f"Left out because not every seed has an outcome (questions): {listed}.")
     fewer = [
-        f"{row.cell.arm.label} {row.cell.budget_label} against {c.reference} on {text.count(len(c.difference.seeds), 'seed')}"
+        f"{row.cell.arm.label} {row.cell.budget_label} against {found.reference} on {_seed_count(found)}"
         for row in result.rows
-        for c in row.comparisons
-        if len(c.difference.seeds) < len(row.summary.seeds)
+        for found in row.comparisons
+        if len(found.difference.seeds) < len(row.summary.seeds)
     ]
     if fewer:
         notes.append(f"Paired on the seeds both have: {'; '.join(fewer)}.")
     return tuple(notes)
+
+
+def _seed_count(found: Comparison) -> str:
+    return text.count(len(found.difference.seeds), "seed")
 
 
 def _questions(result: Result) -> str:
@@ -114,134 +118,30 @@ def _seeds(result: Result) -> str:
     return "intervals over seeds and questions"
 
 
-def subset_table(group: Group) -> Table | None:
-    """Clean share and coverage of each subset, where the pool's makers labelled it."""
-    cells = [cell for cell in group.cells if average(cell)]
-    if not cells:
-        return None
-    columns = (
-        Column("method", "left"),
-        Column("budget"),
-        Column("rows"),
-        Column("seeds"),
-        Column("clean share, %"),
-        Column("skills covered"),
-        Column("skill entropy"),
-    )
-    rows = []
-    for cell in cells:
-        found = average(cell)
-        covered = (
-            f"{found['skills_covered']:.3g} of {found['n_skills']:.3g}" if "n_skills" in found else text.NONE
-        )
-        clean = text.value(found.get("clean_share", math.nan), True)
-        entropy = f"{found['skill_entropy']:.2f}" if "skill_entropy" in found else text.NONE
-        rows.append(
-            (
-                cell.arm.label,
-                cell.budget_label,
-                f"{cell.n_selected:,}",
-                str(len(cell.runs)),
-                clean,
-                covered,
-                entropy,
-            )
-        )
-    note = "Means over seeds. Entropy in nats over the clean selected rows; covered: skills with a clean example."
-    return Table(
-        f"{slug(group)}-subsets",
-        f"{group.title}: quality and coverage of the subsets",
-        columns,
-        tuple(rows),
-        (note,),
-    )
+def part_tables(results: Sequence[Result]) -> list[Table]:
+    """The means of a benchmark's parts (MT-Bench's categories, BBH's tasks): a line a cell, a column a part."""
+    tables = []
+    for benchmark in dict.fromkeys(r.metric.partition("/")[0] for r in results if names.is_part(r.metric)):
+        parts = [r for r in results if r.metric.startswith(f"{benchmark}/") and names.is_part(r.metric)]
+        tables += [_part_table(parts[i : i + PARTS], benchmark) for i in range(0, len(parts), PARTS)]
+    return tables
 
 
-def cost_tables(group: Group) -> list[Table]:
-    """Seconds by stage over the group, and by method for one run that can reuse nothing."""
-    stages = costs(group)
-    if not stages:
-        return []
-    rows = [
-        (cost.stage, str(cost.used), str(cost.made), text.seconds(cost.each), text.seconds(cost.total))
-        for cost in stages
-    ]
-    rows.append(("together", "", "", "", text.seconds(sum(cost.total for cost in stages))))
-    columns = (
-        Column("stage", "left"),
-        Column("runs that use it"),
-        Column("made"),
-        Column("seconds each"),
-        Column("in all"),
-    )
-    note = "An output that several runs share is made once and counts once."
-    together = Table(
-        f"{slug(group)}-stages", f"{group.title}: cost of each stage", columns, tuple(rows), (note,)
-    )
-    return [together, _cost_by_method(group, [cost.stage for cost in stages])]
+def _mean(result: Result, row: Row | None) -> str:
+    return text.value(row.summary.mean.value, result.proportion) if row else text.NONE
 
 
-def _cost_by_method(group: Group, stages: Sequence[str]) -> Table:
-    columns = (
-        Column("method", "left"),
-        Column("budget"),
-        *(Column(stage) for stage in stages),
-        Column("sum"),
-    )
+def _part_table(parts: Sequence[Result], benchmark: str) -> Table:
+    group = parts[0].group
+    columns = [Column("method", "left"), Column("budget"), Column("seeds")]
+    columns += [Column(names.part(result.metric)) for result in parts]
     rows = []
     for cell in group.cells:
-        seconds = stage_seconds(cell)
-        shown = [text.seconds(seconds[stage]) if stage in seconds else text.NONE for stage in stages]
-        rows.append((cell.arm.label, cell.budget_label, *shown, text.seconds(sum(seconds.values()))))
-    note = "Mean over the runs; what one run costs where nothing can be reused."
-    return Table(f"{slug(group)}-cost", f"{group.title}: cost of one run", columns, tuple(rows), (note,))
-
-
-def verdict_table(verdicts: Sequence[Verdict], title: str, name: str) -> Table:
-    """A line a claim: statement, where it stands, rule, verdict, and why."""
-    columns = (
-        Column("claim", "left", wide=True),
-        Column("from", "left"),
-        Column("holds if", "left", wide=True),
-        Column("verdict", "left"),
-        Column("because", "left", wide=True),
-    )
-    rows = tuple((v.claim.statement, v.claim.source, v.claim.rule, v.verdict, v.reason) for v in verdicts)
-    return Table(name, title, columns, rows)
-
-
-def check_table(verdicts: Sequence[Verdict]) -> Table | None:
-    """The comparisons behind the verdicts, as far as there are runs; None without any."""
-    rows, ruled = [], []
-    for verdict in verdicts:
-        made = [check for check in verdict.checks if check.why != "missing"]
-        ruled += [len(rows)] if made and rows else []
-        percent = verdict.claim.measure not in (MT_BENCH, "subset/skill_entropy")
-        for check in made:
-            bounds = text.interval(check.low, check.high, percent, sign=True)
-            state = f"open: {check.why}" if check.state == OPEN else check.state
-            shown = text.signed(check.value, percent)
-            rows.append((verdict.claim.id, check.model, check.what, str(check.seeds), shown, bounds, state))
-    if not rows:
-        return None
-    columns = (
-        *(Column(name, "left") for name in ("claim", "where", "comparison")),
-        *(Column(name) for name in ("seeds", "difference", "wider 95 %")),
-        Column("", "left"),
-    )
-    note = (
-        "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds."
-    )
-    title = "The comparisons behind the verdicts"
-    return Table("claims-evidence", title, columns, tuple(rows), (note,), tuple(ruled), folded=True)
-
-
-def slug(group: Group) -> str:
-    """The group's title as a name for files and anchors."""
-    return slugged(group.title)
-
-
-def slugged(name: str) -> str:
-    """Letters, digits and single dashes: safe in a file name, an HTML id and a LaTeX label."""
-    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
-    return "-".join(part for part in kept.split("-") if part)
+        found = [result.row(cell) for result in parts]
+        if any(found):
+            means = [_mean(result, row) for result, row in zip(parts, found, strict=True)]
+            rows.append((cell.arm.label, cell.budget_label, str(len(cell.runs)), *means))
+    title = f"{group.title}: {names.metric(f'{benchmark}/all')} by part{', %' if parts[0].proportion else ''}"
+    note = "Means; intervals and paired differences of every part stand in report.csv."
+    name = f"{group.slug}-{text.slugged(parts[0].metric)}-parts"
+    return Table(name, title, tuple(columns), tuple(rows), (note,))

@@ -52,3 +52,9 @@ def seconds(number: float) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def slugged(name: str) -> str:
+    """Letters, digits and single dashes: safe in a file name, an HTML id and a LaTeX label."""
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
+    return "-".join(part for part in kept.split("-") if part)

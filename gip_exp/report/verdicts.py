@@ -149,7 +149,7 @@ def _group_checks(claim: Claim, group: Group) -> Iterator[Check]:
                     what += f" [{note}" if note else ""
                     cell = _find(group, method, budget)
                     other = group.find(FULL) if reference == FULL else _find(group, reference, budget)
-                    yield _check(claim, measure, what, group.title, cell, other)
+                    yield _check(claim, measure, cell, other, what=what, place=group.title)
 
 
 def _find(group: Group, method: str, budget: float) -> Cell | None:
@@ -157,7 +157,9 @@ def _find(group: Group, method: str, budget: float) -> Cell | None:
     return max(cells, key=lambda cell: len(cell.runs), default=None)
 
 
-def _check(claim: Claim, measure: str, what: str, place: str, cell: Cell | None, other: Cell | None) -> Check:
+def _check(
+    claim: Claim, measure: str, cell: Cell | None, other: Cell | None, *, what: str, place: str
+) -> Check:
     gap = _gap(measure, cell, other) if cell and other else None
     if gap is None:
         return Check(what, place, OPEN, "missing")
@@ -179,7 +181,7 @@ def state_of(claim: Claim, low: float, high: float) -> str:
 
 
 def _gap(measure: str, cell: Cell, other: Cell) -> tuple[float, float, float, int] | None:
-    """(difference, low, high, shared seeds) of a metric over questions, or of a subset's number over seeds."""
+    """(difference, low, high, shared seeds): of a metric over questions, of a subset's number over seeds."""
     if not measure.startswith(SUBSET):
         found = paired(cell, other, measure)
         return None if found is None else (found.mean.value, *found.cautious, len(found.seeds))

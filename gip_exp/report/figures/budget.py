@@ -54,7 +54,11 @@ def _panel(axes: Axes, result: Result) -> list[Arm]:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g}"))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.set(xlabel="budget (% of the pool)", ylabel=axis_label(result), title=result.group.title)
+    axes.set(
+        xlabel="budget (% of the pool)",
+        ylabel=axis_label(result).replace(", ", ",\n"),
+        title=result.group.title,
+    )
     axes.set_xlim(100 * shares[0] / 1.15, 100 * shares[-1] * 1.15)
     grid(axes, "y")
     _levels(axes, result, scale)
@@ -120,16 +124,10 @@ def side_by_side(results: Sequence[Result]) -> Figure:
 def _means(axes: Axes, result: Result, arms: Sequence[Arm]) -> None:
     scale = 100 if result.proportion else 1
     for row in result.rows:
-        mean = row.summary.mean
-        _dot(
-            axes,
-            arms.index(row.cell.arm),
-            row,
-            (mean.value, mean.low, mean.high),
-            row.summary.per_seed,
-            scale,
-        )
-        _beside(axes, arms.index(row.cell.arm), text.value(mean.value, result.proportion))
+        place, mean = arms.index(row.cell.arm), row.summary.mean
+        numbers = (mean.value, mean.low, mean.high)
+        _dot(axes, place, row, numbers=numbers, per_seed=row.summary.per_seed, scale=scale)
+        _beside(axes, place, text.value(mean.value, result.proportion))
     _finish(axes, axis_label(result))
 
 
@@ -139,10 +137,10 @@ def _differences(axes: Axes, result: Result, arms: Sequence[Arm]) -> None:
     for row in result.rows:
         found = row.against(RANDOM)
         if found is not None:
-            gap = found.difference
+            place, gap = arms.index(row.cell.arm), found.difference
             numbers = (gap.mean.value, gap.mean.low, gap.mean.high)
-            _dot(axes, arms.index(row.cell.arm), row, numbers, gap.per_seed, scale)
-            _beside(axes, arms.index(row.cell.arm), text.signed(gap.mean.value, result.proportion))
+            _dot(axes, place, row, numbers=numbers, per_seed=gap.per_seed, scale=scale)
+            _beside(axes, place, text.signed(gap.mean.value, result.proportion))
     _finish(axes, "paired difference to random" + (" (points)" if result.proportion else ""))
 
 
@@ -150,6 +148,7 @@ def _dot(
     axes: Axes,
     place: int,
     row: Row,
+    *,
     numbers: tuple[float, float, float],
     per_seed: Sequence[float],
     scale: float,

@@ -1,6 +1,7 @@
 """Which figures a set of results gets, and writing them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure as Drawing
@@ -12,7 +13,7 @@ from gip_exp.report.figures.style import save
 from gip_exp.report.rows import Result
 from gip_exp.report.study import Group
 from gip_exp.report.subsets import average, overlaps
-from gip_exp.report.tables import slug, slugged
+from gip_exp.report.text import slugged
 
 # Beside an experiment's headline, the smooth companion of exact match.
 COMPANION = "answer_nll/numbers"
@@ -40,30 +41,26 @@ def draw(one: Plan, folder: Path) -> Figure:
 
 def _over_budgets(results: Sequence[Result]) -> list[Plan]:
     """A figure a headline metric, a panel for every group with several budgets."""
-    plans = []
+    plans: list[Plan] = []
     metrics = dict.fromkeys(
         result.metric for result in results if _shown(result) and len(result.group.budgets) > 1
     )
     for metric in metrics:
         panels = [r for r in results if r.metric == metric and len(r.group.budgets) > 1]
         caption = f"{names.metric(metric)} against the budget. {BANDS}"
-        plans.append(
-            (f"budget-{slugged(metric)}", caption, lambda panels=panels: budget.against_budget(panels))
-        )
+        plans.append((f"budget-{slugged(metric)}", caption, partial(budget.against_budget, panels)))
     return plans
 
 
 def _one_budget(results: Sequence[Result]) -> list[Plan]:
     """A figure for every group with one budget: methods side by side."""
-    plans = []
+    plans: list[Plan] = []
     for group in {id(result.group): result.group for result in results}.values():
         panels = [r for r in results if r.group is group and _shown(r)]
         if len(group.budgets) <= 1 and panels:
             metrics = " and ".join(names.metric(panel.metric) for panel in panels)
             caption = f"{group.title}: {metrics} by method. {DOTS}"
-            plans.append(
-                (f"methods-{slug(group)}", caption, lambda panels=panels: budget.side_by_side(panels))
-            )
+            plans.append((f"methods-{group.slug}", caption, partial(budget.side_by_side, panels)))
     return plans
 
 
@@ -77,8 +74,11 @@ def _mt_bench(results: Sequence[Result]) -> list[Plan]:
     if not panels:
         return []
     labels = {f"{panel.subset.arm.label} on {panel.subset.budget_label}" for panel in panels}
-    caption = f"MT-Bench by category: {', '.join(sorted(labels))} of the pool against the full data. Bars: 95 % intervals."
-    return [("mt-bench-categories", caption, lambda: mt_bench.by_category(panels))]
+    caption = (
+        f"MT-Bench by category: {', '.join(sorted(labels))} of the pool against the full data. "
+        "Bars: 95 % intervals."
+    )
+    return [("mt-bench-categories", caption, partial(mt_bench.by_category, panels))]
 
 
 def _subsets(group: Group) -> list[Plan]:
@@ -86,17 +86,17 @@ def _subsets(group: Group) -> list[Plan]:
     panels = overlaps(group)
     if panels:
         caption = (
-            f"{group.title}: overlap of the selected rows (Jaccard index; same seed and budget, mean over seeds). "
-            "Chance: two random subsets of that size."
+            f"{group.title}: overlap of the selected rows (Jaccard index; same seed and budget, mean over "
+            "seeds). Chance: two random subsets of that size."
         )
-        plans.append((f"overlap-{slug(group)}", caption, lambda: subsets.overlap(panels)))
+        plans.append((f"overlap-{group.slug}", caption, partial(subsets.overlap, panels)))
     labelled = [average(cell) for cell in group.cells if average(cell)]
     if labelled and all({"clean_share", "skill_entropy"} <= found.keys() for found in labelled):
         caption = f"{group.title}: quality and coverage of the subsets, mean over seeds."
-        plans.append((f"quality-{slug(group)}", caption, lambda: subsets.quality(group)))
+        plans.append((f"quality-{group.slug}", caption, partial(subsets.quality, group)))
     return plans
 
 
 def _cost(group: Group) -> list[Plan]:
     caption = f"{group.title}: what one run costs, by stage, where nothing can be reused (mean over runs)."
-    return [(f"cost-{slug(group)}", caption, lambda: subsets.cost(group))]
+    return [(f"cost-{group.slug}", caption, partial(subsets.cost, group))]

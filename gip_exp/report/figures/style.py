@@ -58,14 +58,14 @@ def styled() -> Iterator[None]:
     level = finder.level
     finder.setLevel(logging.ERROR)  # a missing Helvetica is no news: the next font of the list serves
     try:
-        with mpl.rc_context(_SETTINGS):
+        with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
             yield
     finally:
         finder.setLevel(level)
 
 
 def save(figure: Figure, folder: Path, slug: str) -> str:
-    """Write `<slug>.svg` and `<slug>.pdf`; the SVG's text comes back. The same figure gives the same bytes."""
+    """Write `<slug>.svg` and `<slug>.pdf`; the SVG's text comes back. Same figure, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     with styled(), mpl.rc_context({"svg.hashsalt": slug}):
         figure.savefig(folder / f"{slug}.pdf", metadata={"CreationDate": None})
@@ -101,7 +101,7 @@ def legend_below(
         if solid:
             style |= {"linestyle": "none", "marker": "o" if method == FULL else style["marker"]}
         handles.append(Line2D([], [], label=label, **style))
-    widest = max((len(handle.get_label()) for handle in handles), default=1)
+    widest = max((len(str(handle.get_label())) for handle in handles), default=1)
     per_row = max(1, int(figure.get_size_inches()[0] / (0.075 * widest + 0.55)))
     columns = -(-len(handles) // max(1, -(-len(handles) // per_row)))  # rows of equal length
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.4)

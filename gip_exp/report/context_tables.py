@@ -1,0 +1,134 @@
+"""Tables beside the results: the claims' verdicts and evidence, the subsets, the cost."""
+
+import math
+from collections.abc import Sequence
+
+from gip_exp.report import text
+from gip_exp.report.claims import MT_BENCH
+from gip_exp.report.document import Column, Table
+from gip_exp.report.study import Group
+from gip_exp.report.subsets import average, costs, stage_seconds
+from gip_exp.report.verdicts import OPEN, Verdict
+
+
+def subset_table(group: Group) -> Table | None:
+    """Clean share and coverage of each subset, where the pool's makers labelled it."""
+    cells = [cell for cell in group.cells if average(cell)]
+    if not cells:
+        return None
+    columns = (
+        Column("method", "left"),
+        Column("budget"),
+        Column("rows"),
+        Column("seeds"),
+        Column("clean share, %"),
+        Column("skills covered"),
+        Column("skill entropy"),
+    )
+    rows = []
+    for cell in cells:
+        found = average(cell)
+        covered = (
+            f"{found['skills_covered']:.3g} of {found['n_skills']:.3g}" if "n_skills" in found else text.NONE
+        )
+        clean = text.value(found.get("clean_share", math.nan), True)
+        entropy = f"{found['skill_entropy']:.2f}" if "skill_entropy" in found else text.NONE
+        rows.append(
+            (
+                cell.arm.label,
+                cell.budget_label,
+                f"{cell.n_selected:,}",
+                str(len(cell.runs)),
+                clean,
+                covered,
+                entropy,
+            )
+        )
+    note = "Means over seeds. Covered: skills with a clean example; entropy in nats over the clean rows."
+    return Table(
+        f"{group.slug}-subsets",
+        f"{group.title}: quality and coverage of the subsets",
+        columns,
+        tuple(rows),
+        (note,),
+    )
+
+
+def cost_tables(group: Group) -> list[Table]:
+    """Seconds by stage over the group, and by method for one run that can reuse nothing."""
+    stages = costs(group)
+    if not stages:
+        return []
+    rows = [
+        (cost.stage, str(cost.used), str(cost.made), text.seconds(cost.each), text.seconds(cost.total))
+        for cost in stages
+    ]
+    rows.append(("together", "", "", "", text.seconds(sum(cost.total for cost in stages))))
+    columns = (
+        Column("stage", "left"),
+        Column("runs that use it"),
+        Column("made"),
+        Column("seconds each"),
+        Column("in all"),
+    )
+    note = "An output that several runs share is made once and counts once."
+    together = Table(
+        f"{group.slug}-stages", f"{group.title}: cost of each stage", columns, tuple(rows), (note,)
+    )
+    return [together, _cost_by_method(group, [cost.stage for cost in stages])]
+
+
+def _cost_by_method(group: Group, stages: Sequence[str]) -> Table:
+    columns = (
+        Column("method", "left"),
+        Column("budget"),
+        *(Column(stage) for stage in stages),
+        Column("sum"),
+    )
+    rows = []
+    for cell in group.cells:
+        seconds = stage_seconds(cell)
+        shown = [text.seconds(seconds[stage]) if stage in seconds else text.NONE for stage in stages]
+        rows.append((cell.arm.label, cell.budget_label, *shown, text.seconds(sum(seconds.values()))))
+    note = "Mean over the runs; what one run costs where nothing can be reused."
+    return Table(f"{group.slug}-cost", f"{group.title}: cost of one run", columns, tuple(rows), (note,))
+
+
+def verdict_table(verdicts: Sequence[Verdict], title: str, name: str) -> Table:
+    """A line a claim: statement, where it stands, rule, verdict, and why."""
+    columns = (
+        Column("claim", "left", wide=True),
+        Column("from", "left"),
+        Column("holds if", "left", wide=True),
+        Column("verdict", "left"),
+        Column("because", "left", wide=True),
+    )
+    rows = tuple((v.claim.statement, v.claim.source, v.claim.rule, v.verdict, v.reason) for v in verdicts)
+    return Table(name, title, columns, rows)
+
+
+def check_table(verdicts: Sequence[Verdict]) -> Table | None:
+    """The comparisons behind the verdicts, as far as there are runs; None without any."""
+    rows: list[tuple[str, ...]] = []
+    ruled: list[int] = []
+    for verdict in verdicts:
+        made = [check for check in verdict.checks if check.why != "missing"]
+        ruled += [len(rows)] if made and rows else []
+        percent = verdict.claim.measure not in (MT_BENCH, "subset/skill_entropy")
+        for check in made:
+            bounds = text.interval(check.low, check.high, percent, sign=True)
+            state = f"open: {check.why}" if check.state == OPEN else check.state
+            shown = text.signed(check.value, percent)
+            rows.append((verdict.claim.id, check.model, check.what, str(check.seeds), shown, bounds, state))
+    if not rows:
+        return None
+    columns = (
+        *(Column(name, "left") for name in ("claim", "where", "comparison")),
+        *(Column(name) for name in ("seeds", "difference", "wider 95 %")),
+        Column("", "left"),
+    )
+    note = (
+        "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds."
+    )
+    title = "The comparisons behind the verdicts"
+    return Table("claims-evidence", title, columns, tuple(rows), (note,), tuple(ruled), folded=True)
