@@ -98,12 +98,12 @@ def verdict_table(verdicts: Sequence[Verdict], title: str, name: str) -> Table:
     """A line a claim: statement, where it stands, rule, verdict, and why."""
     columns = (
         Column("claim", "left", wide=True),
-        Column("from", "left"),
-        Column("holds if", "left", wide=True),
         Column("verdict", "left"),
         Column("because", "left", wide=True),
+        Column("holds if", "left", wide=True),
+        Column("from", "left"),
     )
-    rows = tuple((v.claim.statement, v.claim.source, v.claim.rule, v.verdict, v.reason) for v in verdicts)
+    rows = tuple((v.claim.statement, v.verdict, v.reason, v.claim.rule, v.claim.source) for v in verdicts)
     return Table(name, title, columns, rows)
 
 

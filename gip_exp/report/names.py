@@ -145,7 +145,7 @@ def metric_order(name: str) -> tuple[int, int, str]:
 
 
 def is_part(name: str) -> bool:
-    """Whether a metric is one part of a benchmark (a category, a task, a turn) beside the whole's own metric."""
+    """Whether a metric is one part of a benchmark (category, task, turn) beside the whole's own metric."""
     plain = name.partition(" [")[0]
     return plain.startswith((MT_BENCH, "bbh/")) and not plain.endswith("/all")
 

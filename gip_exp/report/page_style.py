@@ -25,7 +25,7 @@ figcaption, .note { font-size: .82rem; line-height: 1.45; color: var(--faint); m
 table { border-collapse: collapse; font-size: .8rem; line-height: 1.35; font-variant-numeric: tabular-nums; }
 h3 { font: 650 .92rem/1.4 var(--sans); margin: 0 0 .5rem; }
 th, td { padding: .28rem .55rem; text-align: right; vertical-align: top; white-space: nowrap; }
-th { font-weight: 600; color: var(--faint); vertical-align: bottom; }
+th { font-weight: 600; color: var(--faint); vertical-align: bottom; white-space: normal; }
 thead th.group { text-align: center; color: var(--ink); border-bottom: 1px solid var(--line); }
 thead tr:last-child th, tbody tr:last-child td { border-bottom: 1.5px solid var(--ink); }
 tbody tr.rule td { border-top: 1px solid var(--line); }

@@ -119,7 +119,7 @@ def _seeds(result: Result) -> str:
 
 
 def part_tables(results: Sequence[Result]) -> list[Table]:
-    """The means of a benchmark's parts (MT-Bench's categories, BBH's tasks): a line a cell, a column a part."""
+    """The means of a benchmark's parts (MT-Bench's categories, BBH's tasks): a line a cell."""
     tables = []
     for benchmark in dict.fromkeys(r.metric.partition("/")[0] for r in results if names.is_part(r.metric)):
         parts = [r for r in results if r.metric.startswith(f"{benchmark}/") and names.is_part(r.metric)]
