@@ -80,7 +80,7 @@ def name_metrics(runs: Sequence[Run]) -> list[Run]:
 def _setting_of(metric: str) -> Callable[[str], bool]:
     """Whether a key is a setting of the evaluation behind `metric`."""
     prefix = f"evaluation.{metric.partition('/')[0]}."
-    return lambda key: key.startswith(prefix) and not key.endswith(".limit")
+    return lambda key: key.startswith(prefix) and key not in NEUTRAL and not key.endswith(".limit")
 
 
 def _varying(runs: Sequence[Run], wanted: Callable[[str], bool]) -> list[str]:

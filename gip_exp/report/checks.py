@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from zlib import crc32
 
-from gip_exp.errors import listed
+from gip_exp.errors import UserError
 from gip_exp.report.names import MT_BENCH
 from gip_exp.report.runs import Answer, Run
 
@@ -25,7 +25,8 @@ def check(runs: Sequence[Run]) -> None:
         if not problems:
             problems += _questions(experiment, members)
     if problems:
-        raise listed(f"runs are mixed that cannot be compared; {REMEDY}", problems)
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise UserError(f"runs are mixed that cannot be compared: {REMEDY}{lines}")
 
 
 def _data(experiment: str, seed: int, runs: Sequence[Run]) -> list[str]:

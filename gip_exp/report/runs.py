@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gip_exp.errors import UserError, listed
+from gip_exp.errors import UserError
 from gip_exp.report.names import FULL
 
 RESULT, CONFIG, SELECTED, PREDICTIONS = "result.json", "config.yaml", "selected.jsonl", "predictions"

@@ -1,0 +1,161 @@
+"""Sorting runs: nothing is averaged that was not made alike, and nothing is counted twice."""
+
+import os
+import typing
+
+import pytest
+from pydantic import BaseModel
+
+from gip_exp import config
+from gip_exp.report.arrange import NEUTRAL, make_study, name_metrics
+from gip_exp.report.runs import read_runs
+from tests.report_runs import GSM8K, write_run
+
+
+def study(root):
+    return make_study(name_metrics(read_runs(root).runs))
+
+
+def labels(group):
+    return [(cell.arm.label, cell.budget_label, sorted(cell.runs)) for cell in group.cells]
+
+
+def test_cells_stand_by_method_then_budget_with_their_seeds(tmp_path):
+    for seed in (0, 1):
+        for selector in ("random", "mp_sc", "mp_ma"):
+            write_run(tmp_path, selector, seed=seed, budget=0.2)
+        write_run(tmp_path, "full", seed=seed)
+    write_run(tmp_path, "mp_ma", budget=5)
+    write_run(tmp_path, "mp_ma", tuned=False)
+    (group,) = study(tmp_path)
+    assert labels(group) == [
+        ("MP+MA", "5 (5 %)", [0]),
+        ("MP+MA", "20 %", [0, 1]),
+        ("MP+SC", "20 %", [0, 1]),
+        ("Random", "20 %", [0, 1]),
+        ("Full data", "100 %", [0, 1]),
+        ("Base, not tuned", "–", [0]),
+    ]
+    assert group.budgets == [0.05, 0.2]
+
+
+def test_a_selector_with_two_settings_makes_two_arms(tmp_path):
+    for ridge in (0.1, 1.0):
+        write_run(tmp_path, name=f"r{ridge}", settings={"selector": {"ridge": ridge, "seed": 7 * ridge}})
+    write_run(tmp_path, "random")
+    (group,) = study(tmp_path)
+    assert [cell.arm.label for cell in group.cells] == ["MP+MA [ridge=0.1]", "MP+MA [ridge=1.0]", "Random"]
+
+
+def test_an_embedder_that_a_run_did_not_use_makes_no_arm(tmp_path):
+    for seed, embedder in enumerate(("tfidf", "hidden_state")):
+        write_run(tmp_path, "random", seed=seed, settings={"embedder": {"name": embedder}})
+        with_features = {"embed": 1.0}
+        write_run(
+            tmp_path,
+            "mp_sc",
+            seed=seed,
+            seconds=with_features,
+            settings={"embedder": {"name": embedder, "dimensions": seed + 1}},
+        )
+    (group,) = study(tmp_path)
+    assert labels(group) == [
+        ("MP+SC [name=hidden_state]", "10 %", [1]),
+        ("MP+SC [name=tfidf]", "10 %", [0]),
+        ("Random", "10 %", [0, 1]),
+    ]
+
+
+def test_other_training_makes_another_group_and_the_base_joins_both(tmp_path):
+    for lr in (1e-4, 1e-3):
+        write_run(tmp_path, name=f"lr{lr}", settings={"train": {"kind": "lora", "lr": lr, "micro_batch": lr}})
+    write_run(tmp_path, tuned=False, settings={"train": {"kind": "none"}})
+    first, second = study(tmp_path)
+    assert {first.title, second.title} == {
+        "toy · tiny arithmetic model [lr=0.0001]",
+        "toy · tiny arithmetic model [lr=0.001]",
+    }
+    assert [cell.arm.method for cell in first.cells] == ["mp_ma", "untuned"]
+    assert [cell.arm.method for cell in second.cells] == ["mp_ma", "untuned"]
+
+
+def test_a_base_of_another_model_setting_stands_alone(tmp_path):
+    write_run(tmp_path, settings={"model": {"dtype": "float32"}})
+    write_run(tmp_path, "random", settings={"model": {"dtype": "bfloat16"}})
+    write_run(tmp_path, tuned=False, settings={"model": {"dtype": "float16"}, "train": {"kind": "none"}})
+    assert len(study(tmp_path)) == 3
+
+
+def test_other_evaluation_settings_make_other_metrics(tmp_path):
+    for shots in (0, 5):
+        write_run(tmp_path, name=f"shots{shots}", settings={"evaluation": {"gsm8k": {"shots": shots}}})
+    (group,) = study(tmp_path)
+    assert group.metrics == [f"{GSM8K} [shots=0]", f"{GSM8K} [shots=5]"]
+    (cell,) = group.cells
+    assert [sorted(cell.answers(metric)) for metric in group.metrics] == [[0], [0]]
+
+
+def test_outputs_shared_by_two_runs_count_once(tmp_path):
+    shared = {"evaluate": "same", "train": "same"}
+    write_run(tmp_path, name="a", keys=shared)
+    write_run(tmp_path, name="b", keys=shared)
+    for seed in (0, 1):
+        write_run(tmp_path, "random", seed=seed, tuned=False, keys={"evaluate": "base"})
+    (group,) = study(tmp_path)
+    assert [len(cell.all_runs()) for cell in group.cells] == [1, 1]
+    assert len(group.notes) == 2
+    assert all("counted once" in note for note in group.notes)
+
+
+def test_the_newer_of_two_runs_of_a_cell_counts_and_the_older_is_named(tmp_path):
+    old = write_run(tmp_path, name="old", values={GSM8K: [0, 0]})
+    new = write_run(tmp_path, name="new", values={GSM8K: [1, 1]})
+    os.utime(old / "result.json", (1, 1))
+    os.utime(new / "result.json", (2, 2))
+    (group,) = study(tmp_path)
+    (cell,) = group.cells
+    assert [answer.value for answer in cell.answers(GSM8K)[0].values()] == [1, 1]
+    assert group.notes == ("old is older than new (same cell and seed): left out",)
+
+
+def test_a_run_evaluated_twice_keeps_both_metrics(tmp_path):
+    write_run(tmp_path, name="gsm8k")
+    write_run(tmp_path, name="nll", values={"answer_nll/numbers": [0.5, 0.7]})
+    (group,) = study(tmp_path)
+    (cell,) = group.cells
+    assert all(cell.answers(metric) for metric in (GSM8K, "answer_nll/numbers"))
+    assert group.notes == ()
+
+
+def test_a_run_stopped_after_selection_has_a_cell_without_metrics(tmp_path):
+    write_run(tmp_path, status="stopped:select", values={}, keys={})
+    (group,) = study(tmp_path)
+    assert group.metrics == []
+    assert len(group.selecting()) == 1
+
+
+def _neutral(section, prefix=""):
+    """Dotted names of the fields that gip_exp.config marks as unable to change a result."""
+    for name, info in section.model_fields.items():
+        if any(mark is config.NEUTRAL for mark in info.metadata):
+            yield prefix + name
+            continue
+        inner = [info.annotation, *typing.get_args(info.annotation)]
+        inner += [part for one in inner for part in typing.get_args(one)]
+        for part in inner:
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _neutral(part, f"{prefix}{name}.")
+
+
+def test_neutral_settings_are_those_that_the_config_marks():
+    marked = {key for key in _neutral(config.Config) if key.partition(".")[0] not in ("paths", "tracking", "until")}
+    assert marked
+    missing = marked - NEUTRAL
+    assert not missing, f"add to NEUTRAL in gip_exp/report/arrange.py: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("selector", ["mp_ma", "something_new"])
+def test_an_unlisted_selector_is_shown_by_its_name(tmp_path, selector):
+    write_run(tmp_path, selector)
+    (group,) = study(tmp_path)
+    assert group.cells[0].arm.label == {"mp_ma": "MP+MA", "something_new": "something new"}[selector]
