@@ -1,13 +1,11 @@
 """Sorting runs: nothing is averaged that was not made alike, and nothing is counted twice."""
 
 import os
-import typing
 
 import pytest
-from pydantic import BaseModel
 
-from gip_exp import config
-from gip_exp.report.arrange import NEUTRAL, make_study, name_metrics
+from gip_exp.report.arrange import make_study, name_metrics
+from gip_exp.report.neutral import is_neutral, neutral_keys
 from gip_exp.report.runs import read_runs
 from tests.report_runs import GSM8K, write_run
 
@@ -134,24 +132,12 @@ def test_a_run_stopped_after_selection_has_a_cell_without_metrics(tmp_path):
     assert len(group.selecting()) == 1
 
 
-def _neutral(section, prefix=""):
-    """Dotted names of the fields that gip_exp.config marks as unable to change a result."""
-    for name, info in section.model_fields.items():
-        if any(mark is config.NEUTRAL for mark in info.metadata):
-            yield prefix + name
-            continue
-        inner = [info.annotation, *typing.get_args(info.annotation)]
-        inner += [part for one in inner for part in typing.get_args(one)]
-        for part in inner:
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                yield from _neutral(part, f"{prefix}{name}.")
-
-
 def test_neutral_settings_are_those_that_the_config_marks():
-    marked = {key for key in _neutral(config.Config) if key.partition(".")[0] not in ("paths", "tracking", "until")}
-    assert marked
-    missing = marked - NEUTRAL
-    assert not missing, f"add to NEUTRAL in gip_exp/report/arrange.py: {sorted(missing)}"
+    keys = neutral_keys()
+    assert {"train.micro_batch", "engine.device", "data.path", "paths", "selector.warmup.micro_batch"} <= keys
+    assert not {"train.lr", "selector.ridge", "seed", "evaluation.gsm8k.shots"} & keys
+    assert is_neutral("paths.root")
+    assert not is_neutral("train.batch")
 
 
 @pytest.mark.parametrize("selector", ["mp_ma", "something_new"])

@@ -18,7 +18,9 @@ FULL = ([1, 1, 1, 1], [1, 1, 1, 1])
 
 
 def answers(*seeds):
-    return {s: {f"q{i}": Answer(float(v), "") for i, v in enumerate(values)} for s, values in enumerate(seeds)}
+    return {
+        s: {f"q{i}": Answer(float(v), "") for i, v in enumerate(values)} for s, values in enumerate(seeds)
+    }
 
 
 def the_group(root):

@@ -140,14 +140,16 @@ def test_experiments_may_differ_in_data(tmp_path):
 def test_other_questions_are_refused(tmp_path):
     write_run(tmp_path, values={GSM8K: [1, 0]}, settings={"evaluation": {"gsm8k": {"limit": 2}}})
     write_run(tmp_path, "random", values={GSM8K: [1, 0, 1]}, settings={"evaluation": {"gsm8k": {"limit": 3}}})
-    with pytest.raises(UserError, match=r"answered different questions: 2 questions q00\.\.q01 .*; 3 questions"):
+    with pytest.raises(
+        UserError, match=r"answered different questions: 2 questions q00\.\.q01 .*; 3 questions"
+    ):
         check(tmp_path)
 
 
 def test_the_same_ids_with_another_reference_are_other_questions(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, "random", reference="swapped")
-    with pytest.raises(UserError, match="q00 has another reference in random_b0.1_s0 than in mp_ma_b0.1_s0"):
+    with pytest.raises(UserError, match=r"q00 has another reference in random_b0\.1_s0 than in mp_ma_b0\.1_s0"):
         check(tmp_path)
 
 

@@ -12,31 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from gip_exp.report.names import FULL, UNTUNED, metric_order, model_order
+from gip_exp.report.neutral import is_neutral
 from gip_exp.report.runs import Run
 from gip_exp.report.study import Arm, Cell, Group, Settings, shown
 
 SETUP = ("model", "train", "target", "engine")
 # Sections that tell arms of one selector apart, and the stage a run must have used for them to matter.
 CHOICE = {"selector": "select", "judge": "score", "rubric": "score", "embedder": "embed"}
-# Keys that cannot change a result: a test holds this list against the marks in gip_exp.config.
-NEUTRAL = frozenset(
-    {
-        "data.path",
-        "judge.base_url",
-        "judge.concurrency",
-        "judge.max_unscored",
-        "judge.max_cost_usd",
-        "judge.dry_run",
-        "judge.price",
-        "embedder.base_url",
-        "embedder.batch_size",
-        "model.parameters",
-        "train.micro_batch",
-        "train.gradient_checkpointing",
-        "engine.device",
-        "engine.batch_size",
-    }
-)
 
 
 def make_study(runs: Sequence[Run]) -> list[Group]:
@@ -80,7 +62,7 @@ def name_metrics(runs: Sequence[Run]) -> list[Run]:
 def _setting_of(metric: str) -> Callable[[str], bool]:
     """Whether a key is a setting of the evaluation behind `metric`."""
     prefix = f"evaluation.{metric.partition('/')[0]}."
-    return lambda key: key.startswith(prefix) and key not in NEUTRAL and not key.endswith(".limit")
+    return lambda key: key.startswith(prefix) and not is_neutral(key) and not key.endswith(".limit")
 
 
 def _varying(runs: Sequence[Run], wanted: Callable[[str], bool]) -> list[str]:
@@ -93,7 +75,7 @@ def _varying(runs: Sequence[Run], wanted: Callable[[str], bool]) -> list[str]:
 def _counts(key: str, sections: Iterable[str]) -> bool:
     """Whether a setting of these sections can tell results apart: no seed, nothing neutral."""
     section = key.partition(".")[0]
-    return section in sections and key not in NEUTRAL and not key.endswith((".seed", ".name"))
+    return section in sections and not is_neutral(key) and not key.endswith((".seed", ".name"))
 
 
 def _values(run: Run, keys: Sequence[str]) -> Settings:

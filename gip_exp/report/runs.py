@@ -127,9 +127,10 @@ def read_runs(root: Path) -> Found:
             continue
         (others if isinstance(read, Unfinished) else runs).append(read)  # type: ignore[arg-type]
     if problems:
-        raise listed(
-            f"{len(problems)} runs below {root} cannot be used; run them again or delete their folders:",
-            problems,
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise UserError(
+            f"{len(problems)} of the runs below {root} cannot be used: run them again, "
+            f"or delete their folders{lines}"
         )
     if not runs:
         raise UserError(_nothing(root, others))

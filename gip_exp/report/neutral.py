@@ -1,0 +1,39 @@
+"""Which config keys cannot change a result: those that `gip_exp.config` marks, read off its types."""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import get_args
+
+from pydantic import BaseModel
+
+from gip_exp import config
+from gip_exp.config.section import NEUTRAL
+
+
+@cache
+def neutral_keys() -> frozenset[str]:
+    """Dotted names of the marked fields, whatever variant of a section (judge, selector, ...) has them."""
+    return frozenset(_marked(config.Config, ""))
+
+
+def is_neutral(key: str) -> bool:
+    """Whether a key, or a section it stands in, cannot change a result."""
+    parts = key.split(".")
+    return any(".".join(parts[: i + 1]) in neutral_keys() for i in range(len(parts)))
+
+
+def _marked(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, info in section.model_fields.items():
+        if any(mark is NEUTRAL for mark in info.metadata):
+            yield prefix + name
+        else:
+            for inner in _sections(info.annotation):
+                yield from _marked(inner, f"{prefix}{name}.")
+
+
+def _sections(annotation: object) -> Iterator[type[BaseModel]]:
+    """The section types inside an annotation, however deep in unions and lists."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections(inner)
