@@ -149,7 +149,9 @@ def test_other_questions_are_refused(tmp_path):
 def test_the_same_ids_with_another_reference_are_other_questions(tmp_path):
     write_run(tmp_path)
     write_run(tmp_path, "random", reference="swapped")
-    with pytest.raises(UserError, match=r"q00 has another reference in random_b0\.1_s0 than in mp_ma_b0\.1_s0"):
+    with pytest.raises(
+        UserError, match=r"q00 has another reference in random_b0\.1_s0 than in mp_ma_b0\.1_s0"
+    ):
         check(tmp_path)
 
 

@@ -8,8 +8,6 @@ from 1 to `LARGEST`, so that a very small model can know all the arithmetic ther
 The order of `SKILLS` is the order of frequency: `problems.make_pool` weighs the r-th skill r ** -tail.
 """
 
-
-
 from __future__ import annotations
 
 import random

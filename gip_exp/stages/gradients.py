@@ -4,6 +4,7 @@ Finished shards survive a kill: the stage goes on from them.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,19 @@ def _build(job: Job) -> None:
     selector, where = less(job.config), machine(job.config, job.inputs)
     tokenizer = models.load_tokenizer(where.place)
     pool_rows, target_rows = _examples(job, renderer(job.config.model.prompt, tokenizer), tokenizer)
-    options = {
-        "dim": selector.dimensions,
-        "seed": selector.projection_seed,
-        "batch_size": selector.gradient_batch,
-    }
+    features = partial(
+        gradient_features,
+        dim=selector.dimensions,
+        seed=selector.projection_seed,
+        batch_size=selector.gradient_batch,
+    )
     folders = checkpoints(job.inputs["warmup"].folder)
     with job.console.bar("gradients for LESS", len(folders)) as bar:
         for number, checkpoint in enumerate(folders):
             model = _at(checkpoint, where)
             out = job.folder / f"checkpoint-{number}"
-            gradient_features(
-                model, pool_rows, folder=out / TRAIN, adam=adam_state(checkpoint, model), **options
-            )
-            gradient_features(model, target_rows, folder=out / TARGET, **options)
+            features(model, pool_rows, folder=out / TRAIN, adam=adam_state(checkpoint, model))
+            features(model, target_rows, folder=out / TARGET)
             bar.advance()
     job.draft.facts.update(checkpoints=len(folders), n=len(pool_rows), n_target=len(target_rows))
 
