@@ -48,7 +48,7 @@ def evaluate(
     bad arguments, a generator or judge that breaks its contract, a model that generates nothing and a judge
     without a single usable rating.
     """
-    questions = _select(bench, limit_per_category)
+    questions = select_questions(bench, limit_per_category)
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; judge every answer at least once")
     return grade(bench, play(questions, generator), judge, repeats=repeats)
@@ -138,7 +138,8 @@ def _replies(who: str, replies: Sequence[Reply], asked: Sequence[Conversation]) 
     return replies
 
 
-def _select(bench: MTBench, limit: int | None) -> list[Question]:
+def select_questions(bench: MTBench, limit: int | None) -> list[Question]:
+    """All questions, or the first `limit` of each category. ValueError for a limit below 1."""
     if limit is None:
         return list(bench.questions)
     if limit < 1:

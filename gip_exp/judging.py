@@ -1,7 +1,7 @@
 """A pool judged by an LLM: the config's judge and rubric handed to `gip_exp.llm`, with a server if it needs one."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError
 
 if TYPE_CHECKING:
-    from gip_exp.llm.judge_table import JudgeTable
+    from gip_exp.llm.judge_table import JudgeSettings, JudgeTable
 
+Grader = Callable[[Sequence[Any], int], list[tuple[str | None, str]]]
 CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
 
 
@@ -51,7 +52,27 @@ def judge(
         return judge_pool(examples, parsed, _settings(config, endpoint), cache_dir=cache, progress=progress)
 
 
-def _settings(config: LLMJudge, endpoint: Endpoint) -> Any:
+@contextmanager
+def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader]:
+    """A function that asks the judge whole conversations: (text, "") or (None, why not) for each, in order."""
+    from gip_exp.llm.client import ask_all
+    from gip_exp.llm.request import Fault, Request
+
+    with _endpoint(config, root / "logs" / "judge_vllm.log", console) as endpoint:
+        settings = _settings(config, endpoint)
+
+        def ask(conversations: Sequence[Any], repeat: int) -> list[tuple[str | None, str]]:
+            requests = [
+                Request(messages=tuple(conversation), sampling=settings.sampling, repetition=repeat)
+                for conversation in conversations
+            ]
+            outcomes, _ = ask_all(requests, settings.endpoint, cache_dir=root / CACHE)
+            return [(None, str(one)) if isinstance(one, Fault) else (one.text, "") for one in outcomes]
+
+        yield ask
+
+
+def _settings(config: LLMJudge, endpoint: Endpoint) -> "JudgeSettings":
     from gip_exp.llm.judge_table import JudgeSettings
     from gip_exp.llm.prices import Price
     from gip_exp.llm.settings import EndpointSettings, Sampling
@@ -96,21 +117,23 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
         yield Endpoint(server.base_url, "judge", server.identity("judge"))
 
 
-def missing(config: LLMJudge) -> list[str]:
-    """What this machine lacks to ask the judge."""
+def missing_vllm(what: str, instead: str) -> list[str]:
+    """Whether vLLM can be started here."""
+    from importlib.util import find_spec
+
+    return [] if find_spec("vllm") else [f"{what} needs vLLM: pip install 'gip-exp[vllm]', or use {instead}"]
+
+
+def missing(config: LLMJudge, key: str = "judge") -> list[str]:
+    """What this machine lacks to ask the judge that stands under the config key `key`."""
     if config.dry_run:
         return []
     if config.kind == "vllm":
-        from importlib.util import find_spec
-
-        return (
-            []
-            if find_spec("vllm")
-            else ["judge=vllm needs vLLM: pip install 'gip-exp[vllm]', or use judge=openai"]
-        )
-    key = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
-    if config.base_url is None and not os.environ.get(key):
-        return [
-            f"judge=openai needs {key}: export it, give judge.base_url (a local server needs no key), or use judge=rules"
-        ]
-    return []
+        return missing_vllm(f"{key}=vllm", f"{key}=openai")
+    variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
+    if config.base_url is not None or os.environ.get(variable):
+        return []
+    instead = ", or use judge=rules" if key == "judge" else ""
+    return [
+        f"{key}: {config.model} needs {variable}: export it, or give {key}.base_url (a local server needs no key){instead}"
+    ]

@@ -4,7 +4,7 @@
 system role. Both give plain strings without special tokens at the front, since tokenizers add those themselves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ class Renderer:
     """Turns an example into what the model reads and what it should write."""
 
     prompt: Callable[[str], str]
+    conversation: Callable[
+        [Sequence[Mapping[str, str]]], str
+    ]  # user and assistant turns, ending with a user's
     completion_prefix: str
     eos: str
 
@@ -38,23 +41,44 @@ def renderer(config: Prompt, tokenizer: Any) -> Renderer:
         raise UserError("the model's tokenizer has no end token (eos_token): completions could not be ended")
     if config.style == "plain":
         return Renderer(
-            lambda text: _fill(config.template, text), config.completion_prefix, tokenizer.eos_token
+            lambda text: _fill(config.template, text),
+            lambda turns: _plain_conversation(config, turns),
+            config.completion_prefix,
+            tokenizer.eos_token,
         )
     if tokenizer.chat_template is None:
         raise UserError(
             "model.prompt.style=chat, but the model's tokenizer has no chat template (a base model?): "
             "use model.prompt.style=plain with model.prompt.template"
         )
-    return Renderer(lambda text: _chat(tokenizer, text), config.completion_prefix, tokenizer.eos_token)
+    return Renderer(
+        lambda text: _chat(tokenizer, [{"role": "user", "content": text}]),
+        lambda turns: _chat(tokenizer, turns),
+        config.completion_prefix,
+        tokenizer.eos_token,
+    )
 
 
 def _fill(template: str, text: str) -> str:
     return template.replace("{prompt}", text)  # not str.format: braces in people's text are text
 
 
-def _chat(tokenizer: Any, text: str) -> str:
+def _plain_conversation(config: Prompt, turns: Sequence[Mapping[str, str]]) -> str:
+    """Every question in the template, every answer after it as in training, a line break between the two pairs."""
+    parts = []
+    for turn in turns:
+        asked = turn["role"] == "user"
+        parts.append(
+            _fill(config.template, turn["content"])
+            if asked
+            else config.completion_prefix + turn["content"] + "\n"
+        )
+    return "".join(parts)
+
+
+def _chat(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
     rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        list(turns), tokenize=False, add_generation_prompt=True, enable_thinking=False
     )
     bos = tokenizer.bos_token
     return rendered.removeprefix(bos) if bos else rendered

@@ -103,6 +103,9 @@ class Engine(Section):
     kind: Literal["hf", "vllm"]
     device: Annotated[Literal["auto", "cpu", "cuda"], NEUTRAL] = "auto"
     batch_size: Annotated[Positive, NEUTRAL] = 64
+    max_model_len: Positive | None = None  # the next three: vLLM only
+    enforce_eager: Annotated[bool, NEUTRAL] = False
+    server_args: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
 
 
 Train = Annotated[LoraTrain | NoTrain, Field(discriminator="kind")]

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gip_exp.config.section import Positive, Section
+from gip_exp.config.inputs import LLMJudge
+from gip_exp.config.section import NEUTRAL, Positive, Section
 
 
 class Gsm8kEvaluation(Section):
@@ -18,9 +19,27 @@ class AnswerNllEvaluation(Section):
     limit: Positive | None = None
 
 
+class BbhEvaluation(Section):
+    variant: Literal["cot_fewshot", "fewshot", "cot_zeroshot", "zeroshot"]
+    tasks: list[str] | None = None
+    data_dir: Annotated[str | None, NEUTRAL] = None  # a folder of <task>.json; null asks the hub
+    limit: Positive | None = None  # questions a task
+    max_new_tokens: Positive | None = None
+
+
+class MtBenchEvaluation(Section):
+    data_dir: Annotated[str | None, NEUTRAL] = None  # the published files; null downloads them once
+    limit_per_category: Positive | None = None
+    max_new_tokens: Positive
+    repeats: Positive  # how often the judge grades every answer
+    judge: LLMJudge
+
+
 class Evaluations(Section):
     gsm8k: Gsm8kEvaluation | None = None
     answer_nll: AnswerNllEvaluation | None = None
+    bbh: BbhEvaluation | None = None
+    mt_bench: MtBenchEvaluation | None = None
 
     def chosen(self) -> dict[str, Section]:
         """The evaluations asked for, by name, in a fixed order."""

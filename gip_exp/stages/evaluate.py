@@ -6,20 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eval.results import EvalResult
 from gip_exp import models
 from gip_exp.config import Config
 from gip_exp.config.learning import LoraTrain
 from gip_exp.config.section import content
-from gip_exp.errors import UserError, mendable
-from gip_exp.prompts import renderer
+from gip_exp.errors import mendable
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool, read_test
-from gip_exp.stages.train import ADAPTER
+from gip_exp.stages.evaluations import EVALUATIONS, local_files, missing
+from gip_exp.stages.player import Seat
 from gip_exp.store import Entry, write_jsonl
 
 PREDICTIONS = "predictions"
-VERSIONS = {"gsm8k": 1, "answer_nll": 1}
+VERSIONS = {"gsm8k": 1, "answer_nll": 1, "bbh": 1, "mt_bench": 1}
 
 
 def stages(config: Config) -> list[Stage]:
@@ -31,7 +29,7 @@ def stages(config: Config) -> list[Stage]:
             _inputs,
             partial(_settings, name),
             partial(_build, name),
-            models.missing,
+            partial(_missing, name),
         )
         for name in config.evaluation.chosen()
     ]
@@ -47,6 +45,7 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
     return {
         "evaluation": name,
         **content(config.evaluation.chosen()[name]),
+        **local_files(config, name),
         "engine": config.engine.kind,
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
@@ -54,13 +53,13 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
     }
 
 
+def _missing(name: str, config: Config) -> list[str]:
+    return models.missing(config) + missing(config, name)
+
+
 def _build(name: str, job: Job) -> None:
-    place = models.location(job.config, job.inputs)
-    adapter = str(job.inputs["train"].folder / ADAPTER) if "train" in job.inputs else None
-    tokenizer = models.load_tokenizer(place)
-    model = models.load(place, adapter, job.config.model.dtype, models.device(job.config))
     with mendable():
-        outcome = EVALUATIONS[name](job, model, tokenizer)
+        outcome = EVALUATIONS[name](job, Seat(job))
     for warning in outcome.warnings:
         job.note(warning)
     job.draft.facts["metrics"] = {metric: interval.as_dict() for metric, interval in outcome.metrics.items()}
@@ -68,59 +67,6 @@ def _build(name: str, job: Job) -> None:
         path = job.folder / PREDICTIONS / f"{metric}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(path, [prediction.as_dict() for prediction in predictions])
-
-
-def _test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
-    rows = read_test(job.inputs)[:limit]
-    if not rows:
-        raise UserError("the data has no test rows to evaluate on: put a test file beside the training file")
-    return rows
-
-
-def _gsm8k(job: Job, model: Any, tokenizer: Any) -> EvalResult:
-    from lm_eval.models.huggingface import HFLM
-
-    from eval import gsm8k
-
-    config = job.config.evaluation.gsm8k
-    assert config is not None
-    batch_size = job.config.engine.batch_size
-    generator = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, backend="causal")
-    rows = _test_rows(job, config.limit)
-    if config.task == "few_shot":
-        shots = [_question(example) for example in read_pool(job.inputs)]
-        return gsm8k.few_shot(
-            generator,
-            test=[_question(example) for example in rows],
-            train=shots,
-            num_fewshot=config.shots,
-            max_gen_toks=config.max_new_tokens,
-        )
-    render = renderer(job.config.model.prompt, tokenizer)
-    asked = [
-        {"id": row["id"], "prompt": render.prompt(row["prompt"]), "reference": row["completion"]}
-        for row in rows
-    ]
-    return gsm8k.zero_shot(generator, asked, stop=[tokenizer.eos_token], max_gen_toks=config.max_new_tokens)
-
-
-def _question(example: dict[str, str]) -> dict[str, str]:
-    return {"id": example["id"], "question": example["prompt"], "answer": example["completion"]}
-
-
-def _answer_nll(job: Job, model: Any, tokenizer: Any) -> EvalResult:
-    from eval.answer_nll import answer_nll
-
-    config = job.config.evaluation.answer_nll
-    assert config is not None
-    render = renderer(job.config.model.prompt, tokenizer)
-    rows = [
-        {"id": example["id"], **render.training_row(example)} for example in _test_rows(job, config.limit)
-    ]
-    return answer_nll(model, tokenizer, rows, batch_size=job.config.engine.batch_size)
-
-
-EVALUATIONS = {"gsm8k": _gsm8k, "answer_nll": _answer_nll}
 
 
 def copy_predictions(entries: Mapping[str, Entry], folder: Path) -> None:

@@ -1,0 +1,146 @@
+"""Each evaluation of `eval` with what it needs from the config: rows, rendered prompts, a player, a judge."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval.results import EvalResult
+from gip_exp import judging
+from gip_exp.config import Config
+from gip_exp.errors import UserError
+from gip_exp.stage import Job
+from gip_exp.stages.data import read_pool, read_test
+from gip_exp.stages.player import Seat, seated
+from gip_exp.store import file_digest, write_jsonl
+
+
+def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
+    """The first `limit` test rows. Raises UserError when the data came without any."""
+    rows = read_test(job.inputs)[:limit]
+    if not rows:
+        raise UserError(
+            "the data has no test rows to evaluate on: put a test file beside the training file, or choose "
+            "evaluation=[mt_bench,bbh]"
+        )
+    return rows
+
+
+def gsm8k(job: Job, seat: Seat) -> EvalResult:
+    """GSM8K exact match: zero-shot in the training format, or lm-eval's own few-shot task."""
+    from eval import gsm8k as task
+
+    config = job.config.evaluation.gsm8k
+    assert config is not None
+    rows = test_rows(job, config.limit)
+    with seated(seat) as player:
+        if config.task == "few_shot":
+            return task.few_shot(
+                player.lm(),
+                test=[_question(example) for example in rows],
+                train=[_question(example) for example in read_pool(job.inputs)],
+                num_fewshot=config.shots,
+                max_gen_toks=config.max_new_tokens,
+            )
+        asked = [
+            {"id": row["id"], "prompt": seat.render.prompt(row["prompt"]), "reference": row["completion"]}
+            for row in rows
+        ]
+        stop = [seat.tokenizer.eos_token]
+        return task.zero_shot(player.lm(), asked, stop=stop, max_gen_toks=config.max_new_tokens)
+
+
+def _question(example: dict[str, str]) -> dict[str, str]:
+    return {"id": example["id"], "question": example["prompt"], "answer": example["completion"]}
+
+
+def answer_nll(job: Job, seat: Seat) -> EvalResult:
+    """Likelihood of the reference answers, always in this process."""
+    from eval.answer_nll import answer_nll as likelihood
+
+    config = job.config.evaluation.answer_nll
+    assert config is not None
+    rows = [
+        {"id": example["id"], **seat.render.training_row(example)} for example in test_rows(job, config.limit)
+    ]
+    return likelihood(seat.model(), seat.tokenizer, rows, batch_size=job.config.engine.batch_size)
+
+
+def bbh(job: Job, seat: Seat) -> EvalResult:
+    """BIG-Bench Hard: lm-eval's prompts for the few-shot variants, the training format for the zero-shot ones."""
+    from eval import bbh as task
+
+    config = job.config.evaluation.bbh
+    assert config is not None
+    with seated(seat) as player:
+        return task.evaluate(
+            player.lm(),
+            variant=config.variant,
+            tasks=config.tasks or task.TASKS,
+            data_dir=Path(config.data_dir) if config.data_dir else None,
+            limit=config.limit,
+            render=seat.render.prompt if config.variant.endswith("zeroshot") else None,
+            stop=[seat.tokenizer.eos_token],
+            max_gen_toks=config.max_new_tokens,
+        )
+
+
+def mt_bench(job: Job, seat: Seat) -> EvalResult:
+    """MT-Bench: both turns played by the tuned model, graded by `evaluation.mt_bench.judge`."""
+    from eval import mt_bench as task
+    from eval.mt_bench_files import load_mt_bench
+
+    config = job.config.evaluation.mt_bench
+    assert config is not None
+    root = job.config.paths.root
+    bench = load_mt_bench(
+        config.data_dir, cache_dir=None if config.data_dir else root / "downloads" / "mt_bench"
+    )
+    with seated(seat) as player:
+
+        def answer(conversations: list[Any], temperature: float) -> list[str]:
+            texts = [seat.render.conversation(conversation) for conversation in conversations]
+            return player.generate(texts, temperature=temperature, max_tokens=config.max_new_tokens)
+
+        answers = task.play(task.select_questions(bench, config.limit_per_category), answer)
+    with judging.grader(config.judge, root=root, console=job.console) as grade:
+        result = task.grade(bench, answers, _judge(grade), repeats=config.repeats)
+    write_jsonl(
+        job.folder / "answers.jsonl", [{"id": a.question_id, "turns": list(a.turns)} for a in answers]
+    )
+    if result.failures or result.unscored:
+        job.note(
+            f"{len(result.failures)} judgements failed; questions without a score: {list(result.unscored)}"
+        )
+    job.draft.facts["judge_spread"] = result.judge_spread
+    return result
+
+
+def _judge(grade: judging.Grader) -> Callable[[list[Any], int], Sequence[Any]]:
+    from eval.mt_bench import Failed
+
+    def ask(conversations: list[Any], repeat: int) -> Sequence[Any]:
+        return [text if text is not None else Failed(why) for text, why in grade(conversations, repeat)]
+
+    return ask
+
+
+def missing(config: Config, name: str) -> list[str]:
+    """What an evaluation needs beyond the model: its files, its judge."""
+    if name == "mt_bench" and config.evaluation.mt_bench is not None:
+        return judging.missing(config.evaluation.mt_bench.judge, "evaluation.mt_bench.judge")
+    if config.engine.kind == "vllm":
+        return judging.missing_vllm("engine=vllm", "engine=hf")
+    return []
+
+
+def local_files(config: Config, name: str) -> dict[str, Any]:
+    """Digests of local question files that the user may change; MT-Bench's are pinned by hash already."""
+    bbh_config = config.evaluation.bbh
+    if name != "bbh" or bbh_config is None or not bbh_config.data_dir:
+        return {}
+    return {
+        "files": {path.name: file_digest(path) for path in sorted(Path(bbh_config.data_dir).glob("*.json"))}
+    }
+
+
+EVALUATIONS = {"gsm8k": gsm8k, "answer_nll": answer_nll, "bbh": bbh, "mt_bench": mt_bench}

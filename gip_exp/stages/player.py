@@ -1,0 +1,149 @@
+"""The tuned model as a player: in this process, or behind one vLLM server; the same interface for every evaluation."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gip_exp import models
+from gip_exp.prompts import Renderer, renderer
+from gip_exp.stage import Job
+from gip_exp.stages.train import ADAPTER
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+
+BASE, TUNED = "base", "tuned"  # names under which vLLM serves the model and its adapter
+IN_FLIGHT = 64
+
+
+class Player(Protocol):
+    """Answers rendered prompts."""
+
+    def lm(self) -> "LM":
+        """The model as lm-eval takes it."""
+
+    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        """One continuation a text."""
+
+
+@dataclass
+class Seat:
+    """What a player is made of: the base's folder, the adapter's (if any), their tokenizer and prompt format."""
+
+    job: Job
+
+    @cached_property
+    def place(self) -> str:
+        return models.location(self.job.config, self.job.inputs)
+
+    @cached_property
+    def adapter(self) -> str | None:
+        return str(self.job.inputs["train"].folder / ADAPTER) if "train" in self.job.inputs else None
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return models.load_tokenizer(self.place)
+
+    @cached_property
+    def render(self) -> Renderer:
+        return renderer(self.job.config.model.prompt, self.tokenizer)
+
+    def model(self) -> Any:
+        """The model in this process, adapter applied."""
+        return models.load(
+            self.place, self.adapter, self.job.config.model.dtype, models.device(self.job.config)
+        )
+
+
+class LocalPlayer:
+    """`engine=hf`: transformers in this process."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._batch = seat.job.config.engine.batch_size
+
+    def lm(self) -> "LM":
+        from lm_eval.models.huggingface import HFLM
+
+        return HFLM(
+            pretrained=self._seat.model(),
+            tokenizer=self._seat.tokenizer,
+            batch_size=self._batch,
+            backend="causal",
+        )
+
+    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        from gip_exp.llm.generate import LocalGenerator
+
+        generator = LocalGenerator(self._seat.model(), self._seat.tokenizer, batch_size=self._batch)
+        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+
+
+class ServedPlayer:
+    """`engine=vllm`: a server of our own, the adapter by name."""
+
+    def __init__(self, seat: Seat, server: Any) -> None:
+        self._seat, self._server = seat, server
+        self._name = TUNED if seat.adapter else BASE
+
+    def lm(self) -> "LM":
+        from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+        return LocalCompletionsAPI(
+            model=self._name,
+            base_url=f"{self._server.base_url}/completions",
+            tokenizer=self._seat.place,
+            tokenizer_backend="huggingface",
+            tokenized_requests=False,  # the server tokenises as training did, start token included
+            num_concurrent=IN_FLIGHT,
+            max_length=_context(self._seat),
+        )
+
+    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        from gip_exp.judging import CACHE
+        from gip_exp.llm.generate import EndpointGenerator
+        from gip_exp.llm.settings import EndpointSettings
+
+        endpoint = EndpointSettings(
+            model=self._name,
+            base_url=self._server.base_url,
+            identity=self._server.identity(self._name),
+            concurrency=IN_FLIGHT,
+        )
+        generator = EndpointGenerator(endpoint, cache_dir=self._seat.job.config.paths.root / CACHE)
+        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+
+
+def _context(seat: Seat) -> int:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(seat.place, trust_remote_code=False)
+    most = seat.job.config.engine.max_model_len
+    own = int(config.max_position_embeddings)
+    return own if most is None else min(own, most)
+
+
+@contextmanager
+def seated(seat: Seat) -> Iterator[Player]:
+    """The player that `engine` asks for; a server is ended with the block."""
+    config = seat.job.config
+    if config.engine.kind == "hf":
+        yield LocalPlayer(seat)
+        return
+    from gip_exp.llm.server import ServerSettings, VLLMServer
+
+    log = config.paths.root / "logs" / f"vllm_{seat.job.folder.name.split('.')[0]}.log"
+    settings = ServerSettings(
+        model=seat.place,
+        adapters={TUNED: seat.adapter} if seat.adapter else {},
+        served_name=BASE,
+        dtype=config.model.dtype,
+        max_model_len=_context(seat),
+        enforce_eager=config.engine.enforce_eager,
+        extra_args=tuple(config.engine.server_args),
+    )
+    seat.job.console.say(f"  starting vLLM (log: {log})")
+    with VLLMServer(settings, log) as server:
+        yield ServedPlayer(seat, server)
