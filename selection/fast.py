@@ -5,8 +5,8 @@ from __future__ import annotations
 from selection.plain import select_plain
 from selection.problem import Picks, Problem
 
-# Below this many multiplications the plain loop is done before compiled code would be loaded.
-SMALL = 2e8
+# Below this many multiplications the plain loop is done in about a second, compiled or not.
+SMALL = 1e9
 # With less ridge than this share of the mean squared length, 1 / g_j magnifies float32 rounding too much.
 LEAST_RIDGE = 1e-2
 

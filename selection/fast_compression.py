@@ -141,11 +141,8 @@ class CompressionRun:
     def fill_columns(self, draft: CompressionDraft) -> None:
         """u and w of every drafted pick for the whole pool."""
         m = len(draft)
-        padded = np.zeros((-(-2 * m // 4) * 4, self.d), self.rows.dtype)
-        padded[:m], padded[m : 2 * m] = draft.vectors, draft.seconds
-        into = np.full(len(padded), -1, dtype=np.int64)
-        into[: 2 * m] = np.arange(2 * m)
-        kernels.columns(self.rows, padded, into, self.slots)
+        vectors = np.concatenate([draft.vectors, draft.seconds])
+        kernels.columns(self.rows, vectors, np.arange(2 * m), self.slots)
         self.used = self.slots[: 2 * m]
 
     def verify(self, draft: CompressionDraft) -> tuple[int, np.ndarray]:

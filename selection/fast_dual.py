@@ -104,10 +104,7 @@ class DualRun:
 
     def refresh(self) -> None:
         """Compute the correlations on file anew from W; what is left of their error is this one rounding."""
-        vectors = np.zeros((-(-self.k // 4) * 4, self.d), self.rows.dtype)
-        vectors[: self.k] = self.weights.T
-        into = np.where(np.arange(len(vectors)) < self.k, np.arange(len(vectors)), -1)
-        kernels.columns(self.rows, vectors, into, self.corr)
+        kernels.columns(self.rows, self.weights.T, np.arange(self.k), self.corr)
         np.negative(self.corr, out=self.corr)
         if self.scores is not None:
             self.corr += self.scores.T
@@ -229,12 +226,8 @@ class DualRun:
         if len(need):
             slots = vacant[: len(need)]
             self.slot_of[need], self.held[slots] = slots, need
-            padded = np.zeros((-(-len(need) // 4) * 4, self.d), self.rows.dtype)
-            source = draft.vectors if self.follow_span else self.rows[need]
-            padded[: len(need)] = source
-            into = np.full(len(padded), -1, dtype=np.int64)
-            into[: len(need)] = slots
-            kernels.columns(self.rows, padded, into, self.slots)
+            vectors = draft.vectors if self.follow_span else self.rows[need]
+            kernels.columns(self.rows, vectors, slots, self.slots)
         self.chunk_slots = self.slot_of[draft.rows]
 
     def drop(self, rows: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
 
 TILE = 512
 # Below this many multiplications a second thread costs more to wake than it saves.
@@ -35,17 +36,33 @@ def compiled(parallel: bool) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @contextmanager
 def threads_for(work: float) -> Iterator[None]:
-    """Run compiled loops on one thread inside where `work` multiplications do not pay for more."""
+    """Run compiled loops inside on as many threads as torch may use, or on one where `work` is too little.
+
+    work: multiplications.
+    """
     before = numba.get_num_threads()
-    numba.set_num_threads(before if work >= WORTH_A_THREAD else 1)
+    numba.set_num_threads(min(before, torch.get_num_threads()) if work >= WORTH_A_THREAD else 1)
     try:
         yield
     finally:
         numba.set_num_threads(before)
 
 
-@compiled(parallel=True)
 def columns(pool: np.ndarray, vectors: np.ndarray, into: np.ndarray, out: np.ndarray) -> None:
+    """out[into[t], j] = pool[j] . vectors[t] for rows j of pool (n, d) and t of vectors (m, d).
+
+    vectors may have another dtype than pool and out, and are rounded to it. into (m,): rows of out (r, n).
+    """
+    padding = -len(vectors) % 4
+    padded = np.zeros((len(vectors) + padding, pool.shape[1]), pool.dtype)
+    padded[: len(vectors)] = vectors
+    rows = np.concatenate([into, np.full(padding, -1, dtype=np.int64)])
+    with threads_for(float(pool.size) * len(padded)):
+        _columns(pool, padded, rows, out)
+
+
+@compiled(parallel=True)
+def _columns(pool: np.ndarray, vectors: np.ndarray, into: np.ndarray, out: np.ndarray) -> None:
     """out[into[t], j] = pool[j] . vectors[t] for rows j of pool (n, d) and t of vectors (m, d), one dtype.
 
     m is a multiple of 4; a negative into[t] is computed and dropped (padding).

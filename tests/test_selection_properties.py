@@ -139,16 +139,26 @@ def test_a_cache_too_small_for_many_columns_changes_nothing():
 
 
 def test_equal_pools_give_equal_picks_on_one_thread_and_on_all():
+    case = problem(*make("scores", 6000, 64, seed=1), dtype=torch.float32)
+    alone = select_fast(case, 200, 2**26)
+    torch.set_num_threads(2)  # the columns of a chunk are then worth a second thread
+    assert select_fast(case, 200, 2**26) == alone
+
+
+def test_compiled_loops_work_where_no_folder_for_their_cache_can_be_found(monkeypatch):
     import numba
 
-    case = problem(*make("scores", 2000, 20, seed=1), dtype=torch.float32)
-    everything = select_fast(case, 200, 2**24)
-    threads = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        assert select_fast(case, 200, 2**24) == everything
-    finally:
-        numba.set_num_threads(threads)
+    from selection.kernels import compiled
+
+    real = numba.njit
+
+    def without_cache(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(numba, "njit", without_cache)
+    assert compiled(parallel=False)(lambda x: x + 1)(2) == 3
 
 
 # --- the public function --------------------------------------------------------------------------
