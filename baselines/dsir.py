@@ -163,6 +163,22 @@ def _check_texts(problems: Problems, argument: str, texts: Any, rows: IntArray) 
         bad = next((int(i) for i in rows if not isinstance(texts[i], str)), None)
         if bad is not None:
             problems.add(argument, f"row {bad} is {type(texts[bad]).__name__}; give a string")
+            return
+        lone = next((int(i) for i in rows if not _encodes(texts[i])), None)
+        if lone is not None:
+            problems.add(
+                argument, f"row {lone} holds half of a surrogate pair, which has no UTF-8; mend that text"
+            )
+
+
+def _encodes(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_options(

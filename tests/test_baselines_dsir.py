@@ -130,6 +130,7 @@ def test_short_rows_are_kept_unless_asked_and_the_mask_decides_what_is_read():
         (lambda: dsir.log_weights(POOL, ["a", ""]), "target_texts: row 1 has no tokens"),
         (lambda: dsir.log_weights("text", TARGET), "raw_texts: got one string"),
         (lambda: dsir.log_weights(["a", 3], TARGET), "raw_texts: row 1 is int"),
+        (lambda: dsir.log_weights(["é", "a\ud83d"], TARGET), "raw_texts: row 1 holds half of a surrogate"),
         (lambda: dsir.log_weights(POOL, TARGET, ngrams=0), "ngrams: got 0; give an int >= 1"),
         (lambda: dsir.log_weights(POOL, TARGET, buckets=2**40), "buckets: got 1099511627776"),
         (lambda: dsir.log_weights(POOL, TARGET, laplace=-1), "laplace: got -1"),
