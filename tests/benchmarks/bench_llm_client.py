@@ -31,7 +31,7 @@ from gip_exp.llm.settings import EndpointSettings, Sampling
 from tests.fault_server import UNREADABLE, FaultServer
 
 CONF = Path(__file__).parents[2] / "conf" / "rubric" / "math.yaml"
-STORM = {"fault_share": 0.2, "unreadable_share": 0.02, "unreadable_bodies": 0.002, "hang_s": 3.0}
+STORM = {"fault_share": 0.2, "unreadable_share": 0.02, "unreadable_bodies": 0.002, "hang_s": 16.0}
 
 
 def load_rubric() -> Rubric:
@@ -46,7 +46,7 @@ def pool(n: int) -> list[dict[str, str]]:
 
 def settings(url: str, concurrency: int = 64) -> JudgeSettings:
     endpoint = EndpointSettings(
-        "judge", base_url=url, concurrency=concurrency, timeout_s=2.0, backoff_s=0.05, backoff_max_s=0.5
+        "judge", base_url=url, concurrency=concurrency, timeout_s=8.0, backoff_s=0.05, backoff_max_s=0.5
     )
     return JudgeSettings(endpoint, Sampling(seed=0), max_unscored=0.05)
 
