@@ -93,7 +93,7 @@ def _claims(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> Section:
     """Verdicts about the paper; then the same rules where the paper says nothing; then the evidence."""
     parts: list[Table | Figure] = [verdict_table(verdicts, "Verdicts from these runs", "claims")]
     if others:
-        title = "The same rules on other models or budgets (no evidence about the paper's)"
+        title = "The same rules on other models (no evidence about the paper's)"
         parts.append(verdict_table(others, title, "claims-elsewhere"))
     evidence = check_table([*verdicts, *others])
     return Section("The paper's claims", CLAIMS_HOW, (*parts, *([evidence] if evidence else [])))
