@@ -184,7 +184,16 @@ def test_the_console_shows_the_headline_table_and_where_things_lie(report):
     assert "the paper's claims:" in screen
 
 
-def test_one_seed_says_so_everywhere(report, sweep, tmp_path, capsys):
+def test_settings_that_tell_arms_apart_are_shown_in_every_output(tmp_path, capsys):
+    for ridge in (0.1, 1.0):
+        write_run(tmp_path, name=f"r{ridge}", settings={"selector": {"ridge": ridge}})
+    assert main([str(tmp_path)]) == 0
+    assert "MP+MA [ridge=0.1]" in capsys.readouterr().out
+    for kind in ("md", "tex", "html", "csv"):
+        assert "MP+MA [ridge=0.1]" in (tmp_path / "report" / f"report.{kind}").read_text()
+
+
+def test_one_seed_says_so_everywhere(tmp_path, capsys):
     write_run(tmp_path, values={GSM8K: [1, 0, 1]})
     write_run(tmp_path, "random", values={GSM8K: [0, 0, 1]})
     assert main([str(tmp_path)]) == 0

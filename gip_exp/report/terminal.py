@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gip_exp.report import names, text
@@ -35,15 +36,15 @@ def show(
     )
     for other in found.others:
         console.print(f"{other.status}: {other.folder} ({other.reason})", style="yellow", markup=False)
-    files = ", ".join(path.name for path in sorted(folder.glob("report.*")))
     console.print(
-        f"{text.count(len(found.runs), 'run')} reported in {folder}: {files}, figures/", markup=False
+        f"{text.count(len(found.runs), 'run')} reported in {folder}: report.html, .md, .tex, .csv and figures/",
+        markup=False,
     )
 
 
 def _table(result: Result) -> Table:
     unit = " (%)" if result.proportion else ""
-    title = f"{result.group.title}: {names.metric(result.metric)}{unit}"
+    title = escape(f"{result.group.title}: {names.metric(result.metric)}{unit}")
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True)
     for heading in ("budget", "seeds", "mean", "95 % interval", "vs random", "vs full"):
@@ -52,7 +53,7 @@ def _table(result: Result) -> Table:
     for row in result.rows:
         mean, label = row.summary.mean, row.cell.arm.label
         table.add_row(
-            "" if label == previous else label,
+            "" if label == previous else escape(label),
             row.cell.budget_label,
             str(len(row.summary.seeds)),
             text.value(mean.value, result.proportion),

@@ -1,6 +1,7 @@
 """Figure 1: a metric against the budget, a panel a group; with one budget, methods side by side instead."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from gip_exp.report import names, text
-from gip_exp.report.figures.style import FAINT, PANEL, grid, legend_below, mark, styled
+from gip_exp.report.figures.style import FAINT, PANEL, grid, legend_of, mark, mark_arm, styled
 from gip_exp.report.names import FULL, RANDOM, UNTUNED, look
 from gip_exp.report.rows import Result, Row
 from gip_exp.report.study import Arm
@@ -30,24 +31,22 @@ def against_budget(results: Sequence[Result]) -> Figure:
         lines = -(-len(results) // columns)
         figure = Figure(figsize=((PANEL + 0.3) * columns, 2.5 * lines + 0.5))
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
-        arms: dict[Arm, None] = {}
+        found = {row.cell.arm for result in results for row in result.rows}
+        lines_of = [arm for arm in found if arm.method not in (FULL, UNTUNED)]
+        arms = sorted(lines_of, key=lambda arm: arm.order)
         for axes, result in zip(panels, results, strict=False):
-            arms |= dict.fromkeys(_panel(axes, result))
+            _panel(axes, result, arms)
         for axes in panels[len(results) :]:
             axes.set_visible(False)
-        ordered = sorted(arms, key=lambda arm: arm.order)
-        legend_below(figure, [arm.method for arm in ordered], [arm.label for arm in ordered])
+        legend_of(figure, arms)
         return figure
 
 
-def _panel(axes: Axes, result: Result) -> list[Arm]:
+def _panel(axes: Axes, result: Result, arms: Sequence[Arm]) -> None:
     scale = 100 if result.proportion else 1
-    by_arm: dict[Arm, list[Row]] = {}
-    for row in result.rows:
-        if row.cell.arm.method not in (FULL, UNTUNED):
-            by_arm.setdefault(row.cell.arm, []).append(row)
-    for arm, rows in by_arm.items():
-        _line(axes, arm, sorted(rows, key=lambda row: row.cell.share), scale)
+    for arm in arms:
+        rows = sorted((row for row in result.rows if row.cell.arm == arm), key=lambda row: row.cell.share)
+        _line(axes, rows, mark_arm(arm, arms), scale)
     shares = result.group.budgets
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator([100 * share for share in shares]))
@@ -62,11 +61,9 @@ def _panel(axes: Axes, result: Result) -> list[Arm]:
     axes.set_xlim(100 * shares[0] / 1.15, 100 * shares[-1] * 1.15)
     grid(axes, "y")
     _levels(axes, result, scale)
-    return list(by_arm)
 
 
-def _line(axes: Axes, arm: Arm, rows: Sequence[Row], scale: float) -> None:
-    style = mark(look(arm.method))
+def _line(axes: Axes, rows: Sequence[Row], style: dict[str, Any], scale: float) -> None:
     x = [100 * row.cell.share for row in rows]
     y = np.array([row.summary.mean.value for row in rows]) * scale
     error = np.array([_over_seeds(row) for row in rows]) * scale

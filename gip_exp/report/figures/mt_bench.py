@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -69,7 +70,7 @@ def by_category(panels: Sequence[Contrast]) -> Figure:
         row[0].set_ylim(len(categories) - 0.4, -0.6)
         shown = {_named(cell) for panel in panels for cell in (panel.subset, panel.full) if cell}
         ordered = sorted(shown, key=lambda pair: (pair[0] == FULL, pair))
-        legend_below(figure, [method for method, _ in ordered], [label for _, label in ordered], solid=True)
+        legend_below(figure, [(label, _dots(method)) for method, label in ordered])
         return figure
 
 
@@ -93,10 +94,14 @@ def _panel(axes: Axes, panel: Contrast) -> None:
     grid(axes, "x")
 
 
+def _dots(method: str) -> dict[str, Any]:
+    """A method's marks without a line; the full data, a line elsewhere, as a dot."""
+    style = mark(look(method)) | {"linestyle": "none"}
+    return style | {"marker": "o"} if method == FULL else style
+
+
 def _mark(axes: Axes, place: float, row: Row) -> None:
-    style = mark(look(row.cell.arm.method)) | {"linestyle": "none"}
-    if row.cell.arm.method == FULL:
-        style["marker"] = "o"
+    style = _dots(row.cell.arm.method)
     mean = row.summary.mean
     if not np.isnan(mean.low):
         axes.plot([mean.low, mean.high], [place] * 2, color=style["color"], linewidth=1.3, zorder=2)

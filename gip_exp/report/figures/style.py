@@ -2,7 +2,7 @@
 changed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gip_exp.report.names import FULL, Look, look
+from gip_exp.report.study import Arm
 
 PANEL = 3.3  # inches: a column of a two-column paper
 INK, FAINT = "#222222", "#8A8A8A"
+VARIANT_LINES, VARIANT_MARKERS = ("--", ":", "-."), "Dv^sP"
 _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
@@ -91,17 +93,37 @@ def mark(of: Look) -> dict[str, Any]:
     }
 
 
-def legend_below(
-    figure: Figure, methods: Iterable[str], labels: Iterable[str], *, solid: bool = False
-) -> None:
-    """One legend for all panels, under them, where it covers nothing. `solid`: marks without lines."""
-    handles = []
-    for method, label in zip(methods, labels, strict=True):
-        style = mark(look(method))
+def mark_arm(arm: Arm, arms: Iterable[Arm]) -> dict[str, Any]:
+    """An arm's marks among `arms`: the method's colour always; further variants of a method hollow, other lines."""
+    variants = sorted((one for one in arms if one.method == arm.method), key=lambda one: one.order)
+    style = mark(look(arm.method))
+    place = variants.index(arm)
+    if place:
+        style |= {
+            "linestyle": VARIANT_LINES[(place - 1) % len(VARIANT_LINES)],
+            "marker": VARIANT_MARKERS[(place - 1) % len(VARIANT_MARKERS)],
+            "markerfacecolor": "white",
+            "markeredgecolor": style["color"],
+            "markeredgewidth": 1.2,
+        }
+    return style
+
+
+def legend_of(figure: Figure, arms: Sequence[Arm], *, solid: bool = False) -> None:
+    """A legend of arms below all panels. `solid`: marks without lines."""
+    entries = []
+    for arm in arms:
+        style = mark_arm(arm, arms)
         if solid:
-            style |= {"linestyle": "none", "marker": "o" if method == FULL else style["marker"]}
-        handles.append(Line2D([], [], label=label, **style))
-    widest = max((len(str(handle.get_label())) for handle in handles), default=1)
+            style |= {"linestyle": "none", "marker": "o" if arm.method == FULL else style["marker"]}
+        entries.append((arm.label, style))
+    legend_below(figure, entries)
+
+
+def legend_below(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """One legend for all panels, under them, where it covers nothing; (label, marks) in order."""
+    handles = [Line2D([], [], label=label, **style) for label, style in entries]
+    widest = max((len(label) for label, _ in entries), default=1)
     per_row = max(1, int(figure.get_size_inches()[0] / (0.075 * widest + 0.55)))
     columns = -(-len(handles) // max(1, -(-len(handles) // per_row)))  # rows of equal length
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.4)

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from gip_exp.report.figures.style import grid, legend_below, mark, styled
-from gip_exp.report.names import FULL, UNTUNED, look, stage_colour
-from gip_exp.report.study import Cell, Group
+from gip_exp.report.figures.style import grid, legend_of, mark_arm, styled
+from gip_exp.report.names import FULL, UNTUNED, stage_colour
+from gip_exp.report.study import Arm, Cell, Group
 from gip_exp.report.subsets import Overlap, average, costs, stage_seconds
 
 MOST_BARS = 14  # beyond this the cost figure keeps the largest budget of every method
@@ -61,19 +61,19 @@ def quality(group: Group) -> Figure:
         lines = -(-len(sizes) // columns)
         figure = Figure(figsize=(3.0 * columns + 0.6, 2.4 * lines + 0.6))
         panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
+        arms = sorted({cell.arm for cell in cells}, key=lambda arm: arm.order)
         for axes, size in zip(panels, sizes, strict=False):
-            _scatter(axes, [c for c in cells if c.n_selected == size or c.arm.method == FULL])
+            _scatter(axes, [c for c in cells if c.n_selected == size or c.arm.method == FULL], arms)
         for axes in panels[len(sizes) :]:
             axes.set_visible(False)
-        arms = sorted({cell.arm for cell in cells}, key=lambda arm: arm.order)
-        legend_below(figure, [arm.method for arm in arms], [arm.label for arm in arms], solid=True)
+        legend_of(figure, arms, solid=True)
         return figure
 
 
-def _scatter(axes: Axes, cells: Sequence[Cell]) -> None:
+def _scatter(axes: Axes, cells: Sequence[Cell], arms: Sequence[Arm]) -> None:
     for cell in cells:
         found = average(cell)
-        style = mark(look(cell.arm.method)) | {"linestyle": "none", "markersize": 6.5}
+        style = mark_arm(cell.arm, arms) | {"linestyle": "none", "markersize": 6.5}
         if cell.arm.method == FULL:
             style["marker"] = "o"
         axes.plot(found["skill_entropy"], 100 * found["clean_share"], **style, zorder=3)
@@ -81,6 +81,7 @@ def _scatter(axes: Axes, cells: Sequence[Cell]) -> None:
     axes.set(xlabel="coverage: skill entropy (nats)", ylabel="quality: clean share (%)")
     axes.set_title((subsets or cells)[0].budget_label, fontweight="normal")
     axes.margins(0.12)
+    axes.tick_params(labelbottom=True)  # also where the panel below is missing
     grid(axes, "both")
 
 
