@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -64,6 +65,21 @@ class Console:
         if self._log is not None:
             RichConsole(file=self._log, width=120).print(table)
             self._log.flush()
+
+    @contextmanager
+    def working(self, title: str) -> Iterator[None]:
+        """A spinner with the seconds so far, for work that cannot say how far it is; bars show below it."""
+        progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self.rich,
+            transient=True,
+            disable=not self.rich.is_terminal,
+        )
+        with progress:
+            progress.add_task(title, total=None)
+            yield
 
     @contextmanager
     def bar(self, title: str, total: float | None) -> Iterator[Bar]:

@@ -129,7 +129,8 @@ def _produce(
 
     def build(draft: Draft) -> None:
         console.say(f"  {stage.name} ...")
-        stage.build(Job(config, inputs, draft, console, tracker.log))
+        with console.working(stage.name):
+            stage.build(Job(config, inputs, draft, console, tracker.log))
 
     entry = store.produce(stage.shelf, stage.identity(config, entries), build, resumable=stage.resumable)
     if entry.cached:

@@ -220,3 +220,28 @@ def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(
     assert outcome.result["n_pool"] == 360
     assert outcome.result["n_selected"] == 36
     assert "attribute 'final_line' is 1 for every row" in said.getvalue()
+
+
+@pytest.mark.parametrize(
+    "selector",
+    ["omp_ma", "logdet_ma", "dsir", "disf", "k_center", "k_means", "facility_location", "dpp", "less"],
+)
+def test_every_other_selector_goes_through_the_same_pipeline(first, micro, shared_root, selector):
+    outcome = pipeline.run(micro(shared_root, f"selector={selector}", "until=select"), quiet())
+    rows = read_jsonl(outcome.folder / "selected.jsonl")
+    pool_ids = {row["id"] for row in read_jsonl(outcome.entries["data"].folder / "pool.jsonl")}
+    assert len({row["id"] for row in rows}) == outcome.result["n_selected"] == 22
+    assert {row["id"] for row in rows} <= pool_ids
+    assert outcome.result["n_target"] == 24
+
+
+def test_less_shares_its_warm_up_and_gradients_between_budgets(first, micro, shared_root):
+    pipeline.run(micro(shared_root, "selector=less", "until=select"), quiet())
+    other = pipeline.run(micro(shared_root, "selector=less", "budget=0.05", "until=select"), quiet())
+    assert made(other) == ["select"]
+
+
+def test_a_ranking_that_is_not_nested_is_made_for_its_own_budget(first, micro, shared_root):
+    pipeline.run(micro(shared_root, "selector=k_means", "until=select"), quiet())
+    other = pipeline.run(micro(shared_root, "selector=k_means", "budget=0.05", "until=select"), quiet())
+    assert made(other) == ["rank", "select"]
