@@ -10,9 +10,10 @@ from typing import Any
 from gip_exp.config import Config
 from gip_exp.config.learning import Model
 from gip_exp.errors import UserError
+from gip_exp.files import file_digest
 from gip_exp.hub import missing_model
 from gip_exp.quiet import no_loading_bars
-from gip_exp.store import Entry, file_digest
+from gip_exp.store import Entry
 
 SMALL_FILE = 32 * 2**20
 LARGEST_ON_CPU = 1e9  # parameters; beyond this a CPU would need days, so a GPU counts as missing

@@ -10,9 +10,10 @@ from gip_exp.config import Config
 from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed
+from gip_exp.files import digest, write_json, write_text
 from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
-from gip_exp.store import Draft, Entry, Store, digest, write_json, write_text
+from gip_exp.store import Draft, Entry, Store
 
 TOLD = 2.0  # seconds; a stage that took longer is worth a line of its own
 

@@ -12,7 +12,7 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.store import read_jsonl
+from gip_exp.files import read_jsonl
 
 SHORT = [setting for setting in MICRO if not setting.startswith("evaluation.")]
 PLAYED = [

@@ -11,7 +11,7 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.store import read_jsonl
+from gip_exp.files import read_jsonl
 
 EVERY_STAGE = ["data", "base", "score", "embed", "rank", "select", "train", "evaluate"]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gip_exp.errors import UserError
-from gip_exp.store import MANIFEST, Store, digest, file_digest, write_text
+from gip_exp.files import digest, file_digest, write_text
+from gip_exp.store import MANIFEST, Store
 
 ROOT = Path(__file__).resolve().parent.parent
 

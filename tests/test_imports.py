@@ -13,6 +13,7 @@ HARNESS_ONLY = {"gip_exp", "hydra", "omegaconf", "wandb", "conf"}
 # Inside the harness, lower may not import higher.
 LAYERS = {
     "errors": 0,
+    "files": 0,
     "config": 1,
     "store": 1,
     "console": 1,

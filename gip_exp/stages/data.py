@@ -13,9 +13,9 @@ from gip_exp.config import Config
 from gip_exp.config.inputs import ArithmeticData, RowsData
 from gip_exp.config.section import content
 from gip_exp.errors import UserError
+from gip_exp.files import file_digest, read_jsonl, write_jsonl
 from gip_exp.hub import missing_dataset
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.store import file_digest, read_jsonl, write_jsonl
 
 POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"
 LEAST_TEST_OVERLAP = 1

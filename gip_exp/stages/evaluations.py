@@ -8,10 +8,10 @@ from eval.results import EvalResult
 from gip_exp import judging
 from gip_exp.config import Config
 from gip_exp.errors import UserError
+from gip_exp.files import file_digest, write_jsonl
 from gip_exp.stage import Job
 from gip_exp.stages.data import read_pool, read_test
 from gip_exp.stages.player import Seat, seated
-from gip_exp.store import file_digest, write_jsonl
 
 
 def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:

@@ -12,9 +12,9 @@ from gip_exp.config import Config
 from gip_exp.config.inputs import LLMJudge, RulesJudge
 from gip_exp.config.section import content
 from gip_exp.errors import UserError, mendable
+from gip_exp.files import write_jsonl
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
-from gip_exp.store import write_jsonl
 
 SCORES, UNSCORED = "scores.parquet", "unscored.jsonl"
 

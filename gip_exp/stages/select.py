@@ -5,10 +5,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from gip_exp.config import Config
+from gip_exp.files import digest, read_jsonl, write_jsonl
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.rank import RANKING, sizes
-from gip_exp.store import digest, read_jsonl, write_jsonl
 
 SELECTED = "selected.jsonl"
 

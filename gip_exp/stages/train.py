@@ -10,11 +10,11 @@ from gip_exp import models
 from gip_exp.config import Config
 from gip_exp.config.learning import LoraTrain
 from gip_exp.config.section import content
+from gip_exp.files import write_jsonl
 from gip_exp.finetune import Finetuned, finetune, machine, total_steps, training_rows
 from gip_exp.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.select import read_selected
-from gip_exp.store import write_jsonl
 
 ADAPTER, LOSSES = "adapter", "losses.jsonl"
 

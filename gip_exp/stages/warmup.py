@@ -9,11 +9,11 @@ from gip_exp import models, pool
 from gip_exp.config import Config
 from gip_exp.config.section import content
 from gip_exp.config.selector import LessSelector
+from gip_exp.files import write_json
 from gip_exp.finetune import finetune, machine, steps_per_epoch, total_steps, training_rows
 from gip_exp.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
-from gip_exp.store import write_json
 
 CHECKPOINTS = "checkpoints"
 
