@@ -134,25 +134,27 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from gip_exp.store import Store
-root, seconds = Path(sys.argv[1]), float(sys.argv[2])
+root = Path(sys.argv[1])
 def build(draft):
     with open(root / "builds", "a") as log:
         log.write("x")
     (draft.folder / "half").write_text("half")
-    time.sleep(seconds)
+    while not (root / "release").exists():
+        time.sleep(0.01)
     (draft.folder / "out.txt").write_text("done")
 entry = Store(root, on_wait=lambda text: print(text, flush=True)).produce("slow", {}, build)
 print((entry.folder / "out.txt").read_text(), entry.cached, flush=True)
 """
 
 
-def worker(root, seconds):
+def worker(root):
+    """A process that makes an entry and finishes it once `release` is there."""
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(root), str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WORKER, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -160,23 +162,25 @@ def wait_for(condition, seconds=20.0):
 
 
 def test_two_processes_that_want_the_same_entry_make_it_once(tmp_path):
-    first = worker(tmp_path, 1.5)
-    wait_for(lambda: (tmp_path / "builds").exists())
-    second = worker(tmp_path, 0)
-    said = second.communicate(timeout=30)[0]
-    assert first.communicate(timeout=30)[0].strip() == "done False"
-    assert "another process is making slow/" in said
-    assert said.strip().endswith("done True")
+    first = worker(tmp_path)
+    wait_for((tmp_path / "builds").exists)
+    second = worker(tmp_path)
+    assert "another process is making slow/" in second.stdout.readline()
+    (tmp_path / "release").touch()
+    assert first.communicate(timeout=60)[0].strip() == "done False"
+    assert second.communicate(timeout=60)[0].strip() == "done True"
     assert (tmp_path / "builds").read_text() == "x"
 
 
 def test_a_killed_owner_holds_no_lock_and_leaves_no_entry(tmp_path):
-    first = worker(tmp_path, 60)
-    wait_for(lambda: (tmp_path / "builds").exists())
-    second = worker(tmp_path, 0)
+    first = worker(tmp_path)
+    wait_for((tmp_path / "builds").exists)
+    second = worker(tmp_path)
+    assert "another process is making slow/" in second.stdout.readline()
     os.kill(first.pid, signal.SIGKILL)
-    first.wait(timeout=10)
-    assert second.communicate(timeout=30)[0].strip().endswith("done False")
+    first.wait(timeout=60)
+    (tmp_path / "release").touch()
+    assert second.communicate(timeout=60)[0].strip() == "done False"
     assert (tmp_path / "builds").read_text() == "xx"
     assert not list((tmp_path / "store" / "slow").glob("*.partial"))
 
