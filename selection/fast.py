@@ -6,7 +6,7 @@ from selection.plain import select_plain
 from selection.problem import Picks, Problem
 
 # Below this many multiplications the plain loop is done in about a second, compiled or not.
-SMALL = 1e9
+SMALL = 3e8
 # With less ridge than this share of the mean squared length, 1 / g_j magnifies float32 rounding too much.
 LEAST_RIDGE = 1e-2
 

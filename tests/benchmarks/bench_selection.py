@@ -28,7 +28,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,10 +74,25 @@ def make_problem(case: Case, device: str = "cpu") -> tuple[Problem, float]:
     return Problem(pool, Rule(case.method, 1e-6, 1e-6), total), time.perf_counter() - start
 
 
-def timed(run: Callable[[], object]) -> tuple[object, float]:
-    start = time.perf_counter()
+@dataclass(frozen=True)
+class Timing:
+    """A result, its seconds by the clock, and the processor seconds of all threads."""
+
+    result: Any
+    wall: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:8.2f} s ({self.cpu:.2f} s of processor time)"
+
+    def scaled(self, factor: float) -> Timing:
+        return Timing(self.result, self.wall * factor, self.cpu * factor)
+
+
+def timed(run: Callable[[], Any]) -> Timing:
+    wall, cpu = time.perf_counter(), time.process_time()
     result = run()
-    return result, time.perf_counter() - start
+    return Timing(result, time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def lean_plain(problem: Problem, budget: int) -> list[int]:
@@ -96,12 +113,8 @@ def lean_plain(problem: Problem, budget: int) -> list[int]:
     return order
 
 
-def gram_first(problem: Problem, budget: int) -> tuple[list[int], float]:
-    """mp on a precomputed n x n Gram matrix; the picks and the seconds that the matrix took."""
-    rows = problem.pool.rows
-    start = time.perf_counter()
-    gram = rows @ rows.T
-    built = time.perf_counter() - start
+def gram_loop(problem: Problem, gram: torch.Tensor, budget: int) -> list[int]:
+    """mp on a precomputed n x n Gram matrix."""
     weight = 1 / (problem.pool.square.float() + problem.pool.ridge)
     corr = problem.correlations().float().T.contiguous()
     alive, square, order = weight.clone(), torch.empty_like(corr), []
@@ -114,7 +127,7 @@ def gram_first(problem: Problem, budget: int) -> tuple[list[int], float]:
         torch.mul(corr, corr, out=square)
         torch.sum(square, 0, out=score)
         score *= alive
-    return order, built
+    return order
 
 
 def compare(case: Case, options: argparse.Namespace) -> None:
@@ -123,37 +136,34 @@ def compare(case: Case, options: argparse.Namespace) -> None:
     select_fast(make_problem(warm)[0], 40, options.cache)  # compiles
     problem, prepared = make_problem(case)
     print(f"{case}, {options.threads} thread(s), load {os.getloadavg()[0]:.1f}; preparation {prepared:.2f} s")
-    picks, ours = timed(lambda: select_fast(problem, case.budget, options.cache))
-    print(f"  ours            {ours:8.2f} s", flush=True)
+    ours = timed(lambda: select_fast(problem, case.budget, options.cache))
+    reference = ours.result.order
+    print(f"  ours     {ours}", flush=True)
     if "plain" not in options.skip:
         count = min(case.budget, options.plain_picks or case.budget)
         lean = case.method == "mp" and not case.compression
         run = (lambda: lean_plain(problem, count)) if lean else (lambda: select_plain(problem, count).order)
-        order, seconds = timed(run)
-        report("plain", order, seconds * case.budget / count, reference=picks.order, ours=ours, count=count)
+        plain = timed(run)
+        report("plain", plain.scaled(case.budget / count), plain.result, reference, ours)
     if "gram" not in options.skip and case.method == "mp" and not case.compression and case.n <= 60_000:
         count = min(case.budget, options.gram_picks or case.budget)
-        (order, built), seconds = timed(lambda: gram_first(problem, count))
-        print(f"  (the Gram matrix alone: {built:.2f} s, {case.n**2 * 4 / 1e9:.1f} GB)")
-        report(
-            "gram",
-            order,
-            built + (seconds - built) * case.budget / count,
-            reference=picks.order,
-            ours=ours,
-            count=count,
-        )
+        built = timed(lambda: problem.pool.rows @ problem.pool.rows.T)
+        print(f"  (the Gram matrix alone: {built}, {case.n**2 * 4 / 1e9:.1f} GB)")
+        loop = timed(lambda: gram_loop(problem, built.result, count))
+        part = loop.scaled(case.budget / count)
+        both = Timing(None, built.wall + part.wall, built.cpu + part.cpu)
+        report("gram", both, loop.result, reference, ours)
 
 
-def report(
-    name: str, order: list[int], seconds: float, *, reference: list[int], ours: float, count: int
-) -> None:
-    """One line: seconds, ratio to ours, and how far the picks are the same."""
-    same = next((i for i, (a, b) in enumerate(zip(order, reference, strict=False)) if a != b), len(order))
+def report(name: str, timing: Timing, order: list[int], reference: list[int], ours: Timing) -> None:
+    """One line: seconds, ratios to ours, and how far the picks are the same."""
+    count = len(order)
+    same = next((i for i, (a, b) in enumerate(zip(order, reference, strict=False)) if a != b), count)
     shared = len(set(order) & set(reference[:count])) / count
-    scaled = "" if count == len(reference) else f", scaled from {count} picks"
-    line = f"  {name:<8}        {seconds:8.2f} s   {seconds / ours:6.2f} times ours; "
-    print(line + f"same picks up to {same} of {count}, {shared:.2%} in common{scaled}", flush=True)
+    ratios = f"{timing.wall / ours.wall:.2f} times ours ({timing.cpu / ours.cpu:.2f} in processor time)"
+    scaled = "" if count == len(reference) else f"; loop scaled from {count} picks"
+    print(f"  {name:<8} {timing}: {ratios}", flush=True)
+    print(f"           same picks up to {same} of {count}, {shared:.2%} in common{scaled}", flush=True)
 
 
 def peers(options: argparse.Namespace) -> None:
@@ -165,12 +175,12 @@ def peers(options: argparse.Namespace) -> None:
     scores = make_scores(n, 5)
     gip_select(features, 40, scores=scores)
     gip_select(features[:, :32], budget, scores=scores)
-    _, ours = timed(lambda: gip_select(features, budget, scores=scores))
+    ours = timed(lambda: gip_select(features, budget, scores=scores))
     gip_select(features, budget)
-    _, compression = timed(lambda: gip_select(features, budget))
+    compression = timed(lambda: gip_select(features, budget))
     print(f"{budget} of {n} x 384, {options.threads} thread(s), load {os.getloadavg()[0]:.1f}")
-    print(f"  ours, 5 scores, all of gip_select      {ours:8.3f} s")
-    print(f"  ours, self-compression                 {compression:8.3f} s", flush=True)
+    print(f"  ours, 5 scores, all of gip_select      {ours}")
+    print(f"  ours, self-compression                 {compression}", flush=True)
     for name, run in (("apricot", apricot_run), ("submodlib", submodlib_run)):
         try:
             importlib.import_module(name)
@@ -178,11 +188,9 @@ def peers(options: argparse.Namespace) -> None:
             print(f"  {name}: not installed, left out")
             continue
         run(unit[:500], 20)
-        _, seconds = timed(lambda run=run: run(unit, budget))
-        print(
-            f"  {name:<10} lazy facility location     {seconds:8.3f} s   {seconds / ours:6.1f} times ours",
-            flush=True,
-        )
+        seconds = timed(lambda run=run: run(unit, budget))
+        ratios = f"{seconds.wall / ours.wall:.1f} times ours ({seconds.cpu / ours.cpu:.1f})"
+        print(f"  {name:<10} lazy facility location     {seconds}   {ratios}", flush=True)
 
 
 def apricot_run(unit: np.ndarray, budget: int) -> None:
@@ -267,6 +275,12 @@ def sharded(options: argparse.Namespace) -> None:
     print("a pick of 100 million x 1,024 over 64 GPUs = (its 6.4 GB shard) / (bandwidth) + the above on nccl")
 
 
+def copy_often(source: torch.Tensor, target: torch.Tensor) -> None:
+    for _ in range(20):
+        target.copy_(source)
+    torch.cuda.synchronize()
+
+
 def gpu(options: argparse.Namespace) -> None:
     """The torch path on a GPU: seconds a pick and share of the bandwidth that a plain copy reaches."""
     if not torch.cuda.is_available():
@@ -278,11 +292,9 @@ def gpu(options: argparse.Namespace) -> None:
         target = torch.empty_like(source)
         select_plain(problem, 20)
         torch.cuda.synchronize()
-        _, copy = timed(
-            lambda s=source, t=target: [t.copy_(s) for _ in range(20)] and torch.cuda.synchronize()
-        )
-        bandwidth = 2 * source.numel() * 4 * 20 / copy
-        _, seconds = timed(lambda p=problem, c=case: select_plain(p, c.budget))
+        copy = timed(lambda s=source, t=target: copy_often(s, t))
+        bandwidth = 2 * source.numel() * 4 * 20 / copy.wall
+        seconds = timed(lambda p=problem, c=case: select_plain(p, c.budget)).wall
         reads = 2 if case.compression else 1
         used = reads * source.numel() * 4 * case.budget / seconds
         print(
