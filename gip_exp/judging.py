@@ -58,6 +58,10 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
     from gip_exp.llm.client import ask_all
     from gip_exp.llm.request import Fault, Request
 
+    if config.dry_run:
+        raise UserError(
+            "dry_run=true is for scoring a pool (judge.dry_run); an evaluation's judge cannot estimate: unset it"
+        )
     with _endpoint(config, root / "logs" / "judge_vllm.log", console) as endpoint:
         settings = _settings(config, endpoint)
 
@@ -127,11 +131,11 @@ def missing_vllm(what: str, instead: str) -> list[str]:
 def missing(config: LLMJudge, key: str = "judge") -> list[str]:
     """What this machine lacks to ask the judge that stands under the config key `key`."""
     if config.dry_run:
-        return []
+        return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run can estimate; unset it"]
     if config.kind == "vllm":
         return missing_vllm(f"{key}=vllm", f"{key}=openai")
     variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
-    if config.base_url is not None or os.environ.get(variable):
+    if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
         return []
     instead = ", or use judge=rules" if key == "judge" else ""
     return [

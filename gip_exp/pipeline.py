@@ -9,7 +9,7 @@ from gip_exp import models, result, tracking
 from gip_exp.config import Config
 from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
-from gip_exp.errors import UserError, listed
+from gip_exp.errors import UserError, listed, mendable
 from gip_exp.files import digest, write_json, write_text
 from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
@@ -65,6 +65,10 @@ class Outcome:
 def run(config: Config, console: Console) -> Outcome:
     """Run or reuse every stage, write the run folder. Raises UserError with all that is missing before any work."""
     plan = stages(config)
+    if not plan:
+        raise UserError(
+            f"until={config.until}: this experiment has no such stage (its evaluation or train is empty)"
+        )
     store = Store(config.paths.root, on_wait=console.warn)
     preflight(config, plan, store)
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
@@ -78,7 +82,6 @@ def run(config: Config, console: Console) -> Outcome:
     folder = result.run_folder(config, key)
     _make(folder)
     write_text(folder / "config.yaml", _as_yaml(config))
-    (folder / result.RESULT).unlink(missing_ok=True)  # an older result must not pass for this run's
     with console.logging_to(folder / "log.txt"):
         console.say(f"{config.experiment}: {folder.name}", style="bold")
         tracker = tracking.start(config, folder, console)
@@ -89,11 +92,11 @@ def run(config: Config, console: Console) -> Outcome:
                         stage, config=config, entries=entries, store=store, console=console, tracker=tracker
                     )
             outcome = _finish(config, key, folder, entries)
-            tracker.finish(outcome.result, result.selected_file(entries))
         except BaseException as error:
             _record_failure(config, key, folder, entries, error)
             tracker.fail()
             raise
+        tracker.finish(outcome.result, result.selected_file(entries))
         return outcome
 
 
@@ -130,7 +133,7 @@ def _produce(
 
     def build(draft: Draft) -> None:
         console.say(f"  {stage.name} ...")
-        with console.working(stage.name):
+        with console.working(stage.name), mendable():
             stage.build(Job(config, inputs, draft, console, tracker.log))
 
     entry = store.produce(stage.shelf, stage.identity(config, entries), build, resumable=stage.resumable)
@@ -151,7 +154,9 @@ def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]
     evaluate.copy_predictions(entries, folder)
     status = f"stopped:{config.until}" if config.until else "done"
     summary = result.summarise(config, key, entries, status)
-    write_json(folder / result.RESULT, summary)
+    if not (config.until and result.is_done(folder)):
+        # A run that is done stays so when it is asked for again up to a stage: the folder's key covers everything.
+        write_json(folder / result.RESULT, summary)
     return Outcome(folder, summary, entries)
 
 
@@ -160,6 +165,8 @@ def _record_failure(
 ) -> None:
     """Leave a result that says the run failed and why; the error itself goes on to the caller."""
     try:
+        if result.is_done(folder):
+            return  # the same run was done before: what it found still holds
         summary = result.summarise(config, key, entries, "failed")
         write_json(folder / result.RESULT, {**summary, "error": f"{type(error).__name__}: {error}"[:2000]})
     except (OSError, ValueError, KeyError, UserError):

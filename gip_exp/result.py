@@ -1,5 +1,6 @@
 """A run's folder and its `result.json`: what came out, of what, at what cost."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from math import log
@@ -21,6 +22,14 @@ PARTS = ("value", "n", "low", "high")
 def config_key(config: Config, identities: Mapping[str, Any]) -> str:
     """8 hex digits of everything that can change the result: config, data and model files, stage versions."""
     return digest({"config": content(config), **identities}, 8)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the folder holds the result of a run that went to its end."""
+    try:
+        return bool(json.loads((folder / RESULT).read_text(encoding="utf-8"))["status"] == "done")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def run_folder(config: Config, key: str) -> Path:

@@ -13,6 +13,7 @@ from gip_exp.errors import UserError, listed
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 MOST_SHOWN = 10
+LONGEST_CELL = 2**27
 
 Row = Mapping[str, Any]
 Example = dict[str, str]
@@ -54,6 +55,10 @@ def read_rows(path: Path) -> list[tuple[int, Any]]:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}): save the file as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: not CSV that can be read ({error})") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply to be rows of text") from None
     if not rows:
         raise UserError(f"{path}: holds no rows")
     return rows
@@ -88,6 +93,7 @@ def _json(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Any]]:
+    csv.field_size_limit(LONGEST_CELL)
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         for row in reader:
@@ -130,6 +136,8 @@ def _prompt_completion(row: Row) -> tuple[Any, Any]:
 
 def _messages(row: Row) -> tuple[Any, Any]:
     messages = row["messages"]
+    if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
+        raise ValueError(f"messages must be a list of turns, found {type(messages).__name__}")
     roles = [message.get("role") for message in messages]
     if roles != ["user", "assistant"]:
         raise ValueError(f"messages must be one user turn and one assistant turn, found {roles}")
@@ -189,11 +197,20 @@ def _read(row: Any, needed: Sequence[str], read: Callable[[Row], tuple[Any, Any]
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         return str(error), "", ""
     for name, text in (("prompt", prompt), ("completion", completion)):
-        if not isinstance(text, str):
-            return f"the {name} must be text, it is a {type(text).__name__}: {str(text)[:40]!r}", "", ""
-        if not text.strip():
-            return f"the {name} is empty", "", ""
+        if problem := _no_text(text):
+            return f"the {name} {problem}", "", ""
     return "", prompt, completion
+
+
+def _no_text(text: Any) -> str:
+    """Why a value cannot be a prompt or a completion, or ''."""
+    if not isinstance(text, str):
+        return f"must be text, it is a {type(text).__name__}: {str(text)[:40]!r}"
+    if not text.strip():
+        return "is empty"
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return "holds half of a surrogate pair, which is no text"
+    return ""
 
 
 def _broken(source: Path | str, broken: list[str]) -> UserError:

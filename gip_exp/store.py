@@ -122,6 +122,7 @@ class Store:
         if partial.exists() and not resumable:
             shutil.rmtree(partial)
         partial.mkdir(exist_ok=True)
+        (partial / MANIFEST).unlink(missing_ok=True)  # of a predecessor killed just before the rename
         draft = Draft(partial)
         start = time.perf_counter()
         try:

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from gip_exp.config import Config
 from gip_exp.config.outcome import Tracking
 from gip_exp.console import Console
+from gip_exp.errors import UserError
 
+MODES = ("online", "offline", "disabled", "shared")
 MOST_LISTED = 5_000  # selected rows shown as a table; all of them go into the artifact
 
 
@@ -49,6 +51,7 @@ class WandbTracker:
                 f"  W&B: offline (no WANDB_API_KEY); upload later with: wandb sync {folder}/wandb/offline-run-*"
             )
         os.environ.setdefault("WANDB_SILENT", "true")
+        self._console = console
         self._run = wandb.init(
             project=tracking.project,
             entity=tracking.entity,
@@ -66,6 +69,15 @@ class WandbTracker:
         self._run.log(dict(figures))
 
     def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
+        """Upload the outcome. What goes wrong here is told and no more: the run itself is done."""
+        try:
+            self._upload(result, selected)
+        except Exception as error:
+            self._console.warn(
+                f"W&B could not take the result ({type(error).__name__}); the run folder has everything"
+            )
+
+    def _upload(self, result: Mapping[str, Any], selected: Path | None) -> None:
         import wandb
 
         for name, metric in result["metrics"].items():
@@ -118,5 +130,18 @@ def _has_key() -> bool:
 
 
 def start(config: Config, folder: Path, console: Console) -> Tracker:
-    """The tracker that the config asks for."""
-    return WandbTracker(config, folder, console) if config.tracking.kind == "wandb" else NoTracker()
+    """The tracker that the config asks for. Raises UserError when W&B refuses the key, the mode or the project."""
+    if config.tracking.kind == "none":
+        return NoTracker()
+    mode = _mode(config.tracking)
+    if mode not in MODES:
+        raise UserError(f"WANDB_MODE={mode!r}: allowed are {', '.join(MODES)}; or use tracking=none")
+    import wandb
+
+    try:
+        return WandbTracker(config, folder, console)
+    except wandb.Error as error:
+        raise UserError(
+            f"W&B did not start ({type(error).__name__}): check WANDB_API_KEY and tracking.project, or use "
+            "tracking.mode=offline or tracking=none"
+        ) from None

@@ -73,6 +73,9 @@ def test_all_problems_are_reported_together(compose):
         ("selector.ridge=-1", "selector.ridge=-1: input should be greater than or equal to 0"),
         ("selector.method=mpp", "selector.method='mpp': input should be 'mp', 'omp' or 'logdet'"),
         ("judge.kind=oracle", "judge='"),
+        ("target.seed=-1", "target.seed=-1: input should be greater than or equal to 0"),
+        ("selector.name=/tmp/elsewhere", "becomes part of a folder's name"),
+        ("until=warmup", "only selector=less has this stage"),
     ],
 )
 def test_a_wrong_value_names_its_key_and_what_is_allowed(compose, override, part):
@@ -139,3 +142,19 @@ def test_the_config_never_changes_after_validation(compose):
     config: Config = parse(compose("+experiment=quickstart"))
     with pytest.raises(Exception, match="frozen"):
         config.seed = 3
+
+
+def test_an_address_with_a_password_is_refused_without_repeating_it(compose):
+    override = "judge.base_url=http://user:hunter2@127.0.0.1:9/v1"
+    with pytest.raises(UserError) as caught:
+        parse(compose("+experiment=quickstart", "judge=openai", override))
+    assert "judge.base_url" in str(caught.value)
+    assert "must not carry a user" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_stopping_at_a_stage_the_experiment_lacks_is_refused(compose):
+    with pytest.raises(UserError, match="until=base: the model is given"):
+        parse(compose("+experiment=gsm8k_qwen", "until=base"))
+    with pytest.raises(UserError, match="until=evaluate: no evaluation is chosen"):
+        parse(compose("+experiment=own_data", "until=evaluate"))

@@ -130,6 +130,30 @@ def test_a_stopped_run_goes_on_in_the_same_folder(micro, tmp_path):
     assert made(further) == []
 
 
+def test_a_run_that_is_done_stays_done_when_asked_for_again_up_to_a_stage(first, micro, shared_root):
+    again = pipeline.run(micro(shared_root, "until=select"), quiet())
+    assert again.folder == first.folder
+    kept = json.loads((first.folder / "result.json").read_text())
+    assert (kept["status"], kept["metrics"]) == ("done", first.result["metrics"])
+
+
+def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(micro, tmp_path, monkeypatch):
+    from gip_exp import tracking
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr(tracking.WandbTracker, "_upload", lambda *_: 1 / 0)
+    said = io.StringIO()
+    outcome = pipeline.run(micro(tmp_path, "until=data", "tracking=wandb"), Console(said))
+    assert json.loads((outcome.folder / "result.json").read_text())["status"] == "stopped:data"
+    assert "W&B could not take the result (ZeroDivisionError)" in said.getvalue()
+
+
+def test_a_wandb_mode_that_does_not_exist_is_a_message(micro, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "sometimes")
+    with pytest.raises(UserError, match="WANDB_MODE='sometimes': allowed are online, offline"):
+        pipeline.run(micro(tmp_path, "until=data", "tracking=wandb"), quiet())
+
+
 def test_a_selector_without_scores_asks_no_judge(micro, tmp_path):
     outcome = pipeline.run(micro(tmp_path, "selector=mp_sc", "until=select"), quiet())
     assert "score" not in outcome.result["stages"]

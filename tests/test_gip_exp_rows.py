@@ -154,3 +154,25 @@ def test_real_alpaca_is_found_to_be_instructions(data_dir):
     path = data_dir / "alpaca" / "alpaca_9k.json"
     read = rows.read_rows(path)
     assert rows.detect_shape(read, path) == "instruction"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"question": "\\ud800", "answer": "a"}', "line 1: the prompt holds half of a surrogate pair"),
+        ('{"messages": "hello"}', "line 1: messages must be a list of turns, found str"),
+    ],
+)
+def test_rows_that_are_no_text_are_named(tmp_path, text, part):
+    (tmp_path / "r.jsonl").write_text(text + "\n")
+    read = rows.read_rows(tmp_path / "r.jsonl")
+    with pytest.raises(UserError, match=part):
+        rows.to_examples(read, rows.detect_shape(read, "r"), "r", "train")
+
+
+def test_nesting_without_end_and_endless_cells_are_messages(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="nested too deeply"):
+        rows.read_rows(tmp_path / "deep.json")
+    (tmp_path / "long.csv").write_text("question,answer\n" + "x" * 200_000 + ",a\n")
+    assert len(rows.read_rows(tmp_path / "long.csv")[0][1]["question"]) == 200_000

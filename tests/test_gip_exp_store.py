@@ -93,6 +93,20 @@ def test_a_resumable_stage_finds_its_shards_again(tmp_path):
     assert sorted(entry.manifest["files"]) == ["shard-1", "shard-2"]
 
 
+def test_a_resumable_stage_killed_just_before_its_rename_is_whole_afterwards(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.produce("judge", {}, build_text("hello"), resumable=True)
+    entry = store.produce("judge", {}, build_text("hello"), resumable=True)
+    assert sorted(entry.manifest["files"]) == ["out.txt"]
+    assert store.produce("judge", {}, build_text("other"), resumable=True).cached
+
+
 @pytest.mark.parametrize(
     ("harm", "part"),
     [

@@ -13,9 +13,9 @@ from pydantic import Field, ValidationError, model_validator
 from gip_exp.config.inputs import Data, Embedder, Judge, Rubric, Target
 from gip_exp.config.learning import Engine, Model, Train
 from gip_exp.config.outcome import Evaluations, Tracking
-from gip_exp.config.section import NEUTRAL, Section
+from gip_exp.config.section import NEUTRAL, Name, Section
 from gip_exp.config.selector import Selector
-from gip_exp.errors import listed
+from gip_exp.errors import UserError, listed
 
 STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
 
@@ -25,7 +25,7 @@ class Paths(Section):
 
 
 class Config(Section):
-    experiment: str
+    experiment: Name
     budget: int | float
     seed: Annotated[int, Field(ge=0)]
     until: Annotated[Literal[STAGES] | None, NEUTRAL] = None  # type: ignore[valid-type]
@@ -61,14 +61,30 @@ class Config(Section):
         return values
 
 
+def _impossible_stop(config: Config) -> str:
+    """Why `until` names a stage that this experiment does not have, or ''."""
+    if config.until == "base" and config.model.scratch is None:
+        return "until=base: the model is given, not trained from scratch (model.scratch)"
+    if config.until in ("warmup", "gradients") and config.selector.kind != "less":
+        return f"until={config.until}: only selector=less has this stage"
+    if config.until == "train" and config.train.kind == "none":
+        return "until=train: train=none has no such stage"
+    if config.until == "evaluate" and not config.evaluation.chosen():
+        return "until=evaluate: no evaluation is chosen (evaluation=[...])"
+    return ""
+
+
 def parse(values: Mapping[str, Any]) -> Config:
     """Validate a composed config. Raises `UserError` with every problem at once."""
     try:
-        return Config.model_validate(dict(values))
+        config = Config.model_validate(dict(values))
     except ValidationError as error:
         raise listed(
             "the configuration has several problems:", [_say(problem) for problem in error.errors()]
         ) from None
+    if problem := _impossible_stop(config):
+        raise UserError(problem)
+    return config
 
 
 # For these, pydantic puts the member's kind into a location, which is no key of ours.

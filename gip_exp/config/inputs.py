@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section
+from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section, Seed, Url
 
 
 class ArithmeticData(Section):
@@ -14,8 +14,8 @@ class ArithmeticData(Section):
     n: Positive
     n_test: Positive
     flawed: Annotated[float, Field(ge=0, lt=1)]
-    seed: int
-    test_seed: int
+    seed: Seed
+    test_seed: Seed
     limit: Positive | None = None
     max_length: Annotated[Positive, NEUTRAL]  # the default of train.max_length, which is content
 
@@ -45,7 +45,7 @@ class Target(Section):
 
     n: Annotated[int, Field(ge=0)]
     max_share: Annotated[float, Field(ge=0, lt=1)]
-    seed: int
+    seed: Seed
 
 
 class RulesJudge(Section):
@@ -60,7 +60,7 @@ class LLMJudge(Section):
     name: str
     model: str
     provider: Literal["openai", "azure"]
-    base_url: Annotated[str | None, NEUTRAL]
+    base_url: Annotated[Url | None, NEUTRAL]
     temperature: NonNegative | None
     max_tokens: Positive
     votes: Positive  # replies an example, averaged
@@ -96,7 +96,7 @@ class TfidfEmbedder(Section):
     dimensions: Positive
     ngrams: Positive
     min_count: Positive
-    seed: int = 0
+    seed: Seed = 0
 
 
 class TransformerEmbedder(Section):
@@ -115,7 +115,7 @@ class OpenAIEmbedder(Section):
     kind: Literal["openai"]
     name: str
     model: str
-    base_url: Annotated[str | None, NEUTRAL] = None
+    base_url: Annotated[Url | None, NEUTRAL] = None
     dimensions: Positive | None = None
     batch_size: Annotated[Positive, NEUTRAL] = 128
 

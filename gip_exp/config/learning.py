@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section
+from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section, Seed
 
 
 class Prompt(Section):
@@ -40,7 +40,7 @@ class Scratch(Section):
     lr: Annotated[float, Field(gt=0)]  # AdamW: embeddings and norms
     muon_lr: Annotated[float, Field(gt=0)]  # Muon: the layers' matrices
     weight_decay: NonNegative
-    seed: int
+    seed: Seed
 
 
 class Model(Section):
@@ -80,7 +80,7 @@ class LoraTrain(Section):
     micro_batch: Annotated[Positive, NEUTRAL]
     max_length: Positive
     gradient_checkpointing: Annotated[bool, NEUTRAL] = False
-    seed: int
+    seed: Seed
 
     @model_validator(mode="after")
     def _one_length(self) -> "LoraTrain":

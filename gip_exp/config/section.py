@@ -1,10 +1,12 @@
 """What every part of the config is made of, and which fields can change a result."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class _Neutral:
@@ -41,3 +43,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _plain_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
+        raise ValueError(
+            f"{value!r} becomes part of a folder's name: use letters, digits, '.', '_', '+' and '-'"
+        )
+    return value
+
+
+def _safe_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address like http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("must not carry a user, a password or a query: keys come from the environment only")
+    return value
+
+
+Seed = Annotated[int, Field(ge=0)]
+Name = Annotated[str, AfterValidator(_plain_name)]  # of an experiment or a selector
+Url = Annotated[str, AfterValidator(_safe_url)]

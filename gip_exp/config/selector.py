@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gip_exp.config.learning import LoraTrain
-from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section, Share
+from gip_exp.config.section import NEUTRAL, Name, NonNegative, Positive, Section, Seed, Share
 
 
 class GipSelector(Section):
     """Greedy information projection; the options are those of `selection.gip_select`."""
 
     kind: Literal["gip"]
-    name: str
+    name: Name
     signal: Literal["judge", "self_compression"]
     method: Literal["mp", "omp", "logdet"]
     ridge: NonNegative
@@ -25,20 +25,20 @@ class GipSelector(Section):
 
 class RandomSelector(Section):
     kind: Literal["random"]
-    name: str
+    name: Name
     signal: Literal["none"]
-    seed: int
+    seed: Seed
 
 
 class FullSelector(Section):
     kind: Literal["full"]
-    name: str
+    name: Name
     signal: Literal["none"]
 
 
 class TopScoreSelector(Section):
     kind: Literal["top_score"]
-    name: str
+    name: Name
     signal: Literal["judge"]
 
 
@@ -46,55 +46,55 @@ class GateRandomSelector(Section):
     """Keep the best `gate` share by mean score, then choose at random among them."""
 
     kind: Literal["gate_random"]
-    name: str
+    name: Name
     signal: Literal["judge"]
     gate: Share
-    seed: int
+    seed: Seed
 
 
 class DsirSelector(Section):
     kind: Literal["dsir"]
-    name: str
+    name: Name
     signal: Literal["target"]
     ngrams: Positive
     buckets: Positive
     laplace: NonNegative
-    seed: int
+    seed: Seed
 
 
 class DisfSelector(Section):
     kind: Literal["disf"]
-    name: str
+    name: Name
     signal: Literal["none"]
     batch_size: Annotated[int, Field(ge=2)]
-    seed: int
+    seed: Seed
 
 
 class SeededFeatureSelector(Section):
     """Selectors on the embeddings with a random start."""
 
     kind: Literal["k_center", "k_means"]
-    name: str
+    name: Name
     signal: Literal["none"]
-    seed: int
+    seed: Seed
 
 
 class FacilityLocationSelector(Section):
     kind: Literal["facility_location"]
-    name: str
+    name: Name
     signal: Literal["none"]
 
 
 class DppSelector(Section):
     kind: Literal["dpp"]
-    name: str
+    name: Name
     signal: Literal["none"]
     ridge: Annotated[float, Field(gt=0)]
 
 
 class LessSelector(Section):
     kind: Literal["less"]
-    name: str
+    name: Name
     signal: Literal["target"]
     warmup_share: Share
     warmup: LoraTrain

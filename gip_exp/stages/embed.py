@@ -34,7 +34,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
         model = (
             config.model
             if embedder.model is None
-            else config.model.model_copy(update={"path": embedder.model})
+            else config.model.model_copy(update={"path": embedder.model, "revision": None})
         )
         return {**content(embedder), "model": models.identity(model)}
     return content(embedder)
@@ -75,6 +75,10 @@ def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarra
         job.note(f"embedder.dimensions={embedder.dimensions} lowered to {dimensions}: the texts hold no more")
     svd = TruncatedSVD(max(1, dimensions), random_state=embedder.seed)
     features = svd.fit_transform(counts)
+    if not np.isfinite(svd.explained_variance_ratio_).all():
+        raise UserError(
+            "embedder=tfidf: every text is the same to it, so there is nothing to choose between; check the rows"
+        )
     job.draft.facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
     return features
 

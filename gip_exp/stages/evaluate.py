@@ -47,7 +47,7 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
         "evaluation": name,
         **content(config.evaluation.chosen()[name]),
         **local_files(config, name),
-        "engine": config.engine.kind,
+        "engine": content(config.engine),
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
         "model": models.identity(config.model),

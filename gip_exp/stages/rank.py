@@ -113,7 +113,7 @@ def _candidates(job: Job, rows: np.ndarray) -> Candidates:
         if n_selected > known.sum():
             raise UserError(
                 f"budget={job.config.budget} asks for {n_selected} rows, but only {known.sum()} of {len(rows)} were "
-                "scored: lower the budget, or run again so that the judge tries the unscored ones once more"
+                "scored: lower the budget, or raise judge.round to ask for the unscored ones again"
             )
     if "embed" in job.inputs:
         features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")[rows]
