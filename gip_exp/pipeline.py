@@ -1,6 +1,6 @@
 """The stage graph, in reading order, and one run through it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,21 @@ def run(config: Config, console: Console) -> Outcome:
             raise
         tracker.finish(outcome.result, result.selected_file(entries))
         return outcome
+
+
+def outputs(config: Config, wanted: Sequence[str], console: Console) -> dict[str, Entry]:
+    """Make or reuse the outputs of the stages `wanted` and of what they need, without a run or its folder."""
+    plan: dict[str, Stage] = {}
+    for name in wanted:
+        plan |= stages(config.model_copy(update={"until": name}))
+    store = Store(config.paths.root, on_wait=console.warn)
+    preflight(config, plan, store)
+    entries: dict[str, Entry] = {}
+    for name, stage in plan.items():
+        entries[name] = _produce(
+            stage, config=config, entries=entries, store=store, console=console, tracker=tracking.NoTracker()
+        )
+    return entries
 
 
 def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:

@@ -1,0 +1,105 @@
+"""From a name and the command line's overrides to a checked config and the ablation's own settings.
+
+An ablation's keys live under `ablation.` and are described by its module's `Settings`; everything else is the
+harness's own config, composed as `python -m gip_exp` composes it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from pydantic import ValidationError
+
+from gip_exp.ablations.material import Material, load
+from gip_exp.config import Config, parse
+from gip_exp.config.section import Section
+from gip_exp.config.selector import GipSelector
+from gip_exp.console import Console
+from gip_exp.errors import UserError, listed
+
+GROUP = "ablation"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an ablation works with. `overrides` are the command line's, to compose a neighbouring config."""
+
+    name: str
+    config: Config
+    settings: Any  # the `Settings` of the ablation's module
+    overrides: tuple[str, ...]
+    console: Console
+
+    @property
+    def selector(self) -> GipSelector:
+        """The GIP rule that the ablation varies: the config's `selector`."""
+        selector = self.config.selector
+        if not isinstance(selector, GipSelector) or selector.signal != "judge":
+            raise UserError(
+                f"selector={selector.name}: the ablations vary GIP on scores; choose mp_ma, omp_ma or logdet_ma"
+            )
+        return selector
+
+    def material(self) -> Material:
+        """Scores and embeddings of the pool, made or reused."""
+        return load(self.config, self.console)
+
+    def with_embedder(self, name: str) -> Config:
+        """The same config with another embedder; the one named on the command line keeps its keys."""
+        if name == self.config.embedder.name:
+            return self.config
+        kept = [text for text in self.overrides if not text.lstrip("+").startswith(("embedder=", "embedder."))]
+        return _compose(self.name, [*kept, f"embedder={name}"])[0]
+
+
+def module_of(name: str) -> ModuleType:
+    return import_module(f"gip_exp.ablations.{name}")
+
+
+def setup(name: str, overrides: Sequence[str], console: Console) -> Setup:
+    """Compose and check. UserError with every problem, Hydra's errors for unknown keys and groups."""
+    config, raw = _compose(name, overrides)
+    try:
+        settings = module_of(name).Settings.model_validate(raw)
+    except ValidationError as error:
+        problems = [_say(problem) for problem in error.errors()]
+        raise listed("the ablation's settings have several problems:", problems) from None
+    return Setup(name, config, settings, tuple(overrides), console)
+
+
+def defaults_of(name: str) -> str:
+    """The ablation's own keys and their defaults, as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create({GROUP: module_of(name).Settings().model_dump(mode="json")}))
+
+
+def _compose(name: str, overrides: Sequence[str]) -> tuple[Config, dict[str, Any]]:
+    with _offered(name, module_of(name).Settings()), initialize_config_module("conf", version_base="1.3"):
+        composed = hydra_compose("config", [f"+{GROUP}={name}", *overrides])
+    values = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(values, dict)
+    own = values.pop(GROUP)
+    return parse({str(key): value for key, value in values.items()}), own
+
+
+@contextmanager
+def _offered(name: str, defaults: Section) -> Iterator[None]:
+    """Hydra knows the group `ablation` while an ablation's config is composed, and only then."""
+    store = ConfigStore.instance()
+    store.store(group=GROUP, name=name, node=defaults.model_dump(mode="json"))
+    try:
+        yield
+    finally:
+        store.repo.pop(GROUP, None)
+
+
+def _say(problem: Any) -> str:
+    key = ".".join([GROUP, *(str(part) for part in problem["loc"])])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}={problem['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,100 @@
+"""Parts that the ablations' figures share, in the report's look (`gip_exp/report/figures/style.py`)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gip_exp.report.figures.style import FAINT, PANEL, grid, legend_below, mark
+from gip_exp.report.names import look
+
+HEIGHT = 2.5  # inches, of one panel
+
+
+def panels(count: int, *, legend: bool = True, width: float = PANEL) -> tuple[Figure, list[Axes]]:
+    """A row of panels; call inside `styled()`."""
+    figure = Figure(figsize=(width * count, HEIGHT + (0.35 if legend else 0)))
+    return figure, list(figure.subplots(1, count, squeeze=False).flat)
+
+
+def line(
+    axes: Axes,
+    method: str,
+    x: Sequence[float] | np.ndarray,
+    y: Sequence[float] | np.ndarray,
+    spread: Sequence[float] | np.ndarray | None = None,
+) -> None:
+    """A method's line with its colour and markers; `spread`: a band of y minus and plus so much."""
+    style = mark(look(method))
+    axes.plot(x, y, **style, zorder=3)
+    if spread is not None and np.any(np.asarray(spread) > 0):
+        low, high = np.asarray(y) - spread, np.asarray(y) + spread
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def level(axes: Axes, method: str, y: float) -> None:
+    """A horizontal line for a method that the axis does not move, named at its right end."""
+    axes.axhline(y, color=look(method).colour, linestyle=":", linewidth=1.0, zorder=1)
+    axes.annotate(
+        look(method).label.lower(),
+        (1.0, y),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        xytext=(-2, 2),
+        ha="right",
+        fontsize=7.5,
+        color=look(method).colour,
+    )
+
+
+def heat(axes: Axes, labels: Sequence[str], values: np.ndarray, title: str) -> None:
+    """Lower triangle of a symmetric (m, m) matrix of overlaps, with the numbers in the cells."""
+    size = len(labels)
+    shown = np.where(np.tril(np.ones((size, size)), -1) == 1, values, np.nan)[1:, :-1]
+    axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    for (i, j), value in np.ndenumerate(shown):
+        if not np.isnan(value):
+            colour = "white" if value > 0.55 else "#222222"
+            text = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
+            axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
+    axes.set_xticks(range(size - 1), labels[:-1], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(size - 1), labels[1:])
+    axes.set_title(title, fontweight="normal")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def tidy(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if title:
+        axes.set_title(title, fontweight="normal")
+    grid(axes, "both")
+    axes.margins(0.06)
+
+
+def log_with_zero(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic x axis that also holds 0: linear up to the smallest positive value, ticks at the values."""
+    smallest = min((value for value in values if value > 0), default=1.0)
+    axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+    axes.set_xticks(list(values), [f"{value:g}" for value in values])
+    axes.minorticks_off()
+
+
+def legend(figure: Figure, methods: Sequence[str], *, solid: bool = False) -> None:
+    legend_below(figure, methods, [look(method).label for method in methods], solid=solid)
+
+
+def guide(axes: Axes, y: float, text: str) -> None:
+    """A faint horizontal line with a word at its left end."""
+    axes.axhline(y, color=FAINT, linestyle=":", linewidth=0.9, zorder=1)
+    axes.annotate(
+        text,
+        (0.0, y),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        xytext=(3, 2),
+        fontsize=7.5,
+        color=FAINT,
+    )

@@ -1,0 +1,114 @@
+"""What an ablation found: tables of numbers and figures, and how they are written and shown."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure as Drawing
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as RichTable
+
+from gip_exp.report import markdown
+from gip_exp.report.document import Column, Document, Figure, Section, Table
+from gip_exp.report.figures.style import save
+from gip_exp.report.text import NONE
+from gip_exp.store import write_text
+
+FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column: its key in the rows, its heading, and the digits behind the point (None: text or a count)."""
+
+    key: str
+    heading: str
+    digits: int | None = None
+
+    @property
+    def left(self) -> bool:
+        return self.digits is None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of numbers. A row may lack a field or hold NaN: there is no such number."""
+
+    slug: str
+    title: str
+    fields: tuple[Field, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    slug: str
+    caption: str
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
+class Findings:
+    title: str
+    sheets: tuple[Sheet, ...]
+    pictures: tuple[Picture, ...]
+
+
+def write(findings: Findings, folder: Path, name: str) -> None:
+    """`<name>.md`, a CSV a table and, below figures/, an SVG and a PDF a picture."""
+    figures = []
+    for picture in findings.pictures:
+        save(picture.drawing, folder / FIGURES, picture.slug)
+        figures.append(Figure(picture.slug, picture.caption))
+    tables = [as_table(sheet) for sheet in findings.sheets]
+    sections = (Section("Tables", (), tuple(tables)), Section("Figures", (), tuple(figures)))
+    write_text(folder / f"{name}.md", markdown.render(Document(findings.title, (), sections)))
+    for sheet in findings.sheets:
+        write_text(folder / f"{sheet.slug}.csv", as_csv(sheet))
+
+
+def as_table(sheet: Sheet) -> Table:
+    """The sheet as the report's table, numbers rounded to their field's digits."""
+    columns = tuple(Column(field.heading, "left" if field.left else "right") for field in sheet.fields)
+    rows = tuple(tuple(_text(row.get(field.key), field) for field in sheet.fields) for row in sheet.rows)
+    return Table(sheet.slug, sheet.title, columns, rows, sheet.notes)
+
+
+def as_csv(sheet: Sheet) -> str:
+    """A header of the fields' keys, numbers unrounded; an empty field means: there is no such number."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([field.key for field in sheet.fields])
+    writer.writerows([_raw(row.get(field.key)) for field in sheet.fields] for row in sheet.rows)
+    return stream.getvalue()
+
+
+def as_rich(sheet: Sheet) -> RichTable:
+    table = as_table(sheet)
+    shown = RichTable(
+        title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+    for column in table.columns:
+        shown.add_column(column.name, justify="right" if column.align == "right" else "left", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Any, field: Field) -> str:
+    if _absent(value):
+        return NONE
+    return str(value) if field.digits is None else f"{value:.{field.digits}f}".replace("-", "−")
+
+
+def _raw(value: Any) -> Any:
+    return "" if _absent(value) else value

@@ -1,0 +1,60 @@
+"""The selections that ablations compare, by the names of the selectors. Arrays in, row numbers out, best first."""
+
+from typing import Any
+
+import numpy as np
+
+from gip_exp.config.selector import GipSelector
+from gip_exp.errors import mendable
+from selection import Selection
+
+GATE = 0.5  # of gate_random, as in its selector
+# Methods by the selector's name; GIP's options beyond the method come from the config's own selector.
+GIP = {"mp_ma": "mp", "omp_ma": "omp", "logdet_ma": "logdet", "mp_sc": "mp"}
+BASELINES = ("top_score", "gate_random", "random")
+
+
+def gip(
+    features: np.ndarray,
+    scores: np.ndarray | None,
+    budget: int,
+    rule: GipSelector,
+    **changes: Any,
+) -> Selection:
+    """GIP by `rule` with `changes` to its options. UserError for what gip_select refuses."""
+    from selection import gip_select
+
+    options = rule.model_dump(exclude={"kind", "name", "signal"}) | changes
+    with mendable():
+        return gip_select(features, budget, scores=scores, **options)
+
+
+def choose(
+    method: str,
+    features: np.ndarray,
+    scores: np.ndarray,
+    budget: int,
+    *,
+    rule: GipSelector,
+    seed: int = 0,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """(budget,) picks by `method` among `rows` (default all); `seed` is used by the random ones only."""
+    from baselines import gate_random, random, top_score
+
+    if method in GIP:
+        kept = np.arange(len(features)) if rows is None else rows
+        signal = None if method == "mp_sc" else scores[kept]
+        return kept[gip(features[kept], signal, budget, rule, method=GIP[method]).indices]
+    mask = None if rows is None else np.isin(np.arange(len(features)), rows)
+    with mendable():
+        if method == "top_score":
+            return top_score.select(scores, budget, candidates=mask).indices
+        if method == "gate_random":
+            return gate_random.select(scores, budget, seed=seed, gate=GATE, candidates=mask).indices
+        assert method == "random", method
+        return random.select(len(features), budget, seed=seed, candidates=mask).indices
+
+
+def is_seeded(method: str) -> bool:
+    return method in ("random", "gate_random")
