@@ -55,7 +55,9 @@ class Setup:
         """The same config with another embedder; the one named on the command line keeps its keys."""
         if name == self.config.embedder.name:
             return self.config
-        kept = [text for text in self.overrides if not text.lstrip("+").startswith(("embedder=", "embedder."))]
+        kept = [
+            text for text in self.overrides if not text.lstrip("+").startswith(("embedder=", "embedder."))
+        ]
         return _compose(self.name, [*kept, f"embedder={name}"])[0]
 
 

@@ -1,6 +1,7 @@
 """Parts that the ablations' figures share, in the report's look (`gip_exp/report/figures/style.py`)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +11,7 @@ from gip_exp.report.figures.style import FAINT, PANEL, grid, legend_below, mark
 from gip_exp.report.names import look
 
 HEIGHT = 2.5  # inches, of one panel
+FAINT_LINE: dict[str, Any] = {"color": FAINT, "linestyle": ":", "linewidth": 0.9, "zorder": 1}
 
 
 def panels(count: int, *, legend: bool = True, width: float = PANEL) -> tuple[Figure, list[Axes]]:
@@ -84,17 +86,3 @@ def log_with_zero(axes: Axes, values: Sequence[float]) -> None:
 
 def legend(figure: Figure, methods: Sequence[str], *, solid: bool = False) -> None:
     legend_below(figure, methods, [look(method).label for method in methods], solid=solid)
-
-
-def guide(axes: Axes, y: float, text: str) -> None:
-    """A faint horizontal line with a word at its left end."""
-    axes.axhline(y, color=FAINT, linestyle=":", linewidth=0.9, zorder=1)
-    axes.annotate(
-        text,
-        (0.0, y),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        xytext=(3, 2),
-        fontsize=7.5,
-        color=FAINT,
-    )

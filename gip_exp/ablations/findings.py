@@ -61,6 +61,7 @@ class Findings:
 
 def write(findings: Findings, folder: Path, name: str) -> None:
     """`<name>.md`, a CSV a table and, below figures/, an SVG and a PDF a picture."""
+    folder.mkdir(parents=True, exist_ok=True)
     figures = []
     for picture in findings.pictures:
         save(picture.drawing, folder / FIGURES, picture.slug)
@@ -107,7 +108,9 @@ def _absent(value: Any) -> bool:
 def _text(value: Any, field: Field) -> str:
     if _absent(value):
         return NONE
-    return str(value) if field.digits is None else f"{value:.{field.digits}f}".replace("-", "−")
+    if field.digits is None:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.{field.digits}f}".replace("-", "−")
 
 
 def _raw(value: Any) -> Any:

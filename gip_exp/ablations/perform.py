@@ -24,8 +24,8 @@ def perform(name: str, overrides: Sequence[str]) -> Path:
     found = compose.module_of(name).run(setup)
     folder = _folder(setup)
     try:
-        write_text(folder / "config.yaml", _as_yaml(setup))
         findings.write(found, folder, name)
+        write_text(folder / "config.yaml", _as_yaml(setup))
     except OSError as error:
         raise UserError(
             f"paths.root: cannot write {folder} ({error.strerror or error}): choose another folder"
@@ -64,5 +64,7 @@ def _as_yaml(setup: compose.Setup) -> str:
 
     values: dict[str, Any] = setup.config.model_dump(mode="json")
     return OmegaConf.to_yaml(
-        OmegaConf.create({**values, "ablation": {"name": setup.name, **setup.settings.model_dump(mode="json")}})
+        OmegaConf.create(
+            {**values, "ablation": {"name": setup.name, **setup.settings.model_dump(mode="json")}}
+        )
     )

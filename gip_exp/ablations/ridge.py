@@ -112,7 +112,11 @@ def figure(rows: Sequence[dict[str, Any]]) -> Figure:
         drawing, axes = draw.panels(3, width=2.5)
         swept = [row for row in rows if "ridge" in row]
         methods = list(dict.fromkeys(row["method"] for row in swept))
-        measured = (("quality", "mean attribute"), ("coverage", "mean best cosine"), ("top", "IoU with top score"))
+        measured = (
+            ("quality", "mean attribute"),
+            ("coverage", "mean best cosine"),
+            ("top", "IoU with top score"),
+        )
         for panel, (key, label) in zip(axes, measured, strict=True):
             for row in rows:
                 if row["method"] in REFERENCES and not (key == "top" and row["method"] == "top_score"):
