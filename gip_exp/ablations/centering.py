@@ -60,9 +60,9 @@ FIELDS = (
     Field("rule", "rule"),
     Field("ridge", "ridge"),
     Field("quality", "quality", 4),
-    Field("share", "share of the possible gain", 3),
+    Field("share", "share", 3),
     Field("coverage", "coverage", 4),
-    Field("top", "overlap with top score", 3),
+    Field("top", "IoU top score", 3),
     Field("rounds", "rounds"),
 )
 
@@ -95,8 +95,8 @@ def run(setup: Setup) -> Findings:
 def synthetic_scores(n: int, attributes: int, seed: int) -> np.ndarray:
     """(n, attributes) whole numbers from 1 to 5 around one latent quality a row, as judges give them."""
     generator = np.random.default_rng(seed)
-    latent = generator.normal(3.25, 0.95, size=(n, 1))
-    noise = generator.normal(0, 0.6, size=(n, attributes))
+    latent = generator.normal(3.27, 0.94, size=(n, 1))
+    noise = generator.normal(0, 0.65, size=(n, attributes))
     return np.clip(np.rint(latent + noise), 1, 5)
 
 

@@ -37,20 +37,24 @@ class Settings(Section):
 
 SMALL = (
     Field("method", "rule"),
-    Field("information", "share of best information", 4),
+    Field("information", "information", 4),
     Field("information_low", "lowest", 4),
-    Field("energy", "share of best energy", 4),
+    Field("energy", "energy", 4),
     Field("energy_low", "lowest", 4),
-    Field("overlap_determinant", "overlap with best by determinant", 3),
-    Field("overlap_trace", "overlap with best by trace", 3),
-    Field("found", "best by determinant found"),
+    Field("overlap_determinant", "IoU best det", 3),
+    Field("overlap_trace", "IoU best trace", 3),
+    Field("found", "best det found"),
+)
+WHOLE_NOTE = (
+    "information: mutual information, nats; energy: projection energy, share of the whole pool's; "
+    "IoU: intersection over union of the picks."
 )
 WHOLE = (
     Field("method", "rule"),
-    Field("information", "mutual information (nats)", 3),
-    Field("energy_share", "energy covered (share)", 4),
+    Field("information", "information", 3),
+    Field("energy_share", "energy", 4),
     Field("quality", "quality", 4),
-    *(Field(method, f"overlap with {look(method).label}", 3) for method in RULES[:3]),
+    *(Field(method, f"IoU {look(method).label}", 3) for method in RULES[:3]),
 )
 
 
@@ -145,7 +149,7 @@ def _small_sheet(outcomes: Sequence[dict[str, Any]], settings: Settings) -> Shee
     )
     notes = (
         "Information: the determinant objective (mutual information, nats); energy: the trace objective. Shares "
-        "of the best subset's, mean and lowest over pools; overlap: intersection over union.",
+        "of the best subset's, mean and lowest over pools; IoU: intersection over union with the best subset.",
     )
     return Sheet("objective-small", title, SMALL, tuple(rows), notes)
 
@@ -166,7 +170,7 @@ def _whole_sheet(material: Material, rule: GipSelector, chosen: dict[str, np.nda
                 "quality": quality(material.scores, picks),
             }
             rows.append(row | {other: jaccard(picks, chosen[other]) for other in RULES[:3]})
-    return Sheet("objective-whole", "The whole pool", WHOLE, tuple(rows), (material.describe(),))
+    return Sheet("objective-whole", "The whole pool", WHOLE, tuple(rows), (material.describe(), WHOLE_NOTE))
 
 
 def figure(outcomes: Sequence[dict[str, Any]], chosen: dict[str, np.ndarray]) -> Figure:

@@ -15,6 +15,8 @@ from gip_exp.quiet import quiet_libraries
 from gip_exp.stages import data
 from gip_exp.store import digest, write_text
 
+WIDE = 140  # characters, where no terminal says how many there are
+
 
 def perform(name: str, overrides: Sequence[str]) -> Path:
     """Compose, compute, write, show; the folder comes back. UserError and Hydra's errors for bad settings."""
@@ -37,6 +39,8 @@ def perform(name: str, overrides: Sequence[str]) -> Path:
 def show(found: findings.Findings, folder: Path, name: str) -> None:
     """The tables on stdout, then where the files lie."""
     out = RichConsole(file=sys.stdout, highlight=False, soft_wrap=True)
+    if not out.is_terminal:
+        out.width = WIDE
     for sheet in found.sheets:
         out.print(findings.as_rich(sheet))
         for note in sheet.notes:

@@ -34,8 +34,8 @@ FIELDS = (
     Field("ridge", "ridge"),
     Field("quality", "quality", 4),
     Field("coverage", "coverage", 4),
-    Field("top", "overlap with top score", 3),
-    Field("default", "overlap with the reference ridge", 3),
+    Field("top", "IoU top score", 3),
+    Field("default", "IoU reference", 3),
     Field("rounds", "rounds"),
 )
 
@@ -47,7 +47,7 @@ def run(setup: Setup) -> Findings:
     notes = (
         material.describe(),
         "quality: mean attribute of the subset; coverage: mean over the pool of the best cosine to the subset; "
-        f"overlap: intersection over union; reference ridge: {settings.reference:g}.",
+        f"IoU: intersection over union with the picks of top score and of ridge {settings.reference:g} (reference).",
     )
     sheet = Sheet("ridge", "Ridge sweep", FIELDS, tuple(rows), notes)
     picture = Picture("ridge", "Quality, coverage and overlap against the ridge.", figure(rows))

@@ -1,0 +1,142 @@
+"""`encoder`: the same scores and rule over several embedders; one that cannot be had is named and left out.
+
+The embedder named on the command line keeps its keys (`embedder=sentence_transformer embedder.model=DIR`); the
+others are taken as their groups in `conf/embedder/` say.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from pydantic import Field as Key
+
+from gip_exp.ablations import draw
+from gip_exp.ablations.compose import Setup
+from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
+from gip_exp.ablations.material import Material, load
+from gip_exp.ablations.measures import coverage, jaccard, mean_cosine, quality, unit
+from gip_exp.ablations.methods import choose
+from gip_exp.config.section import Section
+from gip_exp.config.selector import GipSelector
+from gip_exp.errors import UserError, listed
+from gip_exp.report.figures.style import grid, styled
+
+METHODS = ("mp_ma", "mp_sc", "random")
+
+
+class Settings(Section):
+    """`ablation.embedders`: names of conf/embedder/, compared in this order."""
+
+    embedders: list[str] = Key(
+        ["tfidf", "hidden_state", "sentence_transformer", "qwen3_embedding", "openai"], min_length=1
+    )
+    seed: int = 0  # of random
+
+
+def run(setup: Setup) -> Findings:
+    rule = setup.selector
+    materials, skipped = gather(setup)
+    chosen = {
+        (name, method): choose(method, of.features, of.scores, of.budget, rule=rule, seed=setup.settings.seed)
+        for name, of in materials.items()
+        for method in METHODS
+    }
+    rows = table(materials, chosen)
+    first = next(iter(materials.values()))
+    notes = (
+        first.describe(),
+        "mean cosine: between rows, before centring; coverage: mean over the pool of the best cosine to the subset, in "
+        f"the embedder's own space and in {first.embedder}'s.",
+        *(f"Left out: {name}: {reason}" for name, reason in skipped.items()),
+    )
+    sheets = (
+        Sheet("encoder", "Encoder sweep", _fields(first.embedder), tuple(rows), notes),
+        *(_overlap_sheet(method, list(materials), chosen) for method in METHODS[:2]),
+    )
+    caption = "Overlap of the selections between embedders, and quality and coverage under each."
+    return Findings(
+        "Ablation: encoder", sheets, (Picture("encoder", caption, figure(rows, list(materials), chosen)),)
+    )
+
+
+def gather(setup: Setup) -> tuple[dict[str, Material], dict[str, str]]:
+    """Material by embedder, and the reason for each that cannot be had. UserError where none can."""
+    materials: dict[str, Material] = {}
+    skipped: dict[str, str] = {}
+    for name in dict.fromkeys(setup.settings.embedders):
+        config = setup.with_embedder(name)
+        try:
+            materials[name] = load(config, setup.console)
+        except UserError as error:
+            skipped[name] = " ".join(str(error).split())
+            setup.console.warn(f"embedder {name} left out: {skipped[name]}")
+    if not materials:
+        raise listed("no embedder can be had:", [f"{name}: {reason}" for name, reason in skipped.items()])
+    return materials, skipped
+
+
+def _fields(reference: str) -> tuple[Field, ...]:
+    return (
+        Field("embedder", "embedder"),
+        Field("method", "method"),
+        Field("dimensions", "d"),
+        Field("cosine", "mean cosine", 3),
+        Field("quality", "quality", 4),
+        Field("own", "coverage", 4),
+        Field("reference", f"coverage in {reference}", 4),
+    )
+
+
+def table(
+    materials: Mapping[str, Material], chosen: Mapping[tuple[str, str], np.ndarray]
+) -> list[dict[str, Any]]:
+    """One row an embedder and method."""
+    reference = unit(next(iter(materials.values())).features)
+    rows = []
+    for name, of in materials.items():
+        units = unit(of.features)
+        for method in METHODS:
+            picks = chosen[name, method]
+            rows.append(
+                {
+                    "embedder": name,
+                    "method": method,
+                    "dimensions": of.features.shape[1],
+                    "cosine": mean_cosine(units),
+                    "quality": quality(of.scores, picks),
+                    "own": coverage(units, picks),
+                    "reference": coverage(reference, picks),
+                }
+            )
+    return rows
+
+
+def _overlap_sheet(method: str, names: Sequence[str], chosen: Mapping[tuple[str, str], np.ndarray]) -> Sheet:
+    rows = tuple(
+        {"embedder": one, **{other: jaccard(chosen[one, method], chosen[other, method]) for other in names}}
+        for one in names
+    )
+    fields = (Field("embedder", "embedder"), *(Field(name, name, 3) for name in names))
+    note = "Intersection over union of the picks under two embedders."
+    return Sheet(f"encoder-overlap-{method}".replace("_", "-"), f"Overlap, {method}", fields, rows, (note,))
+
+
+def figure(
+    rows: Sequence[dict[str, Any]], names: Sequence[str], chosen: Mapping[tuple[str, str], np.ndarray]
+) -> Figure:
+    with styled():
+        drawing, axes = draw.panels(2, width=3.4)
+        labels = [name.replace("_", " ") for name in names]
+        for panel, (key, label) in zip(
+            axes, (("quality", "mean attribute"), ("own", "coverage")), strict=True
+        ):
+            for method in METHODS:
+                values = [row[key] for row in rows if row["method"] == method]
+                draw.line(panel, method, range(len(names)), values)
+            panel.set(ylabel=label)
+            panel.set_xticks(range(len(names)), labels, rotation=20, ha="right", rotation_mode="anchor")
+            grid(panel, "y")
+            panel.margins(0.1)
+        draw.legend(drawing, METHODS)
+        return drawing

@@ -1,0 +1,148 @@
+"""`noise`: noise and bias injected into the scores; the subsets are measured with the scores as they were.
+
+Three faults of a judge, each at several levels (in standard deviations of the attribute) and cut to the attribute's
+own range: `noise`, independent of everything; `length`, in favour of long completions; `subject`, in favour of one
+direction of the embeddings.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from pydantic import Field as Key
+
+from gip_exp.ablations import draw
+from gip_exp.ablations.compose import Setup
+from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
+from gip_exp.ablations.material import Material
+from gip_exp.ablations.measures import coverage, jaccard, quality, unit
+from gip_exp.ablations.methods import choose
+from gip_exp.config.section import NonNegative, Section
+from gip_exp.config.selector import GipSelector
+from gip_exp.report.figures.style import styled
+
+METHODS = ("mp_ma", "omp_ma", "top_score", "gate_random")
+FAULTS = {"noise": "independent noise", "length": "bias to length", "subject": "bias to a subject"}
+
+
+class Settings(Section):
+    """`ablation.levels` of each of `faults`, repeated over `seeds` (which also draw the favoured subject)."""
+
+    levels: list[NonNegative] = Key([0, 0.25, 0.5, 1, 2, 4], min_length=1)
+    faults: list[Literal["noise", "length", "subject"]] = Key(["noise", "length", "subject"], min_length=1)
+    seeds: list[int] = Key([0, 1, 2], min_length=1)
+
+
+FIELDS = (
+    Field("fault", "fault"),
+    Field("level", "level"),
+    Field("method", "method"),
+    Field("quality", "true quality", 4),
+    Field("quality_sd", "sd", 4),
+    Field("overlap", "IoU clean", 3),
+    Field("coverage", "coverage", 4),
+)
+
+
+def run(setup: Setup) -> Findings:
+    rule, settings = setup.selector, setup.settings
+    material = setup.material()
+    rows = table(material, rule, settings)
+    picks = choose("random", material.features, material.scores, material.budget, rule=rule)
+    floor = quality(material.scores, picks)
+    notes = (
+        material.describe(),
+        "level: in standard deviations of the attribute, scores cut to the attribute's range; true quality: mean "
+        f"attribute by the clean scores (random: {floor:.4f}); sd: over seeds; IoU clean: with the picks from clean "
+        "scores (gate_random: same seed).",
+    )
+    sheet = Sheet("noise", "Noise and bias in the scores", FIELDS, tuple(rows), notes)
+    caption = (
+        "True quality (above) and overlap with the clean selection (below) against the level of the fault."
+    )
+    return Findings("Ablation: noise", (sheet,), (Picture("noise", caption, figure(rows, floor)),))
+
+
+def faulty(
+    scores: np.ndarray, fault: str, level: float, *, features: np.ndarray, lengths: np.ndarray, seed: int
+) -> np.ndarray:
+    """Scores (n, k) plus level x the column's deviation x a fault of unit deviation, cut to the column's range."""
+    generator = np.random.default_rng(seed)
+    makers: dict[str, Callable[[], np.ndarray]] = {
+        "noise": lambda: generator.standard_normal(scores.shape),
+        "length": lambda: _unit_deviation(lengths)[:, None],
+        "subject": lambda: _unit_deviation(
+            unit(features) @ generator.standard_normal(features.shape[1]).astype(np.float32)
+        )[:, None],
+    }
+    moved = scores + level * scores.std(axis=0) * makers[fault]()
+    return np.clip(moved, scores.min(axis=0), scores.max(axis=0))
+
+
+def _unit_deviation(values: np.ndarray) -> np.ndarray:
+    deviation = values.std()
+    return (values - values.mean()) / (deviation if deviation > 0 else 1.0)
+
+
+def table(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:
+    """One row a fault, level and method: means over seeds."""
+    units = unit(material.features)
+    clean = {
+        (method, seed): choose(
+            method, material.features, material.scores, material.budget, rule=rule, seed=seed
+        )
+        for method in METHODS
+        for seed in settings.seeds
+    }
+    rows = []
+    for fault in settings.faults:
+        for level in settings.levels:
+            for method in METHODS:
+                drawn = [_picks(material, rule, fault, level, method, seed) for seed in settings.seeds]
+                qualities = [quality(material.scores, picks) for picks in drawn]
+                overlaps = [
+                    jaccard(picks, clean[method, seed])
+                    for picks, seed in zip(drawn, settings.seeds, strict=True)
+                ]
+                rows.append(
+                    {
+                        "fault": fault,
+                        "level": level,
+                        "method": method,
+                        "quality": float(np.mean(qualities)),
+                        "quality_sd": float(np.std(qualities)),
+                        "overlap": float(np.mean(overlaps)),
+                        "coverage": float(np.mean([coverage(units, picks) for picks in drawn])),
+                    }
+                )
+    return rows
+
+
+def _picks(
+    material: Material, rule: GipSelector, fault: str, level: float, method: str, seed: int
+) -> np.ndarray:
+    scores = faulty(
+        material.scores, fault, level, features=material.features, lengths=material.lengths, seed=seed
+    )
+    return choose(method, material.features, scores, material.budget, rule=rule, seed=seed)
+
+
+def figure(rows: Sequence[dict[str, Any]], floor: float) -> Figure:
+    faults = list(dict.fromkeys(row["fault"] for row in rows))
+    with styled():
+        drawing = Figure(figsize=(2.5 * len(faults), 4.4))
+        axes = drawing.subplots(2, len(faults), squeeze=False, sharex=True, sharey="row")
+        for column, fault in enumerate(faults):
+            for method in METHODS:
+                mine = [row for row in rows if row["fault"] == fault and row["method"] == method]
+                levels = [row["level"] for row in mine]
+                spread = [row["quality_sd"] for row in mine]
+                draw.line(axes[0, column], method, levels, [row["quality"] for row in mine], spread)
+                draw.line(axes[1, column], method, levels, [row["overlap"] for row in mine])
+            draw.level(axes[0, column], "random", floor)
+            draw.tidy(axes[0, column], "", "true quality" if not column else "", FAULTS[fault])
+            draw.tidy(axes[1, column], "level (standard deviations)", "IoU with clean" if not column else "")
+            axes[1, column].set_ylim(-0.03, 1.05)
+        draw.legend(drawing, METHODS)
+        return drawing
