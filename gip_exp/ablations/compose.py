@@ -53,7 +53,7 @@ class Setup:
 
     def with_embedder(self, name: str) -> Config:
         """The same config with another embedder; the one named on the command line keeps its keys."""
-        if name == self.config.embedder.name:
+        if name == self.config.embedder.name or f"embedder={name}" in self.overrides:
             return self.config
         kept = [
             text for text in self.overrides if not text.lstrip("+").startswith(("embedder=", "embedder."))

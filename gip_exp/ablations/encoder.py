@@ -18,9 +18,9 @@ from gip_exp.ablations.material import Material, load
 from gip_exp.ablations.measures import coverage, jaccard, mean_cosine, quality, unit
 from gip_exp.ablations.methods import choose
 from gip_exp.config.section import Section
-from gip_exp.config.selector import GipSelector
 from gip_exp.errors import UserError, listed
-from gip_exp.report.figures.style import grid, styled
+from gip_exp.report.figures.style import grid, mark, styled
+from gip_exp.report.names import look
 
 METHODS = ("mp_ma", "mp_sc", "random")
 
@@ -125,18 +125,24 @@ def _overlap_sheet(method: str, names: Sequence[str], chosen: Mapping[tuple[str,
 def figure(
     rows: Sequence[dict[str, Any]], names: Sequence[str], chosen: Mapping[tuple[str, str], np.ndarray]
 ) -> Figure:
+    """Quality and coverage under each embedder, and the overlap of mp_ma's picks between embedders."""
+    labels = [name.replace("_", " ") for name in names]
     with styled():
-        drawing, axes = draw.panels(2, width=3.4)
-        labels = [name.replace("_", " ") for name in names]
+        drawing, axes = draw.panels(3 if len(names) > 1 else 2, width=2.7)
         for panel, (key, label) in zip(
-            axes, (("quality", "mean attribute"), ("own", "coverage")), strict=True
+            axes, (("quality", "mean attribute"), ("own", "coverage")), strict=False
         ):
             for method in METHODS:
                 values = [row[key] for row in rows if row["method"] == method]
-                draw.line(panel, method, range(len(names)), values)
+                panel.plot(range(len(names)), values, **(mark(look(method)) | {"linestyle": "none"}))
             panel.set(ylabel=label)
-            panel.set_xticks(range(len(names)), labels, rotation=20, ha="right", rotation_mode="anchor")
+            panel.set_xticks(range(len(names)), labels, rotation=25, ha="right", rotation_mode="anchor")
             grid(panel, "y")
-            panel.margins(0.1)
-        draw.legend(drawing, METHODS)
+            panel.margins(0.2)
+        if len(names) > 1:
+            matrix = np.array(
+                [[jaccard(chosen[a, "mp_ma"], chosen[b, "mp_ma"]) for b in names] for a in names]
+            )
+            draw.heat(axes[2], labels, matrix, "overlap of MP+MA")
+        draw.legend(drawing, METHODS, solid=True)
         return drawing

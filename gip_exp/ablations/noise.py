@@ -73,16 +73,16 @@ def faulty(
         "noise": lambda: generator.standard_normal(scores.shape),
         "length": lambda: _unit_deviation(lengths)[:, None],
         "subject": lambda: _unit_deviation(
-            unit(features) @ generator.standard_normal(features.shape[1]).astype(np.float32)
-        )[:, None],
+            unit(features) @ np.float32(generator.standard_normal((features.shape[1], 1)))
+        ),
     }
     moved = scores + level * scores.std(axis=0) * makers[fault]()
     return np.clip(moved, scores.min(axis=0), scores.max(axis=0))
 
 
 def _unit_deviation(values: np.ndarray) -> np.ndarray:
-    deviation = values.std()
-    return (values - values.mean()) / (deviation if deviation > 0 else 1.0)
+    """Values with mean 0 and standard deviation 1; equal values give 0."""
+    return (values - values.mean()) / max(float(values.std()), float(np.finfo(np.float64).tiny))
 
 
 def table(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:
@@ -99,7 +99,10 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
     for fault in settings.faults:
         for level in settings.levels:
             for method in METHODS:
-                drawn = [_picks(material, rule, fault, level, method, seed) for seed in settings.seeds]
+                drawn = [
+                    _picks(material, rule, fault=fault, level=level, method=method, seed=seed)
+                    for seed in settings.seeds
+                ]
                 qualities = [quality(material.scores, picks) for picks in drawn]
                 overlaps = [
                     jaccard(picks, clean[method, seed])
@@ -120,7 +123,7 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
 
 
 def _picks(
-    material: Material, rule: GipSelector, fault: str, level: float, method: str, seed: int
+    material: Material, rule: GipSelector, *, fault: str, level: float, method: str, seed: int
 ) -> np.ndarray:
     scores = faulty(
         material.scores, fault, level, features=material.features, lengths=material.lengths, seed=seed

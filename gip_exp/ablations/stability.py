@@ -81,7 +81,10 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
     rows = []
     for kind, level in cases:
         for method in METHODS:
-            found = [overlap(material, rule, method, before[method], kind, level, s) for s in settings.seeds]
+            found = [
+                overlap(material, rule, method=method, before=before[method], kind=kind, level=level, seed=s)
+                for s in settings.seeds
+            ]
             row = {"kind": kind, "method": method, "overlap": float(np.mean(found))}
             rows.append(row | {"level": level, "low": min(found), "high": max(found)})
     return rows
@@ -90,6 +93,7 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
 def overlap(
     material: Material,
     rule: GipSelector,
+    *,
     method: str,
     before: np.ndarray,
     kind: str,
