@@ -82,8 +82,10 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
     for kind, level in cases:
         for method in METHODS:
             found = [
-                overlap(material, rule, method=method, before=before[method], kind=kind, level=level, seed=s)
-                for s in settings.seeds
+                overlap(
+                    material, rule, method=method, before=before[method], kind=kind, level=level, seed=seed
+                )
+                for seed in settings.seeds
             ]
             row = {"kind": kind, "method": method, "overlap": float(np.mean(found))}
             rows.append(row | {"level": level, "low": min(found), "high": max(found)})
