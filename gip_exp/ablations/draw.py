@@ -80,7 +80,7 @@ def log_with_zero(axes: Axes, values: Sequence[float]) -> None:
     """A logarithmic x axis that also holds 0: linear up to the smallest positive value, ticks at the values."""
     smallest = min((value for value in values if value > 0), default=1.0)
     axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
-    axes.set_xticks(list(values), [f"{value:g}" for value in values])
+    axes.set_xticks(list(values), [f"{value:g}".replace("0.", ".") for value in values])
     axes.minorticks_off()
 
 

@@ -24,7 +24,7 @@ def perform(name: str, overrides: Sequence[str]) -> Path:
     console = Console()
     setup = compose.setup(name, overrides, console)
     found = compose.module_of(name).run(setup)
-    folder = _folder(setup)
+    folder = folder_of(setup)
     try:
         findings.write(found, folder, name)
         write_text(folder / "config.yaml", _as_yaml(setup))
@@ -51,7 +51,7 @@ def show(found: findings.Findings, folder: Path, name: str) -> None:
     out.print(f"{folder}: {', '.join(files)}", markup=False)
 
 
-def _folder(setup: compose.Setup) -> Path:
+def folder_of(setup: compose.Setup) -> Path:
     """`<root>/ablations/<name>/<experiment>_<embedder>-<8 hex of everything that can change the tables>`."""
     config = setup.config
     identity = {
