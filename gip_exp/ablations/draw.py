@@ -85,4 +85,5 @@ def log_with_zero(axes: Axes, values: Sequence[float]) -> None:
 
 
 def legend(figure: Figure, methods: Sequence[str], *, solid: bool = False) -> None:
-    legend_below(figure, methods, [look(method).label for method in methods], solid=solid)
+    marks = [mark(look(method)) | ({"linestyle": "-"} if solid else {}) for method in methods]
+    legend_below(figure, [(look(method).label, style) for method, style in zip(methods, marks, strict=True)])

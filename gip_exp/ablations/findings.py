@@ -12,11 +12,11 @@ from matplotlib.figure import Figure as Drawing
 from rich.box import SIMPLE_HEAD
 from rich.table import Table as RichTable
 
+from gip_exp.files import write_text
 from gip_exp.report import markdown
 from gip_exp.report.document import Column, Document, Figure, Section, Table
 from gip_exp.report.figures.style import save
 from gip_exp.report.text import NONE
-from gip_exp.store import write_text
 
 FIGURES = "figures"
 

@@ -11,9 +11,9 @@ from gip_exp.ablations import compose, findings
 from gip_exp.config.section import content
 from gip_exp.console import Console
 from gip_exp.errors import UserError
+from gip_exp.files import digest, write_text
 from gip_exp.quiet import quiet_libraries
 from gip_exp.stages import data
-from gip_exp.store import digest, write_text
 
 WIDE = 140  # characters, where no terminal says how many there are
 
