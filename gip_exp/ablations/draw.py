@@ -77,10 +77,14 @@ def tidy(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
 
 
 def log_with_zero(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic x axis that also holds 0: linear up to the smallest positive value, ticks at the values."""
+    """A logarithmic x axis that may hold 0: then linear up to the smallest positive value, ticks at the values."""
+    values = sorted(set(values))
     smallest = min((value for value in values if value > 0), default=1.0)
-    axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
-    axes.set_xticks(list(values), [f"{value:g}".replace("0.", ".") for value in values])
+    if 0 in values:
+        axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+    else:
+        axes.set_xscale("log")
+    axes.set_xticks(values, [f"{value:g}".replace("0.", ".") for value in values])
     axes.minorticks_off()
 
 

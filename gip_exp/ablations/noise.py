@@ -49,8 +49,11 @@ def run(setup: Setup) -> Findings:
     rule, settings = setup.selector, setup.settings
     material = setup.material()
     rows = table(material, rule, settings)
-    picks = choose("random", material.features, material.scores, material.budget, rule=rule)
-    floor = quality(material.scores, picks)
+    drawn = [
+        choose("random", material.features, material.scores, material.budget, rule=rule, seed=seed)
+        for seed in settings.seeds
+    ]
+    floor = float(np.mean([quality(material.scores, picks) for picks in drawn]))
     notes = (
         material.describe(),
         "level: in standard deviations of the attribute, scores cut to the attribute's range; true quality: mean "

@@ -8,6 +8,7 @@ Intersection over union of the picks before and after
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from gip_exp.ablations import draw
 from gip_exp.ablations.compose import Setup
 from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
-from gip_exp.ablations.measures import chance, jaccard
+from gip_exp.ablations.measures import chance, jaccard, quality
 from gip_exp.ablations.methods import choose
 from gip_exp.config.section import NonNegative, Section, Share
 from gip_exp.config.selector import GipSelector
 from gip_exp.report.figures.style import FAINT, styled
 
 METHODS = ("mp_ma", "omp_ma", "mp_sc", "top_score", "gate_random", "random")
+BLIND = {"scores": ("mp_sc", "random"), "features": ("top_score", "gate_random", "random")}  # cannot change
 AXES = {
     "scores": "score noise (deviations)",
     "features": "embedding noise (share of length)",
@@ -48,6 +50,8 @@ FIELDS = (
     Field("overlap", "IoU", 3),
     Field("low", "lowest", 3),
     Field("high", "highest", 3),
+    Field("quality", "quality", 4),
+    Field("quality_sd", "sd", 4),
 )
 
 
@@ -59,7 +63,8 @@ def run(setup: Setup) -> Findings:
     notes = (
         material.describe(),
         f"IoU: intersection over union of the picks before and after, mean over {len(settings.seeds)} seeds; two random "
-        f"subsets: {at_random:.3f}. The seed of random methods changes in the first block only.",
+        f"subsets: {at_random:.3f}. The seed of random methods changes in the first block only. quality: mean attribute of "
+        "the picks after, by the scores as they were; sd: over seeds.",
     )
     sheet = Sheet("stability", "Stability of the selection", FIELDS, tuple(rows), notes)
     caption = (
@@ -80,19 +85,39 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
     }
     rows = []
     for kind, level in cases:
-        for method in METHODS:
+        for method in [name for name in METHODS if name not in BLIND.get(kind, ())]:
             found = [
-                overlap(
+                perturbed(
                     material, rule, method=method, before=before[method], kind=kind, level=level, seed=seed
                 )
                 for seed in settings.seeds
             ]
-            row = {"kind": kind, "method": method, "overlap": float(np.mean(found))}
-            rows.append(row | {"level": level, "low": min(found), "high": max(found)})
+            overlaps = [jaccard(pair.before, pair.after) for pair in found]
+            qualities = [quality(material.scores, pair.after) for pair in found]
+            rows.append(
+                {
+                    "kind": kind,
+                    "level": level,
+                    "method": method,
+                    "overlap": float(np.mean(overlaps)),
+                    "low": min(overlaps),
+                    "high": max(overlaps),
+                    "quality": float(np.mean(qualities)),
+                    "quality_sd": float(np.std(qualities)),
+                }
+            )
     return rows
 
 
-def overlap(
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Picks to be compared."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+
+def perturbed(
     material: Material,
     rule: GipSelector,
     *,
@@ -101,25 +126,25 @@ def overlap(
     kind: str,
     level: float | None,
     seed: int,
-) -> float:
-    """IoU of `before` (seed 0, nothing changed) and the picks by `method` under one perturbation."""
+) -> Pair:
+    """`before` (seed 0, nothing changed) and the picks by `method` under one perturbation."""
     generator = np.random.default_rng(seed)
     features, scores, budget = material.features, material.scores, material.budget
     if kind == "seed":
         order = generator.permutation(len(material))
         after = order[choose(method, features[order], scores[order], budget, rule=rule, seed=seed)]
-        return jaccard(before, after)
+        return Pair(before, after)
     assert level is not None
     if kind == "rows":
         kept = np.sort(generator.permutation(len(material))[: max(1, round(level * len(material)))])
         count = max(1, round(budget * len(kept) / len(material)))
         after = choose(method, features, scores, count, rule=rule, rows=kept)
-        return jaccard(np.intersect1d(before, kept), after)
+        return Pair(np.intersect1d(before, kept), after)
     if kind == "scores":
         scores = scores + level * scores.std(axis=0) * generator.standard_normal(scores.shape)
     else:
         features = with_noise(features, level, generator)
-    return jaccard(before, choose(method, features, scores, budget, rule=rule))
+    return Pair(before, choose(method, features, scores, budget, rule=rule))
 
 
 def with_noise(features: np.ndarray, level: float, generator: np.random.Generator) -> np.ndarray:
@@ -132,7 +157,7 @@ def figure(rows: Sequence[dict[str, Any]], at_random: float) -> Figure:
     with styled():
         drawing, axes = draw.panels(len(AXES), width=2.5)
         for panel, (kind, label) in zip(axes, AXES.items(), strict=True):
-            for method in METHODS:
+            for method in [name for name in METHODS if name not in BLIND.get(kind, ())]:
                 mine = [row for row in rows if row["kind"] == kind and row["method"] == method]
                 draw.line(panel, method, [row["level"] for row in mine], [row["overlap"] for row in mine])
             panel.axhline(at_random, color=FAINT, linestyle=":", linewidth=0.9)
