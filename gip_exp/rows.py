@@ -166,6 +166,17 @@ def detect_shape(rows: Sequence[tuple[int, Any]], source: object) -> str:
     )
 
 
+def without_empty(rows: Sequence[tuple[int, Any]], shape: str) -> tuple[list[tuple[int, Any]], list[int]]:
+    """(rows that have a completion, line numbers of those that have none); anything else is left to `to_examples`."""
+    needed, _ = SHAPES[shape]
+    last = needed[-1]
+
+    def empty(row: Any) -> bool:
+        return isinstance(row, Mapping) and isinstance(row.get(last), str) and not row[last].strip()
+
+    return [pair for pair in rows if not empty(pair[1])], [number for number, row in rows if empty(row)]
+
+
 def to_examples(rows: Sequence[tuple[int, Any]], shape: str, source: Path | str, split: str) -> list[Example]:
     """Examples in file order, ids `<split>-<number from 0>`. Every broken row is named with its line."""
     needed, read = SHAPES[shape]

@@ -176,3 +176,16 @@ def test_nesting_without_end_and_endless_cells_are_messages(tmp_path):
         rows.read_rows(tmp_path / "deep.json")
     (tmp_path / "long.csv").write_text("question,answer\n" + "x" * 200_000 + ",a\n")
     assert len(rows.read_rows(tmp_path / "long.csv")[0][1]["question"]) == 200_000
+
+
+def test_rows_without_a_completion_can_be_left_out_by_line(tmp_path):
+    good = ROWS["instruction"]
+    kept, dropped = rows.without_empty([(1, good), (2, {**good, "output": " "}), (3, [])], "instruction")
+    assert (kept, dropped) == ([(1, good), (3, [])], [2])
+
+
+def test_real_alpaca_has_four_rows_without_an_answer(data_dir):
+    path = data_dir / "alpaca" / "alpaca_9k.json"
+    kept, dropped = rows.without_empty(rows.read_rows(path), "instruction")
+    assert dropped == [1462, 3588, 6235, 8991]
+    assert len(rows.to_examples(kept, "instruction", path, "train")) == 9225

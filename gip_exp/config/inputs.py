@@ -34,6 +34,7 @@ class RowsData(Section):
 
     kind: Literal["rows"]
     shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages"]
+    drop_empty: bool  # leave out rows without a completion instead of refusing them
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
     hub: Hub | None = None
     limit: Positive | None = None

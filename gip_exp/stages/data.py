@@ -69,19 +69,32 @@ def _example(split: str, position: int, problem: Any) -> rows.Example:
 
 def _rows(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example]]:
     if data.path is None:
-        return _from_hub(data)
+        return _from_hub(data, job)
     train, test = rows.find_files(Path(data.path))
     pool_rows = rows.read_rows(train)
     shape = rows.detect_shape(pool_rows, train) if data.shape == "auto" else data.shape
     job.console.say(f"  {train.name}: {len(pool_rows):,} rows of shape {shape}")
     job.draft.facts["shape"] = shape
+    pool_rows = _drop_empty(pool_rows, shape, data, job)
     pool = rows.to_examples(pool_rows, shape, train, "train")
     if test is None:
         return pool, []
     return pool, rows.to_examples(rows.read_rows(test), shape, test, "test")
 
 
-def _from_hub(data: RowsData) -> tuple[list[rows.Example], list[rows.Example]]:
+def _drop_empty(
+    pool_rows: list[tuple[int, Any]], shape: str, data: RowsData, job: Job
+) -> list[tuple[int, Any]]:
+    """Leave out rows without a completion where the data set is known to have some (`data.drop_empty`)."""
+    if not data.drop_empty:
+        return pool_rows
+    kept, dropped = rows.without_empty(pool_rows, shape)
+    if dropped:
+        job.note(f"{len(dropped)} rows have an empty completion and are left out (first: line {dropped[0]})")
+    return kept
+
+
+def _from_hub(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example]]:
     from datasets import load_dataset
 
     hub = data.hub
@@ -94,6 +107,8 @@ def _from_hub(data: RowsData) -> tuple[list[rows.Example], list[rows.Example]]:
         numbered = list(enumerate(table, 1))
         source = f"{hub.name} ({name})"
         shape = rows.detect_shape(numbered, source) if data.shape == "auto" else data.shape
+        if split == "train":
+            numbered = _drop_empty(numbered, shape, data, job)
         found[split] = rows.to_examples(numbered, shape, source, split)
     return found["train"], found["test"]
 
