@@ -114,7 +114,13 @@ def test_a_server_serves_its_names_and_ends_with_its_children(tmp_path: Path, fa
 @pytest.mark.parametrize("end", ["raise", "exit", "SIGTERM", "SIGKILL", "SIGINT"])
 def test_a_server_ends_however_its_owner_ends(tmp_path: Path, fake: dict[str, str], end: str) -> None:
     words = [sys.executable, "-c", OWNER, fake["PYTHONPATH"], fake["FAKE_PIDS"], str(tmp_path / "log"), end]
-    owner = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    # A shell starts its background jobs with SIGINT ignored, and a child inherits that: give it back.
+    owner = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    )
     assert owner.stdout is not None
     supervisor = int(owner.stdout.readline().split()[1])
     running = [supervisor, *pids(fake)]
