@@ -131,6 +131,21 @@ def test_exhaustive_search_is_never_worse_than_a_greedy_rule(prepare, material):
     assert all(row["information"] == 1 and row["overlap_determinant"] == 1 for row in best)
 
 
+def test_with_one_attribute_determinant_and_trace_agree(drawn):
+    known = landscape(drawn[0][:10], drawn[1][:10, :1], 3, ridge=1.0, noise=1e-6)
+    assert known.best_by_determinant == known.best_by_trace
+    assert known.of(known.subsets[known.best_by_trace][::-1]) == known.best_by_trace
+
+
+def test_the_determinant_does_not_see_how_attributes_are_mixed(drawn):
+    features, scores = drawn[0][:10], drawn[1][:10]
+    mixed = scores @ np.array([[1.0, 0, 0], [-2, 1, 0], [0, 3, -1]])  # invertible, turns good into bad
+    plain = landscape(features, scores, 3, ridge=1.0, noise=1e-12)
+    other = landscape(features, mixed, 3, ridge=1.0, noise=1e-12)
+    np.testing.assert_allclose(other.information, plain.information, rtol=1e-5)
+    assert np.abs(other.energy - plain.energy).max() > 0.1
+
+
 def test_a_search_of_too_many_subsets_is_refused():
     with pytest.raises(UserError, match=r"ablation.rows=40 and ablation.picks=10 mean 847,660,528 subsets"):
         check_size(40, 10)
