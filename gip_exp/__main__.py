@@ -40,9 +40,35 @@ def main() -> None:
         _leave(error)
     except (HydraException, OmegaConfBaseException) as error:
         _leave(error)
+    except (ValueError, OSError) as error:
+        if not _raised_by_hydra(error):
+            raise
+        _leave(UserError(_mended(error)))
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
         sys.exit(130)
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether Hydra itself failed while composing or preparing a sweep, and no code of a run was reached."""
+    frame = error.__traceback__
+    modules = []
+    while frame is not None:
+        modules.append(frame.tb_frame.f_globals.get("__name__", ""))
+        frame = frame.tb_next
+    return any(name.startswith("hydra.") for name in modules) and f"{__package__}.cell" not in modules
+
+
+def _mended(error: Exception) -> str:
+    """What to say where Hydra stumbles over a user's slip with an error of Python's own."""
+    if isinstance(error, OSError):
+        return f"paths.root: the sweep's folder cannot be made ({error}): choose a folder you can write"
+    empty = [argument for argument in sys.argv[1:] if argument.endswith(("=", "=null"))]
+    if empty and "Config group override" in str(error):
+        return (
+            f"{', '.join(empty)}: a config group cannot be empty, name one of its files (--help lists them)"
+        )
+    return str(error)
 
 
 def _leave(error: Exception) -> Any:

@@ -8,23 +8,56 @@ from typing import Any
 import numpy as np
 
 from gip_exp.errors import UserError
+from gip_exp.files import write_array
+
+SHARD = 1024  # rows that a killed run loses at most
+OnBatch = Callable[[int], None]
+Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 
 
-def encode(
-    texts: Sequence[str],
+def encode_in_shards(
+    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnBatch = lambda _: None
+) -> np.ndarray:
+    """(n, d) float32 in the order of `texts`; every finished shard is kept in `folder`, where a killed run goes on.
+
+    Texts are encoded longest first, so that a batch pads little and memory runs out at once or never. `make` is
+    called only when a shard is missing: it loads the model. on_shard(rows) follows every shard, kept or new.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    encoder: Encoder | None = None
+    vectors: np.ndarray | None = None
+    for start in range(0, len(order), SHARD):
+        chosen = order[start : start + SHARD]
+        path = folder / f"{start:09d}.npy"
+        if path.exists():
+            shard = np.load(path, allow_pickle=False)
+        else:
+            encoder = encoder or make()
+            shard = encoder([texts[i] for i in chosen])
+            write_array(path, shard)
+        if vectors is None:
+            vectors = np.empty((len(texts), shard.shape[1]), dtype=np.float32)
+        vectors[chosen] = shard
+        on_shard(len(chosen))
+    assert vectors is not None, "no texts"
+    return vectors
+
+
+def transformer_encoder(
     model: str,
     *,
     pooling: str,
     max_length: int,
+    dtype: str,
     instruction: str = "",
     batch_size: int = 32,
     device: str = "cpu",
-    on_batch: Callable[[int], None] = lambda _: None,
-) -> np.ndarray:
-    """Pooled last hidden states, (n, d) float32, in the order of `texts`.
+) -> Encoder:
+    """Pooled last hidden states of a transformer (folder or hub id), computed in `dtype`, given in float32.
 
     `pooling`: `mean` over the tokens (MiniLM, Contriever, hidden states), `last` token (Qwen3-Embedding), `cls` the
-    first. Texts are encoded longest first, so that a batch pads little and memory runs out at once or never.
+    first. No remote code is run, weights come from safetensors only.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -34,30 +67,30 @@ def encode(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "right"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    network = AutoModel.from_pretrained(place, dtype=dtype, trust_remote_code=False, use_safetensors=True)
+    network = AutoModel.from_pretrained(
+        place, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+    )
     network = network.to(device).eval()
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    vectors: np.ndarray | None = None
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = tokenizer(
-                [instruction + texts[i] for i in chosen],
-                padding=True,
-                truncation=True,
-                max_length=max_length,
-                return_tensors="pt",
-            ).to(device)
-            batch.pop("token_type_ids", None)
-            hidden = network(**batch).last_hidden_state.float()
-            pooled = _pool(hidden, batch["attention_mask"], pooling).cpu().numpy()
-            if vectors is None:
-                vectors = np.empty((len(texts), pooled.shape[1]), dtype=np.float32)
-            vectors[chosen] = pooled
-            on_batch(len(chosen))
-    assert vectors is not None, "no texts"
-    return vectors
+
+    def batch_vectors(texts: Sequence[str]) -> np.ndarray:
+        batch = tokenizer(
+            [instruction + text for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=max_length,
+            return_tensors="pt",
+        ).to(device)
+        batch.pop("token_type_ids", None)
+        hidden = network(**batch).last_hidden_state.float()
+        return _pool(hidden, batch["attention_mask"], pooling).cpu().numpy()
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        with torch.inference_mode():
+            return np.concatenate(
+                [batch_vectors(texts[i : i + batch_size]) for i in range(0, len(texts), batch_size)]
+            )
+
+    return encode
 
 
 def _inside(model: str) -> str:
@@ -85,31 +118,32 @@ def missing_key(base_url: str | None) -> list[str]:
     return []
 
 
-def encode_remote(
-    texts: Sequence[str],
-    model: str,
-    *,
-    base_url: str | None,
-    dimensions: int | None,
-    batch_size: int,
-    on_batch: Callable[[int], None] = lambda _: None,
-) -> np.ndarray:
-    """(n, d) float32 from an embeddings endpoint; the client retries transport faults itself."""
+def remote_encoder(model: str, *, base_url: str | None, dimensions: int | None, batch_size: int) -> Encoder:
+    """An OpenAI-compatible embeddings endpoint; the client retries transport faults itself."""
     import openai
 
     client = openai.OpenAI(
         api_key=os.environ.get("OPENAI_API_KEY") or "unused", base_url=base_url, max_retries=6, timeout=60
     )
     extra: dict[str, Any] = {} if dimensions is None else {"dimensions": dimensions}
-    rows: list[list[float]] = []
-    for start in range(0, len(texts), batch_size):
-        batch = list(texts[start : start + batch_size])
-        try:
-            reply = client.embeddings.create(model=model, input=batch, **extra)
-        except openai.OpenAIError as error:
-            raise UserError(
-                f"the embeddings endpoint failed at row {start} ({type(error).__name__}): try again"
-            ) from None
-        rows.extend(item.embedding for item in sorted(reply.data, key=lambda item: item.index))
-        on_batch(len(batch))
-    return np.asarray(rows, dtype=np.float32)
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        rows: list[list[float]] = []
+        for start in range(0, len(texts), batch_size):
+            batch = list(texts[start : start + batch_size])
+            try:
+                reply = client.embeddings.create(model=model, input=batch, **extra)
+            except openai.OpenAIError as error:
+                raise UserError(
+                    f"the embeddings endpoint failed ({type(error).__name__}): the rows it has embedded are kept, "
+                    "run the same command again"
+                ) from None
+            if len(reply.data) != len(batch):
+                raise UserError(
+                    f"the embeddings endpoint gave {len(reply.data)} vectors for {len(batch)} texts: check "
+                    "embedder.base_url and embedder.model"
+                )
+            rows.extend(item.embedding for item in sorted(reply.data, key=lambda item: item.index))
+        return np.asarray(rows, dtype=np.float32)
+
+    return encode

@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def digest(value: object, length: int = 16) -> str:
@@ -29,6 +32,18 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as stream:
         stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def write_array(path: Path, values: "np.ndarray") -> None:
+    """A .npy file, written whole or not at all."""
+    import numpy as np
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        np.save(stream, values)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)

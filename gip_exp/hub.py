@@ -8,21 +8,21 @@ from urllib.parse import urlsplit
 SECONDS = 3.0
 
 
-def missing_model(name: str, revision: str | None) -> list[str]:
+def missing_model(name: str, revision: str | None, key: str = "model.path") -> list[str]:
     """Why a hub model cannot be had, with the remedy; empty when it is cached or can be fetched."""
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return []
-    remedy = "give a folder that holds it (model.path=DIR)"
+    remedy = f"give a folder that holds it ({key}=DIR)"
     if not reachable():
         return [
             f"the model {name} is neither in the local cache nor can {endpoint()} be reached: {remedy}, or go online"
         ]
-    return _refused(name, revision, remedy)
+    return _refused(name, revision, key, remedy)
 
 
-def _refused(name: str, revision: str | None, remedy: str) -> list[str]:
+def _refused(name: str, revision: str | None, key: str, remedy: str) -> list[str]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -37,10 +37,10 @@ def _refused(name: str, revision: str | None, remedy: str) -> list[str]:
     except GatedRepoError:
         return [f"the model {name} is gated: accept its terms on its page and set HF_TOKEN, or {remedy}"]
     except RevisionNotFoundError:
-        return [f"the model {name} has no revision {revision!r}: check model.revision"]
+        return [f"the model {name} has no revision {revision!r}: check {key.rpartition('.')[0]}.revision"]
     except RepositoryNotFoundError:
         return [
-            f"there is no model {name} on {endpoint()} (or it is private: set HF_TOKEN): check model.path, or {remedy}"
+            f"there is no model {name} on {endpoint()} (or it is private: set HF_TOKEN): check {key}, or {remedy}"
         ]
     except (HfHubHTTPError, OSError) as error:
         return [

@@ -16,6 +16,7 @@ from gip_exp.quiet import no_loading_bars
 from gip_exp.store import Entry
 
 SMALL_FILE = 32 * 2**20
+SAMPLES, SAMPLE = 1024, 16 * 2**10  # of a large file: where, and how many bytes each
 LARGEST_ON_CPU = 1e9  # parameters; beyond this a CPU would need days, so a GPU counts as missing
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -24,12 +25,25 @@ def location(config: Config, entries: Mapping[str, Entry]) -> str:
     """The model's folder: given, the `base` stage's output, or the hub's snapshot (downloaded, with its bars)."""
     if config.model.path is None:
         return str(entries["base"].folder)
-    if Path(config.model.path).is_dir():
-        return config.model.path
+    return fetched(config.model.path, config.model.revision)
+
+
+def fetched(path: str, revision: str | None) -> str:
+    """A model's folder: `path` itself, or the hub's snapshot. Raises UserError when the hub does not give it."""
+    if Path(path).is_dir():
+        return path
+    import httpx
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    return snapshot_download(config.model.path, revision=config.model.revision, allow_patterns=wanted)
+    try:
+        return snapshot_download(path, revision=revision, allow_patterns=wanted)
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        raise UserError(
+            f"the model {path} cannot be downloaded ({type(error).__name__}): what has arrived is kept, run the same "
+            "command again, or give a folder that holds it"
+        ) from error
 
 
 def identity(model: Model) -> dict[str, Any]:
@@ -39,19 +53,29 @@ def identity(model: Model) -> dict[str, Any]:
     folder = Path(model.path)
     if not folder.is_dir():
         return {"hub": model.path, "revision": model.revision}
-    return {"files": {path.name: _fingerprint(path) for path in sorted(folder.iterdir()) if path.is_file()}}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path, folder)]
+    return {"files": {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}}
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Whether a file lies in a dot folder (.git, .cache), which no loader reads."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _fingerprint(path: Path) -> str:
-    """SHA-256 of a small file; of size, first and last megabyte of a large one (weights: seconds instead of minutes)."""
+    """SHA-256 of a small file; of the size and 1,024 samples of a large one (seconds instead of minutes for weights).
+
+    The samples lie evenly over the whole file: two merges of different adapters into one base differ in every layer,
+    but neither at the start (header, embeddings) nor at the end (the last norm).
+    """
     size = path.stat().st_size
     if size <= SMALL_FILE:
         return file_digest(path)
     sketch = hashlib.sha256(str(size).encode())
     with path.open("rb") as stream:
-        sketch.update(stream.read(2**20))
-        stream.seek(-(2**20), 2)
-        sketch.update(stream.read())
+        for sample in range(SAMPLES):
+            stream.seek((size - SAMPLE) * sample // (SAMPLES - 1))
+            sketch.update(stream.read(SAMPLE))
     return sketch.hexdigest()
 
 
@@ -60,14 +84,17 @@ def missing(config: Config) -> list[str]:
     model = config.model
     if model.path is None:
         return []
-    folder = Path(model.path)
-    looks_local = folder.is_dir() or model.path.startswith((".", "/", "~")) or model.path.count("/") > 1
-    if looks_local:
-        absent = _absent_files(folder)
-        problems = [f"model.path={model.path}: {absent}"] if absent else []
-    else:
-        problems = missing_model(model.path, model.revision)
-    return problems + _missing_gpu(model, folder)
+    return missing_files(model.path, model.revision, "model.path") + _missing_gpu(model, Path(model.path))
+
+
+def missing_files(path: str, revision: str | None, key: str) -> list[str]:
+    """What a model folder lacks, or why a hub id cannot be had; `key` is the config key that named it."""
+    folder = Path(path)
+    if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+        nested = folder / "0_Transformer"  # sentence-transformers may keep its model there
+        absent = _absent_files(nested if nested.is_dir() else folder)
+        return [f"{key}={path}: {absent}"] if absent else []
+    return missing_model(path, revision, key)
 
 
 def _absent_files(folder: Path) -> str:

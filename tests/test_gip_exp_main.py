@@ -15,7 +15,8 @@ SWEEP = [*MICRO, "until=select"]
 
 
 def run(*arguments, root=None, **environment):
-    command = [sys.executable, "-m", "gip_exp", *arguments, *([f"paths.root={root}"] if root else [])]
+    root_given = [f"paths.root={root}"] if root and not any("paths.root" in a for a in arguments) else []
+    command = [sys.executable, "-m", "gip_exp", *arguments, *root_given]
     env = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "OPENAI"))}
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env={**env, **environment}, timeout=300
@@ -52,6 +53,11 @@ def test_help_lists_the_choices_without_importing_heavy_libraries():
         (["+experiment=gsm8k_cpu", "data.path=/no/such"], "data.path=/no/such does not exist"),
         (["+experiment=own_data"], "no data: give data.path=FILE_OR_FOLDER"),
         (["budget=[1"], "cannot read the argument 'budget=[1'"),
+        (["+experiment=quickstart", "target=null"], "target=null: a config group cannot be empty"),
+        (
+            ["-m", "+experiment=quickstart", "seed=0,1", "paths.root=/etc/passwd/x"],
+            "paths.root: the sweep's folder",
+        ),
     ],
 )
 def test_what_a_user_can_mend_is_one_message_and_exit_code_2(tmp_path, arguments, part):

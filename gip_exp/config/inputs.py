@@ -106,6 +106,8 @@ class TransformerEmbedder(Section):
     kind: Literal["transformer"]
     name: str
     model: str | None
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"]  # of the network; the vectors are float32
     pooling: Literal["mean", "last", "cls"]
     max_length: Positive
     instruction: str = ""

@@ -10,7 +10,7 @@ from typing import Any
 
 from gip_exp import rows
 from gip_exp.config import Config
-from gip_exp.config.inputs import ArithmeticData, RowsData
+from gip_exp.config.inputs import ArithmeticData, Hub, RowsData
 from gip_exp.config.section import content
 from gip_exp.errors import UserError
 from gip_exp.files import file_digest, read_jsonl, write_jsonl
@@ -95,15 +95,13 @@ def _drop_empty(
 
 
 def _from_hub(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example]]:
-    from datasets import load_dataset
-
     hub = data.hub
     if hub is None:
         raise UserError("data.path is null and data.hub names no data set: give data.path=FILE_OR_FOLDER")
     splits = {"train": "train", **({"test": hub.test_split} if hub.test_split else {})}
     found: dict[str, list[rows.Example]] = {"test": []}
     for split, name in splits.items():
-        table = load_dataset(hub.name, hub.config, split=name, revision=hub.revision)
+        table = _load(hub, name)
         numbered = list(enumerate(table, 1))
         source = f"{hub.name} ({name})"
         shape = rows.detect_shape(numbered, source) if data.shape == "auto" else data.shape
@@ -111,6 +109,23 @@ def _from_hub(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.E
             numbered = _drop_empty(numbered, shape, data, job)
         found[split] = rows.to_examples(numbered, shape, source, split)
     return found["train"], found["test"]
+
+
+def _load(hub: Hub, split: str) -> Any:
+    """One split of a hub data set. Raises UserError when the hub or the data set fails."""
+    import httpx
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
+    except (DatasetsError, HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"the data set {hub.name} (config {hub.config}, split {split}, revision {hub.revision or 'newest'}) "
+            f"cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}): "
+            "check data.hub, or give local files (data.path=FILE_OR_FOLDER)"
+        ) from error
 
 
 def _check_overlap(job: Job, pool: list[rows.Example], test: list[rows.Example]) -> None:

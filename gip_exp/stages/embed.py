@@ -1,18 +1,23 @@
 """`embed`: one vector for every training row (prompt, newline, completion), as a float32 array on disk."""
 
-from collections.abc import Sequence
-from typing import Any
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gip_exp import models
 from gip_exp.config import Config
 from gip_exp.config.inputs import OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder
+from gip_exp.config.learning import Model
 from gip_exp.config.section import content
 from gip_exp.errors import UserError
-from gip_exp.hub import missing_model
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
+
+if TYPE_CHECKING:
+    from gip_exp.encoder import Encoder
 
 FEATURES = "features.npy"
 TOKEN = r"\w+|[^\w\s]"
@@ -28,15 +33,19 @@ def _inputs(config: Config) -> tuple[str, ...]:
     return ("data", "base") if own_scratch_model and config.model.scratch else ("data",)
 
 
+def _encoder_model(config: Config, embedder: TransformerEmbedder) -> Model:
+    """The encoder as a model of its own; without a name it is the experiment's."""
+    if embedder.model is None:
+        return config.model
+    return config.model.model_copy(
+        update={"path": embedder.model, "revision": embedder.revision, "scratch": None}
+    )
+
+
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
     embedder = config.embedder
     if isinstance(embedder, TransformerEmbedder):
-        model = (
-            config.model
-            if embedder.model is None
-            else config.model.model_copy(update={"path": embedder.model, "revision": None})
-        )
-        return {**content(embedder), "model": models.identity(model)}
+        return {**content(embedder), "model": models.identity(_encoder_model(config, embedder))}
     return content(embedder)
 
 
@@ -84,34 +93,44 @@ def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarra
 
 
 def _transformer(texts: Sequence[str], embedder: TransformerEmbedder, job: Job) -> np.ndarray:
-    from gip_exp.encoder import encode
+    from gip_exp.encoder import transformer_encoder
 
-    place = embedder.model or models.location(job.config, job.inputs)
-    with job.console.bar(f"embedding with {embedder.name}", len(texts)) as bar:
-        return encode(
-            texts,
-            place,
-            pooling=embedder.pooling,
-            max_length=embedder.max_length,
-            instruction=embedder.instruction,
-            batch_size=embedder.batch_size,
-            device=models.device(job.config),
-            on_batch=bar.advance,
-        )
+    encoder = _encoder_model(job.config, embedder)
+    place = models.fetched(encoder.path, encoder.revision) if encoder.path else str(job.inputs["base"].folder)
+    make = partial(
+        transformer_encoder,
+        place,
+        pooling=embedder.pooling,
+        max_length=embedder.max_length,
+        dtype=embedder.dtype,
+        instruction=embedder.instruction,
+        batch_size=embedder.batch_size,
+        device=models.device(job.config),
+    )
+    return _in_shards(texts, make, job)
 
 
 def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndarray:
-    from gip_exp.encoder import encode_remote
+    from gip_exp.encoder import remote_encoder
 
-    with job.console.bar(f"embedding with {embedder.model}", len(texts)) as bar:
-        return encode_remote(
-            texts,
-            embedder.model,
-            base_url=embedder.base_url,
-            dimensions=embedder.dimensions,
-            batch_size=embedder.batch_size,
-            on_batch=bar.advance,
-        )
+    make = partial(
+        remote_encoder,
+        embedder.model,
+        base_url=embedder.base_url,
+        dimensions=embedder.dimensions,
+        batch_size=embedder.batch_size,
+    )
+    return _in_shards(texts, make, job)
+
+
+def _in_shards(texts: Sequence[str], make: Callable[[], "Encoder"], job: Job) -> np.ndarray:
+    from gip_exp.encoder import encode_in_shards
+
+    folder = job.folder / "shards"
+    with job.console.bar(f"embedding with {job.config.embedder.name}", len(texts)) as bar:
+        features = encode_in_shards(texts, make, folder, bar.advance)
+    shutil.rmtree(folder)  # the whole is written next
+    return features
 
 
 def _check(features: np.ndarray, name: str) -> None:
@@ -123,14 +142,11 @@ def _check(features: np.ndarray, name: str) -> None:
 
 
 def _missing(config: Config) -> list[str]:
-    from pathlib import Path
-
     embedder = config.embedder
     if isinstance(embedder, TransformerEmbedder):
         if embedder.model is None:
             return models.missing(config)
-        if not Path(embedder.model).is_dir():
-            return missing_model(embedder.model, None)
+        return models.missing_files(embedder.model, embedder.revision, "embedder.model")
     if isinstance(embedder, OpenAIEmbedder):
         from gip_exp.encoder import missing_key
 
@@ -138,4 +154,4 @@ def _missing(config: Config) -> list[str]:
     return []
 
 
-STAGE = Stage("embed", 1, _inputs, _settings, _build, _missing)
+STAGE = Stage("embed", 2, _inputs, _settings, _build, _missing, resumable=True)
