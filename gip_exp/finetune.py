@@ -1,43 +1,62 @@
-"""LoRA fine-tuning with TRL's SFTTrainer and PEFT, loss on the completions only: for `train` and for LESS's warm-up."""
+"""LoRA fine-tuning with TRL's SFTTrainer and PEFT, loss on the completions only: for `train` and for LESS's warm-up.
+
+A killed run goes on from its last checkpoint to the same weights: a checkpoint holds the adapter, the optimiser and
+every random state. With `train.processes` above 1 the same code runs in that many processes (`gip_exp/processes.py`),
+which share every batch.
+"""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gip_exp import models
-from gip_exp.config import Config
+from gip_exp import checkpoints, models
 from gip_exp.config.learning import LoraTrain
 from gip_exp.errors import UserError
+from gip_exp.losses import History, check_fall, check_finite, from_log
+from gip_exp.machine import Machine, kernel
 from gip_exp.prompts import Renderer
-from gip_exp.store import Entry
+from gip_exp.store import peak_memory, versions
 
 Figures = Callable[[dict[str, float]], None]
+OnSave = Callable[[Any, Path], None]
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where the model comes from and where it runs."""
+class Task:
+    """A fine-tuning: the rows, how, where, and what is kept.
 
-    place: str  # the base model's folder
-    dtype: str
-    device: str
+    Checkpoints with optimiser state go below `folder` every `save_every` steps (None: none); all of them stay with
+    `keep_all`, else the last. `on_save(trainer, checkpoint)` follows every save and must be a module's function, so
+    that other processes find it. The adapter goes to `adapter`, if given.
+    """
+
+    rows: list[dict[str, str]]
+    train: LoraTrain
+    machine: Machine
+    folder: Path
+    adapter: Path | None = None
+    save_every: int | None = None
+    keep_all: bool = False
+    on_save: OnSave | None = None
+
+    @property
+    def steps(self) -> int:
+        return total_steps(self.train, len(self.rows))
 
 
-def machine(config: Config, entries: Mapping[str, Entry]) -> Machine:
-    """The experiment's base model and device."""
-    return Machine(models.location(config, entries), config.model.dtype, models.device(config))
-
-
-@dataclass
+@dataclass(frozen=True)
 class Finetuned:
-    """What a fine-tuning left: the trainer (with the tuned model), the logged losses, the steps done."""
+    """What a fine-tuning left: every step's loss and rate, and what it cost.
 
-    trainer: Any
-    history: list[dict[str, float]]
-    steps: int
-    metrics: dict[str, float] = field(default_factory=dict)
+    `figures`: trainable_parameters, and of the part that this process saw (all of it, unless it went on from a
+    checkpoint) seconds, tokens (prompt and completion), tokens_per_second, peak_memory_bytes and peak_gpu_bytes (of
+    one process).
+    """
+
+    history: History
+    figures: dict[str, float | None]
 
 
 def steps_per_epoch(train: LoraTrain, n_rows: int) -> int:
@@ -63,37 +82,117 @@ def training_rows(examples: list[dict[str, Any]], render: Renderer) -> list[dict
 
 
 def finetune(
-    rows: list[dict[str, str]],
-    train: LoraTrain,
-    machine: Machine,
-    *,
-    folder: Path,
-    on_step: Callable[[int, int, str], None] = lambda *_: None,
-    log: Figures = lambda _: None,
-    save_every: int | None = None,
-    on_save: Callable[[Any, Path], None] = lambda *_: None,
+    task: Task, *, on_step: Callable[[int, int, str], None] = lambda *_: None, log: Figures = lambda _: None
 ) -> Finetuned:
-    """Train an adapter on `rows`. With `save_every` steps, checkpoints with optimiser state go below `folder`.
+    """Train an adapter. Raises UserError when the loss is no number, does not fall, or memory runs out."""
+    models.unload()  # the device belongs to the training now
+    if task.train.processes == 1:
+        done = work(task, on_step=on_step, log=log)
+    else:
+        from gip_exp.processes import finetune_in_processes
 
-    `on_save(trainer, checkpoint)` follows every save. Raises UserError when the loss is no number.
-    """
+        done = finetune_in_processes(task, on_step=on_step, log=log)
+    if task.train.require_loss_fall:
+        check_fall(done.history)
+    return done
+
+
+def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:
+    """This process's share of the training: all of it, or that of one rank."""
+    import torch
+
+    trainer = make_trainer(task)
+    start = checkpoints.resumable(task.folder, _conditions(task)) if task.save_every else None
+    history: History = from_log(_log_of(start)) if start else []
+    trainer.add_callback(_reporter(task, trainer, history, on_step, log))
+    try:
+        cost = _train(trainer, task, start)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"training ran out of GPU memory: lower train.micro_batch={task.train.micro_batch} (the batch stays "
+            f"the same) or set train.gradient_checkpointing=true ({str(error).splitlines()[0]})"
+        ) from None
+    _check(task, trainer, history)
+    if task.adapter is not None:
+        trainer.save_model(str(task.adapter))
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    return Finetuned(history, {"trainable_parameters": trainable, **cost})
+
+
+def _train(trainer: Any, task: Task, start: Path | None) -> dict[str, float | None]:
+    """Train from `start` (or the beginning) to the last step; what it took."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    seconds = tokens = 0.0
+    if start is not None and checkpoints.step(start) >= task.steps:
+        _load(trainer.model, start)  # the trainer would make another step
+    else:
+        seconds = trainer.train(resume_from_checkpoint=str(start) if start else None).metrics["train_runtime"]
+        tokens = max((entry.get("num_tokens", 0.0) for entry in trainer.state.log_history), default=0.0)
+    return {
+        "seconds": round(seconds, 3),
+        "tokens": tokens,
+        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+        "peak_memory_bytes": peak_memory(),
+        "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+    }
+
+
+def _check(task: Task, trainer: Any, history: History) -> None:
+    """Raise UserError when losses or weights are no numbers; their checkpoints are of no use then."""
+    try:
+        check_finite(history)
+        if not all(p.isfinite().all() for p in trainer.model.parameters() if p.requires_grad):
+            raise UserError("training diverged: the adapter's weights are no numbers; lower train.lr")
+    except UserError:
+        trainer.accelerator.wait_for_everyone()
+        if trainer.is_world_process_zero():
+            checkpoints.clear(task.folder)
+        raise
+
+
+def _load(model: Any, checkpoint: Path) -> None:
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, load_peft_weights(str(checkpoint), device=str(model.device)))
+
+
+def _log_of(checkpoint: Path) -> list[dict[str, float]]:
+    from transformers import TrainerState
+
+    return TrainerState.load_from_json(str(checkpoint / "trainer_state.json")).log_history
+
+
+def _conditions(task: Task) -> dict[str, Any]:
+    """What a checkpoint must have been made under to be gone on from, beyond what the stage's key holds."""
+    train = task.train
+    return {
+        "processes": train.processes,
+        "micro_batch": train.micro_batch,
+        "save_every": task.save_every,
+        "device": task.machine.device,
+        "versions": versions(),
+    }
+
+
+def make_trainer(task: Task) -> Any:
+    """TRL's trainer with a fresh adapter: the rows tokenised and cut, the completions as labels."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTTrainer
 
-    done = Finetuned(None, [], total_steps(train, len(rows)))
-    done.trainer = SFTTrainer(
-        model=models.load_base(machine.place, machine.dtype),
-        args=_arguments(train, machine, folder, done.steps, save_every),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=models.load_tokenizer(machine.place),
+    place, train = task.machine.place, task.train
+    trainer = SFTTrainer(
+        model=models.load_base(place, task.machine.dtype, attention=kernel(train, task.machine.device)),
+        args=_arguments(task),
+        train_dataset=Dataset.from_list(task.rows),
+        processing_class=models.load_tokenizer(place),
         peft_config=_lora(train),
     )
-    done.trainer.remove_callback(PrinterCallback)
-    done.trainer.add_callback(_reporter(done, on_step, log, on_save))
-    done.metrics = dict(done.trainer.train().metrics)
-    _check_losses(done.history)
-    return done
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _lora(train: LoraTrain) -> Any:
@@ -108,74 +207,72 @@ def _lora(train: LoraTrain) -> Any:
     )
 
 
-def _arguments(train: LoraTrain, machine: Machine, folder: Path, total: int, save_every: int | None) -> Any:
+def _arguments(task: Task) -> Any:
     from trl import SFTConfig
 
-    return SFTConfig(
-        output_dir=str(folder),
-        max_steps=total,
+    train, machine = task.train, task.machine
+    arguments = SFTConfig(
+        output_dir=str(task.folder),
+        max_steps=task.steps,
         per_device_train_batch_size=train.micro_batch,
-        gradient_accumulation_steps=train.batch // train.micro_batch,
+        gradient_accumulation_steps=train.batch // (train.micro_batch * train.processes),
         learning_rate=train.lr,
         lr_scheduler_type=train.schedule,
         warmup_steps=train.warmup,  # a fraction since transformers 5
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         max_length=train.max_length,
-        packing=False,
+        packing=train.packing,
         completion_only_loss=True,
         gradient_checkpointing=train.gradient_checkpointing,
         bf16=machine.dtype == "bfloat16",
         fp16=machine.dtype == "float16",
         use_cpu=machine.device == "cpu",
+        ddp_backend="gloo" if machine.device == "cpu" and train.processes > 1 else None,
+        ddp_find_unused_parameters=False if train.processes > 1 else None,
         seed=train.seed,
         data_seed=train.seed,
-        save_strategy="steps" if save_every else "no",
-        save_steps=save_every or 500,
+        save_strategy="steps" if task.save_every else "no",
+        save_steps=task.save_every or 500,
         report_to="none",
-        # LESS weighs checkpoints by the learning rates of their steps, so with checkpoints all steps are logged.
-        logging_steps=1 if save_every else max(1, total // 50),
-        logging_first_step=True,
+        # Every step's: LESS weighs checkpoints by their steps' rates, and a resumed run continues the same list.
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would show a mean of earlier losses in place of NaN
         disable_tqdm=True,
         dataloader_pin_memory=machine.device == "cuda",
     )
+    if train.processes == 1 and arguments.n_gpu > 1:
+        arguments._n_gpu = (
+            1  # else one process would spread over all visible GPUs (nn.DataParallel), which TRL refuses
+        )
+    return arguments
 
 
 def _reporter(
-    done: Finetuned,
-    on_step: Callable[[int, int, str], None],
-    log: Figures,
-    on_save: Callable[[Any, Path], None],
+    task: Task, trainer: Any, history: History, on_step: Callable[[int, int, str], None], log: Figures
 ) -> Any:
-    """A callback that keeps every logged loss, moves the bar and stops a run whose loss is no number."""
+    """A callback that keeps every loss, moves the bar, seals checkpoints and stops a run whose loss is no number."""
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-            loss = f"loss {done.history[-1]['loss']:.3f}" if done.history else ""
-            on_step(state.global_step, state.max_steps, loss)
-
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
-            if not logs or "loss" not in logs:
-                return
-            row = {
-                "step": state.global_step,
-                "loss": float(logs["loss"]),
-                "lr": float(logs.get("learning_rate", 0)),
-            }
-            done.history.append(row)
-            if not math.isfinite(row["loss"]):
-                control.should_training_stop = True
-                return
-            log({"train/loss": row["loss"], "train/lr": row["lr"], "train/step": row["step"]})
+            for row in from_log([{**(logs or {}), "step": state.global_step}]):
+                history.append(row)
+                on_step(state.global_step, state.max_steps, f"loss {row['loss']:.3f}")
+                if not math.isfinite(row["loss"]):
+                    control.should_training_stop = True
+                    return
+                log({"train/loss": row["loss"], "train/lr": row["lr"], "train/step": row["step"]})
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-            on_save(done.trainer, Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            trainer.accelerator.wait_for_everyone()
+            if not state.is_world_process_zero:
+                return
+            checkpoint = task.folder / f"checkpoint-{state.global_step}"
+            if task.on_save is not None:
+                task.on_save(trainer, checkpoint)
+            checkpoints.seal(checkpoint)
+            if not task.keep_all:
+                checkpoints.keep_only(checkpoint)
 
     return Reporter()
-
-
-def _check_losses(history: list[dict[str, float]]) -> None:
-    bad = next((row for row in history if not math.isfinite(row["loss"])), None)
-    if bad is not None:
-        raise UserError(f"training diverged: the loss is {bad['loss']} at step {bad['step']}; lower train.lr")

@@ -1,9 +1,11 @@
 """The experiment's language model: which folder or hub id it is, what it needs, and loading it (with its adapter)."""
 
+import gc
 import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +149,34 @@ def load_tokenizer(place: str) -> Any:
     return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
 
 
-def load_base(place: str, dtype: str) -> Any:
-    """The untouched causal language model, weights from safetensors only, no remote code."""
+def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
+    """The untouched causal language model, weights from safetensors only, no remote code.
+
+    `attention` names an implementation of transformers; None leaves the choice to it.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     no_loading_bars()
+    chosen = {} if attention is None else {"attn_implementation": attention}
     return AutoModelForCausalLM.from_pretrained(
-        place, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+        place, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, **chosen
     )
+
+
+def has_flash_attention() -> bool:
+    """Whether FlashAttention is installed."""
+    return find_spec("flash_attn") is not None
+
+
+def unload() -> None:
+    """Let go of the model that `load` keeps, and of the GPU memory of models that nobody holds any more."""
+    import torch
+
+    load.cache_clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @lru_cache(maxsize=1)

@@ -160,7 +160,7 @@ class Store:
             "facts": draft.facts,
             "notes": draft.notes,
             "files": files,
-            "versions": {"python": sys.version.split()[0], **_versions()},
+            "versions": {"python": sys.version.split()[0], **versions()},
             "git": _revision(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
@@ -238,7 +238,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the libraries that results rest on, where installed."""
     found = {}
     for library in LIBRARIES:
         try:

@@ -79,16 +79,24 @@ class LoraTrain(Section):
     batch: Positive
     micro_batch: Annotated[Positive, NEUTRAL]
     max_length: Positive
+    packing: bool = False  # several examples in a row of max_length tokens: wants FlashAttention
     gradient_checkpointing: Annotated[bool, NEUTRAL] = False
+    attention: Annotated[Literal["auto", "eager", "sdpa", "flash_attention_2"], NEUTRAL] = "auto"
+    processes: Annotated[Positive, NEUTRAL] = 1  # GPUs of this machine that share a batch
+    checkpoint_steps: Annotated[Positive | None, NEUTRAL] = (
+        None  # a killed run goes on from the last checkpoint
+    )
+    require_loss_fall: Annotated[bool, NEUTRAL] = True
     seed: Seed
 
     @model_validator(mode="after")
     def _one_length(self) -> "LoraTrain":
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of train.epochs and train.steps (set the other to null)")
-        if self.batch % self.micro_batch:
+        if self.batch % (self.micro_batch * self.processes):
+            times = f" times train.processes={self.processes}" if self.processes > 1 else ""
             raise ValueError(
-                f"train.batch={self.batch} must be a multiple of train.micro_batch={self.micro_batch}"
+                f"train.batch={self.batch} must be a multiple of train.micro_batch={self.micro_batch}{times}"
             )
         return self
 

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: stop.append(received))
     # preexec_fn is safe here: this process has one thread.
-    hook = _die_with_parent
+    hook = die_with_parent
     child = subprocess.Popen(command, start_new_session=True, preexec_fn=hook)  # noqa: PLW1509
     while child.poll() is None and not stop and os.getppid() == owner:
         time.sleep(POLL_S)
@@ -54,7 +54,7 @@ def kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: be killed when the supervisor is (Linux; elsewhere the supervisor must live)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -4,19 +4,25 @@ The key holds the ordered ids and texts of the selection instead of how it came 
 same examples share one adapter, and `full` trains once however it is swept. Writes `adapter/` and `losses.jsonl`.
 """
 
+import math
+import shutil
 from typing import Any
 
 from gip_exp import models
 from gip_exp.config import Config
 from gip_exp.config.learning import LoraTrain
 from gip_exp.config.section import content
+from gip_exp.errors import UserError
 from gip_exp.files import write_jsonl
-from gip_exp.finetune import Finetuned, finetune, machine, total_steps, training_rows
+from gip_exp.finetune import Finetuned, Task, finetune, training_rows
+from gip_exp.losses import quarters
+from gip_exp.machine import machine, missing
 from gip_exp.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.select import read_selected
 
 ADAPTER, LOSSES = "adapter", "losses.jsonl"
+WORK = "work"  # checkpoints, gone when the adapter is there
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -37,48 +43,74 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
     }
 
 
+def _missing(config: Config) -> list[str]:
+    assert isinstance(config.train, LoraTrain)
+    return models.missing(config) + missing(config.train, config)
+
+
 def _build(job: Job) -> None:
     train = job.config.train
     assert isinstance(train, LoraTrain)
     where = machine(job.config, job.inputs)
     tokenizer = models.load_tokenizer(where.place)
     rows = training_rows(read_selected(job.inputs), renderer(job.config.model.prompt, tokenizer))
-    _note_truncated(job, rows, tokenizer, train.max_length)
-    with job.console.bar("fine-tuning", total_steps(train, len(rows))) as bar:
-        done = finetune(rows, train, where, folder=job.folder / "work", on_step=bar.update, log=job.log)
-    done.trainer.save_model(str(job.folder / ADAPTER))
+    _note_lengths(job, rows, tokenizer, train.max_length)
+    work = job.folder / WORK
+    task = Task(rows, train, where, work, adapter=job.folder / ADAPTER, save_every=train.checkpoint_steps)
+    with job.console.bar("fine-tuning", task.steps) as bar:
+        done = finetune(task, on_step=bar.update, log=job.log)
     write_jsonl(job.folder / LOSSES, list(done.history))
-    job.draft.facts.update(_facts(done, len(rows)))
+    shutil.rmtree(work, ignore_errors=True)
+    facts = _facts(done, task)
+    job.draft.facts.update(facts)
+    job.log({f"train/{name}": value for name, value in facts.items() if value is not None})
 
 
-def _note_truncated(job: Job, rows: list[dict[str, str]], tokenizer: Any, max_length: int) -> None:
-    texts = [row["prompt"] + row["completion"] for row in rows]
-    lengths = sorted(len(ids) for ids in tokenizer(texts)["input_ids"])
-    cut = sum(length > max_length for length in lengths)
+def _note_lengths(job: Job, rows: list[dict[str, str]], tokenizer: Any, max_length: int) -> None:
+    """Lengths in tokens as the trainer cuts them; a note for examples that are cut, and for those without a loss."""
+    prompts = [len(ids) for ids in tokenizer([row["prompt"] for row in rows])["input_ids"]]
+    wholes = [len(ids) for ids in tokenizer([row["prompt"] + row["completion"] for row in rows])["input_ids"]]
+    cut = sum(length > max_length for length in wholes)
+    lost = sum(length >= max_length for length in prompts)
     job.draft.facts["tokens"] = {
-        "median": lengths[len(lengths) // 2],
-        "longest": lengths[-1],
+        "prompt": _spread(prompts),
+        "completion": _spread([whole - prompt for whole, prompt in zip(wholes, prompts, strict=True)]),
+        "both": _spread(wholes),
         "truncated": cut,
+        "without_loss": lost,
     }
+    if lost == len(rows):
+        raise UserError(
+            f"every prompt fills train.max_length={max_length} tokens, so no completion is left to learn from: "
+            "raise train.max_length"
+        )
     if cut:
+        nothing = f"; of {lost} of them nothing of the completion is left to learn from" if lost else ""
         job.note(
             f"{cut} of {len(rows)} examples are longer than train.max_length={max_length} and are cut there"
+            + nothing
         )
 
 
-def _facts(done: Finetuned, n_rows: int) -> dict[str, Any]:
-    import torch
+def _spread(lengths: list[int]) -> dict[str, int]:
+    """Least, median, 95 % (nearest rank) and most tokens."""
+    ordered = sorted(lengths)
+    ranks = {"median": 0.5, "p95": 0.95}
+    middle = {name: ordered[max(0, math.ceil(share * len(ordered)) - 1)] for name, share in ranks.items()}
+    return {"min": ordered[0], **middle, "max": ordered[-1]}
 
+
+def _facts(done: Finetuned, task: Task) -> dict[str, Any]:
+    ends = quarters(done.history)
     return {
-        "steps": done.steps,
-        "examples": n_rows,
-        "first_loss": done.history[0]["loss"] if done.history else None,
-        "last_loss": done.history[-1]["loss"] if done.history else None,
-        "trainable_parameters": sum(p.numel() for p in done.trainer.model.parameters() if p.requires_grad),
-        "train_seconds": round(done.metrics["train_runtime"], 3),
-        "examples_per_second": round(done.metrics["train_samples_per_second"], 2),
-        "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "steps": task.steps,
+        "examples": len(task.rows),
+        "first_loss": done.history[0]["loss"],
+        "last_loss": done.history[-1]["loss"],
+        "loss_of_first_quarter": round(ends[0], 6) if ends else None,
+        "loss_of_last_quarter": round(ends[1], 6) if ends else None,
+        **done.figures,
     }
 
 
-STAGE = Stage("train", 1, _inputs, _settings, _build, models.missing, keyed=_keyed)
+STAGE = Stage("train", 2, _inputs, _settings, _build, _missing, resumable=True, keyed=_keyed)

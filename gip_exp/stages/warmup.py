@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from gip_exp import models, pool
+from gip_exp.checkpoints import numbered
 from gip_exp.config import Config
 from gip_exp.config.section import content
 from gip_exp.config.selector import LessSelector
 from gip_exp.files import write_json
-from gip_exp.finetune import finetune, machine, steps_per_epoch, total_steps, training_rows
+from gip_exp.finetune import Task, finetune, steps_per_epoch, training_rows
+from gip_exp.machine import machine, missing
 from gip_exp.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
@@ -40,30 +42,37 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     }
 
 
+def _missing(config: Config) -> list[str]:
+    return models.missing(config) + missing(less(config).warmup, config)
+
+
 def _build(job: Job) -> None:
-    from baselines.less import learning_rate_weights, write_parameter_names
+    from baselines.less import learning_rate_weights
 
     selector, where = less(job.config), machine(job.config, job.inputs)
     rows = training_rows(_drawn(job), renderer(job.config.model.prompt, models.load_tokenizer(where.place)))
-    epoch = steps_per_epoch(selector.warmup, len(rows))
-
-    def name_parameters(trainer: Any, checkpoint: Path) -> None:
-        write_parameter_names(trainer.model, trainer.optimizer, checkpoint)
-
-    with job.console.bar("warming up for LESS", total_steps(selector.warmup, len(rows))) as bar:
-        finetune(
-            rows,
-            selector.warmup,
-            where,
-            folder=job.folder / CHECKPOINTS,
-            on_step=bar.update,
-            save_every=epoch,
-            on_save=name_parameters,
-        )
+    task = Task(
+        rows,
+        selector.warmup,
+        where,
+        folder=job.folder / CHECKPOINTS,
+        save_every=steps_per_epoch(selector.warmup, len(rows)),
+        keep_all=True,
+        on_save=name_parameters,
+    )
+    with job.console.bar("warming up for LESS", task.steps) as bar:
+        finetune(task, on_step=bar.update)
     folders = checkpoints(job.folder)
     weights = learning_rate_weights(folders)
     write_json(job.folder / "weights.json", [float(weight) for weight in weights])
     job.draft.facts.update(examples=len(rows), checkpoints=len(folders), weights=[float(w) for w in weights])
+
+
+def name_parameters(trainer: Any, checkpoint: Path) -> None:
+    """Say beside the optimiser's state whose it is: LESS pairs moments and weights by name."""
+    from baselines.less import write_parameter_names
+
+    write_parameter_names(trainer.model, trainer.optimizer, checkpoint)
 
 
 def _drawn(job: Job) -> list[dict[str, str]]:
@@ -77,9 +86,7 @@ def _drawn(job: Job) -> list[dict[str, str]]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoint folders of a warm-up, in order of training."""
-    return sorted(
-        (folder / CHECKPOINTS).glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1])
-    )
+    return numbered(folder / CHECKPOINTS)
 
 
-STAGE = Stage("warmup", 1, _inputs, _settings, _build, models.missing)
+STAGE = Stage("warmup", 1, _inputs, _settings, _build, _missing, resumable=True)
