@@ -4,6 +4,7 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 from conftest import MICRO
 
@@ -269,3 +270,21 @@ def test_a_ranking_that_is_not_nested_is_made_for_its_own_budget(first, micro, s
     pipeline.run(micro(shared_root, "selector=k_means", "until=select"), quiet())
     other = pipeline.run(micro(shared_root, "selector=k_means", "budget=0.05", "until=select"), quiet())
     assert made(other) == ["rank", "select"]
+
+
+def test_processes_share_less_gradients_and_find_the_same_features(first, micro, shared_root, tmp_path):
+    from gip_exp.stages.gradients import TARGET, TRAIN, WORK
+
+    one = pipeline.run(micro(shared_root, "selector=less", "until=gradients"), quiet()).entries["gradients"]
+    shared = ["selector=less", "until=gradients", "train.processes=2", "train.micro_batch=8"]
+    entry = pipeline.run(micro(shared_root, *shared), quiet()).entries["gradients"]
+    assert entry.key == one.key
+    (one.folder / "manifest.json").unlink()  # a damaged output is made again
+    two = pipeline.run(micro(shared_root, *shared), quiet()).entries["gradients"]
+    assert not two.cached
+    assert not (two.folder / WORK).exists()
+    damaged = two.folder.with_name(two.folder.name + ".damaged-1")
+    for part in (TRAIN, TARGET):
+        for shard in (two.folder / "checkpoint-0" / part).glob("*.npy"):
+            old = damaged / "checkpoint-0" / part / shard.name
+            assert np.load(shard) == pytest.approx(np.load(old), abs=1e-6)

@@ -1,10 +1,13 @@
 """`gradients` (LESS): projected gradient features of the pool (Adam-corrected) and of the target rows, a checkpoint each.
 
-Finished shards survive a kill: the stage goes on from them.
+Finished shards survive a kill: the stage goes on from them. Several processes (`train.processes`) share the shards.
 """
 
 import json
-from functools import partial
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,15 @@ import numpy as np
 
 from gip_exp import models, pool
 from gip_exp.config import Config
-from gip_exp.finetune import machine
+from gip_exp.machine import Machine, machine, missing
+from gip_exp.processes import share
 from gip_exp.prompts import Renderer, renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.warmup import checkpoints, less
 
 TRAIN, TARGET = "train", "target"
+WORK = "work"  # what processes that share the work tell each other
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -30,34 +35,68 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     return {"dimensions": selector.dimensions, "projection_seed": selector.projection_seed}
 
 
-def _build(job: Job) -> None:
-    from baselines.less import adam_state, gradient_features
+def _missing(config: Config) -> list[str]:
+    return models.missing(config) + missing(less(config).warmup, config)
 
+
+def _build(job: Job) -> None:
     selector, where = less(job.config), machine(job.config, job.inputs)
     tokenizer = models.load_tokenizer(where.place)
     pool_rows, target_rows = _examples(job, renderer(job.config.model.prompt, tokenizer), tokenizer)
-    features = partial(
-        gradient_features,
-        dim=selector.dimensions,
-        seed=selector.projection_seed,
-        batch_size=selector.gradient_batch,
-    )
     folders = checkpoints(job.inputs["warmup"].folder)
+    task = {
+        "machine": asdict(where),
+        "checkpoints": [str(folder) for folder in folders],
+        "folder": str(job.folder),
+        "pool": pool_rows,
+        "target": target_rows,
+        "dimensions": selector.dimensions,
+        "seed": selector.projection_seed,
+        "batch": selector.gradient_batch,
+    }
+    models.unload()
     with job.console.bar("gradients for LESS", len(folders)) as bar:
-        for number, checkpoint in enumerate(folders):
-            model = _at(checkpoint, where)
-            out = job.folder / f"checkpoint-{number}"
-            features(model, pool_rows, folder=out / TRAIN, adam=adam_state(checkpoint, model))
-            features(model, target_rows, folder=out / TARGET)
+
+        def tell(_: Mapping[str, Any]) -> None:
             bar.advance()
+
+        if selector.warmup.processes == 1:
+            share_of_process(task, tell)
+        else:
+            share(
+                "gradients",
+                task,
+                processes=selector.warmup.processes,
+                folder=job.folder / WORK,
+                tell=tell,
+            )
+            shutil.rmtree(job.folder / WORK)
     job.draft.facts.update(checkpoints=len(folders), n=len(pool_rows), n_target=len(target_rows))
 
 
-def _at(checkpoint: Path, where: Any) -> Any:
+def share_of_process(task: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> None:
+    """This process's shards of the features at every checkpoint: all of them, or those of one rank of torchrun."""
+    from baselines.less import adam_state, gradient_features
+
+    where = Machine(**task["machine"])
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    options = {"dim": task["dimensions"], "seed": task["seed"], "batch_size": task["batch"]}
+    options |= {"rank": rank, "world_size": world}
+    for number, checkpoint in enumerate(map(Path, task["checkpoints"])):
+        model = _at(checkpoint, where)
+        out = Path(task["folder"]) / f"checkpoint-{number}"
+        state = adam_state(checkpoint, model)
+        gradient_features(model, task["pool"], folder=out / TRAIN, adam=state, **options)
+        gradient_features(model, task["target"], folder=out / TARGET, **options)
+        tell({"checkpoint": number})
+
+
+def _at(checkpoint: Path, where: Machine) -> Any:
     from peft import PeftModel
 
     base = models.load_base(where.place, where.dtype)
-    return PeftModel.from_pretrained(base, checkpoint, is_trainable=True).to(where.device)
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if where.device == "cuda" else where.device
+    return PeftModel.from_pretrained(base, checkpoint, is_trainable=True).to(device)
 
 
 def _examples(
@@ -94,4 +133,4 @@ def influence_scores(entries: Entries) -> np.ndarray:
     )
 
 
-STAGE = Stage("gradients", 1, _inputs, _settings, _build, models.missing, resumable=True)
+STAGE = Stage("gradients", 1, _inputs, _settings, _build, _missing, resumable=True)
