@@ -22,6 +22,7 @@ from eval.statistics import Interval, wilson
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
+HUB = "SaylorTwift/bbh"  # where lm-eval takes the questions from
 TASKS = (
     "boolean_expressions",
     "causal_judgement",

@@ -51,7 +51,7 @@ def _refused(name: str, revision: str | None, key: str, remedy: str) -> list[str
 
 def missing_dataset(name: str) -> list[str]:
     """Why a hub data set cannot be had, with the remedy."""
-    if reachable() or _cached_dataset(name):
+    if reachable() or cached_dataset(name):
         return []
     return [
         f"the data set {name} is neither in the local cache nor can {endpoint()} be reached: "
@@ -59,7 +59,8 @@ def missing_dataset(name: str) -> list[str]:
     ]
 
 
-def _cached_dataset(name: str) -> bool:
+def cached_dataset(name: str) -> bool:
+    """Whether some revision of a hub data set lies in the local cache."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return os.path.isdir(os.path.join(HF_HUB_CACHE, "datasets--" + name.replace("/", "--")))
@@ -75,7 +76,13 @@ def reachable() -> bool:
     """Whether the hub's host accepts a connection (never when HF_HUB_OFFLINE is set)."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return False
-    parts = urlsplit(endpoint())
+    return answers(endpoint())
+
+
+@cache
+def answers(address: str) -> bool:
+    """Whether the host of `address` accepts a connection."""
+    parts = urlsplit(address)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=SECONDS):
             return True

@@ -14,7 +14,7 @@ from gip_exp.errors import UserError
 if TYPE_CHECKING:
     from gip_exp.llm.judge_table import JudgeSettings, JudgeTable
 
-Grader = Callable[[Sequence[Any], int], list[tuple[str | None, str]]]
+Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
 CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
 
 
@@ -25,6 +25,7 @@ class Endpoint:
     base_url: str | None
     model: str
     identity: str
+    check_alive: Callable[[], None] = lambda: None  # raises when a server of ours has died
 
 
 def judge(
@@ -54,7 +55,10 @@ def judge(
 
 @contextmanager
 def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader]:
-    """A function that asks the judge whole conversations: (text, "") or (None, why not) for each, in order."""
+    """A function that asks the judge whole conversations: (text, "") or (None, why not) for each, in order.
+
+    It takes the conversations, the number of the repeat and that of the attempt; each asks for a reply of its own.
+    """
     from gip_exp.llm.client import ask_all
     from gip_exp.llm.request import Fault, Request
 
@@ -65,12 +69,14 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
     with _endpoint(config, root / "logs" / "judge_vllm.log", console) as endpoint:
         settings = _settings(config, endpoint)
 
-        def ask(conversations: Sequence[Any], repeat: int) -> list[tuple[str | None, str]]:
+        def ask(conversations: Sequence[Any], repeat: int, attempt: int = 0) -> list[tuple[str | None, str]]:
             requests = [
-                Request(messages=tuple(conversation), sampling=settings.sampling, repetition=repeat)
+                Request(tuple(conversation), sampling=settings.sampling, repetition=repeat, attempt=attempt)
                 for conversation in conversations
             ]
             outcomes, _ = ask_all(requests, settings.endpoint, cache_dir=root / CACHE)
+            if any(isinstance(one, Fault) for one in outcomes):
+                endpoint.check_alive()
             return [(None, str(one)) if isinstance(one, Fault) else (one.text, "") for one in outcomes]
 
         yield ask
@@ -104,6 +110,7 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
     if config.kind == "openai":
         yield Endpoint(config.base_url, config.model, "")
         return
+    from gip_exp.llm import kept_server
     from gip_exp.llm.server import ServerSettings, VLLMServer
 
     server = VLLMServer(
@@ -116,9 +123,10 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
         ),
         log,
     )
+    kept_server.release()
     console.say(f"  starting vLLM with {config.model} (log: {log})")
-    with server:
-        yield Endpoint(server.base_url, "judge", server.identity("judge"))
+    with server, server.explaining():
+        yield Endpoint(server.base_url, "judge", server.identity("judge"), server.check_alive)
 
 
 def missing_vllm(what: str, instead: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
@@ -84,9 +83,11 @@ def _fingerprint(path: Path) -> str:
 def missing(config: Config) -> list[str]:
     """What this machine lacks for the model: the files, or a GPU large enough to make sense."""
     model = config.model
+    no_device = _missing_device(config)
     if model.path is None:
-        return []
-    return missing_files(model.path, model.revision, "model.path") + _missing_gpu(model, Path(model.path))
+        return no_device
+    files = missing_files(model.path, model.revision, "model.path")
+    return files + (no_device or _missing_gpu(model, Path(model.path)))
 
 
 def missing_files(path: str, revision: str | None, key: str) -> list[str]:
@@ -97,6 +98,14 @@ def missing_files(path: str, revision: str | None, key: str) -> list[str]:
         absent = _absent_files(nested if nested.is_dir() else folder)
         return [f"{key}={path}: {absent}"] if absent else []
     return missing_model(path, revision, key)
+
+
+def _missing_device(config: Config) -> list[str]:
+    try:
+        device(config)
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def _absent_files(folder: Path) -> str:
@@ -182,21 +191,45 @@ def unload() -> None:
 @lru_cache(maxsize=1)
 def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
     """The model in evaluation mode on `where`, with the LoRA adapter if any. The last one stays loaded."""
+    if adapter is not None:
+        check_adapter(place, adapter)
     model = load_base(place, dtype)
     if adapter is not None:
         from peft import PeftModel
 
-        _check_adapter(place, adapter, model)
         model = PeftModel.from_pretrained(model, adapter)
     return model.to(where).eval()
 
 
-def _check_adapter(place: str, adapter: str, model: Any) -> None:
-    config = json.loads((Path(adapter) / "adapter_config.json").read_text())
-    targets = config.get("target_modules") or []
-    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-    absent = sorted(set(targets) - names) if isinstance(targets, list) else []
-    if absent:
+def check_adapter(place: str, adapter: str) -> None:
+    """Raise UserError unless every weight of the adapter has its layer, of its size, in the model folder `place`.
+
+    Only headers are read, so this is asked before a model is loaded or a server is told to load the adapter.
+    """
+    layers = _shapes(Path(place))
+    problems = []
+    for name, shape in _shapes(Path(adapter)).items():
+        layer, _, part = name.removeprefix("base_model.model.").rpartition(".lora_")
+        base = layers.get(f"{layer}.weight")
+        if not part.startswith(("A.", "B.")):
+            continue
+        side = 1 if part.startswith("A.") else 0  # A reads what the layer reads, B writes what it writes
+        if base is None:
+            problems.append(f"there is no layer {layer}")
+        elif base[side] != shape[side]:
+            problems.append(f"{layer} is {base[0]} x {base[1]}, which {shape[0]} x {shape[1]} does not fit")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(
-            f"the adapter {adapter} does not fit the model {place}: it has no layers named {absent}"
+            f"the adapter {adapter} does not fit the model {place}: {problems[0]}{more}; it was trained on another base"
         )
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    from safetensors import safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    return shapes

@@ -11,8 +11,9 @@ from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed, mendable
 from gip_exp.files import digest, write_json, write_text
+from gip_exp.llm import kept_server
 from gip_exp.stage import Job, Stage
-from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
+from gip_exp.stages import base, data, embed, evaluate, gradients, needs, rank, score, select, train, warmup
 from gip_exp.store import Draft, Entry, Store
 
 TOLD = 2.0  # seconds; a stage that took longer is worth a line of its own
@@ -78,6 +79,8 @@ def run(config: Config, console: Console) -> Outcome:
         )
     }
     rank.sizes(config, entries)
+    if any(stage.shelf == "evaluate" for stage in plan.values()):
+        needs.check_test_rows(config, entries)
     key = _run_key(config)
     folder = result.run_folder(config, key)
     _make(folder)
@@ -148,6 +151,8 @@ def _produce(
 
     def build(draft: Draft) -> None:
         console.say(f"  {stage.name} ...")
+        if stage.needs_device(config):
+            kept_server.release()
         with console.working(stage.name), mendable():
             stage.build(Job(config, inputs, draft, console, tracker.log))
 

@@ -38,7 +38,8 @@ class Stage:
 
     `inputs` may depend on the config (a selector without scores does not wait for a judge); `keyed` names those whose
     keys enter this stage's key, by default all. `missing` lists what this machine lacks for the stage, each with its
-    remedy; it is asked before anything runs. The store folder is the name up to a slash.
+    remedy; it is asked before anything runs. `needs_device` says whether it computes with a model, so that a server that
+    is kept for evaluations makes room. The store folder is the name up to a slash.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Stage:
     missing: Callable[[Config], list[str]] = field(default=lambda _: [])
     resumable: bool = False
     keyed: Callable[[Config], tuple[str, ...]] | None = None
+    needs_device: Callable[[Config], bool] = field(default=lambda _: False)
 
     @property
     def shelf(self) -> str:

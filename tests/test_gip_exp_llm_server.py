@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gip_exp.llm import kept_server
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
 from gip_exp.llm.errors import LLMError, ServerError
 from gip_exp.llm.generate import EndpointGenerator
@@ -49,6 +50,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.dumps({"data": [{"id": n} for n in names]}).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        allowed = os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "True" and "--enable-lora" in words
+        refused = not allowed or "bad" in body["lora_path"]
+        reply = b'{"error": {"message": "size mismatch"}}' if refused else b"Success"
+        names[:] = names if refused else [*names, body["lora_name"]]
+        self.send_response(400 if refused else 200)
+        self.send_header("Content-Length", str(len(reply))); self.end_headers()
+        self.wfile.write(reply)
     def log_message(self, *_): pass
 http.server.HTTPServer(("127.0.0.1", int(words[words.index("--port") + 1])), Handler).serve_forever()
 """
@@ -144,8 +154,9 @@ def test_calls_that_fail_because_the_server_died_are_explained_by_its_log(
     tmp_path: Path, fake: dict[str, str]
 ) -> None:
     with VLLMServer(ServerSettings("m", environment=fake), tmp_path / "log") as server:
-        with pytest.raises(LLMError, match=r"^no such luck$"), server.explaining():
-            raise LLMError("no such luck")
+        for kind in (LLMError, OSError):  # whatever the client at work raises
+            with pytest.raises(kind, match=r"^no such luck$"), server.explaining():
+                raise kind("no such luck")
         os.kill(pids(fake)[0], signal.SIGKILL)
         with (
             pytest.raises(
@@ -155,6 +166,51 @@ def test_calls_that_fail_because_the_server_died_are_explained_by_its_log(
         ):
             raise LLMError("connection refused")
         assert "key seen" in str(caught.value)
+
+
+def test_a_kept_server_is_started_once_and_takes_adapters_by_name(
+    tmp_path: Path, fake: dict[str, str]
+) -> None:
+    said: list[str] = []
+
+    def serve(**changes: Any) -> VLLMServer:
+        settings = ServerSettings("m", environment=fake) if not changes else ServerSettings(**changes)
+        return kept_server.serve(settings, tmp_path / "log", say=said.append)
+
+    one, two = adapter(tmp_path / "one"), adapter(tmp_path / "two", r=8)
+    try:
+        first = serve(model="m", adapters={"one": one}, environment=fake)
+        process = pids(fake)[0]
+        again = serve(model="m", adapters={"two": two}, environment=fake)
+        assert (again, serve(), len(said), pids(fake)[0]) == (first, first, 1, process)
+        assert first.names == ("base", "one", "two")
+        with urllib.request.urlopen(f"{first.base_url}/models") as response:
+            assert [row["id"] for row in json.load(response)["data"]] == ["base", "one", "two"]
+        assert len({first.identity(name) for name in first.names}) == 3
+        big = serve(model="m", adapters={"big": adapter(tmp_path / "big", r=9)}, environment=fake)
+        assert (len(said), first._process, alive(process)) == (2, None, False)  # no room for rank 9
+        serve(model="other", environment=fake)
+        assert (len(said), big._process) == (3, None)
+        os.kill(pids(fake)[0], signal.SIGKILL)
+        wait_until(lambda: kept_server._kept[0]._process.poll() is not None)  # type: ignore[union-attr]
+        serve(model="other", environment=fake)
+        assert len(said) == 4  # a dead one is replaced
+        last = pids(fake)[0]
+    finally:
+        kept_server.release()
+    assert not alive(last)
+    kept_server.release()  # nothing kept is fine
+
+
+def test_an_adapter_that_vllm_refuses_is_named_with_vllms_words(tmp_path: Path, fake: dict[str, str]) -> None:
+    settings = ServerSettings("m", max_lora_rank=8, environment=fake)
+    with (
+        VLLMServer(settings, tmp_path / "log") as server,
+        pytest.raises(
+            ServerError, match=r"does not load the adapter x \(/bad\): .*size mismatch.*belong to m"
+        ),
+    ):
+        server.load_adapter("x", "/bad")
 
 
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path, fake: dict[str, str]) -> None:

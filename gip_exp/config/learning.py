@@ -114,6 +114,7 @@ class Engine(Section):
     max_model_len: Positive | None = None  # the next three: vLLM only
     enforce_eager: Annotated[bool, NEUTRAL] = False
     server_args: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
+    check_adapter: Annotated[bool, NEUTRAL] = True  # an adapter that changes nothing is an error
 
 
 Train = Annotated[LoraTrain | NoTrain, Field(discriminator="kind")]

@@ -15,6 +15,7 @@ agreement.py  how far repeated votes agree
 estimate.py   calls, tokens and money beforehand
 progress.py   a progress bar
 server.py     a vLLM server that ends with its owner
+kept_server.py  one server that outlives an evaluation, for the adapters of a sweep
 supervise.py  the process between them
 generate.py   texts from a server or from a model in this process
 """

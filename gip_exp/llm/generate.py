@@ -93,21 +93,25 @@ class LocalGenerator:
     ) -> list[str]:
         """Return one text per input, special tokens left out. temperature 0 is greedy."""
         raise_problems("generate", Sampling(temperature, max_tokens=max_tokens).problems())
-        texts = [self._as_text(given) for given in inputs]
+        rows = [self._tokens(given) for given in inputs]
         # Inputs of like length share a batch, so that little is spent on padding.
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        results = [""] * len(texts)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        results = [""] * len(rows)
         for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
+            batch = order[start : start + self._batch_size]
             seed = hash((self._seed, sample, start)) % 2**31
-            drawn = self._batch([texts[i] for i in rows], temperature, max_tokens, seed)
-            for row, text in zip(rows, drawn, strict=True):
+            drawn = self._batch([rows[i] for i in batch], temperature, max_tokens, seed)
+            for row, text in zip(batch, drawn, strict=True):
                 results[row] = text
         return results
 
-    def _as_text(self, given: Input) -> str:
-        if isinstance(given, str):
-            return given
+    def _tokens(self, given: Input) -> list[int]:
+        """Plain text gets the tokenizer's own start token, as in training; a chat template writes its own."""
+        plain = isinstance(given, str)
+        text = given if isinstance(given, str) else self._as_text(given)
+        return self._tokenizer(text, add_special_tokens=plain)["input_ids"]
+
+    def _as_text(self, given: Sequence[Mapping[str, str]]) -> str:
         if not getattr(self._tokenizer, "chat_template", None):
             raise LLMError(
                 "this tokenizer has no chat template, so it cannot take conversations; hand in plain texts."
@@ -116,12 +120,11 @@ class LocalGenerator:
             [dict(m) for m in given], tokenize=False, add_generation_prompt=True, **self._chat_kwargs
         )
 
-    def _batch(self, texts: list[str], temperature: float, max_tokens: int, seed: int) -> list[str]:
+    def _batch(self, rows: list[list[int]], temperature: float, max_tokens: int, seed: int) -> list[str]:
         import torch
 
         tokenizer, model = self._tokenizer, self._model
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        rows = [tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts]
         width = max(len(r) for r in rows)
         ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=model.device)
         mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=model.device)

@@ -3,7 +3,8 @@
     with VLLMServer(ServerSettings(model="DIR", adapters={"run1": "ADAPTER_DIR"}), log_path) as server:
         EndpointSettings(model="run1", base_url=server.base_url, identity=server.identity("run1"))
 
-One server serves the model (as `served_name`) and every adapter by name. It listens on 127.0.0.1 only.
+One server serves the model (as `served_name`) and every adapter by name, those it is started with and, where
+`max_lora_rank` leaves room, those that come later (`load_adapter`). It listens on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gip_exp.llm import supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
-from gip_exp.llm.errors import LLMError, ServerError, redact, secrets_in_environment
+from gip_exp.llm.errors import ServerError, redact, secrets_in_environment, shorten
 from gip_exp.llm.settings import raise_problems
 
 _TAIL_LINES = 20
+_ANSWER_S = 300.0  # for a server of ours to load an adapter or to answer a short prompt
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _SECRET_NAME = re.compile(r"(OPENAI|ANTHROPIC|WANDB).*KEY|_API_KEY$", re.IGNORECASE)
 _MEMORY = (
@@ -51,6 +53,7 @@ class ServerSettings:
     """What to serve.
 
     model: folder or hub name, served as `served_name`. adapters: LoRA folders by the name to ask for.
+    max_lora_rank: room for adapters that are loaded later (None: none will be).
     dtype, max_model_len (tokens; None: the model's own), seed: as vLLM takes them. port: None picks a free
     one. start_timeout_s: how long the server may take to answer. extra_args: further vLLM options.
     environment: further variables. python: the interpreter that has vLLM (None: this one).
@@ -58,6 +61,7 @@ class ServerSettings:
 
     model: str
     adapters: Mapping[str, str] = field(default_factory=dict)
+    max_lora_rank: int | None = None
     served_name: str = "base"
     dtype: str = "bfloat16"
     max_model_len: int | None = None
@@ -90,6 +94,7 @@ class VLLMServer:
         settings.check()
         self.settings, self.log_path = settings, Path(log_path)
         self.port = 0
+        self._adapters = dict(settings.adapters)
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
@@ -101,16 +106,38 @@ class VLLMServer:
     @property
     def names(self) -> tuple[str, ...]:
         """Names to ask for: the model's, then the adapters'."""
-        return (self.settings.served_name, *self.settings.adapters)
+        return (self.settings.served_name, *self._adapters)
 
     def identity(self, name: str) -> str:
         """Return text that changes with the weights served under `name` (for the reply cache's key)."""
         if name not in self.names:
             raise ServerError(f"the server serves {', '.join(self.names)}, not {name!r}.")
         parts = [fingerprint(self.settings.model), self.settings.dtype]
-        if name in self.settings.adapters:
-            parts.append(fingerprint(self.settings.adapters[name]))
+        if name in self._adapters:
+            parts.append(fingerprint(self._adapters[name]))
         return "-".join(parts)
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Serve another LoRA folder under `name` from now on; ServerError says why vLLM refuses it."""
+        if self._adapters.get(name) == path:
+            return
+        try:
+            _post(
+                f"{self.base_url}/load_lora_adapter", {"lora_name": name, "lora_path": path}, json_reply=False
+            )
+        except (OSError, ValueError) as error:
+            self.check_alive()
+            raise ServerError(
+                f"vLLM does not load the adapter {name} ({path}): {error}. Does it belong to {self.settings.model}?"
+            ) from None
+        self._adapters[name] = path
+
+    def continuation(
+        self, name: str, text: str, *, tokens: int = 4, among: int = 20
+    ) -> list[dict[str, float]]:
+        """What `name` would go on with, greedily: for each token the likeliest ones and their log-probabilities."""
+        asked = {"model": name, "prompt": text, "max_tokens": tokens, "temperature": 0, "logprobs": among}
+        return _post(f"{self.base_url}/completions", asked)["choices"][0]["logprobs"]["top_logprobs"]
 
     def __enter__(self) -> VLLMServer:
         self.start()
@@ -166,15 +193,15 @@ class VLLMServer:
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
-        """Turn an LLMError of the calls made inside into the server's last words when it has died."""
+        """Turn an error of the calls made inside into the server's last words when it has died."""
         try:
             yield
-        except LLMError as error:
+        except Exception as error:  # each client has its own errors; whether the server lives is what counts
             time.sleep(4 * supervise.POLL_S)  # a death is noticed with this delay
             try:
                 self.check_alive()
             except ServerError as death:
-                raise ServerError(f"{error} The reason: {death}") from None
+                raise ServerError(f"{error} The reason: {death}") from error
             raise
 
     def _wait_until_ready(self) -> None:
@@ -213,16 +240,23 @@ def command(settings: ServerSettings, port: int) -> list[str]:
         words += ["--max-model-len", str(settings.max_model_len)]
     if settings.enforce_eager:
         words.append("--enforce-eager")
+    if settings.adapters or settings.max_lora_rank:
+        rank = max(settings.max_lora_rank or 0, rank_to_serve(settings.adapters))
+        words += ["--enable-lora", "--max-lora-rank", str(rank)]
     if settings.adapters:
-        words += ["--enable-lora", "--max-lora-rank", str(rank_to_serve(settings.adapters)), "--lora-modules"]
-        words += [f"{name}={path}" for name, path in settings.adapters.items()]
+        words += ["--lora-modules", *(f"{name}={path}" for name, path in settings.adapters.items())]
     return words + list(settings.extra_args)
 
 
 def _environment(settings: ServerSettings) -> dict[str, str]:
     """Return this process's variables without API keys, which a server of ours has no use for."""
     kept = {k: v for k, v in os.environ.items() if not _SECRET_NAME.search(k)}
-    return kept | {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"} | dict(settings.environment)
+    ours = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if settings.max_lora_rank:
+        ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = (
+            "True"  # safe here: nobody but this machine reaches the server
+        )
+    return kept | ours | dict(settings.environment)
 
 
 def _free_port() -> int:
@@ -231,11 +265,26 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _post(address: str, body: Mapping[str, Any], *, json_reply: bool = True) -> Any:
+    """Ask a server of ours; OSError or ValueError with its own words when it refuses."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+    try:
+        with _opener().open(request, timeout=_ANSWER_S) as response:
+            return json.load(response) if json_reply else response.read()
+    except urllib.error.HTTPError as error:
+        raise ValueError(shorten(redact(error.read().decode("utf-8", "replace")))) from None
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Without the environment's proxy, which knows nothing of 127.0.0.1."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def _served_names(base_url: str) -> set[str] | None:
     """Return the names that the server lists, or None while it does not answer."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{base_url}/models", timeout=5) as response:
+        with _opener().open(f"{base_url}/models", timeout=5) as response:
             return {row["id"] for row in json.load(response)["data"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -76,4 +76,4 @@ def _documents(scratch: Scratch, pool: list[dict[str, str]]) -> list[str]:
     return [example["prompt"] for example in pool[: scratch.documents]]
 
 
-STAGE = Stage("base", 1, lambda _: ("data",), _settings, _build)
+STAGE = Stage("base", 1, lambda _: ("data",), _settings, _build, needs_device=lambda _: True)

@@ -154,4 +154,13 @@ def _missing(config: Config) -> list[str]:
     return []
 
 
-STAGE = Stage("embed", 2, _inputs, _settings, _build, _missing, resumable=True)
+STAGE = Stage(
+    "embed",
+    2,
+    _inputs,
+    _settings,
+    _build,
+    _missing,
+    resumable=True,
+    needs_device=lambda config: config.embedder.kind == "transformer",
+)

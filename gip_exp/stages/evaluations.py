@@ -1,6 +1,7 @@
 """Each evaluation of `eval` with what it needs from the config: rows, rendered prompts, a player, a judge."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gip_exp.errors import UserError
 from gip_exp.files import file_digest, write_jsonl
 from gip_exp.stage import Job
 from gip_exp.stages.data import read_pool, read_test
+from gip_exp.stages.needs import NO_TEST_ROWS
 from gip_exp.stages.player import Seat, seated
 
 
@@ -18,10 +20,7 @@ def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
     """The first `limit` test rows. Raises UserError when the data came without any."""
     rows = read_test(job.inputs)[:limit]
     if not rows:
-        raise UserError(
-            "the data has no test rows to evaluate on: put a test file beside the training file, or choose "
-            "evaluation=[mt_bench,bbh]"
-        )
+        raise UserError(NO_TEST_ROWS)
     return rows
 
 
@@ -62,7 +61,7 @@ def answer_nll(job: Job, seat: Seat) -> EvalResult:
     rows = [
         {"id": example["id"], **seat.render.training_row(example)} for example in test_rows(job, config.limit)
     ]
-    return likelihood(seat.model(), seat.tokenizer, rows, batch_size=job.config.engine.batch_size)
+    return likelihood(seat.model, seat.tokenizer, rows, batch_size=job.config.engine.batch_size)
 
 
 def bbh(job: Job, seat: Seat) -> EvalResult:
@@ -103,34 +102,52 @@ def mt_bench(job: Job, seat: Seat) -> EvalResult:
 
         answers = task.play(task.select_questions(bench, config.limit_per_category), answer)
     with judging.grader(config.judge, root=root, console=job.console) as grade:
-        result = task.grade(bench, answers, _judge(grade), repeats=config.repeats)
+        result = task.grade(bench, answers, _judge(grade, config.judge.round), repeats=config.repeats)
+    _check_unscored(len(result.unscored), len(answers), config.judge.max_unscored, result.warnings)
     write_jsonl(
         job.folder / "answers.jsonl", [{"id": a.question_id, "turns": list(a.turns)} for a in answers]
     )
-    if result.failures or result.unscored:
-        job.note(
-            f"{len(result.failures)} judgements failed; questions without a score: {list(result.unscored)}"
-        )
-    job.draft.facts["judge_spread"] = result.judge_spread
+    write_jsonl(job.folder / "judgements.jsonl", [asdict(judgement) for judgement in result.judgements])
+    job.draft.facts.update(
+        judge_spread=result.judge_spread,
+        judgements=len(result.judgements),
+        failed_judgements=len(result.failures),
+        unscored_questions=list(result.unscored),
+    )
     return result
 
 
-def _judge(grade: judging.Grader) -> Callable[[list[Any], int], Sequence[Any]]:
+def _judge(grade: judging.Grader, again: int) -> Callable[[list[Any], int], Sequence[Any]]:
+    """The judge as MT-Bench takes it. What has no rating is asked `again` times more (`judge.round`)."""
     from eval.mt_bench import Failed
+    from eval.mt_bench_scores import parse_rating
 
     def ask(conversations: list[Any], repeat: int) -> Sequence[Any]:
-        return [text if text is not None else Failed(why) for text, why in grade(conversations, repeat)]
+        replies: list[Any] = [Failed("not asked")] * len(conversations)
+        open_ones = list(range(len(conversations)))
+        for attempt in range(again + 1):
+            got = grade([conversations[i] for i in open_ones], repeat, attempt)
+            for i, (text, why) in zip(open_ones, got, strict=True):
+                replies[i] = text if text is not None else Failed(why)
+            open_ones = [
+                i
+                for i in open_ones
+                if isinstance(replies[i], Failed) or isinstance(parse_rating(replies[i]), Failed)
+            ]
+            if not open_ones:
+                break
+        return replies
 
     return ask
 
 
-def missing(config: Config, name: str) -> list[str]:
-    """What an evaluation needs beyond the model: its files, its judge."""
-    if name == "mt_bench" and config.evaluation.mt_bench is not None:
-        return judging.missing(config.evaluation.mt_bench.judge, "evaluation.mt_bench.judge")
-    if config.engine.kind == "vllm":
-        return judging.missing_vllm("engine=vllm", "engine=hf")
-    return []
+def _check_unscored(unscored: int, n: int, most: float, warnings: Sequence[str]) -> None:
+    if unscored > most * n:
+        raise UserError(
+            f"MT-Bench: {unscored} of {n} questions have no score, more than evaluation.mt_bench.judge.max_unscored="
+            f"{most:g} allows ({'; '.join(warnings)}). Usable replies are kept: set "
+            "evaluation.mt_bench.judge.round=1 to ask again for the others, or allow more"
+        )
 
 
 def local_files(config: Config, name: str) -> dict[str, Any]:

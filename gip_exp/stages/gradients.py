@@ -133,4 +133,6 @@ def influence_scores(entries: Entries) -> np.ndarray:
     )
 
 
-STAGE = Stage("gradients", 1, _inputs, _settings, _build, _missing, resumable=True)
+STAGE = Stage(
+    "gradients", 1, _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True
+)

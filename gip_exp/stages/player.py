@@ -1,5 +1,6 @@
 """The tuned model as a player: in this process, or behind one vLLM server; the same interface for every evaluation."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,14 +8,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gip_exp import models
+from gip_exp.llm import kept_server
 from gip_exp.prompts import Renderer, renderer
 from gip_exp.stage import Job
+from gip_exp.stages import applied
 from gip_exp.stages.train import ADAPTER
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
-BASE, TUNED = "base", "tuned"  # names under which vLLM serves the model and its adapter
+    from gip_exp.llm.server import VLLMServer
+
+BASE = "base"  # the name under which vLLM serves the model itself
 IN_FLIGHT = 64
 
 
@@ -50,11 +55,21 @@ class Seat:
     def render(self) -> Renderer:
         return renderer(self.job.config.model.prompt, self.tokenizer)
 
+    @cached_property
     def model(self) -> Any:
-        """The model in this process, adapter applied."""
-        return models.load(
+        """The model in this process, adapter applied. A kept server makes room for it."""
+        kept_server.release()
+        engine = self.job.config.engine
+        model = models.load(
             self.place, self.adapter, self.job.config.model.dtype, models.device(self.job.config)
         )
+        if self.adapter and engine.check_adapter:
+            applied.check_loaded(model, self.tokenizer, self.probes(), self.adapter)
+        return model
+
+    def probes(self) -> list[str]:
+        """The prompts that tell whether the adapter is applied, in the model's format."""
+        return [self.render.prompt(question) for question in applied.QUESTIONS]
 
 
 class LocalPlayer:
@@ -68,7 +83,7 @@ class LocalPlayer:
         from lm_eval.models.huggingface import HFLM
 
         return HFLM(
-            pretrained=self._seat.model(),
+            pretrained=self._seat.model,
             tokenizer=self._seat.tokenizer,
             batch_size=self._batch,
             backend="causal",
@@ -77,16 +92,15 @@ class LocalPlayer:
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
         from gip_exp.llm.generate import LocalGenerator
 
-        generator = LocalGenerator(self._seat.model(), self._seat.tokenizer, batch_size=self._batch)
+        generator = LocalGenerator(self._seat.model, self._seat.tokenizer, batch_size=self._batch)
         return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 
 class ServedPlayer:
     """`engine=vllm`: a server of our own, the adapter by name."""
 
-    def __init__(self, seat: Seat, server: Any) -> None:
-        self._seat, self._server = seat, server
-        self._name = TUNED if seat.adapter else BASE
+    def __init__(self, seat: Seat, server: "VLLMServer", name: str) -> None:
+        self._seat, self._server, self._name = seat, server, name
 
     def lm(self) -> "LM":
         from lm_eval.models.openai_completions import LocalCompletionsAPI
@@ -127,23 +141,30 @@ def _context(seat: Seat) -> int:
 
 @contextmanager
 def seated(seat: Seat) -> Iterator[Player]:
-    """The player that `engine` asks for; a server is ended with the block."""
+    """The player that `engine` asks for. A server outlives the block, for the next adapter on the same base."""
     config = seat.job.config
     if config.engine.kind == "hf":
         yield LocalPlayer(seat)
         return
-    from gip_exp.llm.server import ServerSettings, VLLMServer
+    from gip_exp.llm.server import ServerSettings
 
-    log = config.paths.root / "logs" / f"vllm_{seat.job.folder.name.split('.')[0]}.log"
+    models.unload()
+    adapter = seat.adapter
+    name = f"tuned-{seat.job.inputs['train'].key}" if adapter else BASE
+    if adapter:
+        models.check_adapter(seat.place, adapter)
     settings = ServerSettings(
         model=seat.place,
-        adapters={TUNED: seat.adapter} if seat.adapter else {},
+        adapters={name: adapter} if adapter else {},
         served_name=BASE,
         dtype=config.model.dtype,
         max_model_len=_context(seat),
         enforce_eager=config.engine.enforce_eager,
         extra_args=tuple(config.engine.server_args),
     )
-    seat.job.console.say(f"  starting vLLM (log: {log})")
-    with VLLMServer(settings, log) as server:
-        yield ServedPlayer(seat, server)
+    log = config.paths.root / "logs" / f"vllm_{os.getpid()}.log"
+    server = kept_server.serve(settings, log, say=seat.job.console.say)
+    with server.explaining():
+        if adapter and config.engine.check_adapter:
+            applied.check_served(server, name, seat.probes(), adapter)
+        yield ServedPlayer(seat, server, name)

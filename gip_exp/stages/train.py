@@ -113,4 +113,14 @@ def _facts(done: Finetuned, task: Task) -> dict[str, Any]:
     }
 
 
-STAGE = Stage("train", 2, _inputs, _settings, _build, _missing, resumable=True, keyed=_keyed)
+STAGE = Stage(
+    "train",
+    2,
+    _inputs,
+    _settings,
+    _build,
+    _missing,
+    resumable=True,
+    keyed=_keyed,
+    needs_device=lambda _: True,
+)

@@ -89,4 +89,4 @@ def checkpoints(folder: Path) -> list[Path]:
     return numbered(folder / CHECKPOINTS)
 
 
-STAGE = Stage("warmup", 1, _inputs, _settings, _build, _missing, resumable=True)
+STAGE = Stage("warmup", 1, _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True)

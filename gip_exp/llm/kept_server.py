@@ -1,0 +1,55 @@
+"""One vLLM server that outlives an evaluation: the base is loaded once, the adapters of a sweep come by name.
+
+At most one lives in a process. It is kept until a model that needs the device is loaded, another base or other
+settings are asked for, or the process ends (`VLLMServer` sees to that, however it ends).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gip_exp.llm.adapters import rank_to_serve
+from gip_exp.llm.errors import ServerError
+from gip_exp.llm.server import ServerSettings, VLLMServer
+
+_kept: list[VLLMServer] = []  # none or one
+
+
+def serve(settings: ServerSettings, log_path: Path, *, say: Callable[[str], None]) -> VLLMServer:
+    """A running server for `settings`: the kept one where it fits, else a new one. Raises ServerError, LLMError.
+
+    Adapters are loaded into it now. `say` is told when a server is started, which takes from half a minute to several.
+    """
+    settings.check()
+    rank = rank_to_serve(settings.adapters) if settings.adapters else 0
+    if _kept and not _fits(_kept[0], settings, rank):
+        release()
+    if not _kept:
+        say(f"  starting vLLM (log: {log_path})")
+        server = VLLMServer(replace(settings, adapters={}, max_lora_rank=rank or None), log_path)
+        server.start()
+        _kept.append(server)
+    for name, path in settings.adapters.items():
+        _kept[0].load_adapter(name, path)
+    return _kept[0]
+
+
+def release() -> None:
+    """End the kept server, if there is one: the device is needed."""
+    while _kept:
+        _kept.pop().stop()
+
+
+def _fits(server: VLLMServer, settings: ServerSettings, rank: int) -> bool:
+    try:
+        server.check_alive()
+    except ServerError:
+        return False
+    same = _without_adapters(server.settings) == _without_adapters(settings)
+    return same and rank <= (server.settings.max_lora_rank or 0)
+
+
+def _without_adapters(settings: ServerSettings) -> ServerSettings:
+    return replace(settings, adapters={}, max_lora_rank=None)

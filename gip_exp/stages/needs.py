@@ -1,0 +1,85 @@
+"""What an evaluation needs beyond the model, asked before any work: test rows, question files, a judge, vLLM."""
+
+from pathlib import Path
+
+from eval import bbh, mt_bench_files
+from gip_exp import hub, judging
+from gip_exp.config import Config
+from gip_exp.config.outcome import BbhEvaluation, MtBenchEvaluation
+from gip_exp.errors import UserError
+from gip_exp.stage import Entries
+from gip_exp.stages.data import read_test
+
+NO_TEST_ROWS = (
+    "the data has no test rows to evaluate on: put a test file beside the training file, or choose "
+    "evaluation=[mt_bench,bbh]"
+)
+
+
+def missing(config: Config, name: str) -> list[str]:
+    """What the evaluation `name` lacks on this machine, each with its remedy."""
+    chosen = config.evaluation.chosen()[name]
+    problems = []
+    if config.engine.kind == "vllm" and name != "answer_nll":  # likelihoods are computed in this process
+        problems += judging.missing_vllm("engine=vllm", "engine=hf")
+    if isinstance(chosen, MtBenchEvaluation):
+        problems += _mt_bench(chosen, config)
+    if isinstance(chosen, BbhEvaluation):
+        problems += _bbh(chosen)
+    return problems
+
+
+def check_test_rows(config: Config, entries: Entries) -> None:
+    """Raise UserError when an evaluation asks for test rows and the data came without; known once the data is read."""
+    asking = [name for name in ("gsm8k", "answer_nll") if name in config.evaluation.chosen()]
+    if asking and not read_test(entries):
+        raise UserError(f"evaluation={asking}: {NO_TEST_ROWS}")
+
+
+def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
+    problems = judging.missing(config.judge, "evaluation.mt_bench.judge")
+    if config.judge.votes != 1:
+        problems.append(
+            f"evaluation.mt_bench.judge.votes={config.judge.votes}: MT-Bench has its own key for this, "
+            "evaluation.mt_bench.repeats (leave votes at 1)"
+        )
+    cache = whole.paths.root / "downloads" / "mt_bench"
+    names = [
+        file.name
+        for file in (mt_bench_files.QUESTIONS, mt_bench_files.JUDGE_PROMPTS, mt_bench_files.REFERENCES)
+    ]
+    if config.data_dir is None and not all((cache / name).is_file() for name in names):
+        host = mt_bench_files.SOURCE
+        if not hub.answers(host):
+            problems.append(
+                f"evaluation.mt_bench.data_dir is not set and {host} cannot be reached: give a folder with "
+                f"{', '.join(names)}"
+            )
+        return problems
+    try:
+        mt_bench_files.load_mt_bench(config.data_dir, cache_dir=None if config.data_dir else cache)
+    except ValueError as error:
+        problems.append(f"evaluation.mt_bench.data_dir: {error}")
+    return problems
+
+
+def _bbh(config: BbhEvaluation) -> list[str]:
+    wanted = config.tasks if config.tasks is not None else list(bbh.TASKS)
+    unknown = [task for task in wanted if task not in bbh.TASKS]
+    if unknown or not wanted:
+        return [
+            f"evaluation.bbh.tasks={wanted}: {unknown or 'empty'}; BBH's tasks are {', '.join(bbh.TASKS)}"
+        ]
+    if config.data_dir is None:
+        if hub.reachable() or hub.cached_dataset(bbh.HUB):
+            return []
+        return [
+            f"evaluation.bbh.data_dir is not set, and the data set {bbh.HUB} is neither in the local cache nor can "
+            f"{hub.endpoint()} be reached: give a folder of <task>.json, or go online"
+        ]
+    absent = [task for task in wanted if not (Path(config.data_dir) / f"{task}.json").is_file()]
+    if absent:
+        return [
+            f"evaluation.bbh.data_dir={config.data_dir}: there is no {', '.join(f'{task}.json' for task in absent)}"
+        ]
+    return []
