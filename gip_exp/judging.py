@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gip_exp.config.inputs import LLMJudge, Rubric
+from gip_exp import models
+from gip_exp.config.inputs import EndpointSampler, LLMJudge, Rubric
+from gip_exp.config.section import content
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 
 if TYPE_CHECKING:
     from gip_exp.llm.judge_table import JudgeSettings, JudgeTable
+    from gip_exp.llm.server import VLLMServer
+    from gip_exp.llm.settings import EndpointSettings
 
 Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
+LOG = "logs/judge_vllm.log"
 CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
 
 
@@ -43,12 +48,12 @@ def judge(
     parsed = LLMRubric.from_mapping(rubric.model_dump())
     cache = root / CACHE
     if config.dry_run:
-        settings = _settings(config, Endpoint(config.base_url, config.model, ""))
+        settings = _settings(config, _endpoint_of(config, root / LOG))
         estimate = estimate_pool(examples, parsed, settings, cache_dir=cache)
         raise UserError(
             f"judge.dry_run=true, so nothing was asked. {estimate}. Set judge.dry_run=false to go ahead"
         )
-    with _endpoint(config, root / "logs" / "judge_vllm.log", console) as endpoint:
+    with _endpoint(config, root / LOG, console) as endpoint:
         progress = ProgressBar(f"  judging with {config.name}")
         return judge_pool(examples, parsed, _settings(config, endpoint), cache_dir=cache, progress=progress)
 
@@ -66,7 +71,7 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
         raise UserError(
             "dry_run=true is for scoring a pool (judge.dry_run); an evaluation's judge cannot estimate: unset it"
         )
-    with _endpoint(config, root / "logs" / "judge_vllm.log", console) as endpoint:
+    with _endpoint(config, root / LOG, console) as endpoint:
         settings = _settings(config, endpoint)
 
         def ask(conversations: Sequence[Any], repeat: int, attempt: int = 0) -> list[tuple[str | None, str]]:
@@ -84,48 +89,75 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
 
 def _settings(config: LLMJudge, endpoint: Endpoint) -> "JudgeSettings":
     from gip_exp.llm.judge_table import JudgeSettings
-    from gip_exp.llm.prices import Price
-    from gip_exp.llm.settings import EndpointSettings, Sampling
+    from gip_exp.llm.settings import Sampling
 
     return JudgeSettings(
-        endpoint=EndpointSettings(
-            model=endpoint.model,
-            base_url=endpoint.base_url,
-            provider=config.provider,
-            identity=endpoint.identity,
-            concurrency=config.concurrency,
-            timeout_s=config.timeout_s,
-            prices={name: Price(**price) for name, price in config.prices.items()},
-            max_cost_usd=config.max_cost_usd,
-            extra_body=config.extra_body,
-        ),
+        endpoint=endpoint_settings(config, endpoint),
         sampling=Sampling(temperature=config.temperature, max_tokens=config.max_tokens),
         votes=config.votes,
         max_unscored=config.max_unscored,
     )
 
 
+def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) -> "EndpointSettings":
+    """What the client needs to know of an endpoint in the config."""
+    from gip_exp.llm.prices import Price
+    from gip_exp.llm.settings import EndpointSettings
+
+    return EndpointSettings(
+        model=endpoint.model,
+        base_url=endpoint.base_url,
+        provider=config.provider,
+        identity=endpoint.identity,
+        concurrency=config.concurrency,
+        timeout_s=config.timeout_s,
+        prices={name: Price(**price) for name, price in config.prices.items()},
+        max_cost_usd=config.max_cost_usd,
+        extra_body=config.extra_body,
+    )
+
+
+def identity(config: LLMJudge) -> dict[str, Any]:
+    """Everything about a judge that can change its scores: the weights themselves, not where they lie."""
+    from gip_exp.llm.adapters import fingerprint
+
+    kept = content(config)
+    del kept["name"]  # a label for tables
+    if config.kind == "vllm":
+        kept["model"] = fingerprint(config.model)
+    return kept
+
+
+def _server(config: LLMJudge, log: Path) -> "VLLMServer":
+    from gip_exp.llm.server import ServerSettings, VLLMServer
+
+    settings = ServerSettings(
+        model=config.model,
+        served_name="judge",
+        dtype=config.dtype,
+        max_model_len=config.max_model_len,
+        extra_args=tuple(config.server_args),
+    )
+    return VLLMServer(settings, log)
+
+
+def _endpoint_of(config: LLMJudge, log: Path) -> Endpoint:
+    """The endpoint as the cache knows it, whether or not a server runs already."""
+    if config.kind == "openai":
+        return Endpoint(config.base_url, config.model, "")
+    return Endpoint(None, "judge", _server(config, log).identity("judge"))
+
+
 @contextmanager
 def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoint]:
     if config.kind == "openai":
-        yield Endpoint(config.base_url, config.model, "")
+        yield _endpoint_of(config, log)
         return
     from gip_exp.llm import kept_server
-    from gip_exp.llm.server import ServerSettings, VLLMServer
 
-    server = VLLMServer(
-        ServerSettings(
-            model=config.model,
-            served_name="judge",
-            dtype=config.dtype,
-            max_model_len=config.max_model_len,
-            extra_args=tuple(config.server_args),
-        ),
-        log,
-    )
     kept_server.release()
     console.say(f"  starting vLLM with {config.model} (log: {log})")
-    with server, server.explaining():
+    with _server(config, log) as server, server.explaining():
         yield Endpoint(server.base_url, "judge", server.identity("judge"), server.check_alive)
 
 
@@ -141,11 +173,19 @@ def missing(config: LLMJudge, key: str = "judge") -> list[str]:
     if config.dry_run:
         return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run can estimate; unset it"]
     if config.kind == "vllm":
-        return missing_vllm(f"{key}=vllm", f"{key}=openai")
+        weights = models.missing_weights(config.model, None, f"{key}.model")
+        return missing_vllm(f"{key}=vllm", f"{key}=openai") + weights
+    instead = ", or use judge=rules" if key == "judge" else ""
+    return missing_key(config, key, instead)
+
+
+def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "") -> list[str]:
+    """Whether the environment holds the API key that an endpoint needs."""
     variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
+    if config.provider == "azure" and config.base_url is None:
+        return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
     if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
         return []
-    instead = ", or use judge=rules" if key == "judge" else ""
     return [
         f"{key}: {config.model} needs {variable}: export it, or give {key}.base_url (a local server needs no key){instead}"
     ]

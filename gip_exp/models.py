@@ -86,11 +86,11 @@ def missing(config: Config) -> list[str]:
     no_device = _missing_device(config)
     if model.path is None:
         return no_device
-    files = missing_files(model.path, model.revision, "model.path")
+    files = missing_weights(model.path, model.revision, "model.path")
     return files + (no_device or _missing_gpu(model, Path(model.path)))
 
 
-def missing_files(path: str, revision: str | None, key: str) -> list[str]:
+def missing_weights(path: str, revision: str | None, key: str) -> list[str]:
     """What a model folder lacks, or why a hub id cannot be had; `key` is the config key that named it."""
     folder = Path(path)
     if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:

@@ -26,8 +26,9 @@ def stages(config: Config) -> dict[str, Stage]:
         for stage in (
             data.STAGE,
             base.STAGE,
-            score.STAGE,
+            *score.from_rows(config),
             embed.STAGE,
+            *score.from_tables(config),
             warmup.STAGE,
             gradients.STAGE,
             rank.STAGE,

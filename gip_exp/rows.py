@@ -77,7 +77,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                     f"line {number}: not JSON ({error.msg} at column {error.colno}): {line.strip()[:60]!r}"
                 )
     if broken:
-        raise _broken(path, broken)
+        raise broken_rows(path, broken)
 
 
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
@@ -188,7 +188,7 @@ def to_examples(rows: Sequence[tuple[int, Any]], shape: str, source: Path | str,
         else:
             examples.append({"id": f"{split}-{position:06d}", "prompt": prompt, "completion": completion})
     if broken:
-        raise _broken(source, broken)
+        raise broken_rows(source, broken)
     return examples
 
 
@@ -224,7 +224,7 @@ def _no_text(text: Any) -> str:
     return ""
 
 
-def _broken(source: Path | str, broken: list[str]) -> UserError:
+def broken_rows(source: Path | str, broken: list[str]) -> UserError:
     more = len(broken) - MOST_SHOWN
     shown = broken[:MOST_SHOWN] + ([f"... and {more} more"] if more > 0 else [])
     return listed(

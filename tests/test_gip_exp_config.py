@@ -9,7 +9,19 @@ from gip_exp.config.section import content
 from gip_exp.errors import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-GROUPS = ("data", "target", "judge", "rubric", "embedder", "selector", "model", "train", "engine", "tracking")
+GROUPS = (
+    "data",
+    "target",
+    "judge",
+    "rubric",
+    "sampler",
+    "embedder",
+    "selector",
+    "model",
+    "train",
+    "engine",
+    "tracking",
+)
 
 
 def names(group: str) -> list[str]:
@@ -26,7 +38,10 @@ def test_every_experiment_composes_with_every_selector(compose, experiment, sele
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in names(group)])
 def test_every_file_of_every_group_composes(compose, group, name):
-    config = parse(compose("+experiment=quickstart", f"{group}={name}"))
+    asked = (
+        ["sampler.model=qwen"] if (group, name) == ("sampler", "openai") else []
+    )  # which model: no default
+    config = parse(compose("+experiment=quickstart", f"{group}={name}", *asked))
     assert getattr(config, group) is not None
 
 
@@ -76,6 +91,11 @@ def test_all_problems_are_reported_together(compose):
         ("target.seed=-1", "target.seed=-1: input should be greater than or equal to 0"),
         ("selector.name=/tmp/elsewhere", "becomes part of a folder's name"),
         ("until=warmup", "only selector=less has this stage"),
+        (
+            "+selector.signals.judge=1",
+            "selector.signals is for selector.signal=mixture, this is signal=judge",
+        ),
+        ("selector.signal=mixture", "selector.signals is empty: weigh at least one source"),
     ],
 )
 def test_a_wrong_value_names_its_key_and_what_is_allowed(compose, override, part):
@@ -84,6 +104,31 @@ def test_a_wrong_value_names_its_key_and_what_is_allowed(compose, override, part
     with pytest.raises(UserError) as caught:
         parse(compose("+experiment=quickstart", override))
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("selector.signals.judge=-1", "selector.signals.judge=-1: input should be greater than 0"),
+        (
+            "+selector.signals.taste=1",
+            "selector.signals names 'taste': use a source (judge, self_consistency",
+        ),
+        ("selector.score_scaling=rms", "selector.score_scaling=rms would undo the weights"),
+        ("selector.signals={judge:null,self_consistency:null}", "selector.signals is empty"),
+    ],
+)
+def test_a_mixture_that_makes_no_sense_is_refused(compose, override, part):
+    with pytest.raises(UserError) as caught:
+        parse(compose("+experiment=quickstart", "selector=mp_mixture", override))
+    assert part in str(caught.value)
+
+
+def test_weights_of_columns_can_be_given_on_the_command_line(compose):
+    extra = ["+selector.signals.metadata.length=0.2", "selector.signals.self_consistency=null"]
+    selector = parse(compose("+experiment=quickstart", "selector=mp_mixture", *extra)).selector
+    assert selector.weights == {"judge": 1.0, "metadata.length": 0.2}
+    assert selector.sources == ("judge", "metadata")
 
 
 def test_full_is_the_same_run_whatever_the_budget(compose):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from gip_exp.config.inputs import Data, Embedder, Judge, Rubric, Target
+from gip_exp.config.inputs import Data, Embedder, Judge, Rubric, Sampler, Target
 from gip_exp.config.learning import Engine, Model, Train
 from gip_exp.config.outcome import Evaluations, Tracking
 from gip_exp.config.section import NEUTRAL, Name, Section
@@ -34,6 +34,7 @@ class Config(Section):
     target: Target
     judge: Judge
     rubric: Rubric
+    sampler: Sampler
     embedder: Embedder
     selector: Selector
     model: Model
@@ -88,7 +89,7 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 
 # For these, pydantic puts the member's kind into a location, which is no key of ours.
-_UNIONS = ("data", "judge", "embedder", "selector", "train")
+_UNIONS = ("data", "judge", "sampler", "embedder", "selector", "train")
 
 
 def _say(problem: Mapping[str, Any]) -> str:

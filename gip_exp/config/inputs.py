@@ -38,6 +38,7 @@ class RowsData(Section):
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
     hub: Hub | None = None
     limit: Positive | None = None
+    metadata: list[str] = Field(default_factory=list)  # numeric columns of the rows that are kept as a signal
     max_length: Annotated[Positive, NEUTRAL]
 
 
@@ -78,6 +79,40 @@ class LLMJudge(Section):
     dtype: Literal["float32", "bfloat16", "float16"]  # the next three: vLLM only
     max_model_len: Positive | None
     server_args: list[str]
+
+
+class ModelSampler(Section):
+    """Self-consistency: answers sampled from the experiment's own untuned model, through `engine`."""
+
+    kind: Literal["model"]
+    name: str
+    samples: Positive
+    temperature: Annotated[float, Field(gt=0, le=2)]
+    max_tokens: Positive
+    answer: Literal["number", "text"]
+    seed: Seed
+    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
+
+
+class EndpointSampler(Section):
+    """Self-consistency: answers sampled from a model behind an OpenAI-compatible endpoint."""
+
+    kind: Literal["openai"]
+    name: str
+    samples: Positive
+    temperature: Annotated[float, Field(gt=0, le=2)]
+    max_tokens: Positive
+    answer: Literal["number", "text"]
+    seed: Seed | None
+    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
+    model: str
+    provider: Literal["openai", "azure"]
+    base_url: Annotated[Url | None, NEUTRAL]
+    concurrency: Annotated[Positive, NEUTRAL]
+    timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
+    max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
+    prices: Annotated[dict[str, dict[str, float]], NEUTRAL]
+    extra_body: dict[str, Any]
 
 
 class Rubric(Section):
@@ -125,4 +160,5 @@ class OpenAIEmbedder(Section):
 
 Data = Annotated[ArithmeticData | RowsData, Field(discriminator="kind")]
 Judge = Annotated[RulesJudge | LLMJudge, Field(discriminator="kind")]
+Sampler = Annotated[ModelSampler | EndpointSampler, Field(discriminator="kind")]
 Embedder = Annotated[TfidfEmbedder | TransformerEmbedder | OpenAIEmbedder, Field(discriminator="kind")]

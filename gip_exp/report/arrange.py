@@ -18,7 +18,13 @@ from gip_exp.report.study import Arm, Cell, Group, Settings, shown
 
 SETUP = ("model", "train", "target", "engine")
 # Sections that tell arms of one selector apart, and the stage a run must have used for them to matter.
-CHOICE = {"selector": "select", "judge": "score", "rubric": "score", "embedder": "embed"}
+CHOICE = {
+    "selector": "select",
+    "judge": "score",
+    "rubric": "score",
+    "sampler": "score/self_consistency",
+    "embedder": "embed",
+}
 
 
 def make_study(runs: Sequence[Run]) -> list[Group]:

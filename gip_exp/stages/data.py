@@ -1,12 +1,15 @@
 """`data`: the pool and the test set as examples, whatever they came from.
 
 Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion) and, where the pool's makers know them, `labels.jsonl`
-(id, skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file.
+(id, skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
+`data.metadata`, `metadata.parquet` holds those columns of the pool's rows.
 """
 
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gip_exp import rows
 from gip_exp.config import Config
@@ -15,9 +18,11 @@ from gip_exp.config.section import content
 from gip_exp.errors import UserError
 from gip_exp.files import file_digest, read_jsonl, write_jsonl
 from gip_exp.hub import missing_dataset
+from gip_exp.metadata import Metadata, numbers
 from gip_exp.stage import Entries, Job, Stage
+from selection.signals import SignalTable, write_signals
 
-POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"
+POOL, TEST, LABELS, METADATA = "pool.jsonl", "test.jsonl", "labels.jsonl", "metadata.parquet"
 LEAST_TEST_OVERLAP = 1
 
 
@@ -36,13 +41,17 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 def _build(job: Job) -> None:
     data = job.config.data
+    metadata: Metadata = {}
     if isinstance(data, ArithmeticData):
         pool, test, labels = _arithmetic(data)
         write_jsonl(job.folder / LABELS, labels)
     else:
-        pool, test = _rows(data, job)
+        pool, test, metadata = _rows(data, job)
     if data.limit is not None:
         pool = pool[: data.limit]
+    if metadata:
+        ids = tuple(example["id"] for example in pool)
+        write_signals(SignalTable(ids, tuple(metadata), _table(metadata, len(ids))), job.folder / METADATA)
     _check_overlap(job, pool, test)
     write_jsonl(job.folder / POOL, pool)
     write_jsonl(job.folder / TEST, test)
@@ -67,7 +76,13 @@ def _example(split: str, position: int, problem: Any) -> rows.Example:
     return {"id": f"{split}-{position:06d}", "prompt": problem.question, "completion": problem.answer}
 
 
-def _rows(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example]]:
+def _table(metadata: Metadata, n: int) -> np.ndarray:
+    """(n, k) float64: the first n values of every column."""
+    return np.column_stack([values[:n] for values in metadata.values()])
+
+
+def _rows(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example], Metadata]:
+    """(pool, test, metadata of the pool)."""
     if data.path is None:
         return _from_hub(data, job)
     train, test = rows.find_files(Path(data.path))
@@ -77,9 +92,10 @@ def _rows(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Examp
     job.draft.facts["shape"] = shape
     pool_rows = _drop_empty(pool_rows, shape, data, job)
     pool = rows.to_examples(pool_rows, shape, train, "train")
+    metadata = numbers(pool_rows, data.metadata, train)
     if test is None:
-        return pool, []
-    return pool, rows.to_examples(rows.read_rows(test), shape, test, "test")
+        return pool, [], metadata
+    return pool, rows.to_examples(rows.read_rows(test), shape, test, "test"), metadata
 
 
 def _drop_empty(
@@ -94,12 +110,13 @@ def _drop_empty(
     return kept
 
 
-def _from_hub(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example]]:
+def _from_hub(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.Example], Metadata]:
     hub = data.hub
     if hub is None:
         raise UserError("data.path is null and data.hub names no data set: give data.path=FILE_OR_FOLDER")
     splits = {"train": "train", **({"test": hub.test_split} if hub.test_split else {})}
     found: dict[str, list[rows.Example]] = {"test": []}
+    metadata: Metadata = {}
     for split, name in splits.items():
         table = _load(hub, name)
         numbered = list(enumerate(table, 1))
@@ -107,8 +124,9 @@ def _from_hub(data: RowsData, job: Job) -> tuple[list[rows.Example], list[rows.E
         shape = rows.detect_shape(numbered, source) if data.shape == "auto" else data.shape
         if split == "train":
             numbered = _drop_empty(numbered, shape, data, job)
+            metadata = numbers(numbered, data.metadata, source)
         found[split] = rows.to_examples(numbered, shape, source, split)
-    return found["train"], found["test"]
+    return found["train"], found["test"], metadata
 
 
 def _load(hub: Hub, split: str) -> Any:

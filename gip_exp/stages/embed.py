@@ -146,7 +146,7 @@ def _missing(config: Config) -> list[str]:
     if isinstance(embedder, TransformerEmbedder):
         if embedder.model is None:
             return models.missing(config)
-        return models.missing_files(embedder.model, embedder.revision, "embedder.model")
+        return models.missing_weights(embedder.model, embedder.revision, "embedder.model")
     if isinstance(embedder, OpenAIEmbedder):
         from gip_exp.encoder import missing_key
 

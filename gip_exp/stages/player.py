@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
     from gip_exp.llm.server import VLLMServer
+    from gip_exp.llm.settings import EndpointSettings
 
 BASE = "base"  # the name under which vLLM serves the model itself
 IN_FLIGHT = 64
@@ -115,18 +116,22 @@ class ServedPlayer:
             max_length=_context(self._seat),
         )
 
-    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
-        from gip_exp.judging import CACHE
-        from gip_exp.llm.generate import EndpointGenerator
+    def endpoint(self) -> "EndpointSettings":
+        """Where the model answers."""
         from gip_exp.llm.settings import EndpointSettings
 
-        endpoint = EndpointSettings(
+        return EndpointSettings(
             model=self._name,
             base_url=self._server.base_url,
             identity=self._server.identity(self._name),
             concurrency=IN_FLIGHT,
         )
-        generator = EndpointGenerator(endpoint, cache_dir=self._seat.job.config.paths.root / CACHE)
+
+    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        from gip_exp.judging import CACHE
+        from gip_exp.llm.generate import EndpointGenerator
+
+        generator = EndpointGenerator(self.endpoint(), cache_dir=self._seat.job.config.paths.root / CACHE)
         return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 

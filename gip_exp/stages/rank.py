@@ -22,6 +22,7 @@ from gip_exp.config.selector import (
     GateRandomSelector,
     GipSelector,
     LessSelector,
+    OnScores,
     RandomSelector,
     SeededFeatureSelector,
     TopScoreSelector,
@@ -31,7 +32,7 @@ from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES, text_of
 from gip_exp.stages.gradients import influence_scores
-from gip_exp.stages.score import read_scores
+from gip_exp.stages.signal_table import SOURCE_STAGE, scores_of
 from selection import Selection
 
 RANKING = "ranking.parquet"
@@ -52,13 +53,18 @@ class Candidates:
 
 def _inputs(config: Config) -> tuple[str, ...]:
     needs = ["data"]
-    if config.selector.signal == "judge":
-        needs.append("score")
+    if isinstance(config.selector, OnScores):
+        needs.append(SOURCE_STAGE[config.selector.signal])
     if config.selector.kind in ON_FEATURES:
         needs.append("embed")
     if config.selector.kind == "less":
         needs += ["warmup", "gradients"]
     return tuple(needs)
+
+
+def _keyed(config: Config) -> tuple[str, ...]:
+    """The table of self-compression is made for people to see; GIP works on the embeddings themselves."""
+    return tuple(name for name in _inputs(config) if name != SOURCE_STAGE["self_compression"])
 
 
 def _rank_to(config: Config, n_pool: int, n_selected: int) -> int:
@@ -106,14 +112,16 @@ def _build(job: Job) -> None:
 def _candidates(job: Job, rows: np.ndarray) -> Candidates:
     _, n_selected = sizes(job.config, job.inputs)
     scores = scored = features = None
-    if "score" in job.inputs:
-        scores = read_scores(job.inputs)[1][rows]
+    selector = job.config.selector
+    if isinstance(selector, OnScores) and selector.signal != "self_compression":
+        ids = [example["id"] for example in read_pool(job.inputs)]
+        scores = scores_of(job.inputs, SOURCE_STAGE[selector.signal], ids)[rows]
         known = ~np.isnan(scores).any(axis=1)
         scored = None if known.all() else known
         if n_selected > known.sum():
             raise UserError(
                 f"budget={job.config.budget} asks for {n_selected} rows, but only {known.sum()} of {len(rows)} were "
-                "scored: lower the budget, or raise judge.round to ask for the unscored ones again"
+                "scored: lower the budget, or get more rows scored (judge.round asks for the unscored ones again)"
             )
     if "embed" in job.inputs:
         features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")[rows]
@@ -172,17 +180,23 @@ def _full(_: FullSelector, candidates: Candidates) -> Selection:
     return full.select(candidates.n)
 
 
-def _top_score(_: TopScoreSelector, candidates: Candidates) -> Selection:
+def _to_rank_by(selector: OnScores, scores: np.ndarray | None) -> np.ndarray | None:
+    """Rules that rank by the mean scale every column alike: a mixture, which has weights, becomes one column."""
+    return scores.sum(axis=1) if selector.signal == "mixture" and scores is not None else scores
+
+
+def _top_score(selector: TopScoreSelector, candidates: Candidates) -> Selection:
     from baselines import top_score
 
-    return top_score.select(candidates.scores, candidates.rank_to, candidates=candidates.scored)
+    scores = _to_rank_by(selector, candidates.scores)
+    return top_score.select(scores, candidates.rank_to, candidates=candidates.scored)
 
 
 def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> Selection:
     from baselines import gate_random
 
     return gate_random.select(
-        candidates.scores,
+        _to_rank_by(selector, candidates.scores),
         candidates.rank_to,
         seed=selector.seed,
         gate=selector.gate,
@@ -255,4 +269,4 @@ RANKERS: dict[str, Callable[[Any, Candidates], Selection]] = {
 ON_FEATURES = {"gip", "disf", "k_center", "k_means", "facility_location", "dpp"}
 NOT_NESTED = {"k_means"}
 
-STAGE = Stage("rank", 1, _inputs, _settings, _build)
+STAGE = Stage("rank", 2, _inputs, _settings, _build, keyed=_keyed)

@@ -1,0 +1,245 @@
+"""`score/self_consistency`: the share of sampled answers of the untuned model that agree with the reference answer.
+
+Sampled from the experiment's own base (in this process or through a vLLM server, as `engine` says) or from any
+OpenAI-compatible endpoint (`sampler=openai`). `samples/<block>.jsonl` keeps every text with its answer; a killed
+stage goes on after its last finished block, and replies of a server or endpoint are in the reply cache besides.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eval.self_consistency import final_answer, share_that_agrees
+from gip_exp import judging, models
+from gip_exp.config import Config
+from gip_exp.config.inputs import EndpointSampler, ModelSampler
+from gip_exp.config.section import content
+from gip_exp.errors import UserError
+from gip_exp.files import read_jsonl, write_jsonl
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.data import read_pool
+from gip_exp.stages.player import Seat, ServedPlayer, seated
+from gip_exp.stages.signal_table import SOURCE_STAGE, UNSCORED, write_table
+from selection.signals import SignalTable
+
+if TYPE_CHECKING:
+    from gip_exp.llm.request import Request
+    from gip_exp.llm.settings import EndpointSettings
+
+SAMPLES = "samples"
+BLOCK = 256  # rows: what a kill can cost in this process; replies of a server are kept one by one
+NO_REPLY = "no reply: "
+
+Texts = list[list[str | None]]  # per row its samples, None for one that did not come
+Draw = Callable[
+    [int, Sequence[str]], tuple[Texts, str]
+]  # (block, prompts) -> (texts, first reason for a None)
+
+
+def _inputs(config: Config) -> tuple[str, ...]:
+    own_scratch_model = isinstance(config.sampler, ModelSampler) and config.model.scratch
+    return ("data", "base") if own_scratch_model else ("data",)
+
+
+def _settings(config: Config, _: Entries) -> dict[str, Any]:
+    sampler = {name: value for name, value in content(config.sampler).items() if name != "name"}
+    if isinstance(config.sampler, EndpointSampler):
+        return sampler
+    # In this process the draws of a batch come from one generator, so the batch size is content here.
+    batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
+    return {
+        **sampler,
+        **batch,
+        "engine": content(config.engine),
+        "prompt": content(config.model.prompt),
+        "dtype": config.model.dtype,
+        "model": models.identity(config.model),
+    }
+
+
+def _build(job: Job) -> None:
+    examples, sampler = read_pool(job.inputs), job.config.sampler
+    references = [final_answer(example["completion"], sampler.answer) for example in examples]
+    if not any(reference is not None for reference in references):
+        raise UserError(
+            "no reference completion ends in a number, so no sample can agree with one: use sampler.answer=text, or "
+            "a selector with another signal"
+        )
+    rows = _sampled(job, examples)
+    shares, unscored = _shares(rows, references)
+    write_jsonl(job.folder / UNSCORED, unscored)
+    _check_unscored(job, unscored, len(examples))
+    answers = [sample["answer"] for row in rows for sample in row["samples"]]
+    job.draft.facts["samples"] = {
+        "drawn": len(answers),
+        "without_answer": sum(answer is None for answer in answers),
+        "lost": sum(sample["text"] is None for row in rows for sample in row["samples"]),
+    }
+    ids = tuple(example["id"] for example in examples)
+    title = f"self-consistency, {_who(job.config)}, {sampler.samples} samples"
+    write_table(job, title, SignalTable(ids, ("self_consistency",), shares[:, None]))
+
+
+def _who(config: Config) -> str:
+    return config.model.name if isinstance(config.sampler, ModelSampler) else config.sampler.model
+
+
+def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Every row with its samples, block by block; finished blocks of a killed predecessor are taken as they are."""
+    folder = job.folder / SAMPLES
+    folder.mkdir(exist_ok=True)
+    size = BLOCK if _in_process(job.config) else len(examples)
+    starts = range(0, len(examples), size)
+    paths = {start: folder / f"{start:08d}.jsonl" for start in starts}
+    if open_ := [start for start in starts if not paths[start].is_file()]:
+        title = f"sampling {job.config.sampler.samples} answers a row"
+        with _drawing(job) as draw, job.console.bar(title, len(examples)) as bar:
+            bar.update(size * (len(paths) - len(open_)))
+            for start in open_:
+                block = examples[start : start + size]
+                texts, reason = draw(start // size, [example["prompt"] for example in block])
+                write_jsonl(paths[start], _rows(block, texts, reason, job.config.sampler.answer))
+                bar.advance(len(block))
+    return [row for start in starts for row in read_jsonl(paths[start])]
+
+
+def _rows(block: list[dict[str, str]], texts: Texts, reason: str, rule: str) -> list[dict[str, Any]]:
+    rows = []
+    for example, drawn in zip(block, texts, strict=True):
+        samples = [
+            {"text": text, "answer": None if text is None else final_answer(text, rule)} for text in drawn
+        ]
+        lost = {"reason": reason} if None in drawn else {}
+        rows.append({"id": example["id"], "samples": samples, **lost})
+    return rows
+
+
+def _shares(
+    rows: list[dict[str, Any]], references: list[str | None]
+) -> tuple[np.ndarray, list[dict[str, str]]]:
+    """(share a row, NaN where unscored; the unscored rows with their reasons).
+
+    A row is scored over the samples that came when they are more than half; a text without an answer disagrees.
+    """
+    shares, unscored = np.full(len(rows), np.nan), []
+    for place, (row, reference) in enumerate(zip(rows, references, strict=True)):
+        came = [sample["answer"] for sample in row["samples"] if sample["text"] is not None]
+        if reference is None:
+            unscored.append({"id": row["id"], "reason": "the reference completion holds no number"})
+        elif 2 * len(came) <= len(row["samples"]):
+            unscored.append({"id": row["id"], "reason": NO_REPLY + row["reason"]})
+        else:
+            shares[place] = share_that_agrees(came, reference)
+    return shares, unscored
+
+
+def _check_unscored(job: Job, unscored: list[dict[str, str]], n: int) -> None:
+    """Stop above `sampler.max_unscored`. Samples that did not come are asked for again by the next run."""
+    if not unscored:
+        return
+    what = f"{len(unscored)} of {n} rows have no self-consistency (first: {unscored[0]['id']}: {unscored[0]['reason']})"
+    limit = job.config.sampler.max_unscored
+    if len(unscored) <= limit * n:
+        job.note(what)
+        return
+    for path in (job.folder / SAMPLES).iterdir():
+        if any("reason" in row for row in read_jsonl(path)):
+            path.unlink()
+    raise UserError(
+        f"{what}; sampler.max_unscored allows {limit:.1%}. Samples that came are kept: mend the cause and start "
+        "again, or raise sampler.max_unscored"
+    )
+
+
+def _in_process(config: Config) -> bool:
+    return isinstance(config.sampler, ModelSampler) and config.engine.kind == "hf"
+
+
+@contextmanager
+def _drawing(job: Job) -> Iterator[Draw]:
+    """How a block's samples are drawn: in this process, from a server of ours, or from an endpoint."""
+    sampler = job.config.sampler
+    if isinstance(sampler, EndpointSampler):
+        where = judging.Endpoint(sampler.base_url, sampler.model, "")
+        yield _remote(job, judging.endpoint_settings(sampler, where), sampler.seed, None)
+        return
+    seat = Seat(job)
+    if _in_process(job.config):
+        yield _local(seat, sampler)
+        return
+    with seated(seat) as player:
+        assert isinstance(player, ServedPlayer)
+        # vLLM's engine for CPUs dies of a seeded request at a temperature above 0.
+        seed = None if models.device(job.config) == "cpu" else sampler.seed
+        yield _remote(job, player.endpoint(), seed, seat)
+
+
+def _local(seat: Seat, sampler: ModelSampler) -> Draw:
+    from gip_exp.llm.generate import LocalGenerator
+
+    def draw(block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
+        seed = 1_000_003 * sampler.seed + block  # another stream for every block, the same after a kill
+        size = seat.job.config.engine.batch_size
+        generator = LocalGenerator(seat.model(), seat.tokenizer, batch_size=size, seed=seed)
+        texts = [seat.render.prompt(prompt) for prompt in prompts]
+        columns = [
+            generator.generate(
+                texts, temperature=sampler.temperature, max_tokens=sampler.max_tokens, sample=number
+            )
+            for number in range(sampler.samples)
+        ]
+        return [list(row) for row in zip(*columns, strict=True)], ""
+
+    return draw
+
+
+def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, seat: Seat | None) -> Draw:
+    """Draw through the reply cache. `seat`: the texts are rendered as for training; else they are a chat turn."""
+    from gip_exp.llm.client import ask_all
+    from gip_exp.llm.progress import ProgressBar
+    from gip_exp.llm.request import Fault, Request
+    from gip_exp.llm.settings import Sampling
+
+    sampler = job.config.sampler
+    stop = (seat.tokenizer.eos_token,) if seat else ()
+    sampling = Sampling(sampler.temperature, max_tokens=sampler.max_tokens, seed=seed, stop=stop)
+
+    def request(prompt: str, number: int) -> "Request":
+        if seat is None:
+            return Request(
+                messages=({"role": "user", "content": prompt},), sampling=sampling, repetition=number
+            )
+        return Request(prompt=seat.render.prompt(prompt), sampling=sampling, repetition=number)
+
+    def draw(_block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
+        requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
+        progress = ProgressBar(f"  sampling from {_who(job.config)}")
+        outcomes, _ = ask_all(
+            requests, endpoint, cache_dir=job.config.paths.root / judging.CACHE, progress=progress
+        )
+        texts = [None if isinstance(one, Fault) else one.text for one in outcomes]
+        reason = next((str(one) for one in outcomes if isinstance(one, Fault)), "")
+        return [texts[i : i + sampler.samples] for i in range(0, len(texts), sampler.samples)], reason
+
+    return draw
+
+
+def _missing(config: Config) -> list[str]:
+    if isinstance(config.sampler, EndpointSampler):
+        return judging.missing_key(config.sampler, "sampler")
+    server = judging.missing_vllm("engine=vllm", "engine=hf") if config.engine.kind == "vllm" else []
+    return models.missing(config) + server
+
+
+STAGE = Stage(
+    SOURCE_STAGE["self_consistency"],
+    1,
+    _inputs,
+    _settings,
+    _build,
+    _missing,
+    resumable=True,
+    needs_device=lambda config: _in_process(config),
+)

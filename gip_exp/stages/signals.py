@@ -1,0 +1,110 @@
+"""The signals that need no model: metadata of the rows, self-compression of their embeddings, and mixtures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gip_exp.config import Config
+from gip_exp.config.inputs import RowsData
+from gip_exp.config.selector import GipSelector, OnScores
+from gip_exp.errors import UserError, mendable
+from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.data import METADATA as METADATA_FILE
+from gip_exp.stages.data import read_pool
+from gip_exp.stages.embed import FEATURES
+from gip_exp.stages.signal_table import SOURCE_STAGE, informative, write_table
+from selection.signals import SignalTable, mixture, read_signals
+
+
+def _metadata(job: Job) -> None:
+    write_table(job, "metadata", read_signals(job.inputs["data"].folder / METADATA_FILE))
+
+
+def _missing_metadata(config: Config) -> list[str]:
+    if isinstance(config.data, RowsData) and config.data.metadata:
+        return []
+    where = "" if isinstance(config.data, RowsData) else " (and data of your own: this pool has none)"
+    return [
+        f"selector={config.selector.name} needs numeric columns of the rows: data.metadata=[COLUMN,...]{where}"
+    ]
+
+
+def _preparation(config: Config) -> dict[str, bool]:
+    """How the embeddings are prepared: as the selector does, or as GIP does by default."""
+    selector = config.selector
+    if isinstance(selector, GipSelector):
+        return {"center": selector.center, "normalize": selector.normalize}
+    return {"center": True, "normalize": True}
+
+
+def _self_compression(job: Job) -> None:
+    from selection.self_compression import self_compression
+
+    features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")
+    with mendable():
+        scores = self_compression(features, **_preparation(job.config))
+    ids = tuple(example["id"] for example in read_pool(job.inputs))
+    write_table(job, "self-compression", SignalTable(ids, ("self_compression",), scores[:, None]))
+
+
+def _chosen(config: Config) -> OnScores:
+    assert isinstance(config.selector, OnScores)
+    return config.selector
+
+
+def _mixture_inputs(config: Config) -> tuple[str, ...]:
+    return tuple(SOURCE_STAGE[source] for source in _chosen(config).sources)
+
+
+def _mixture(job: Job) -> None:
+    """Scaled and weighted columns side by side, named `source/column` (`source` where it has one of its own name)."""
+    tables: list[SignalTable] = []
+    weights: dict[str, float] = {}
+    for source in _chosen(job.config).sources:
+        table = informative(job.inputs[SOURCE_STAGE[source]])
+        wanted = column_weights(source, table.names, _chosen(job.config).signals)
+        part = table.columns(list(wanted))
+        part = part if part.names == (source,) else part.prefixed(source)
+        tables.append(part)
+        weights |= dict(zip(part.names, wanted.values(), strict=True))
+    with mendable():
+        mixed = mixture(tables, weights)
+    job.draft.facts["weights"] = weights
+    write_table(job, "mixture", mixed)
+
+
+def column_weights(
+    source: str, columns: tuple[str, ...], signals: Mapping[str, float | None]
+) -> dict[str, float]:
+    """Column -> weight for one source: its own entry, else the source's. Raises UserError for what is not there."""
+    own = {
+        name.partition(".")[2]: weight for name, weight in signals.items() if name.startswith(f"{source}.")
+    }
+    absent = [column for column in own if column not in columns]
+    if absent:
+        raise UserError(
+            f"selector.signals names {source}.{absent[0]}, which is not in the table or is the same for every row; "
+            f"columns that can be used: {', '.join(columns)}"
+        )
+    found = {column: own.get(column, signals.get(source)) for column in columns}
+    return {column: weight for column, weight in found.items() if weight is not None}
+
+
+METADATA = Stage(
+    SOURCE_STAGE["metadata"], 1, lambda _: ("data",), lambda *_: {}, _metadata, _missing_metadata
+)
+SELF_COMPRESSION = Stage(
+    SOURCE_STAGE["self_compression"],
+    1,
+    lambda _: ("data", "embed"),
+    lambda config, _: dict(_preparation(config)),
+    _self_compression,
+)
+
+
+def _mixture_settings(config: Config, _: Entries) -> dict[str, Any]:
+    return {"signals": dict(_chosen(config).signals)}
+
+
+MIXTURE = Stage(SOURCE_STAGE["mixture"], 1, _mixture_inputs, _mixture_settings, _mixture)
