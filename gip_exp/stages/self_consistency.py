@@ -182,7 +182,7 @@ def _local(seat: Seat, sampler: ModelSampler) -> Draw:
     def draw(block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         seed = 1_000_003 * sampler.seed + block  # another stream for every block, the same after a kill
         size = seat.job.config.engine.batch_size
-        generator = LocalGenerator(seat.model(), seat.tokenizer, batch_size=size, seed=seed)
+        generator = LocalGenerator(seat.model, seat.tokenizer, batch_size=size, seed=seed)
         texts = [seat.render.prompt(prompt) for prompt in prompts]
         columns = [
             generator.generate(
@@ -241,5 +241,5 @@ STAGE = Stage(
     _build,
     _missing,
     resumable=True,
-    needs_device=lambda config: _in_process(config),
+    needs_device=_in_process,
 )
