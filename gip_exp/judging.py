@@ -35,15 +35,17 @@ class Endpoint:
 
 def judge(
     examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path, console: Console
-) -> "JudgeTable":
-    """Judge every example; replies are cached below `root`. Raises UserError with the remedy for what goes wrong.
+) -> tuple["JudgeTable", str]:
+    """Judge every example: (table, transcript of the first one). Replies are cached below `root`.
 
-    With `judge.dry_run=true` nothing is asked: the error says how many calls, tokens and dollars it would take.
+    Raises UserError with the remedy for what goes wrong. With `judge.dry_run=true` nothing is asked: the error says
+    how many calls, tokens and dollars it would take.
     """
     from gip_exp.llm.estimate import estimate_pool
     from gip_exp.llm.judge import judge_pool
     from gip_exp.llm.progress import ProgressBar
     from gip_exp.llm.rubric import Rubric as LLMRubric
+    from gip_exp.llm.transcript import transcript
 
     parsed = LLMRubric.from_mapping(rubric.model_dump())
     cache = root / CACHE
@@ -55,7 +57,9 @@ def judge(
         )
     with _endpoint(config, root / LOG, console) as endpoint:
         progress = ProgressBar(f"  judging with {config.name}")
-        return judge_pool(examples, parsed, _settings(config, endpoint), cache_dir=cache, progress=progress)
+        settings = _settings(config, endpoint)
+        table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=progress)
+        return table, transcript(examples[0], parsed, settings, cache_dir=cache)
 
 
 @contextmanager

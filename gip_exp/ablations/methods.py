@@ -24,7 +24,7 @@ def gip(
     """GIP by `rule` with `changes` to its options. UserError for what gip_select refuses."""
     from selection import gip_select
 
-    options = rule.model_dump(exclude={"kind", "name", "signal"}) | changes
+    options = rule.model_dump(exclude={"kind", "name", "signal", "signals"}) | changes
     with mendable():
         return gip_select(features, budget, scores=scores, **options)
 

@@ -11,6 +11,7 @@ prices.py     cost of a call and the stop before a limit
 rubric.py     what is judged, and the messages that ask for it
 parse.py      scores out of a reply
 judge.py      a pool judged: judge_pool -> JudgeTable
+transcript.py one judged example for people
 agreement.py  how far repeated votes agree
 estimate.py   calls, tokens and money beforehand
 progress.py   a progress bar

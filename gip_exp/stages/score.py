@@ -15,12 +15,14 @@ from gip_exp.config.inputs import LLMJudge, RulesJudge
 from gip_exp.config.section import content
 from gip_exp.config.selector import OnScores
 from gip_exp.errors import mendable
-from gip_exp.files import write_jsonl
+from gip_exp.files import write_jsonl, write_text
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.signal_table import UNSCORED, informative, write_table
 from selection.signals import SignalTable
+
+TRANSCRIPT = "transcript.md"  # the first example: what the judge was sent and what it replied
 
 
 def from_rows(config: Config) -> list[Stage]:
@@ -63,7 +65,10 @@ def _by_rules(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]
 def _by_model(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
     config = job.config
     assert isinstance(config.judge, LLMJudge)
-    table = judging.judge(examples, config.judge, config.rubric, root=config.paths.root, console=job.console)
+    table, transcript = judging.judge(
+        examples, config.judge, config.rubric, root=config.paths.root, console=job.console
+    )
+    write_text(job.folder / TRANSCRIPT, transcript)
     job.draft.facts["judge"] = table.summary()
     write_jsonl(job.folder / UNSCORED, [{"id": row.id, "reason": row.reason} for row in table.unscored])
     if table.unscored:
