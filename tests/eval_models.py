@@ -93,18 +93,18 @@ def byte_tokenizer(texts: Sequence[str], family: str = "qwen3"):
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token=pad, eos_token=eos, bos_token=bos)
 
 
-def tiny_model(family: str, vocabulary: int, *, seed: int = 0, positions: int = 1024):
+def tiny_model(family: str, vocabulary: int, *, seed: int = 0, positions: int = 1024, width: int = 32):
     """A two-layer model of the family with random weights, float32, evaluation mode."""
     from transformers import MistralConfig, MistralForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
     sizes = {
         "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "intermediate_size": 64,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
-        "head_dim": 16,
+        "head_dim": width // 2,
         "max_position_embeddings": positions,
         "pad_token_id": 0,
         "eos_token_id": 1,

@@ -2,17 +2,21 @@
 
 import io
 import json
+import socket
 import threading
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import MICRO, unavailable
+from conftest import MICRO
 
 from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.files import read_jsonl
+from tests.tiny_families import make_family
+from tests.tiny_qwen3 import make_adapter, make_model
 
 SHORT = [setting for setting in MICRO if not setting.startswith("evaluation.")]
 PLAYED = [
@@ -27,10 +31,14 @@ class Judge(BaseHTTPRequestHandler):
 
     asked: list[dict] = []  # noqa: RUF012 - one list for the server's life
 
+    @classmethod
+    def rating(cls, messages):
+        return 1 + len(json.dumps(messages)) % 10
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).asked.append(body)
-        rating = 1 + len(json.dumps(body["messages"])) % 10
+        rating = self.rating(body["messages"])
         text = json.dumps(
             {
                 "id": "x",
@@ -41,7 +49,10 @@ class Judge(BaseHTTPRequestHandler):
                     {
                         "index": 0,
                         "finish_reason": "stop",
-                        "message": {"role": "assistant", "content": f"Rating: [[{rating}]]"},
+                        "message": {
+                            "role": "assistant",
+                            "content": f"Rating: [[{rating}]]" if rating else "Hm.",
+                        },
                     }
                 ],
                 "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
@@ -64,6 +75,11 @@ def judge_url():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory):
+    return make_family(tmp_path_factory.mktemp("family") / "mistral", "mistral", positions=4096)
 
 
 def run(compose, root, *overrides):
@@ -109,17 +125,18 @@ def test_bbh_runs_on_local_files_and_keeps_every_question(compose, data_dir, sha
     assert len(read_jsonl(outcome.folder / "predictions" / "bbh" / "navigate.jsonl")) == 3
 
 
-def test_alpaca_goes_from_real_rows_to_an_evaluated_adapter(compose, data_dir, tmp_path):
+@pytest.mark.parametrize("experiment", ["alpaca_mistral", "alpaca_cleaned_mistral"])
+def test_alpaca_goes_from_real_rows_to_an_evaluated_mistral(compose, data_dir, tmp_path, mistral, experiment):
+    """The experiments as they are; only the model's and the data's folders change, and what is evaluated is small."""
     overrides = [
-        "+experiment=alpaca_mistral",
+        f"+experiment={experiment}",
         "selector=mp_sc",
         "budget=0.01",
         f"data.path={data_dir}/alpaca/alpaca_9k.json",
-        "data.limit=600",
-        "model=tiny",
-        "model.scratch.steps=5",
-        "train=lora_tiny",
-        "train.steps=2",
+        "data.limit=1200",
+        f"model.path={mistral}",
+        "model.dtype=float32",
+        "train.max_length=512",
         "tracking=none",
         "evaluation=[bbh]",
         f"evaluation.bbh.data_dir={data_dir}/bbh",
@@ -129,35 +146,113 @@ def test_alpaca_goes_from_real_rows_to_an_evaluated_adapter(compose, data_dir, t
         "evaluation.bbh.max_new_tokens=2",
     ]
     config = parse(compose(*overrides, f"paths.root={tmp_path}"))
+    assert (config.selector.name, config.model.name, config.train.epochs) == ("mp_sc", "mistral_7b", 3)
     outcome = pipeline.run(config, Console(io.StringIO()))
-    assert outcome.result["n_selected"] == 5
+    assert outcome.result["n_selected"] == 11
     assert outcome.result["metrics"]["bbh/navigate"]["n"] == 2
 
 
-def test_vllm_and_transformers_give_the_same_greedy_answers(compose, shared_root, monkeypatch):
-    """The adapter is served by name; float32 on both sides, so only rounding can differ."""
-    pytest.importorskip("torch")
-    try:
-        import vllm  # noqa: F401
-    except ImportError as error:
-        unavailable("vllm", f"vLLM is not installed ({error})")
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-    asked = [
-        "evaluation=[gsm8k_short]",
-        "evaluation.gsm8k.max_new_tokens=10",
-        "train.lr=0.01",
-        "train.steps=8",
-    ]
-    outputs = {}
-    for engine in ("hf", "vllm"):
-        outcome = run(
-            compose,
-            shared_root,
-            *asked,
-            f"engine={engine}",
-            *(["engine.enforce_eager=true"] if engine == "vllm" else []),
-        )
-        rows = read_jsonl(outcome.folder / "predictions" / "gsm8k" / "exact_match.jsonl")
-        outputs[engine] = {row["id"]: row["output"] for row in rows}
-    same = sum(outputs["vllm"][name] == text for name, text in outputs["hf"].items())
-    assert same == len(outputs["hf"])
+# Ratings by the number of times a conversation was asked; None gives none.
+@pytest.fixture
+def stubborn(judge_url, monkeypatch):
+    """A judge that rates from the `patience`-th asking on; questions of `never` it never rates."""
+    settings = {"patience": 1, "never": "\0"}
+    seen = Counter()
+
+    def rating(cls, messages):
+        text = json.dumps(messages)
+        seen[text] += 1
+        return None if seen[text] < settings["patience"] or settings["never"] in text else 7
+
+    monkeypatch.setattr(Judge, "rating", classmethod(rating))
+    return settings, f"evaluation.mt_bench.judge.base_url={judge_url}"
+
+
+def test_what_has_no_rating_is_asked_again_as_often_as_round_says(compose, data_dir, shared_root, stubborn):
+    settings, judge = stubborn
+    files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
+    settings["patience"] = 2
+    with pytest.raises(
+        UserError, match=r"the judge gave no usable rating in 16 judgements.*no \[\[rating\]\]"
+    ):
+        run(compose, shared_root, *PLAYED, files, judge, "evaluation.mt_bench.judge.max_tokens=99")
+    again = ["evaluation.mt_bench.judge.max_tokens=99", "evaluation.mt_bench.judge.round=1"]
+    outcome = run(compose, shared_root, *PLAYED, files, judge, *again)
+    assert outcome.result["metrics"]["mt_bench/all"]["value"] == 7
+    assert len(Judge.asked) == 32  # the kept replies of the first round were not asked for again
+
+
+def test_more_unscored_questions_than_allowed_are_an_error(compose, data_dir, shared_root, stubborn):
+    settings, judge = stubborn
+    files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
+    settings["never"] = "Hawaii"  # the first question of writing
+    limits = ["evaluation.mt_bench.judge.max_tokens=98"]
+    with pytest.raises(UserError, match=r"1 of 8 questions have no score, more than .*max_unscored=0\.05"):
+        run(compose, shared_root, *PLAYED, files, judge, *limits)
+    outcome = run(
+        compose, shared_root, *PLAYED, files, judge, *limits, "evaluation.mt_bench.judge.max_unscored=0.2"
+    )
+    facts = outcome.entries["evaluate/mt_bench"].facts
+    assert (facts["judgements"], facts["failed_judgements"], facts["unscored_questions"]) == (16, 2, [81])
+    assert "mt_bench/writing" not in outcome.result["metrics"]
+    assert outcome.result["metrics"]["mt_bench/all"]["n"] == 7
+
+
+def test_a_judge_that_never_answers_is_an_error(compose, data_dir, shared_root):
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        judge = f"evaluation.mt_bench.judge.base_url=http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        wait = ["evaluation.mt_bench.judge.timeout_s=0.2", "evaluation.mt_bench.judge.max_tokens=97"]
+        with pytest.raises(UserError, match=r"no usable rating in 16 judgements; the first failure: timeout"):
+            run(
+                compose,
+                shared_root,
+                *PLAYED,
+                f"evaluation.mt_bench.data_dir={data_dir}/mt_bench",
+                judge,
+                *wait,
+            )
+
+
+def test_a_model_that_generates_nothing_is_an_error(compose, shared_root, monkeypatch):
+    """Its first token is the end: forced through the model's own generation config."""
+    from gip_exp import models
+
+    load = models.load_base
+
+    def mute(place, dtype, **options):
+        model = load(place, dtype, **options)
+        model.generation_config.forced_eos_token_id = model.generation_config.eos_token_id
+        model.generation_config.suppress_tokens = [
+            token for token in range(model.config.vocab_size) if token != model.generation_config.eos_token_id
+        ]
+        return model
+
+    models.unload()
+    monkeypatch.setattr(models, "load_base", mute)
+    asked = ["evaluation=[gsm8k_short]", "evaluation.gsm8k.limit=3", "evaluation.gsm8k.max_new_tokens=4"]
+    with pytest.raises(UserError, match="the model generated nothing for any question of gsm8k_zero_shot"):
+        run(compose, shared_root, *asked)
+    models.unload()
+
+
+def test_an_adapter_that_does_not_fit_the_base_is_an_error(tmp_path, mistral):
+    from gip_exp import models
+
+    wide = make_model(tmp_path / "wide")
+    adapter = make_adapter(tmp_path / "adapter", wide)
+    models.check_adapter(str(wide), str(adapter))
+    with pytest.raises(UserError, match=r"does not fit the model .*mistral.*layers\.0.*another base"):
+        models.load(str(mistral), str(adapter), "float32", "cpu")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert config["target_modules"]  # the layers have the same names in both: sizes tell them apart
+
+
+def test_an_adapter_that_changes_nothing_is_an_error_that_names_it(compose, shared_root):
+    asked = ["evaluation=[gsm8k_short]", "evaluation.gsm8k.limit=3", "evaluation.gsm8k.max_new_tokens=4"]
+    zero = [*asked, "train.steps=1"]  # the warm-up's first rate is 0
+    with pytest.raises(
+        UserError, match=r"adapter .*/train/\w+/adapter changes no probability.*engine\.check_adapter"
+    ):
+        run(compose, shared_root, *zero)
+    outcome = run(compose, shared_root, *zero, "engine.check_adapter=false")
+    assert outcome.result["metrics"]["gsm8k/exact_match"]["n"] == 3

@@ -32,7 +32,9 @@ def make_family(folder: Path, name: str, *, seed: int = 0, positions: int = 1024
     family = "mistral" if name.startswith("mistral") else "qwen3"
     tokenizer = byte_tokenizer(TEXTS, family)
     tokenizer.chat_template = CHATS[name]
-    model = tiny_model(family, len(tokenizer), seed=seed, positions=positions)
+    model = tiny_model(
+        family, len(tokenizer), seed=seed, positions=positions, width=64
+    )  # vLLM's least head is 32
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(
         FAMILIES[family][1]
     )
