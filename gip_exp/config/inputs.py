@@ -81,30 +81,29 @@ class LLMJudge(Section):
     server_args: list[str]
 
 
-class ModelSampler(Section):
-    """Self-consistency: answers sampled from the experiment's own untuned model, through `engine`."""
+class Sampling(Section):
+    """Self-consistency: how often a question is answered, and what counts as its answer."""
+
+    name: str
+    samples: Positive
+    temperature: Annotated[float, Field(gt=0, le=2)]
+    max_tokens: Positive
+    answer: Literal["number", "text"]
+    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
+
+
+class ModelSampler(Sampling):
+    """Answers sampled from the experiment's own untuned model, through `engine`."""
 
     kind: Literal["model"]
-    name: str
-    samples: Positive
-    temperature: Annotated[float, Field(gt=0, le=2)]
-    max_tokens: Positive
-    answer: Literal["number", "text"]
     seed: Seed
-    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
 
 
-class EndpointSampler(Section):
-    """Self-consistency: answers sampled from a model behind an OpenAI-compatible endpoint."""
+class EndpointSampler(Sampling):
+    """Answers sampled from a model behind an OpenAI-compatible endpoint."""
 
     kind: Literal["openai"]
-    name: str
-    samples: Positive
-    temperature: Annotated[float, Field(gt=0, le=2)]
-    max_tokens: Positive
-    answer: Literal["number", "text"]
     seed: Seed | None
-    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
     model: str
     provider: Literal["openai", "azure"]
     base_url: Annotated[Url | None, NEUTRAL]

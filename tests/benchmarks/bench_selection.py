@@ -99,9 +99,8 @@ def median(run: Callable[[], Any], repeats: int = 5) -> Timing:
     return sorted((timed(run) for _ in range(repeats)), key=lambda timing: timing.wall)[repeats // 2]
 
 
-def lean_plain(problem: Problem, budget: int) -> list[int]:
-    """The leanest plain loop for mp: one product, one rank-1 update and one reduction a pick."""
-    rows = problem.pool.rows
+def lean_loop(problem: Problem, budget: int, column: Callable[[int], torch.Tensor]) -> list[int]:
+    """The leanest loop for mp: a column of the Gram matrix, one rank-1 update and one reduction a pick."""
     weight = 1 / (problem.pool.square.float() + problem.pool.ridge)
     corr = problem.correlations().float().T.contiguous()
     alive, square, order = weight.clone(), torch.empty_like(corr), []
@@ -110,24 +109,7 @@ def lean_plain(problem: Problem, budget: int) -> list[int]:
         i = int(score.argmax())
         order.append(i)
         alive[i] = 0
-        corr.addr_(corr[:, i] * weight[i], rows @ rows[i], alpha=-1)
-        torch.mul(corr, corr, out=square)
-        torch.sum(square, 0, out=score)
-        score *= alive
-    return order
-
-
-def gram_loop(problem: Problem, gram: torch.Tensor, budget: int) -> list[int]:
-    """mp on a precomputed n x n Gram matrix."""
-    weight = 1 / (problem.pool.square.float() + problem.pool.ridge)
-    corr = problem.correlations().float().T.contiguous()
-    alive, square, order = weight.clone(), torch.empty_like(corr), []
-    score = (corr * corr).sum(0) * alive
-    for _ in range(budget):
-        i = int(score.argmax())
-        order.append(i)
-        alive[i] = 0
-        corr.addr_(corr[:, i] * weight[i], gram[i], alpha=-1)
+        corr.addr_(corr[:, i] * weight[i], column(i), alpha=-1)
         torch.mul(corr, corr, out=square)
         torch.sum(square, 0, out=score)
         score *= alive
@@ -146,14 +128,17 @@ def compare(case: Case, options: argparse.Namespace) -> None:
     if "plain" not in options.skip:
         count = min(case.budget, options.plain_picks or case.budget)
         lean = case.method == "mp" and not case.compression
-        run = (lambda: lean_plain(problem, count)) if lean else (lambda: select_plain(problem, count).order)
-        plain = timed(run)
+        rows = problem.pool.rows
+        if lean:
+            plain = timed(lambda: lean_loop(problem, count, lambda i: rows @ rows[i]))
+        else:
+            plain = timed(lambda: select_plain(problem, count).order)
         report("plain", plain.scaled(case.budget / count), plain.result, reference, ours)
     if "gram" not in options.skip and case.method == "mp" and not case.compression and case.n <= 60_000:
         count = min(case.budget, options.gram_picks or case.budget)
         built = timed(lambda: problem.pool.rows @ problem.pool.rows.T)
         print(f"  (the Gram matrix alone: {built}, {case.n**2 * 4 / 1e9:.1f} GB)")
-        loop = timed(lambda: gram_loop(problem, built.result, count))
+        loop = timed(lambda: lean_loop(problem, count, built.result.__getitem__))
         part = loop.scaled(case.budget / count)
         both = Timing(None, built.wall + part.wall, built.cpu + part.cpu)
         report("gram", both, loop.result, reference, ours)
