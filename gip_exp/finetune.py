@@ -186,16 +186,17 @@ def make_trainer(task: Task) -> Any:
     place, train = task.machine.place, task.train
     trainer = SFTTrainer(
         model=models.load_base(place, task.machine.dtype, attention=kernel(train, task.machine.device)),
-        args=_arguments(task),
+        args=trainer_arguments(task),
         train_dataset=Dataset.from_list(task.rows),
         processing_class=models.load_tokenizer(place),
-        peft_config=_lora(train),
+        peft_config=lora_config(train),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _lora(train: LoraTrain) -> Any:
+def lora_config(train: LoraTrain) -> Any:
+    """PEFT's configuration of the adapter."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -207,7 +208,8 @@ def _lora(train: LoraTrain) -> Any:
     )
 
 
-def _arguments(task: Task) -> Any:
+def trainer_arguments(task: Task) -> Any:
+    """TRL's configuration of the training."""
     from trl import SFTConfig
 
     train, machine = task.train, task.machine

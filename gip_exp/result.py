@@ -60,6 +60,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "n_target": int(entries["data"].facts["n_rows"]) - n_pool if n_pool is not None else None,
         "metrics": _metrics(evaluated),
         "subset": subset(entries),
+        "training": training(entries),
         "stages": stages,
         "status": status,
     }
@@ -110,6 +111,11 @@ def subset(entries: Mapping[str, Entry]) -> dict[str, Any]:
         "n_skills": len(skills),
         "skill_entropy": round(entropy, 4),
     }
+
+
+def training(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """What fine-tuning took and came to: steps, losses, lengths in tokens, speed, memory; empty without it."""
+    return dict(entries["train"].facts) if "train" in entries else {}
 
 
 def selected_file(entries: Mapping[str, Entry]) -> Path | None:

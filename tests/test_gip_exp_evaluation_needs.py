@@ -87,6 +87,13 @@ def test_a_judge_s_votes_are_refused_for_mt_bench(lacks, data_dir):
     assert "votes=3: MT-Bench has its own key for this, evaluation.mt_bench.repeats" in problem
 
 
+def test_a_form_for_replies_is_refused_where_nobody_can_hold_to_it(lacks, data_dir, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
+    (problem,) = lacks("mt_bench", files, "evaluation.mt_bench.judge_reply=rating")
+    assert "judge_reply=rating: only vLLM servers can hold a reply to a form" in problem
+
+
 def test_vllm_is_asked_for_by_the_evaluations_that_use_it(lacks, data_dir, monkeypatch):
     import importlib.util
 

@@ -1,7 +1,6 @@
 """The real vLLM on a CPU: one server for a sweep, the same answers as transformers, MT-Bench played and judged."""
 
 import io
-import json
 from importlib.util import find_spec
 
 import pytest
@@ -30,7 +29,6 @@ LEARNT = [
     "evaluation=[gsm8k_short]",
     "evaluation.gsm8k.max_new_tokens=40",
 ]
-RATING = r"Rating: \[\[(10|[1-9])\]\]"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,7 +73,6 @@ def test_mt_bench_is_played_and_judged_by_vllm_and_reported_by_category(compose,
     """Alpaca on a tiny Mistral: both servers are real, the judge's rating is held to its form by its server."""
     mistral = make_family(tmp_path / "mistral", "mistral", positions=8192)
     judge = make_model(tmp_path / "judge")
-    form = json.dumps({"structured_outputs": {"regex": RATING}})
     overrides = [
         "+experiment=alpaca_mistral",
         f"data.path={data_dir}/alpaca/alpaca_9k.json",
@@ -91,6 +88,7 @@ def test_mt_bench_is_played_and_judged_by_vllm_and_reported_by_category(compose,
         "evaluation.mt_bench.limit_per_category=1",
         "evaluation.mt_bench.max_new_tokens=16",
         "evaluation.mt_bench.repeats=2",
+        "evaluation.mt_bench.judge_reply=rating",
         "judge@evaluation.mt_bench.judge=vllm",
         f"evaluation.mt_bench.judge.model={judge}",
         "evaluation.mt_bench.judge.temperature=1.0",
@@ -98,9 +96,8 @@ def test_mt_bench_is_played_and_judged_by_vllm_and_reported_by_category(compose,
         "evaluation.mt_bench.judge.max_model_len=8192",
         "evaluation.mt_bench.judge.server_args=[--enforce-eager]",
     ]
-    composed = compose(*overrides, f"paths.root={tmp_path / 'out'}")
-    composed["evaluation"]["mt_bench"]["judge"]["extra_body"] = json.loads(form)
-    outcome = pipeline.run(parse(composed), Console(io.StringIO()))
+    config = parse(compose(*overrides, f"paths.root={tmp_path / 'out'}"))
+    outcome = pipeline.run(config, Console(io.StringIO()))
     metrics = outcome.result["metrics"]
     assert len([name for name in metrics if metrics[name]["n"] == 1]) == 8
     assert metrics["mt_bench/all"]["n"] == 8

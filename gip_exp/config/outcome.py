@@ -32,6 +32,9 @@ class MtBenchEvaluation(Section):
     limit_per_category: Positive | None = None
     max_new_tokens: Positive
     repeats: Positive  # how often the judge grades every answer
+    judge_reply: Literal["free", "rating"] = (
+        "free"  # rating: a vLLM server lets its judge write a rating only
+    )
     judge: LLMJudge
 
 

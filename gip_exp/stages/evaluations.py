@@ -8,12 +8,16 @@ from typing import Any
 from eval.results import EvalResult
 from gip_exp import judging
 from gip_exp.config import Config
+from gip_exp.config.inputs import LLMJudge
+from gip_exp.config.outcome import MtBenchEvaluation
 from gip_exp.errors import UserError
 from gip_exp.files import file_digest, write_jsonl
 from gip_exp.stage import Job
 from gip_exp.stages.data import read_pool, read_test
 from gip_exp.stages.needs import NO_TEST_ROWS
 from gip_exp.stages.player import Seat, seated
+
+RATING = r"Rating: \[\[(10|[1-9])\]\]"  # what MT-Bench's prompts ask a judge to end with
 
 
 def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
@@ -101,7 +105,7 @@ def mt_bench(job: Job, seat: Seat) -> EvalResult:
             return player.generate(texts, temperature=temperature, max_tokens=config.max_new_tokens)
 
         answers = task.play(task.select_questions(bench, config.limit_per_category), answer)
-    with judging.grader(config.judge, root=root, console=job.console) as grade:
+    with judging.grader(_held_to_form(config), root=root, console=job.console) as grade:
         result = task.grade(bench, answers, _judge(grade, config.judge.round), repeats=config.repeats)
     _check_unscored(len(result.unscored), len(answers), config.judge.max_unscored, result.warnings)
     write_jsonl(
@@ -115,6 +119,13 @@ def mt_bench(job: Job, seat: Seat) -> EvalResult:
         unscored_questions=list(result.unscored),
     )
     return result
+
+
+def _held_to_form(config: MtBenchEvaluation) -> LLMJudge:
+    if config.judge_reply == "free":
+        return config.judge
+    form = {"structured_outputs": {"regex": RATING}}  # vLLM's field
+    return config.judge.model_copy(update={"extra_body": {**config.judge.extra_body, **form}})
 
 
 def _judge(grade: judging.Grader, again: int) -> Callable[[list[Any], int], Sequence[Any]]:

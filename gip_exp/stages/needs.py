@@ -43,6 +43,11 @@ def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
             f"evaluation.mt_bench.judge.votes={config.judge.votes}: MT-Bench has its own key for this, "
             "evaluation.mt_bench.repeats (leave votes at 1)"
         )
+    if config.judge_reply == "rating" and config.judge.kind == "openai" and config.judge.base_url is None:
+        problems.append(
+            "evaluation.mt_bench.judge_reply=rating: only vLLM servers can hold a reply to a form; use free, or a judge "
+            "that vLLM serves (judge@evaluation.mt_bench.judge=vllm, or its evaluation.mt_bench.judge.base_url)"
+        )
     cache = whole.paths.root / "downloads" / "mt_bench"
     names = [
         file.name
