@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gip_exp.errors import UserError
+from gip_exp.secrecy import REMEDY, secret_arguments
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the boundary below as they are
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -35,6 +36,9 @@ def main() -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
+        # Before Hydra sees them: it writes a sweep's arguments down and repeats those it cannot read.
+        if places := secret_arguments(sys.argv[1:]):
+            raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
         run()
     except UserError as error:
         _leave(error)

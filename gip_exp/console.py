@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from gip_exp.secrecy import redact, secrets_in_environment
+
 
 class Bar:
     """A progress bar; `advance` and `update` are cheap enough to call at every step."""
@@ -52,6 +54,7 @@ class Console:
                 self._log = None
 
     def say(self, text: str, style: str = "") -> None:
+        text = redact(text, secrets_in_environment())  # whatever it was that told us: no key in a log
         self.rich.print(text, style=style, markup=False)
         if self._log is not None:
             self._log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")

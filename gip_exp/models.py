@@ -1,7 +1,6 @@
 """The experiment's language model: which folder or hub id it is, what it needs, and loading it (with its adapter)."""
 
 import gc
-import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
@@ -11,13 +10,11 @@ from typing import Any
 from gip_exp.config import Config
 from gip_exp.config.learning import Model
 from gip_exp.errors import UserError
-from gip_exp.files import file_digest
+from gip_exp.files import file_sketch
 from gip_exp.hub import missing_model
 from gip_exp.quiet import no_loading_bars
 from gip_exp.store import Entry
 
-SMALL_FILE = 32 * 2**20
-SAMPLES, SAMPLE = 1024, 16 * 2**10  # of a large file: where, and how many bytes each
 LARGEST_ON_CPU = 1e9  # parameters; beyond this a CPU would need days, so a GPU counts as missing
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -55,29 +52,12 @@ def identity(model: Model) -> dict[str, Any]:
     if not folder.is_dir():
         return {"hub": model.path, "revision": model.revision}
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path, folder)]
-    return {"files": {path.relative_to(folder).as_posix(): _fingerprint(path) for path in files}}
+    return {"files": {path.relative_to(folder).as_posix(): file_sketch(path) for path in files}}
 
 
 def _hidden(path: Path, folder: Path) -> bool:
     """Whether a file lies in a dot folder (.git, .cache), which no loader reads."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
-def _fingerprint(path: Path) -> str:
-    """SHA-256 of a small file; of the size and 1,024 samples of a large one (seconds instead of minutes for weights).
-
-    The samples lie evenly over the whole file: two merges of different adapters into one base differ in every layer,
-    but neither at the start (header, embeddings) nor at the end (the last norm).
-    """
-    size = path.stat().st_size
-    if size <= SMALL_FILE:
-        return file_digest(path)
-    sketch = hashlib.sha256(str(size).encode())
-    with path.open("rb") as stream:
-        for sample in range(SAMPLES):
-            stream.seek((size - SAMPLE) * sample // (SAMPLES - 1))
-            sketch.update(stream.read(SAMPLE))
-    return sketch.hexdigest()
 
 
 def missing(config: Config) -> list[str]:

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gip_exp import models, result, tracking
+from gip_exp import judging, models, result, tracking
 from gip_exp.config import Config
+from gip_exp.config.inputs import LLMJudge
 from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed, mendable
 from gip_exp.files import digest, write_json, write_text
 from gip_exp.llm import kept_server
+from gip_exp.secrecy import redact, secrets_in_environment
 from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, needs, rank, score, select, train, warmup
 from gip_exp.store import Draft, Entry, Store
@@ -189,7 +191,8 @@ def _record_failure(
         if result.is_done(folder):
             return  # the same run was done before: what it found still holds
         summary = result.summarise(config, key, entries, "failed")
-        write_json(folder / result.RESULT, {**summary, "error": f"{type(error).__name__}: {error}"[:2000]})
+        said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
+        write_json(folder / result.RESULT, {**summary, "error": said[:2000]})
     except (OSError, ValueError, KeyError, UserError):
         pass  # a full disk, or an output that went away: the first error is the one to show
 
@@ -200,9 +203,17 @@ def _run_key(config: Config) -> str:
     identities = {
         "data": data.STAGE.settings(config, {}),
         "model": models.identity(config.model),
+        **_judge_identity(config, whole),
         "versions": {stage.name: stage.version for stage in whole.values()},
     }
     return result.config_key(config, identities)
+
+
+def _judge_identity(config: Config, plan: Mapping[str, Stage]) -> dict[str, Any]:
+    """A judge on this machine is its weights: others in the same folder make another run."""
+    if "score" not in plan or not isinstance(config.judge, LLMJudge):
+        return {}
+    return {"judge": judging.identity(config.judge)}
 
 
 def _make(folder: Path) -> None:

@@ -194,7 +194,7 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(compose):
     with pytest.raises(UserError) as caught:
         parse(compose("+experiment=quickstart", "judge=openai", override))
     assert "judge.base_url" in str(caught.value)
-    assert "must not carry a user" in str(caught.value)
+    assert "holds what looks like a secret" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 

@@ -16,6 +16,7 @@ from gip_exp.config.outcome import Evaluations, Tracking
 from gip_exp.config.section import NEUTRAL, Name, Section
 from gip_exp.config.selector import Selector
 from gip_exp.errors import UserError, listed
+from gip_exp.secrecy import REMEDY, secret_places
 
 STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
 
@@ -77,6 +78,8 @@ def _impossible_stop(config: Config) -> str:
 
 def parse(values: Mapping[str, Any]) -> Config:
     """Validate a composed config. Raises `UserError` with every problem at once."""
+    if places := list(secret_places(values)):
+        raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
     try:
         config = Config.model_validate(dict(values))
     except ValidationError as error:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from gip_exp.files import digest, file_sketch
 from gip_exp.llm.errors import LLMError
 
 SERVABLE_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-_WHOLE_BELOW = 1 << 26  # bytes; larger files are told apart by size, beginning and end
-_PROBE = 1 << 20
 
 
 def rank_to_serve(adapters: Mapping[str, str]) -> int:
@@ -41,21 +39,11 @@ def rank_to_serve(adapters: Mapping[str, str]) -> int:
 def fingerprint(model: str) -> str:
     """Return 16 hex digits over a model folder's files, or the name itself for a hub name.
 
-    Files up to 64 MiB count whole, larger ones by size and their first and last MiB: fine-tuning changes
-    weights everywhere, and a 16 GB model is told apart in milliseconds. Where the folder lies does not count.
+    Large files count by samples from all over (`file_sketch`), so that a 16 GB model is told apart in seconds.
+    Where the folder lies does not count.
     """
     folder = Path(model)
     if not folder.is_dir():
         return model
-    digest = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        size = file.stat().st_size
-        digest.update(f"{file.relative_to(folder)}\x00{size}\x00".encode())
-        with open(file, "rb") as stream:
-            if size <= _WHOLE_BELOW:
-                digest.update(stream.read())
-            else:
-                digest.update(stream.read(_PROBE))
-                stream.seek(-_PROBE, 2)
-                digest.update(stream.read(_PROBE))
-    return digest.hexdigest()[:16]
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest({path.relative_to(folder).as_posix(): file_sketch(path) for path in files})

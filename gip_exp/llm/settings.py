@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gip_exp.llm.errors import LLMError
 from gip_exp.llm.prices import Price
+from gip_exp.secrecy import secret_places
 
 STRUCTURED = ("auto", "json_schema", "json_object", "none")
 PROVIDERS = ("openai", "azure")
@@ -116,6 +117,10 @@ class EndpointSettings:
         for name in ("timeout_s", "backoff_s", "backoff_max_s", "max_retry_after_s"):
             if not getattr(self, name) > 0:
                 found.append(f"{name} is {getattr(self, name)}; allowed: above 0")
+        if places := list(secret_places(self.extra_body, "extra_body")):
+            found.append(
+                f"{', '.join(places)} holds what looks like a secret; put the key into {self.key_variable}"
+            )
         if self.max_cost_usd is not None and not self.max_cost_usd > 0:
             found.append(f"max_cost_usd is {self.max_cost_usd}; allowed: above 0, or null for no limit")
         return found

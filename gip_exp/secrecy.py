@@ -1,0 +1,93 @@
+"""Secrets: what looks like one, keeping them out of the config, and taking them out of text.
+
+Keys come from the environment only. A config is written into run folders, W&B and job scripts, so one that holds a
+key is refused as a whole, naming the place and never the value. Every text that came from outside (an endpoint's
+error body, a server's log) goes through `redact` before it is shown, logged or stored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+HIDDEN = "[secret]"
+_SECRET_NAME = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD)S?$", re.IGNORECASE)
+# What a key looks like even when it is not one of ours (some endpoints echo a masked or foreign key).
+_KEYS = (
+    re.compile(r"\bsk-[A-Za-z0-9_\-*]{8,}"),
+    re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
+    re.compile(r"(?i)\b(bearer|api-key:?)\s+[A-Za-z0-9._\-*]{8,}"),
+)
+_LOGIN = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_FIELD = r"(api[-_]?key|authorization|password|passwd|secret|credential|(access|auth|api|hf)[-_]?token)s?"
+# Fields that hold a secret whatever it looks like; names such as max_tokens or tokenizer do not match.
+_SECRET_FIELD = re.compile(rf"(^|[^a-z]){_FIELD}$|^token$", re.IGNORECASE)
+_OPTION = re.compile(rf"(^|[^\w-])--{_FIELD}([^\w-]|$)", re.IGNORECASE)
+_INLINE = re.compile(
+    rf"(^|[^a-z]){_FIELD}[\"']?\s*:\s*[^\s}}]", re.IGNORECASE
+)  # {api_key: ...} on a command line
+_SHORTEST = 8  # characters of an environment secret that a config is searched for
+REMEDY = (
+    "keys come from the environment only (OPENAI_API_KEY, AZURE_OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY), because a "
+    "config is written into run folders, W&B and job scripts: remove it there and export it"
+)
+
+
+def secrets_in_environment(also: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the values of all environment variables whose name says that they hold a secret.
+
+    also: further variable names to treat so. Values under 6 characters are left out: hiding them would
+    mangle ordinary text. Longest first, so that a key containing another is hidden whole.
+    """
+    names = {name for name in os.environ if _SECRET_NAME.search(name)} | set(also)
+    values = {os.environ.get(name, "") for name in names}
+    return tuple(sorted((v for v in values if len(v) >= 6), key=len, reverse=True))
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return `text` without the given secrets and without anything shaped like an API key."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    for shape in (*_KEYS, _LOGIN):
+        text = shape.sub(HIDDEN, text)
+    return text
+
+
+def secret_places(values: Any, place: str = "") -> Iterator[str]:
+    """Yield where (dotted keys) a config holds what looks like a secret: by its shape, its field's name, or because
+    it is the value of an environment variable that holds one.
+    """
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            here = f"{place}.{key}" if place else str(key)
+            if isinstance(value, str) and value and _SECRET_FIELD.search(str(key)):
+                yield here
+            else:
+                yield from secret_places(value, here)
+    elif isinstance(values, list | tuple):
+        for number, value in enumerate(values):
+            yield from secret_places(value, f"{place}[{number}]")
+    elif isinstance(values, str) and holds_secret(values):
+        yield place
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text has the shape of a key, hands one over as an option (--api-key X), or holds a known one."""
+    known = [secret for secret in secrets_in_environment() if len(secret) >= _SHORTEST]
+    # A word may begin like a key (a folder sk-learn-data); no key is without a digit.
+    shaped = any(re.search(r"\d", found[0]) for shape in _KEYS for found in shape.finditer(text))
+    written_out = bool(_LOGIN.search(text) or _OPTION.search(text))
+    return shaped or written_out or any(secret in text for secret in known)
+
+
+def secret_arguments(arguments: Iterable[str]) -> list[str]:
+    """The keys of command-line arguments (key=value) that hold what looks like a secret."""
+    found = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        place = key.lstrip("+~")
+        if any(secret_places({place.rpartition(".")[2]: value})) or _INLINE.search(value):
+            found.append(place if value and not holds_secret(place) else "an argument")
+    return found
