@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eval.results import EvalResult
 from gip_exp import judging
 from gip_exp.config import Config
 from gip_exp.config.inputs import LLMJudge
@@ -16,6 +15,9 @@ from gip_exp.stage import Job
 from gip_exp.stages.data import read_pool, read_test
 from gip_exp.stages.needs import NO_TEST_ROWS
 from gip_exp.stages.player import Seat, seated
+
+if TYPE_CHECKING:
+    from eval.results import EvalResult  # and scipy with it
 
 RATING = r"Rating: \[\[(10|[1-9])\]\]"  # what MT-Bench's prompts ask a judge to end with
 
@@ -28,7 +30,7 @@ def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
     return rows
 
 
-def gsm8k(job: Job, seat: Seat) -> EvalResult:
+def gsm8k(job: Job, seat: Seat) -> "EvalResult":
     """GSM8K exact match: zero-shot in the training format, or lm-eval's own few-shot task."""
     from eval import gsm8k as task
 
@@ -56,7 +58,7 @@ def _question(example: dict[str, str]) -> dict[str, str]:
     return {"id": example["id"], "question": example["prompt"], "answer": example["completion"]}
 
 
-def answer_nll(job: Job, seat: Seat) -> EvalResult:
+def answer_nll(job: Job, seat: Seat) -> "EvalResult":
     """Likelihood of the reference answers, always in this process."""
     from eval.answer_nll import answer_nll as likelihood
 
@@ -68,7 +70,7 @@ def answer_nll(job: Job, seat: Seat) -> EvalResult:
     return likelihood(seat.model, seat.tokenizer, rows, batch_size=job.config.engine.batch_size)
 
 
-def bbh(job: Job, seat: Seat) -> EvalResult:
+def bbh(job: Job, seat: Seat) -> "EvalResult":
     """BIG-Bench Hard: lm-eval's prompts for the few-shot variants, the training format for the zero-shot ones."""
     from eval import bbh as task
 
@@ -87,7 +89,7 @@ def bbh(job: Job, seat: Seat) -> EvalResult:
         )
 
 
-def mt_bench(job: Job, seat: Seat) -> EvalResult:
+def mt_bench(job: Job, seat: Seat) -> "EvalResult":
     """MT-Bench: both turns played by the tuned model, graded by `evaluation.mt_bench.judge`."""
     from eval import mt_bench as task
     from eval.mt_bench_files import load_mt_bench

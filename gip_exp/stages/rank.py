@@ -6,7 +6,7 @@ Writes `ranking.parquet`: row (number in the data's order), id, gain, in pick or
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,9 @@ from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES, text_of
 from gip_exp.stages.gradients import influence_scores
 from gip_exp.stages.signal_table import SOURCE_STAGE, scores_of
-from selection import Selection
+
+if TYPE_CHECKING:
+    from selection import Selection  # and torch with it
 
 RANKING = "ranking.parquet"
 
@@ -146,7 +148,7 @@ def _texts(job: Job, rows: np.ndarray) -> tuple[list[str], list[str]]:
     return [text_of(examples[row]) for row in rows], [text_of(examples[row]) for row in target]
 
 
-def _gip(selector: GipSelector, candidates: Candidates) -> Selection:
+def _gip(selector: GipSelector, candidates: Candidates) -> "Selection":
     from selection import gip_select
 
     assert candidates.features is not None
@@ -168,13 +170,13 @@ def _gip(selector: GipSelector, candidates: Candidates) -> Selection:
     )
 
 
-def _random(selector: RandomSelector, candidates: Candidates) -> Selection:
+def _random(selector: RandomSelector, candidates: Candidates) -> "Selection":
     from baselines import random
 
     return random.select(candidates.n, candidates.rank_to, seed=selector.seed)
 
 
-def _full(_: FullSelector, candidates: Candidates) -> Selection:
+def _full(_: FullSelector, candidates: Candidates) -> "Selection":
     from baselines import full
 
     return full.select(candidates.n)
@@ -185,14 +187,14 @@ def _to_rank_by(selector: OnScores, scores: np.ndarray | None) -> np.ndarray | N
     return scores.sum(axis=1) if selector.signal == "mixture" and scores is not None else scores
 
 
-def _top_score(selector: TopScoreSelector, candidates: Candidates) -> Selection:
+def _top_score(selector: TopScoreSelector, candidates: Candidates) -> "Selection":
     from baselines import top_score
 
     scores = _to_rank_by(selector, candidates.scores)
     return top_score.select(scores, candidates.rank_to, candidates=candidates.scored)
 
 
-def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> Selection:
+def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> "Selection":
     from baselines import gate_random
 
     return gate_random.select(
@@ -204,7 +206,7 @@ def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> Select
     )
 
 
-def _dsir(selector: DsirSelector, candidates: Candidates) -> Selection:
+def _dsir(selector: DsirSelector, candidates: Candidates) -> "Selection":
     from baselines import dsir
 
     pool_texts, target_texts = candidates.texts()
@@ -219,7 +221,7 @@ def _dsir(selector: DsirSelector, candidates: Candidates) -> Selection:
     )
 
 
-def _disf(selector: DisfSelector, candidates: Candidates) -> Selection:
+def _disf(selector: DisfSelector, candidates: Candidates) -> "Selection":
     from baselines import disf
 
     return disf.select(
@@ -227,32 +229,32 @@ def _disf(selector: DisfSelector, candidates: Candidates) -> Selection:
     )
 
 
-def _seeded(selector: SeededFeatureSelector, candidates: Candidates) -> Selection:
+def _seeded(selector: SeededFeatureSelector, candidates: Candidates) -> "Selection":
     from baselines import k_center, k_means
 
     method = {"k_center": k_center.select, "k_means": k_means.select}[selector.kind]
     return method(candidates.features, candidates.rank_to, seed=selector.seed)
 
 
-def _facility_location(_: FacilityLocationSelector, candidates: Candidates) -> Selection:
+def _facility_location(_: FacilityLocationSelector, candidates: Candidates) -> "Selection":
     from baselines import facility_location
 
     return facility_location.select(candidates.features, candidates.rank_to)
 
 
-def _dpp(selector: DppSelector, candidates: Candidates) -> Selection:
+def _dpp(selector: DppSelector, candidates: Candidates) -> "Selection":
     from baselines import dpp
 
     return dpp.select(candidates.features, candidates.rank_to, ridge=selector.ridge)
 
 
-def _less(_: LessSelector, candidates: Candidates) -> Selection:
+def _less(_: LessSelector, candidates: Candidates) -> "Selection":
     from baselines.less import select
 
     return select(candidates.influence(), candidates.rank_to)
 
 
-RANKERS: dict[str, Callable[[Any, Candidates], Selection]] = {
+RANKERS: dict[str, Callable[[Any, Candidates], "Selection"]] = {
     "gip": _gip,
     "random": _random,
     "full": _full,
