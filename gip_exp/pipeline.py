@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp import judging, models, result, tracking
+from gip_exp.attempt import Attempt, attempt
 from gip_exp.config import Config
 from gip_exp.config.inputs import LLMJudge
 from gip_exp.config.learning import NoTrain
@@ -18,7 +19,7 @@ from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, needs, rank, score, select, train, warmup
 from gip_exp.store import Draft, Entry, Store
 
-TOLD = 2.0  # seconds; a stage that took longer is worth a line of its own
+ATTEMPT = "attempt"  # the run folder's attempt.json and attempt.lock: the process at work on it
 
 
 def stages(config: Config) -> dict[str, Stage]:
@@ -84,26 +85,53 @@ def run(config: Config, console: Console) -> Outcome:
     rank.sizes(config, entries)
     if any(stage.shelf == "evaluate" for stage in plan.values()):
         needs.check_test_rows(config, entries)
-    key = _run_key(config)
+    key = run_key(config)
     folder = result.run_folder(config, key)
     _make(folder)
-    write_text(folder / "config.yaml", _as_yaml(config))
-    with console.logging_to(folder / "log.txt"):
-        console.say(f"{config.experiment}: {folder.name}", style="bold")
-        tracker = tracking.start(config, folder, console)
-        try:
-            for name, stage in plan.items():
-                if name not in entries:
-                    entries[name] = _produce(
-                        stage, config=config, entries=entries, store=store, console=console, tracker=tracker
-                    )
-            outcome = _finish(config, key, folder, entries)
-        except BaseException as error:
+    with attempt(folder, ATTEMPT, console.warn) as mine:
+        write_text(folder / "config.yaml", as_yaml(config))
+        with console.logging_to(folder / "log.txt"):
+            console.say(f"{config.experiment}: {folder.name}", style="bold")
+            return _perform(
+                config,
+                plan,
+                entries=entries,
+                store=store,
+                key=key,
+                folder=folder,
+                console=console,
+                mine=mine,
+            )
+
+
+def _perform(
+    config: Config,
+    plan: Mapping[str, Stage],
+    *,
+    entries: dict[str, Entry],
+    store: Store,
+    key: str,
+    folder: Path,
+    console: Console,
+    mine: Attempt,
+) -> Outcome:
+    """The stages one after the other, and what becomes of the run folder however that ends."""
+    tracker = tracking.start(config, folder, console)
+    try:
+        for name, stage in plan.items():
+            if name not in entries:
+                mine.tell(stage=name)
+                entries[name] = _produce(
+                    stage, config=config, entries=entries, store=store, console=console, tracker=tracker
+                )
+        outcome = _finish(config, key, folder, entries)
+    except BaseException as error:
+        if isinstance(error, Exception):  # a stop from outside is no result: the run goes on another time
             _record_failure(config, key, folder, entries, error)
-            tracker.fail()
-            raise
-        tracker.finish(outcome.result, result.selected_file(entries))
-        return outcome
+        tracker.fail()
+        raise
+    tracker.finish(outcome.result, result.selected_file(entries))
+    return outcome
 
 
 def outputs(config: Config, wanted: Sequence[str], console: Console) -> dict[str, Entry]:
@@ -184,7 +212,7 @@ def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]
 
 
 def _record_failure(
-    config: Config, key: str, folder: Path, entries: Mapping[str, Entry], error: BaseException
+    config: Config, key: str, folder: Path, entries: Mapping[str, Entry], error: Exception
 ) -> None:
     """Leave a result that says the run failed and why; the error itself goes on to the caller."""
     try:
@@ -197,7 +225,7 @@ def _record_failure(
         pass  # a full disk, or an output that went away: the first error is the one to show
 
 
-def _run_key(config: Config) -> str:
+def run_key(config: Config) -> str:
     """Of the whole run, wherever `until` stops it: a run that goes on later goes on in the same folder."""
     whole = stages(config.model_copy(update={"until": None}))
     identities = {
@@ -225,7 +253,8 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _as_yaml(config: Config) -> str:
+def as_yaml(config: Config) -> str:
+    """The resolved config; `parse` reads it back as the same config."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
