@@ -1,4 +1,7 @@
-"""`python -m gip_exp +experiment=NAME [key=value ...]`: compose, run, show. Add `-m` to sweep over lists."""
+"""`python -m gip_exp +experiment=NAME [key=value ...]`: compose, run, show. Add `-m` to sweep over lists.
+
+`python -m gip_exp --cell DIR/cells/NNN.yaml [until=select]` runs a cell that `gip_exp.plan --write DIR` resolved.
+"""
 
 import os
 import sys
@@ -12,6 +15,7 @@ from gip_exp.secrecy import REMEDY, secret_arguments
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the boundary below as they are
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+SUBMITIT = "hydra/launcher=slurm needs the submitit launcher: pip install 'gip-exp[slurm]'"
 
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
@@ -23,7 +27,9 @@ def run(composed: DictConfig) -> None:
     from gip_exp.cell import run_cell
 
     try:
-        run_cell(OmegaConf.to_container(composed, resolve=True))
+        values = OmegaConf.to_container(composed, resolve=True)
+        assert isinstance(values, dict)
+        run_cell({str(key): value for key, value in values.items()})
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the launcher must know which cells failed; Hydra then prints the cell's overrides
@@ -35,10 +41,16 @@ def main() -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from gip_exp.attempt import Stopped
+
     try:
         # Before Hydra sees them: it writes a sweep's arguments down and repeats those it cannot read.
         if places := secret_arguments(sys.argv[1:]):
             raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
+        if sys.argv[1:2] == ["--cell"]:
+            from gip_exp.cell import run_files
+
+            sys.exit(run_files(sys.argv[2:]))
         run()
     except UserError as error:
         _leave(error)
@@ -51,6 +63,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
         sys.exit(130)
+    except Stopped:
+        print("stopped by SIGTERM; finished stages are kept, the same command goes on", file=sys.stderr)
+        sys.exit(128 + 15)
 
 
 def _raised_by_hydra(error: BaseException) -> bool:
@@ -76,14 +91,15 @@ def _mended(error: Exception) -> str:
 
 
 def _leave(error: Exception) -> Any:
-    if not getattr(error, "shown", False):
+    if getattr(error, "shown", None) != os.getpid():
         override = getattr(error, "override", None)  # Hydra's parser says what it stumbled over, not where
         where = (
             f"cannot read the argument {override!r} (quote values with special characters): "
             if override
             else ""
         )
-        print(f"error: {where}{error}", file=sys.stderr)
+        hint = f"; {SUBMITIT}" if "submitit" in str(error) else ""
+        print(f"error: {where}{error}{hint}", file=sys.stderr)
     sys.exit(2)
 
 

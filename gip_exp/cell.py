@@ -1,31 +1,100 @@
-"""One cell of an experiment, from a composed config to the closing table."""
+"""One cell of an experiment, from a composed config to the closing table; and planned cells, from their files."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from gip_exp.config import parse
+from gip_exp import planned
+from gip_exp.attempt import attempt, stoppable
+from gip_exp.config import Config, parse
+from gip_exp.config.section import content
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.quiet import quiet_libraries
 
 
-def run_cell(composed: Any) -> None:
+def run_cell(composed: Mapping[str, Any]) -> None:
     """Validate, run, show. A failure is printed here, where it belongs to its cell, and raised to the caller."""
     quiet_libraries()
     console = Console()
     try:
-        config = parse(composed)
-        from gip_exp import pipeline
-
-        outcome = pipeline.run(config, console)
+        with stoppable():
+            _run(parse(composed), console)
     except UserError as error:
-        console.say(f"error: {error}", style="red")
-        error.shown = True  # type: ignore[attr-defined]
+        _tell(error, console)
         raise
+
+
+def run_files(arguments: Sequence[str]) -> int:
+    """`--cell FILE ... [key=value ...]`: run resolved configs one after the other; 2 if any of them failed.
+
+    A failed cell ends no other. In a plan, `states/` says who is at work on a cell and how that ended.
+    """
+    files = [Path(text) for text in arguments if "=" not in text]
+    overrides = [text for text in arguments if "=" in text]
+    if not files:
+        raise UserError(
+            "--cell needs a file that gip_exp.plan wrote: --cell DIR/cells/000.yaml [until=select]"
+        )
+    quiet_libraries()
+    console, failed = Console(), 0
+    for path in files:
+        try:
+            with stoppable():
+                _run_file(path, overrides, console)
+        except UserError as error:
+            _tell(error, console)
+            failed += 1
+    return 2 if failed else 0
+
+
+def _run_file(path: Path, overrides: Sequence[str], console: Console) -> None:
+    plan = planned.folder_of(path)
+    if plan is None:
+        _run(_read(path, overrides), console)
+        return
+    with attempt(plan / planned.STATES, path.stem, console.warn):
+        config = _read(path, overrides)
+        _as_planned(config, plan, path)
+        _run(config, console)
+
+
+def _read(path: Path, overrides: Sequence[str]) -> Config:
+    config = parse(planned.read_config(path, overrides))
+    if overrides and content(config) != content(parse(planned.read_config(path, ()))):
+        raise UserError(
+            f"{' '.join(overrides)} would change the result of {path}: beside --cell only settings that cannot are "
+            "allowed (until, engine.device, batch sizes, tracking, ...); for other results plan again"
+        )
+    return config
+
+
+def _as_planned(config: Config, plan: Path, path: Path) -> None:
+    from gip_exp import pipeline, result
+
+    folder = result.run_folder(config, pipeline.run_key(config)).resolve()
+    expected = next((cell.run for cell in planned.read(plan) if cell.name == path.stem), None)
+    if expected != str(folder):
+        raise UserError(
+            f"{path} is no longer what was planned (run {expected}, now {folder}): its file, the data's or model's "
+            "files or the code changed since; plan again into a new folder"
+        )
+
+
+def _run(config: Config, console: Console) -> None:
+    from gip_exp import pipeline
+
+    outcome = pipeline.run(config, console)
     show(outcome.result, console)
     console.say(f"  {outcome.folder}")
+
+
+def _tell(error: UserError, console: Console) -> None:
+    console.say(f"error: {error}", style="red")
+    error.shown = os.getpid()  # type: ignore[attr-defined]  # here; a sweep's own process may be another one
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:

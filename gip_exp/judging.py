@@ -14,6 +14,7 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError
 
 if TYPE_CHECKING:
+    from gip_exp.llm.estimate import Estimate
     from gip_exp.llm.judge_table import JudgeSettings, JudgeTable
     from gip_exp.llm.server import VLLMServer
     from gip_exp.llm.settings import EndpointSettings
@@ -41,7 +42,6 @@ def judge(
     Raises UserError with the remedy for what goes wrong. With `judge.dry_run=true` nothing is asked: the error says
     how many calls, tokens and dollars it would take.
     """
-    from gip_exp.llm.estimate import estimate_pool
     from gip_exp.llm.judge import judge_pool
     from gip_exp.llm.progress import ProgressBar
     from gip_exp.llm.rubric import Rubric as LLMRubric
@@ -50,16 +50,28 @@ def judge(
     parsed = LLMRubric.from_mapping(rubric.model_dump())
     cache = root / CACHE
     if config.dry_run:
-        settings = _settings(config, _endpoint_of(config, root / LOG))
-        estimate = estimate_pool(examples, parsed, settings, cache_dir=cache)
         raise UserError(
-            f"judge.dry_run=true, so nothing was asked. {estimate}. Set judge.dry_run=false to go ahead"
+            f"judge.dry_run=true, so nothing was asked. {estimate(examples, config, rubric, root=root)}. "
+            "Set judge.dry_run=false to go ahead"
         )
     with _endpoint(config, root / LOG, console) as endpoint:
         progress = ProgressBar(f"  judging with {config.name}")
         settings = _settings(config, endpoint)
         table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=progress)
         return table, transcript(examples[0], parsed, settings, cache_dir=cache)
+
+
+def estimate(
+    examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path
+) -> "Estimate":
+    """Calls, tokens and dollars that judging the examples would still take. Asks nothing."""
+    from gip_exp.llm.estimate import estimate_pool
+    from gip_exp.llm.rubric import Rubric as LLMRubric
+
+    settings = _settings(config, _endpoint_of(config, root / LOG))
+    return estimate_pool(
+        examples, LLMRubric.from_mapping(rubric.model_dump()), settings, cache_dir=root / CACHE
+    )
 
 
 @contextmanager

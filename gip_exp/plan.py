@@ -1,0 +1,211 @@
+"""`python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]`: a sweep before the spend.
+
+Prints the cells (duplicates dropped), what the store has of them, and about how many GPU-hours, judge calls, dollars
+and gigabytes the rest will take. `--write DIR` writes one resolved config a cell, for slurm/submit.sh or
+`python -m gip_exp --cell DIR/cells/*.yaml`. Reads the rows (stage `data`); makes and asks nothing else.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from gip_exp.errors import UserError, listed
+
+if TYPE_CHECKING:
+    from gip_exp.config import Config
+    from gip_exp.console import Console
+    from gip_exp.forecast import Forecast, Step, Wanted
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+LISTED = 20  # cells named on the screen
+NAMED = ("selector", "budget", "seed", "model")  # stand in a cell's name anyhow
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plan; 0, or 2 with a message on stderr for what a user can mend."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    options, overrides = _parser().parse_known_args(arguments)
+    try:
+        unknown = [text for text in overrides if text.startswith("--")]
+        if unknown:
+            raise UserError(f"{' '.join(unknown)}: no such option; python -m gip_exp.plan --help lists them")
+        perform([text for text in overrides if text not in ("-m", "--multirun")], options)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gip_exp.plan",
+        usage="python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]",
+        description="Cells, what is cached, and the GPU-hours, judge calls, money and disk that are left to spend.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--write", metavar="DIR", type=Path, help="write one resolved config a cell into DIR")
+    parser.add_argument(
+        "--tflops",
+        type=_positive,
+        default=200.0,
+        help="of one GPU while training, for the estimate (default 200)",
+    )
+    parser.add_argument(
+        "--bandwidth", type=_positive, default=2.0, help="of one GPU's memory, TB/s (default 2)"
+    )
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} must be a number above 0")
+    return value
+
+
+def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
+    """Expand, look up, show, and write if asked to."""
+    from gip_exp.console import Console
+    from gip_exp.costs import Speed
+    from gip_exp.forecast import forecast
+
+    console = Console(sys.stdout)
+    cells = _cells(overrides)
+    whole = forecast(cells, console, Speed(options.tflops, options.bandwidth))
+    show(whole, console)
+    if options.write is not None:
+        _write(whole, overrides, options.write, console)
+
+
+def _cells(overrides: Sequence[str]) -> "list[Wanted]":
+    """Every cell's checked config and name; all that is wrong with any of them in one message."""
+    from gip_exp import sweep
+    from gip_exp.config import parse
+    from gip_exp.forecast import Wanted
+
+    cells = sweep.expand(overrides)
+    swept = {text for cell in cells for text in cell if not all(text in other for other in cells)}
+    found: list[Wanted] = []
+    problems: dict[str, str] = {}
+    for cell, values in zip(cells, sweep.compose(cells), strict=True):
+        others = [text for text in cell if text in swept and text.partition("=")[0] not in NAMED]
+        try:
+            config = _settled(parse(values))
+        except UserError as error:
+            problems.setdefault(str(error), " ".join(cell))
+            continue
+        name = f"{config.selector.name}_b{config.budget}_s{config.seed} {config.model.name}"
+        found.append(Wanted(config, " ".join([name, *others])))
+    if problems:
+        raise listed(
+            "the sweep has cells that cannot run:",
+            [f"{message} (first cell: {cell})" for message, cell in problems.items()],
+        )
+    return found
+
+
+def _settled(config: "Config") -> "Config":
+    """Paths that cannot change a result made absolute: a job may start in another folder."""
+    update: dict[str, Any] = {"paths": config.paths.model_copy(update={"root": config.paths.root.absolute()})}
+    data_path = getattr(config.data, "path", None)
+    if data_path:
+        update["data"] = config.data.model_copy(update={"path": str(Path(data_path).absolute())})
+    files = {
+        name: section.model_copy(update={"data_dir": str(Path(place).absolute())})
+        for name, section in config.evaluation.chosen().items()
+        if (place := getattr(section, "data_dir", None))
+    }
+    if files:
+        update["evaluation"] = config.evaluation.model_copy(update=files)
+    return config.model_copy(update=update)
+
+
+def show(whole: "Forecast", console: "Console") -> None:
+    """The tables."""
+    from gip_exp.forecast import by_shelf
+
+    dropped = whole.asked - len(whole.cells)
+    same = f" ({dropped} more are the same runs again)" if dropped else ""
+    console.say(
+        f"{len(whole.cells)} cells{same}, {whole.done} of them have every stage already", style="bold"
+    )
+    for cell in whole.cells[:LISTED]:
+        console.say(f"  {cell.name}  {cell.label}")
+    if len(whole.cells) > LISTED:
+        console.say(f"  and {len(whole.cells) - LISTED} more")
+    table = Table("stage", *["all", "cached", "to make", "hours", "GPU-h", "calls", "USD", "disk"])
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for shelf, steps in by_shelf(whole.steps).items():
+        table.add_row(shelf, *_figures(steps))
+    table.add_section()
+    table.add_row("", *_figures(list(whole.steps.values())))
+    console.table(table)
+    console.say(_sources(list(whole.steps.values())), style="dim")
+
+
+def _figures(steps: "list[Step]") -> list[str]:
+    cached = sum(step.cached for step in steps)
+    left = [step for step in steps if not step.cached]
+    known = [step for step in left if step.cost.known]
+    hours = sum(step.cost.seconds for step in known) / 3600
+    gpu = sum(step.cost.seconds for step in known if step.gpu) / 3600
+    prices = [step.usd for step in left]
+    usd = sum(price or 0.0 for price in prices)
+    unpriced = any(price is None for price in prices)
+    calls = sum(step.calls for step in left)
+    return [
+        str(len(steps)),
+        str(cached),
+        str(len(left)),
+        (_number(hours) if known else "?") if left else "0",
+        _number(gpu),
+        f"{calls:,}",
+        "no price" if unpriced and not usd else f"{usd:,.2f}" + ("+" if unpriced else ""),
+        _size(sum(step.cost.size for step in left)),
+    ]
+
+
+def _sources(steps: "list[Step]") -> str:
+    left = [step for step in steps if not step.cached]
+    count = {known: sum(step.cost.known == known for step in left) for known in ("measured", "rule", "")}
+    return (
+        f"hours: {count['measured']} outputs as measured in this store, {count['rule']} by rule of thumb (one GPU; "
+        f"--tflops, --bandwidth), {count['']} without an estimate (CPU, seconds to minutes); calls: of judges, without retries"
+    )
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:,.1f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _write(whole: "Forecast", overrides: Sequence[str], folder: Path, console: "Console") -> None:
+    from gip_exp import planned
+    from gip_exp.pipeline import as_yaml
+
+    new = planned.write(folder, overrides, whole.cells, [as_yaml(config) for config in whole.configs])
+    console.say(f"{'written' if new else 'unchanged'}: {folder}; run it with")
+    console.say(f"  slurm/submit.sh {folder}                           on a cluster")
+    console.say(f"  python -m gip_exp --cell {folder}/cells/*.yaml     here")
+    console.say(f"  python -m gip_exp.status {folder} --watch          to look on")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
