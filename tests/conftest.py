@@ -1,7 +1,7 @@
 """Shared fixtures: real data by path, composed configs, and the quickstart shrunk to seconds by config alone."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,17 @@ def data_dir() -> Path:
     if not folder.is_dir():
         unavailable("data", f"no data folder at {folder} (set GIP_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real SLURM on this machine with two slots; the variables under which its commands find it."""
+    import slurm_cluster
+
+    if problem := slurm_cluster.missing():
+        unavailable("slurm", problem)
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm"), cpus=2) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,167 @@
+"""Sweeps on a real SLURM: through the sbatch scripts and through Hydra's launcher, with a kill, a requeue and a failure."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from conftest import MICRO, ROOT, unavailable
+
+from gip_exp import progress
+from gip_exp.progress import State
+
+ONE_CPU = {"GIP_CPU_ARGS": "--cpus-per-task=1", "GIP_GPU_ARGS": "--cpus-per-task=1"}
+SECONDS = 400
+
+
+@pytest.fixture
+def run(slurm, monkeypatch):
+    """Run a command in the checkout with the cluster in reach, and let this process's own squeue find it too."""
+    for name, value in {**slurm, **ONE_CPU, "GIP_PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}.items():
+        monkeypatch.setenv(name, value)
+
+    def ran(*command: object) -> subprocess.CompletedProcess[str]:
+        texts = [str(part) for part in command]
+        return subprocess.run(texts, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+
+    return ran
+
+
+def plan(run, folder: Path, root: Path, *overrides: str) -> Path:
+    done = run(
+        sys.executable, "-m", "gip_exp.plan", *MICRO, f"paths.root={root}", *overrides, "--write", folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def submit(run, folder: Path) -> str:
+    done = run(ROOT / "slurm" / "submit.sh", folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def until(folder: Path, true, seconds: float = SECONDS) -> list[State]:
+    """Look at the plan until `true(states)`, and return those states."""
+    end = time.monotonic() + seconds
+    while not true(states := progress.of_plan(folder)):
+        assert time.monotonic() < end, [(state.name, state.state, state.reason) for state in states]
+        time.sleep(0.2)
+    return states
+
+
+def counted(states: list[State]) -> dict[str, int]:
+    return dict(Counter(state.state for state in states))
+
+
+def at_rest(states: list[State]) -> bool:
+    return not {progress.RUNNING, progress.QUEUED} & {state.state for state in states}
+
+
+def running_in(stage: str):
+    """A condition: some cell is at work on `stage`, told by its own process."""
+    return lambda states: any(state.state == progress.RUNNING and state.stage == stage for state in states)
+
+
+def made(folder: Path) -> Counter[str]:
+    """How often each stage was finished, over everything the plan's jobs printed."""
+    lines = "".join(path.read_text() for path in (folder / "logs").glob("*.out"))
+    return Counter(re.findall(r"^  (\S+): [\d.]+ s$", lines, re.MULTILINE))
+
+
+def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again(run, tmp_path):
+    root = tmp_path / "outputs"
+    axes = ["selector=mp_ma,mp_sc,random", "budget=0.05,0.1", "seed=0,1"]
+    folder = plan(run, tmp_path / "plan", root, *axes)
+    assert counted(progress.of_plan(folder)) == {"missing": 12}
+
+    said = submit(run, folder)
+    assert "selection of cells 0-11" in said
+    assert "training of cells 0-11 after it" in said
+    assert set(counted(progress.of_plan(folder))) <= {"queued", "running"}
+    assert "nothing to submit" in submit(run, folder)  # what is queued is not queued twice
+
+    # A job is requeued (as preemption does) while it works, and another one killed.
+    states = until(folder, running_in("train"))
+    requeued = next(state for state in states if state.stage == "train")
+    job = re.match(r"job (\d+_\d+)", requeued.where).group(1)
+    assert run("scontrol", "requeue", job).returncode == 0
+    until(folder, lambda states: states[int(requeued.name)].state in ("queued", "done"))
+    run(
+        "scontrol", "update", f"JobId={job}", "StartTime=now"
+    )  # SLURM waits two minutes before it starts again
+
+    states = until(folder, running_in("train"))
+    victim = next(state for state in states if state.stage == "train")
+    told = json.loads((Path(victim.run) / "attempt.json").read_text())
+    os.kill(told["pid"], signal.SIGKILL)
+    states = until(folder, at_rest)
+    assert counted(states) == {"done": 11, "killed": 1}
+    assert states[int(victim.name)].state == "killed"
+    assert "during train" in states[int(victim.name)].reason
+
+    assert f"training of cells {int(victim.name)}, selected already" in submit(run, folder)
+    assert counted(until(folder, at_rest)) == {"done": 12}
+    assert "nothing to submit" in submit(run, folder)
+    # Each shared stage was made once, whoever came first: a base and scores a seed, one ranking a selector and seed.
+    stages = made(folder)
+    assert {name: stages[name] for name in ("base", "score", "embed", "rank")} == {
+        "base": 2,
+        "score": 2,
+        "embed": 2,
+        "rank": 6,
+    }
+    for shelf, count in {"base": 2, "score": 2, "embed": 2, "rank": 6, "select": 12, "train": 12}.items():
+        assert len([path for path in (root / "store" / shelf).iterdir() if path.is_dir()]) == count, shelf
+    shown = run(sys.executable, "-m", "gip_exp.status", folder)
+    assert "12 cells: 12 done" in shown.stdout
+
+
+def test_a_cell_that_fails_for_good_says_why_and_holds_up_no_other(run, tmp_path):
+    axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", "until=select"]
+    folder = plan(run, tmp_path / "plan", tmp_path / "outputs", *axes)
+    submit(run, folder)
+    for _ in range(2):  # the second time only the failed cell is tried again
+        states = until(folder, at_rest)
+        assert [state.state for state in states] == ["done", "failed"]
+        assert states[1].label.endswith("selector.ridge=0.0")
+        assert "ridge" in states[1].reason
+        assert "selection of cells 1:" in submit(run, folder)
+    until(folder, at_rest)
+
+
+def test_a_job_out_of_time_shows_as_such_and_is_tried_again(run, tmp_path, monkeypatch):
+    folder = plan(
+        run, tmp_path / "plan", tmp_path / "outputs", "selector=random", "model.scratch.steps=100000"
+    )
+    submit(run, folder)
+    until(folder, running_in("base"))
+    job = (folder / "jobs.txt").read_text().split()[-1]
+    assert run("scontrol", "update", f"JobId={job}_0", "TimeLimit=0:01").returncode == 0
+    (state,) = until(folder, at_rest)
+    assert (state.state, state.reason) in {
+        ("stopped", "by SIGTERM (out of time: raise the time limit)"),
+        ("stopped", "by SIGTERM (TimeLimit)"),
+    }
+    assert progress.to_submit(folder) == {"cpu": [], "gpu": [], "train": [0]}
+
+
+def test_hydras_launcher_runs_a_sweep_and_names_the_cell_that_failed(run, tmp_path):
+    if find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        unavailable("slurm", "no submitit launcher: pip install 'gip-exp[slurm]'")
+    root = tmp_path / "outputs"
+    axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", f"paths.root={root}"]
+    done = run(sys.executable, "-m", "gip_exp", "-m", *MICRO, *axes, "hydra/launcher=slurm")
+    assert done.returncode == 2
+    assert "ridge" in done.stderr
+    assert "Traceback" not in done.stderr
+    states = progress.of_runs(root)
+    assert counted(states) == {"done": 1, "failed": 1}
+    assert ["ridge" in state.reason for state in states if state.state == "failed"] == [True]
