@@ -71,12 +71,13 @@ class LLMClient:
         await self._transport.close()
         self.cache.sync()
 
-    async def ask(self, request: Request) -> Reply | Fault:
+    async def ask(self, request: Request, key: str | None = None) -> Reply | Fault:
         """Return the reply to `request`, or the last fault when no attempt brought one.
 
-        Raises LLMError where no call can succeed (wrong key, unknown model), BudgetReachedError at the limit.
+        key: the request's `cache_key`, where the caller has it already. Raises LLMError where no call can
+        succeed (wrong key, unknown model), BudgetReachedError at the limit.
         """
-        key = cache_key(request, self.settings)
+        key = key or cache_key(request, self.settings)
         twin = self._pending.get(key)
         if twin is not None:
             return self._count(await asyncio.shield(twin), shared=True)

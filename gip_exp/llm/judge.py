@@ -163,12 +163,13 @@ async def _judge_vote(pool: _Pool, client: LLMClient, row: int, vote: int) -> No
     settings, parsed = pool.settings, Parsed(None)
     first_key = ""
     for used, request in enumerate(vote_requests(pool.examples[row], pool.rubric, settings, vote)):
-        first_key = first_key or cache_key(request, settings.endpoint)
+        key = cache_key(request, settings.endpoint)
+        first_key = first_key or key
         if used >= client.cache.gave_up(first_key) + 1 + settings.content_retries:
             pool.exhausted[first_key] = used
             pool.lose(row, _clean(f"{used} unreadable replies, the last: {parsed.reason}"))
             break
-        outcome = await client.ask(request)
+        outcome = await client.ask(request, key)
         if isinstance(outcome, Fault):
             pool.lose(row, f"no reply after {settings.endpoint.attempts} attempts, the last: {outcome}"
                       if outcome.retry else f"no reply: {outcome}")  # fmt: skip
