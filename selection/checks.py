@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch  # imported where a tensor is looked at: a table of signals is checked without it
 
 
 class Problems:
@@ -70,6 +72,8 @@ def check_matrix(problems: Problems, argument: str, value: Any, *, rows: str = "
 
     Returns whether its shape can be relied on. Values are not looked at (see `first_bad_row`).
     """
+    import torch
+
     if isinstance(value, torch.Tensor):
         usable = not (value.is_complex() or value.dtype == torch.bool or value.is_sparse)
     elif isinstance(value, np.ndarray):
@@ -91,6 +95,8 @@ def check_matrix(problems: Problems, argument: str, value: Any, *, rows: str = "
 
 def first_bad_row(block: torch.Tensor) -> int | None:
     """First row of a 2-d tensor that holds NaN or inf, or None."""
+    import torch
+
     # A finite sum proves every term finite; only a bad (or overflowing) one needs the closer look.
     if bool(torch.isfinite(block.sum())):
         return None
@@ -105,6 +111,8 @@ def check_candidates(problems: Problems, candidates: Any, n: int, *, some: bool 
     """
     if candidates is None:
         return None
+    import torch
+
     mask = (
         candidates.detach().cpu().numpy() if isinstance(candidates, torch.Tensor) else np.asarray(candidates)
     )

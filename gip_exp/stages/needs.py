@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from eval import bbh, mt_bench_files
 from gip_exp import hub, judging
 from gip_exp.config import Config
 from gip_exp.config.outcome import BbhEvaluation, MtBenchEvaluation
@@ -37,6 +36,8 @@ def check_test_rows(config: Config, entries: Entries) -> None:
 
 
 def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
+    from eval import mt_bench_files
+
     problems = judging.missing(config.judge, "evaluation.mt_bench.judge")
     if config.judge.votes != 1:
         problems.append(
@@ -69,6 +70,8 @@ def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
 
 
 def _bbh(config: BbhEvaluation) -> list[str]:
+    from eval import bbh
+
     wanted = config.tasks if config.tasks is not None else list(bbh.TASKS)
     unknown = [task for task in wanted if task not in bbh.TASKS]
     if unknown or not wanted:
