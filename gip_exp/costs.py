@@ -27,6 +27,7 @@ CPU_BANDWIDTH = 0.02
 START = 60.0  # seconds to load a large model, or to start a server
 STEP = 0.025  # seconds a generated token takes at least, whatever the model
 BYTES_A_TOKEN = 4
+MATRICES = 7  # of a layer, which LoRA may adapt
 SERVED_BATCH = 256  # vLLM's own batching
 BBH_QUESTIONS, BBH_TOKENS = 6_511, 200
 MT_QUESTIONS, MT_TURNS = 80, 2
@@ -85,26 +86,29 @@ class Measured:
 
     def __init__(self, root: Path) -> None:
         self._found: dict[str, list[tuple[float, float, float]]] = {}
-        for path in (root / "store").glob("*/*/manifest.json"):
-            if "." not in path.parent.name:  # neither partial nor set aside
-                self._take(path)
+        self._rows: dict[str, int] = {}  # data key -> rows
+        paths = [path for path in (root / "store").glob("*/*/manifest.json") if "." not in path.parent.name]
+        for path in sorted(paths, key=lambda path: path.parent.parent.name != "data"):
+            self._take(path)
 
     def _take(self, path: Path) -> None:
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            alike = _alike(manifest["name"], manifest["settings"])
+            if manifest["stage"] == "data":
+                self._rows[manifest["key"]] = manifest["facts"]["n_rows"]
+            alike = _alike(manifest, self._rows.get(manifest["inputs"].get("data")))
             size = sum(facts["bytes"] for facts in manifest["files"].values())
             work = _work(manifest["settings"], manifest["facts"].get("examples"))
             self._found.setdefault(alike, []).append((float(manifest["seconds"]), float(size), work))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return  # a damaged output says nothing about time
 
-    def of(self, name: str, settings: Mapping[str, Any], examples: int | None) -> Cost | None:
-        """The median sibling's cost, in proportion to the examples trained on."""
-        found = self._found.get(_alike(name, settings))
+    def of(self, identity: Mapping[str, Any], n_rows: int, examples: int | None) -> Cost | None:
+        """The median cost of siblings on as many rows, in proportion to the examples trained on."""
+        found = self._found.get(_alike(identity, n_rows if "data" in identity["inputs"] else None))
         if not found:
             return None
-        work = _work(settings, examples)
+        work = _work(identity["settings"], examples)
         return Cost(
             median(seconds * work / theirs for seconds, _, theirs in found),
             median(size for _, size, _ in found),
@@ -112,8 +116,8 @@ class Measured:
         )
 
 
-def _alike(name: str, settings: Mapping[str, Any]) -> str:
-    return json.dumps([name, _without_seeds(settings)], sort_keys=True)
+def _alike(identity: Mapping[str, Any], n_rows: int | None) -> str:
+    return json.dumps([identity["name"], n_rows, _without_seeds(identity["settings"])], sort_keys=True)
 
 
 def _without_seeds(value: Any) -> Any:
@@ -207,7 +211,8 @@ def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
 def _adapter(model: Model, train: LoraTrain) -> float:
     """Bytes of a LoRA adapter in float32: two thin matrices beside each weight matrix, taken as square."""
     size = parameters(model)
-    width = (size * 10.7) ** (
-        1 / 3
-    ) or 1.0  # a transformer about as deep as its kind: 12 width^2 a layer, width/128 layers
-    return 4.0 * size * min(1.0, 2 * train.r / width)
+    # A transformer about as deep as its kind: 12 width^2 parameters a layer, width / 128 layers.
+    width = max(1.0, (size * 10.7) ** (1 / 3))
+    targets = train.target_modules
+    adapted = len(targets) / MATRICES if isinstance(targets, list) else 1.0
+    return 4.0 * size * adapted * min(1.0, 2 * train.r / width)

@@ -22,7 +22,6 @@ from gip_exp.stages.data import POOL, TEST
 from gip_exp.stages.rank import sizes
 from gip_exp.store import Entry, Store
 
-MODEL_STAGES = ("warmup", "gradients", "train", "evaluate")  # on a GPU where the model needs one
 MT_PROMPT, MT_REPLY = 1_800, 400  # tokens of a judgement of MT-Bench
 
 
@@ -88,11 +87,10 @@ def _cell(number: int, wanted: Wanted, folder: Path) -> Planned:
 
 
 def _selects_on_gpu(config: Config) -> bool:
-    """Whether the stages up to `select` need the model: LESS, its hidden states, a judge that vLLM serves here."""
+    """Whether the stages up to `select` need the model (LESS, its hidden states) or a judge that vLLM serves here."""
     wanted = pipeline.stages(config.model_copy(update={"until": "select"}))
-    own_states = "embed" in wanted and getattr(config.embedder, "model", "") is None
     served = "score" in wanted and config.judge.kind == "vllm"
-    return served or (on_gpu(config) and (own_states or "gradients" in wanted))
+    return served or (on_gpu(config) and any(stage.needs_device(config) for stage in wanted.values()))
 
 
 def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
@@ -110,10 +108,10 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
         calls: int = 0
         usd: float | None = 0.0
         if found is None:
-            measured = _measured(config.paths.root).of(name, identity["settings"], n_selected)
+            measured = _measured(config.paths.root).of(identity, rows.pool, n_selected)
             cost = measured or by_rule(name, config, rows, n_selected, speed)
             calls, usd = _asking(name, key, config, entries["data"].folder)
-        gpu = on_gpu(config) and stage.shelf in MODEL_STAGES
+        gpu = on_gpu(config) and (stage.needs_device(config) or stage.shelf == "evaluate")
         steps.append(Step(stage.shelf, name, key, found is not None, cost, gpu, calls, usd))
     return steps
 
