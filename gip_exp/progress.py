@@ -58,7 +58,7 @@ def _planned(
     at_run = attempt.read(run, ATTEMPT)
     if attempt.alive(folder / planned.STATES, cell.name) or attempt.alive(run, ATTEMPT):
         return _running(base, {**told, **at_run})
-    if told.get("pid") == at_run.get("pid"):
+    if told and told.get("pid") == at_run.get("pid"):
         told = {"stage": at_run.get("stage", ""), **told}  # the same process: only it knows what it was doing
     names = [f"{job}_{cell.number}" for job in submitted]
     waiting = _in_queue(base, [*names, str(told.get("slurm_job"))], known)
