@@ -98,14 +98,15 @@ def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
         config = OmegaConf.load(path)
     except (OSError, YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--cell {path} cannot be read ({error}): give a resolved config (YAML)") from error
+    if not OmegaConf.is_dict(config):
+        raise UserError(f"--cell {path} holds no config: give a file that gip_exp.plan wrote")
     OmegaConf.set_struct(config, True)
     try:
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
     except OmegaConfBaseException as error:
         raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     values = OmegaConf.to_container(config)
-    if not isinstance(values, dict):
-        raise UserError(f"--cell {path} holds no config: give a file that gip_exp.plan wrote")
+    assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
 

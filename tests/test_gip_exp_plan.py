@@ -1,0 +1,315 @@
+"""`gip_exp.plan`: the cells of a sweep, each once; what is cached; what the rest costs; cells that run as planned."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import MICRO, ROOT
+
+from gip_exp import costs, pipeline, plan, planned, progress, sweep
+from gip_exp.config import parse
+from gip_exp.console import Console
+from gip_exp.costs import Cost, Measured, Rows, Speed
+from gip_exp.forecast import Wanted, forecast
+
+CONF = ROOT / "conf"
+SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def run_plan(tmp_path, capsys, *overrides):
+    code = plan.main([*MICRO, f"paths.root={tmp_path / 'outputs'}", *overrides])
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+def cell_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gip_exp", "--cell", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_composes_with_its_own_experiments(name):
+    own = [] if "+experiment" in (CONF / "sweep" / f"{name}.yaml").read_text() else ["+experiment=gsm8k_qwen"]
+    cells = sweep.expand([*own, f"+sweep={name}"])
+    ends = [
+        cells[0],
+        cells[len(cells) // 2],
+        cells[-1],
+    ]  # composing all of them takes as long as planning them
+    for cell, values in zip(ends, sweep.compose(ends), strict=True):
+        config = parse(values)
+        assert f"selector={config.selector.name}" in cell
+        assert name in config.tracking.group
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_sweep_composes_with_every_experiment(name, experiment):
+    cells = sweep.expand(
+        [f"+experiment={experiment}", f"+sweep={name}", "model=tiny", "selector=random,full"]
+    )
+    assert {cell[0] for cell in cells if cell[0].startswith("+experiment")} <= {f"+experiment={experiment}"}
+    (values,) = sweep.compose(cells[:1])
+    assert parse(values).experiment == experiment
+
+
+def test_figure_1_is_two_models_six_selectors_four_budgets_and_full_once(tmp_path):
+    cells = sweep.expand(["+experiment=gsm8k_qwen", "+sweep=figure1"])
+    found = {
+        tuple(text for text in cell if text.startswith(("model", "selector", "budget", "seed")))
+        for cell in cells
+    }
+    assert len(found) == len(cells) == 2 * 7 * 4 * 3
+    assert len({cell for cell in found if "selector=full" not in cell}) == 2 * 6 * 4 * 3
+
+
+def test_the_launcher_for_slurm_takes_the_clusters_names_from_the_environment(monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install 'gip-exp[slurm]'")
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    def launcher():
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = compose("config", ["hydra/launcher=slurm"], return_hydra_config=True).hydra.launcher
+            wanted = ("partition", "account", "timeout_min", "gpus_per_node")
+            return [OmegaConf.select(composed, key) for key in wanted]
+
+    for name in ("PARTITION", "ACCOUNT", "MINUTES", "GPUS"):
+        monkeypatch.delenv(f"GIP_{name}", raising=False)
+    assert launcher() == [None, None, 240, None]
+    for name, value in {"PARTITION": "gpu", "ACCOUNT": "lab", "MINUTES": "30", "GPUS": "2"}.items():
+        monkeypatch.setenv(f"GIP_{name}", value)
+    assert launcher() == ["gpu", "lab", 30, 2]
+
+
+def test_lists_are_expanded_as_the_command_line_does_and_give_way_to_it():
+    assert len(sweep.expand(["+experiment=quickstart", "selector=random,full", "seed=range(0,3)"])) == 6
+    assert len(sweep.expand(["+experiment=quickstart"])) == 1
+    assert len(sweep.expand(["+experiment=quickstart", "evaluation=[gsm8k,answer_nll]"])) == 1
+    narrowed = sweep.expand(
+        ["+experiment=gsm8k_qwen", "+sweep=figure1", "model=qwen3_4b", "seed=0", "budget=0.1"]
+    )
+    assert [cell[:2] for cell in narrowed[:2]] == [
+        ["model=qwen3_4b", f"selector={s}"] for s in ("mp_ma", "mp_sc")
+    ]
+    assert len(narrowed) == 7
+
+
+def test_planning_imports_no_heavy_library():
+    code = (
+        "import sys; from gip_exp import cell, forecast, pipeline, plan, status, sweep\n"
+        "print({'torch', 'transformers', 'scipy', 'sklearn', 'wandb', 'pandas', 'lm_eval', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_cells_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
+    axes = ["selector=mp_ma,random,full", "budget=0.05,0.1", "seed=0,1"]
+    code, out, err = run_plan(tmp_path, capsys, *axes, "--write", str(tmp_path / "plan"))
+    assert (code, err) == (0, "")
+    assert "10 cells (2 more are the same runs again)" in out
+    cells = planned.read(tmp_path / "plan")
+    assert [cell.label.split()[0] for cell in cells[:2]] == ["mp_ma_b0.05_s0", "mp_ma_b0.05_s1"]
+    assert {path.name for path in (tmp_path / "plan" / "cells").iterdir()} == {
+        f"{i:03d}.yaml" for i in range(10)
+    }
+    counts = {
+        row.split()[1]: row.split()[3]
+        for row in out.splitlines()
+        if row.startswith("│ ") and row.split()[1] != "│"
+    }
+    # 2 seeds; rankings of 3 selectors; 4 + 4 + 2 selections, each trained on and evaluated in two ways
+    assert counts == {
+        **{"data": "2", "base": "2", "score": "2", "embed": "2"},
+        **{"rank": "6", "select": "10", "train": "10", "evaluate": "20"},
+    }
+    assert not (tmp_path / "outputs" / "runs").exists()
+    assert [path.name for path in (tmp_path / "outputs" / "store").iterdir()] == ["data"]
+
+
+def test_what_is_in_the_store_counts_as_cached_and_its_key_is_the_pipelines(tmp_path, micro, capsys):
+    config = micro(tmp_path / "outputs", "until=select")
+    outcome = pipeline.run(config, Console(io.StringIO()))
+    whole = forecast([Wanted(config, "one")], Console(io.StringIO()), Speed())
+    assert whole.done == 1
+    assert {step.key for step in whole.steps.values()} == {
+        stage["key"] for stage in outcome.result["stages"].values()
+    }
+    assert whole.cells[0].run == str(outcome.folder.resolve())
+    assert whole.cells[0].ends == "stopped:select"
+    again = forecast(
+        [Wanted(micro(tmp_path / "outputs", "budget=0.05"), "two")], Console(io.StringIO()), Speed()
+    )
+    assert {step.name for step in again.steps.values() if step.cached} == {"data", "score", "embed", "rank"}
+
+
+def test_selection_that_needs_the_model_is_planned_for_gpu_nodes(tmp_path, capsys, data_dir):
+    axes = ["+experiment=gsm8k_qwen", "selector=mp_ma,less", "budget=0.1", f"data.path={data_dir}/gsm8k"]
+    arguments = [
+        *axes,
+        f"paths.root={tmp_path / 'outputs'}",
+        "data.limit=500",
+        "--write",
+        str(tmp_path / "plan"),
+    ]
+    assert plan.main(arguments) == 0
+    cells = planned.read(tmp_path / "plan")
+    assert [(cell.label.split("_b")[0], cell.selects_on) for cell in cells] == [
+        ("mp_ma", "cpu"),
+        ("less", "gpu"),
+    ]
+    lines = {
+        line.split()[1]: line.split("│")
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("│ ")
+    }
+    assert lines["score"][7].strip() == "500"  # judge calls
+    assert float(lines["score"][8]) > 0  # dollars
+    assert float(lines["train"][6]) > 0  # GPU-hours
+    assert lines["score"][6].strip() == "0"
+
+
+def test_measured_siblings_give_the_hours_in_proportion_to_the_examples(tmp_path):
+    entry = tmp_path / "store" / "train" / "a" / "manifest.json"
+    entry.parent.mkdir(parents=True)
+    settings = {"train": {"epochs": 2, "steps": None, "batch": 4, "seed": 0}, "selected": "x"}
+    manifest = {
+        "stage": "train",
+        "key": "a",
+        "name": "train",
+        "settings": settings,
+        "inputs": {},
+        "seconds": 10.0,
+    }
+    entry.write_text(json.dumps({**manifest, "facts": {"examples": 50}, "files": {"adapter": {"bytes": 7}}}))
+    broken = tmp_path / "store" / "train" / "b" / "manifest.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    other = {"train": {**settings["train"], "seed": 5}, "selected": "y"}
+    measured = Measured(tmp_path)
+    assert measured.of({"name": "train", "settings": other, "inputs": {}}, 1, 150) == Cost(
+        30.0, 7.0, "measured"
+    )
+    changed = {"train": {**settings["train"], "epochs": 3}, "selected": "y"}
+    assert measured.of({"name": "train", "settings": changed, "inputs": {}}, 1, 150) is None
+
+
+def test_the_rules_of_thumb_are_the_formulas_they_state(compose):
+    config = parse(compose("+experiment=gsm8k_qwen", "train.gradient_checkpointing=true", "train.batch=32"))
+    rows = Rows(pool=1000, test=100, prompt_tokens=60, completion_tokens=100)
+    cost = costs.by_rule("train", config, rows, 320, Speed(tflops=100, bandwidth=2))
+    steps = 3 * 320 / 32
+    assert cost.seconds == pytest.approx(costs.START + 8.2e9 * 6 * steps * 32 * 160 / 100e12)
+    evaluated = costs.by_rule("evaluate/gsm8k", config, rows, 320, Speed(tflops=100, bandwidth=2))
+    batches, answer = 2, 200  # 100 questions in batches of 64; twice the mean completion
+    assert evaluated.seconds == pytest.approx(
+        costs.START + 2 * 8.2e9 * 100 * 160 / 100e12 + batches * answer * costs.STEP
+    )
+    assert costs.by_rule("rank", config, rows, 320, Speed()).known == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part"),
+    [
+        (["selector=magic"], "Could not find 'selector/magic'"),
+        (["budget=0.1,2.5"], "budget=2.5 is not a share"),
+        (["budget=9999"], "budget=9999 asks for more than the pool holds"),
+        (["--wirte", "x"], "--wirte: no such option"),
+        (["+sweep=figure9"], "Could not find 'sweep/figure9'"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message_and_exit_code_2(tmp_path, capsys, overrides, part):
+    code, _, err = run_plan(tmp_path, capsys, *overrides)
+    assert code == 2
+    assert part in err
+    assert not (tmp_path / "outputs" / "runs").exists()
+
+
+def test_a_place_that_cannot_be_written_is_a_message(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, _, err = run_plan(tmp_path, capsys, "selector=random", "--write", str(tmp_path / "file" / "plan"))
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_the_same_plan_again_is_left_alone_and_another_is_refused(tmp_path, capsys):
+    folder = tmp_path / "plan"
+    assert run_plan(tmp_path, capsys, "selector=random", "--write", str(folder))[0] == 0
+    code, out, _ = run_plan(tmp_path, capsys, "selector=random", "--write", str(folder))
+    assert (code, "unchanged" in out) == (0, True)
+    code, _, err = run_plan(tmp_path, capsys, "selector=full", "--write", str(folder))
+    assert code == 2
+    assert "holds another plan" in err
+
+
+def test_a_config_survives_being_written_and_read(compose):
+    for experiment in EXPERIMENTS:
+        config = parse(compose(f"+experiment={experiment}", "budget=1.0"))
+        assert parse(yaml.safe_load(pipeline.as_yaml(config))) == config
+
+
+@pytest.fixture
+def two_cells(tmp_path, capsys) -> Path:
+    assert (
+        run_plan(tmp_path, capsys, "selector=random", "seed=0,1", "--write", str(tmp_path / "plan"))[0] == 0
+    )
+    return tmp_path / "plan"
+
+
+def test_planned_cells_run_from_their_files_and_stop_where_told(two_cells):
+    done = cell_command(two_cells / "cells" / "000.yaml", two_cells / "cells" / "001.yaml", "until=select")
+    assert done.returncode == 0, done.stderr
+    assert [state.state for state in progress.of_plan(two_cells)] == ["selected", "selected"]
+    assert progress.to_submit(two_cells) == {"cpu": [], "gpu": [], "train": [0, 1]}
+
+
+def test_a_cell_that_is_no_longer_what_was_planned_fails_and_ends_no_other(two_cells):
+    first = two_cells / "cells" / "000.yaml"
+    first.write_text(first.read_text().replace("budget: 0.1", "budget: 0.2"))
+    done = cell_command(first, two_cells / "cells" / "001.yaml", "until=select")
+    assert done.returncode == 2
+    assert "is no longer what was planned" in done.stderr
+    assert "Traceback" not in done.stderr
+    states = progress.of_plan(two_cells)
+    assert [state.state for state in states] == ["failed", "selected"]
+    assert "plan again into a new folder" in states[0].reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["budget=0.2"], "would change the result"),
+        (["untl=select"], "untl"),
+        (["until=lunch"], "until='lunch'"),
+    ],
+)
+def test_only_what_cannot_change_the_result_may_be_set_beside_a_cell(two_cells, arguments, part):
+    done = cell_command(two_cells / "cells" / "000.yaml", *arguments)
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "part"), [(None, "cannot be read"), ("- 1\n", "holds no config"), ("a: [", "cannot be read")]
+)
+def test_a_file_that_is_no_config_is_a_message(tmp_path, text, part):
+    if text is not None:
+        (tmp_path / "cell.yaml").write_text(text)
+    done = cell_command(tmp_path / "cell.yaml")
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_runs_own_config_runs_again_as_the_same_run(tmp_path, micro):
+    outcome = pipeline.run(micro(tmp_path, "selector=random", "until=select"), Console(io.StringIO()))
+    done = cell_command(outcome.folder / "config.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "every stage was reused" in done.stderr
