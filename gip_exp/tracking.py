@@ -45,7 +45,7 @@ class WandbTracker:
         import wandb
 
         tracking = config.tracking
-        mode = _mode(tracking)
+        mode = mode_of(tracking)
         if mode == "offline":
             console.say(
                 f"  W&B: offline (no WANDB_API_KEY); upload later with: wandb sync {folder}/wandb/offline-run-*"
@@ -111,13 +111,17 @@ def _table(selected: Path) -> Any:
     )
 
 
-def _mode(tracking: Tracking) -> str:
-    """The mode asked for; `auto` is WANDB_MODE if set, else online where there is a key, else offline."""
+def mode_of(tracking: Tracking) -> str:
+    """The mode asked for; `auto` is WANDB_MODE if set, else online where there is a key, else offline.
+
+    Raises UserError for a WANDB_MODE that does not exist.
+    """
     if tracking.mode != "auto":
         return tracking.mode
-    if os.environ.get("WANDB_MODE"):
-        return os.environ["WANDB_MODE"]
-    return "online" if _has_key() else "offline"
+    mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    if mode not in MODES:
+        raise UserError(f"WANDB_MODE={mode!r}: allowed are {', '.join(MODES)}; or use tracking=none")
+    return mode
 
 
 def _has_key() -> bool:
@@ -133,9 +137,7 @@ def start(config: Config, folder: Path, console: Console) -> Tracker:
     """The tracker that the config asks for. Raises UserError when W&B refuses the key, the mode or the project."""
     if config.tracking.kind == "none":
         return NoTracker()
-    mode = _mode(config.tracking)
-    if mode not in MODES:
-        raise UserError(f"WANDB_MODE={mode!r}: allowed are {', '.join(MODES)}; or use tracking=none")
+    mode_of(config.tracking)
     import wandb
 
     try:

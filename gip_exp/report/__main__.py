@@ -1,4 +1,4 @@
-"""`python -m gip_exp.report DIR [--out OUT]`: tables, figures and claims out of the runs below DIR."""
+"""`python -m gip_exp.report DIR [--out OUT] [--wandb [PROJECT]]`: tables, figures and claims of the runs below DIR."""
 
 import argparse
 import sys
@@ -17,11 +17,24 @@ def main(arguments: list[str] | None = None) -> int:
         "folder", metavar="DIR", type=Path, help="any folder above the runs, e.g. outputs or outputs/runs"
     )
     parser.add_argument("--out", metavar="OUT", type=Path, help="where to write (default: DIR/report)")
+    parser.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        nargs="?",
+        const="",
+        help="log tables and figures to W&B too, in the runs' group and project (or in PROJECT)",
+    )
     options = parser.parse_args(arguments)
     try:
         from gip_exp.report.write import write_report
 
-        write_report(options.folder, options.out or options.folder / "report")
+        report = write_report(options.folder, options.out or options.folder / "report")
+        if options.wandb is not None:
+            from rich.console import Console
+
+            from gip_exp.report.upload import upload
+
+            upload(report, options.wandb or None, Console(soft_wrap=True, highlight=False))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
