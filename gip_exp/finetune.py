@@ -171,7 +171,6 @@ def _conditions(task: Task) -> dict[str, Any]:
     return {
         "processes": train.processes,
         "micro_batch": train.micro_batch,
-        "save_every": task.save_every,
         "device": task.machine.device,
         "versions": versions(),
     }

@@ -1,5 +1,6 @@
 """Fine-tuning: what is learnt from, what changes, what a killed run comes to, and when a run is no result."""
 
+import io
 import json
 import os
 import signal
@@ -9,16 +10,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import MICRO
 from safetensors.torch import load_file
 
 from eval.answer_nll import encode
-from gip_exp import checkpoints, models
+from gip_exp import checkpoints, models, pipeline
+from gip_exp.config import parse
 from gip_exp.config.learning import LoraTrain
+from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.finetune import Task, finetune, make_trainer, training_rows
 from gip_exp.losses import check_fall
 from gip_exp.machine import Machine, missing
 from gip_exp.prompts import renderer
+from tests.fault_server import wait_until
 from tests.tiny_families import PROMPTS, make_family
 
 EXAMPLES = [
@@ -181,6 +186,40 @@ def test_a_killed_run_goes_on_to_the_same_weights(base, unbroken, tmp_path, step
     assert done.history == unbroken[1].history
 
 
+def test_a_killed_train_stage_goes_on_in_the_store(compose, tmp_path):
+    """The whole command, killed from outside once a checkpoint is there; then the same command again."""
+    root = Path(__file__).parent.parent
+    overrides = [*MICRO, "train.steps=60", "train.dropout=0.1", "train.checkpoint_steps=10", "until=train"]
+    overrides.append(f"paths.root={tmp_path}")
+
+    def run():
+        return pipeline.run(parse(compose(*overrides)), Console(io.StringIO())).entries["train"]
+
+    unbroken = run()
+    aside = unbroken.folder.rename(tmp_path / "unbroken")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gip_exp", *overrides],
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stderr=subprocess.DEVNULL,
+    )
+    draft = unbroken.folder.with_name(unbroken.key + ".partial")
+    try:
+        wait_until(
+            lambda: any(draft.glob(f"work/checkpoint-*/{checkpoints.MARK}")) or process.poll() is not None,
+            timeout_s=600,
+        )
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not unbroken.folder.exists()
+    resumed = run()
+    assert resumed.facts["tokens"] < unbroken.facts["tokens"]
+    assert not (resumed.folder / "work").exists()
+    assert equal(weights(resumed.folder), weights(aside))
+    assert (resumed.folder / "losses.jsonl").read_text() == (aside / "losses.jsonl").read_text()
+
+
 def test_a_run_killed_after_its_last_checkpoint_trains_no_further(base, unbroken, tmp_path):
     first = finetune(task(base, tmp_path))
     (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
@@ -212,7 +251,7 @@ def test_checkpoints_change_no_weight(base, unbroken, tmp_path):
 
 
 def test_two_processes_share_every_batch(base, tmp_path):
-    """Without dropout the same sums, in another order: the losses agree to rounding, resumed runs as well."""
+    """Without dropout the same sums, in another order: losses and weights agree to rounding."""
     one = finetune(task(base, tmp_path / "one", dropout=0.0))
     two = finetune(task(base, tmp_path / "two", dropout=0.0, processes=2))
     assert [row["loss"] for row in two.history] == pytest.approx(

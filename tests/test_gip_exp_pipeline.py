@@ -97,6 +97,40 @@ def test_another_embedder_setting_makes_only_what_depends_on_it(first, micro, sh
     ]
 
 
+def test_what_training_took_is_in_the_result(first):
+    training = first.result["training"]
+    assert training["steps"] == 4
+    assert training["examples"] == 22
+    assert {"first_loss", "last_loss", "tokens_per_second", "peak_memory_bytes"} <= set(training)
+    lengths = training["lengths"]
+    for part in ("prompt", "completion", "both"):
+        assert set(lengths[part]) == {"min", "median", "p95", "max"}
+        assert (
+            0
+            < lengths[part]["min"]
+            <= lengths[part]["median"]
+            <= lengths[part]["p95"]
+            <= lengths[part]["max"]
+        )
+    assert lengths["prompt"]["max"] < lengths["both"]["max"]
+    assert (lengths["truncated"], lengths["without_loss"]) == (0, 0)
+
+
+def test_examples_that_are_cut_are_counted_and_told(first, micro, shared_root):
+    longest = first.result["training"]["lengths"]
+    length = longest["prompt"]["max"]  # at least one prompt fills it
+    said = io.StringIO()
+    outcome = pipeline.run(micro(shared_root, f"train.max_length={length}", "until=train"), Console(said))
+    lengths = outcome.result["training"]["lengths"]
+    assert lengths["truncated"] >= lengths["without_loss"] >= 1
+    told = (
+        f"{lengths['truncated']} of 22 examples are longer than train.max_length={length} and are cut there"
+    )
+    assert f"{told}; of {lengths['without_loss']} of them nothing" in said.getvalue()
+    with pytest.raises(UserError, match=r"every prompt fills train\.max_length=3 tokens"):
+        pipeline.run(micro(shared_root, "train.max_length=3", "until=train"), quiet())
+
+
 def test_full_trains_once_however_it_is_swept(first, micro, shared_root):
     one = pipeline.run(micro(shared_root, "selector=full", "budget=0.1", "until=train"), quiet())
     two = pipeline.run(micro(shared_root, "selector=full", "budget=0.5", "until=train"), quiet())

@@ -72,7 +72,7 @@ def _note_lengths(job: Job, rows: list[dict[str, str]], tokenizer: Any, max_leng
     wholes = [len(ids) for ids in tokenizer([row["prompt"] + row["completion"] for row in rows])["input_ids"]]
     cut = sum(length > max_length for length in wholes)
     lost = sum(length >= max_length for length in prompts)
-    job.draft.facts["tokens"] = {
+    job.draft.facts["lengths"] = {
         "prompt": _spread(prompts),
         "completion": _spread([whole - prompt for whole, prompt in zip(wholes, prompts, strict=True)]),
         "both": _spread(wholes),
