@@ -43,6 +43,26 @@ def test_batching_changes_no_greedy_text(tiny: tuple[Any, Any]) -> None:
     assert len(set(alone)) > 1
 
 
+def test_a_text_starts_as_the_tokenizer_starts_texts_and_never_ends_before_it_is_continued(
+    tiny: tuple[Any, Any],
+) -> None:
+    import copy
+
+    from tokenizers.processors import TemplateProcessing
+
+    model, tokenizer = tiny
+    plain = LocalGenerator(model, tokenizer)._tokens("hello")
+    framed = copy.deepcopy(tokenizer)
+    marks = [
+        ("<|im_start|>", tokenizer.convert_tokens_to_ids("<|im_start|>")),
+        ("<|im_end|>", tokenizer.eos_token_id),
+    ]
+    framed.backend_tokenizer.post_processor = TemplateProcessing("<|im_start|> $A <|im_end|>", None, marks)
+    assert LocalGenerator(model, framed)._tokens("hello") == [marks[0][1], *plain]
+    turn = [{"role": "user", "content": "hello"}]
+    assert LocalGenerator(model, framed)._tokens(turn) == LocalGenerator(model, tokenizer)._tokens(turn)
+
+
 def test_samples_differ_repeat_and_leave_the_callers_random_state(tiny: tuple[Any, Any]) -> None:
     import torch
 

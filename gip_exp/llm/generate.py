@@ -106,19 +106,21 @@ class LocalGenerator:
         return results
 
     def _tokens(self, given: Input) -> list[int]:
-        """Plain text gets the tokenizer's own start token, as in training; a chat template writes its own."""
+        """Plain text gets the tokenizer's own start token, as in training, and no end; a chat template writes its own."""
         plain = isinstance(given, str)
         text = given if isinstance(given, str) else self._as_text(given)
-        return self._tokenizer(text, add_special_tokens=plain)["input_ids"]
+        ids = list(self._tokenizer(text, add_special_tokens=plain)["input_ids"])
+        return ids[:-1] if plain and len(ids) > 1 and ids[-1] == self._tokenizer.eos_token_id else ids
 
     def _as_text(self, given: Sequence[Mapping[str, str]]) -> str:
         if not getattr(self._tokenizer, "chat_template", None):
             raise LLMError(
                 "this tokenizer has no chat template, so it cannot take conversations; hand in plain texts."
             )
-        return self._tokenizer.apply_chat_template(
+        text = self._tokenizer.apply_chat_template(
             [dict(m) for m in given], tokenize=False, add_generation_prompt=True, **self._chat_kwargs
         )
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _batch(self, rows: list[list[int]], temperature: float, max_tokens: int, seed: int) -> list[str]:
         import torch
