@@ -117,10 +117,9 @@ class LocalGenerator:
             raise LLMError(
                 "this tokenizer has no chat template, so it cannot take conversations; hand in plain texts."
             )
-        text = self._tokenizer.apply_chat_template(
+        return self._tokenizer.apply_chat_template(
             [dict(m) for m in given], tokenize=False, add_generation_prompt=True, **self._chat_kwargs
         )
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _batch(self, rows: list[list[int]], temperature: float, max_tokens: int, seed: int) -> list[str]:
         import torch

@@ -73,7 +73,7 @@ def _shown(document: Document, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"report": wandb.Html((folder / "report.html").read_text(encoding="utf-8"))}
     for part in (part for section in document.sections for part in section.parts):
         if isinstance(part, Table):
-            columns = [f"{c.group} {c.name}".strip() for c in part.columns]
+            columns: list[str | int] = [f"{c.group} {c.name}".strip() for c in part.columns]
             found[f"tables/{part.slug}"] = wandb.Table(columns=columns, data=[list(row) for row in part.rows])
         elif isinstance(part, Figure):
             found[f"figures/{part.slug}"] = wandb.Html(
