@@ -81,11 +81,10 @@ def test_the_embed_stage_takes_a_model_folder_and_leaves_no_shards(folder, micro
     assert same.entries["embed"].cached
 
 
-def test_two_models_that_differ_in_the_middle_of_large_weights_are_two_models(tmp_path, monkeypatch):
+def test_two_models_that_differ_in_the_middle_of_large_weights_are_two_models(tmp_path):
     from gip_exp import models
     from gip_exp.config.learning import Model, Prompt
 
-    monkeypatch.setattr(models, "SMALL_FILE", 100)
     body = np.zeros(60 * 2**20, dtype=np.uint8)
     found = []
     for name, changed in (("a", None), ("b", slice(20_000_000, 40_000_000)), ("c", None)):

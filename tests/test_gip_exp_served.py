@@ -109,4 +109,4 @@ def test_mt_bench_is_played_and_judged_by_vllm_and_reported_by_category(compose,
     report = write_report(tmp_path / "out", tmp_path / "report", RichConsole(file=io.StringIO()))
     text = (report.folder / "report.md").read_text(encoding="utf-8")
     assert all(category in text.lower() for category in TEMPERATURES)
-    assert list((report.folder / "figures").glob("*mt_bench*.pdf"))
+    assert list((report.folder / "figures").glob("*mt-bench*.pdf"))

@@ -118,7 +118,8 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
         "embed": 2,
         "rank": 6,
     }
-    for shelf, count in {"base": 2, "score": 2, "embed": 2, "rank": 6, "select": 12, "train": 12}.items():
+    # On the shelf of scores lie the judge's table and mp_sc's own, for either seed.
+    for shelf, count in {"base": 2, "score": 4, "embed": 2, "rank": 6, "select": 12, "train": 12}.items():
         assert len([path for path in (root / "store" / shelf).iterdir() if path.is_dir()]) == count, shelf
     shown = run(sys.executable, "-m", "gip_exp.status", folder)
     assert "12 cells: 12 done" in shown.stdout
@@ -154,7 +155,7 @@ def test_a_job_out_of_time_shows_as_such_and_is_tried_again(run, tmp_path, monke
 
 
 def test_hydras_launcher_runs_a_sweep_and_names_the_cell_that_failed(run, tmp_path):
-    if find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+    if find_spec("submitit") is None or find_spec("hydra_plugins") is None:
         unavailable("slurm", "no submitit launcher: pip install 'gip-exp[slurm]'")
     root = tmp_path / "outputs"
     axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", f"paths.root={root}"]
