@@ -174,7 +174,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(base, unbroken, tmp_path, step
     process = subprocess.run(
         [sys.executable, "-c", KILLED, str(base), str(tmp_path), str(step)],
         cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"},
         capture_output=True,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
@@ -189,7 +189,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(base, unbroken, tmp_path, step
 def test_a_killed_train_stage_goes_on_in_the_store(compose, tmp_path):
     """The whole command, killed from outside once a checkpoint is there; then the same command again."""
     root = Path(__file__).parent.parent
-    overrides = [*MICRO, "train.steps=60", "train.dropout=0.1", "train.checkpoint_steps=10", "until=train"]
+    overrides = [*MICRO, "train.steps=150", "train.dropout=0.1", "train.checkpoint_steps=10", "until=train"]
     overrides.append(f"paths.root={tmp_path}")
 
     def run():
