@@ -59,6 +59,7 @@ class WandbTracker:
             name=folder.name,
             id=folder.name.rsplit("-", 1)[-1],
             resume="allow",
+            reinit="create_new",  # never a run that something else in this process left open
             dir=folder,
             mode=mode,  # type: ignore[arg-type]
             config=config.model_dump(mode="json"),

@@ -35,6 +35,7 @@ def upload(report: Report, project: str | None, console: Console) -> None:
             name=f"report-{group}",
             id=digest({"report of": str(report.found.root.resolve())}, 8),
             resume="allow",
+            reinit="create_new",  # whatever run this process may have open
             dir=report.folder,
             mode=mode,  # type: ignore[arg-type]
             settings=wandb.Settings(silent=True, console="off", init_timeout=60),
