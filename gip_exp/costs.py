@@ -29,8 +29,10 @@ STEP = 0.025  # seconds a generated token takes at least, whatever the model
 BYTES_A_TOKEN = 4
 MATRICES = 7  # of a layer, which LoRA may adapt
 SERVED_BATCH = 256  # vLLM's own batching
-BBH_QUESTIONS, BBH_TOKENS = 6_511, 200
-MT_QUESTIONS, MT_TURNS = 80, 2
+BBH_QUESTIONS, BBH_TASKS = 6_511, 27
+BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; a reasoned answer
+MT_QUESTIONS, MT_CATEGORIES, MT_TURNS = 80, 8, 2
+MT_READ = 600  # tokens a turn, on average over the first and the second, which holds the first answer
 OWN_SETTINGS = ("seed", "selected", "projection_seed")  # siblings may differ in these
 ENCODER, WIDTH = 0.6e9, 1_024  # parameters and dimensions of a sentence encoder, at most
 
@@ -165,35 +167,61 @@ def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         return size * _backward(selector.warmup) * epochs * share * rows.pool * rows.tokens
     if name == "embed" and isinstance(config.embedder, TransformerEmbedder):
         return 2 * (size if config.embedder.model is None else ENCODER) * rows.pool * rows.tokens
-    if name.startswith("evaluate/"):
-        return 2 * size * rows.test * rows.tokens
-    return 0.0
+    asked = _asked(name, config, rows)
+    return 2 * size * asked.n * (asked.read + asked.written)
 
 
 def _backward(train: LoraTrain) -> int:
     return 6 if train.gradient_checkpointing else 4
 
 
+@dataclass(frozen=True)
+class Questions:
+    """What an evaluation asks of the model: how many replies, and tokens read and written for each, at most."""
+
+    n: int = 0
+    read: float = 0.0
+    written: float = 0.0
+
+
+def mt_bench_turns(limit_per_category: int | None) -> int:
+    """Replies that MT-Bench asks of the player, and gradings that it asks of its judge."""
+    questions = MT_QUESTIONS if limit_per_category is None else MT_CATEGORIES * limit_per_category
+    return min(questions, MT_QUESTIONS) * MT_TURNS
+
+
+def _asked(name: str, config: Config, rows: Rows) -> Questions:
+    chosen = config.evaluation
+    if name == "evaluate/gsm8k" and chosen.gsm8k:
+        written = min(chosen.gsm8k.max_new_tokens, 2 * rows.completion_tokens)
+        read = rows.prompt_tokens + chosen.gsm8k.shots * rows.tokens
+        return Questions(min(rows.test, chosen.gsm8k.limit or rows.test), read, written)
+    if name == "evaluate/answer_nll" and chosen.answer_nll:
+        return Questions(min(rows.test, chosen.answer_nll.limit or rows.test), rows.tokens)
+    if name == "evaluate/bbh" and chosen.bbh:
+        tasks = BBH_TASKS if chosen.bbh.tasks is None else len(chosen.bbh.tasks)
+        each = BBH_QUESTIONS / BBH_TASKS
+        return Questions(round(tasks * min(each, chosen.bbh.limit or each)), BBH_READ, BBH_WRITTEN)
+    if name == "evaluate/mt_bench" and chosen.mt_bench:
+        turns = mt_bench_turns(chosen.mt_bench.limit_per_category)
+        return Questions(turns, MT_READ, chosen.mt_bench.max_new_tokens)
+    return Questions()
+
+
 def _tokens_in_turn(name: str, config: Config, rows: Rows) -> float:
     """Tokens that must be generated one after the other: batches times the length of an answer."""
     batch = SERVED_BATCH if config.engine.kind == "vllm" else config.engine.batch_size
-    chosen = config.evaluation
-    if name == "evaluate/gsm8k" and chosen.gsm8k:
-        asked = min(rows.test, chosen.gsm8k.limit or rows.test)
-        return math.ceil(asked / batch) * min(chosen.gsm8k.max_new_tokens, 2 * rows.completion_tokens)
-    if name == "evaluate/bbh" and chosen.bbh:
-        asked = BBH_QUESTIONS if chosen.bbh.limit is None else min(BBH_QUESTIONS, 27 * chosen.bbh.limit)
-        return math.ceil(asked / batch) * BBH_TOKENS
-    if name == "evaluate/mt_bench" and chosen.mt_bench:
-        return math.ceil(MT_QUESTIONS / batch) * MT_TURNS * chosen.mt_bench.max_new_tokens
-    return 0.0
+    asked = _asked(name, config, rows)
+    turns = MT_TURNS if name == "evaluate/mt_bench" else 1  # a second turn waits for the first
+    return math.ceil(asked.n / turns / batch) * turns * asked.written
 
 
 def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
     text = rows.tokens * BYTES_A_TOKEN
     selector, train = config.selector, config.train
     if name.startswith("evaluate/"):
-        return rows.test * text * 3
+        asked = _asked(name, config, rows)
+        return asked.n * (asked.read + asked.written) * BYTES_A_TOKEN * 3
     if isinstance(selector, LessSelector) and name in ("warmup", "gradients"):
         epochs = selector.warmup.epochs or 1
         if name == "gradients":

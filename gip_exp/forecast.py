@@ -14,7 +14,7 @@ from gip_exp import pipeline, result
 from gip_exp.config import Config
 from gip_exp.config.inputs import LLMJudge
 from gip_exp.console import Console
-from gip_exp.costs import MT_QUESTIONS, MT_TURNS, Cost, Measured, Rows, Speed, by_rule, on_gpu
+from gip_exp.costs import Cost, Measured, Rows, Speed, by_rule, mt_bench_turns, on_gpu
 from gip_exp.files import digest, read_jsonl
 from gip_exp.planned import Planned
 from gip_exp.stages import data
@@ -159,8 +159,7 @@ def _asking(name: str, key: str, config: Config, rows: Path) -> tuple[int, float
         return _ASKED[key]
     bench = config.evaluation.mt_bench
     if name == "evaluate/mt_bench" and bench:
-        questions = MT_QUESTIONS if bench.limit_per_category is None else 8 * bench.limit_per_category
-        calls = questions * MT_TURNS * bench.repeats
+        calls = mt_bench_turns(bench.limit_per_category) * bench.repeats
         return calls, _price(bench.judge, calls)
     return 0, 0.0
 

@@ -91,6 +91,8 @@ def test_lists_are_expanded_as_the_command_line_does_and_give_way_to_it():
     assert len(sweep.expand(["+experiment=quickstart", "selector=random,full", "seed=range(0,3)"])) == 6
     assert len(sweep.expand(["+experiment=quickstart"])) == 1
     assert len(sweep.expand(["+experiment=quickstart", "evaluation=[gsm8k,answer_nll]"])) == 1
+    folder = "evaluation.mt_bench.data_dir=/questions"  # a key of experiments that the sweep brings itself
+    assert len(sweep.expand(["+sweep=figure2", folder])) == 2 * 3 * 3
     narrowed = sweep.expand(
         ["+experiment=gsm8k_qwen", "+sweep=figure1", "model=qwen3_4b", "seed=0", "budget=0.1"]
     )
@@ -209,9 +211,23 @@ def test_the_rules_of_thumb_are_the_formulas_they_state(compose):
     evaluated = costs.by_rule("evaluate/gsm8k", config, rows, 320, Speed(tflops=100, bandwidth=2))
     batches, answer = 2, 200  # 100 questions in batches of 64; twice the mean completion
     assert evaluated.seconds == pytest.approx(
-        costs.START + 2 * 8.2e9 * 100 * 160 / 100e12 + batches * answer * costs.STEP
+        costs.START + 2 * 8.2e9 * 100 * (60 + answer) / 100e12 + batches * answer * costs.STEP
     )
     assert costs.by_rule("rank", config, rows, 320, Speed()).known == ""
+
+
+def test_benchmarks_with_questions_of_their_own_cost_hours_whatever_the_test_rows_are(compose):
+    config = parse(compose("+experiment=alpaca_mistral", "engine=vllm"))
+    rows, speed = Rows(pool=1000, test=0, prompt_tokens=60, completion_tokens=100), Speed(tflops=100)
+    turns, longest = 80 * 2, 1024
+    served = costs.by_rule("evaluate/mt_bench", config, rows, 10, speed)
+    assert served.known == "rule"
+    assert served.seconds == pytest.approx(
+        costs.START
+        + 2 * config.model.parameters * turns * (costs.MT_READ + longest) / 100e12
+        + 2 * longest * costs.STEP  # all 80 in one batch, one turn after the other
+    )
+    assert costs.by_rule("evaluate/bbh", config, rows, 10, speed).seconds > served.seconds
 
 
 @pytest.mark.parametrize(
