@@ -27,6 +27,7 @@ CPU_BANDWIDTH = 0.02
 START = 60.0  # seconds to load a large model, or to start a server
 STEP = 0.025  # seconds a generated token takes at least, whatever the model
 BYTES_A_TOKEN = 4
+OUTCOME = 200  # bytes of a question's line beside the texts
 MATRICES = 7  # of a layer, which LoRA may adapt
 SERVED_BATCH = 256  # vLLM's own batching
 BBH_QUESTIONS, BBH_TASKS = 6_511, 27
@@ -221,7 +222,7 @@ def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
     selector, train = config.selector, config.train
     if name.startswith("evaluate/"):
         asked = _asked(name, config, rows)
-        return asked.n * (asked.read + asked.written) * BYTES_A_TOKEN * 3
+        return asked.n * (asked.written * BYTES_A_TOKEN * 3 + OUTCOME)
     if isinstance(selector, LessSelector) and name in ("warmup", "gradients"):
         epochs = selector.warmup.epochs or 1
         if name == "gradients":
