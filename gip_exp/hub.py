@@ -2,6 +2,7 @@
 
 import os
 import socket
+import urllib.request
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -81,10 +82,20 @@ def reachable() -> bool:
 
 @cache
 def answers(address: str) -> bool:
-    """Whether the host of `address` accepts a connection."""
-    parts = urlsplit(address)
+    """Whether the host of `address`, or the proxy that the environment names for it, accepts a connection."""
+    parts = urlsplit(_proxy(address) or address)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=SECONDS):
+        with socket.create_connection((parts.hostname or "", port), timeout=SECONDS):
             return True
     except OSError:
         return False
+
+
+def _proxy(address: str) -> str | None:
+    """The proxy through which HTTP clients would reach `address`, as an address; None for a direct way."""
+    parts = urlsplit(address)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"

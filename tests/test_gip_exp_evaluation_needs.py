@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import socket
 
 import pytest
 
@@ -131,3 +132,21 @@ def test_data_without_test_rows_stop_an_evaluation_on_them_before_anything_is_tr
     with pytest.raises(UserError, match=r"evaluation=\['gsm8k', 'answer_nll'\]: the data has no test rows"):
         pipeline.run(parse(compose(*overrides)), Console(io.StringIO()))
     assert [path.name for path in (tmp_path / "out" / "store").iterdir()] == ["data"]
+
+
+def test_a_host_behind_a_proxy_is_asked_through_it(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert hub.answers("https://behind-a-proxy.invalid")
+        monkeypatch.setenv("no_proxy", "direct.invalid")
+        assert not hub.answers("https://direct.invalid")
+
+
+def test_an_address_without_a_port_is_asked_at_its_schemes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(hub, "_proxy", lambda _: None)
+    monkeypatch.setattr(socket, "create_connection", lambda place, **_: asked.append(place) or socket.socket())
+    assert hub.answers("http://mirror.invalid")
+    assert hub.answers("https://mirror.invalid")
+    assert asked == [("mirror.invalid", 80), ("mirror.invalid", 443)]
