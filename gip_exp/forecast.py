@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp import pipeline, result
-from gip_exp.config import Config
+from gip_exp.config import STAGES, Config
 from gip_exp.config.inputs import LLMJudge
 from gip_exp.console import Console
 from gip_exp.costs import Cost, Measured, Rows, Speed, by_rule, mt_bench_turns, on_gpu
-from gip_exp.files import digest, read_jsonl
+from gip_exp.files import read_jsonl
 from gip_exp.planned import Planned
 from gip_exp.stages import data
 from gip_exp.stages.data import POOL, TEST
 from gip_exp.stages.rank import sizes
-from gip_exp.store import Entry, Store
+from gip_exp.store import Entry, Store, key_of
 
 MT_PROMPT, MT_REPLY = 1_800, 400  # tokens of a judgement of MT-Bench
 
@@ -101,7 +101,7 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
     steps = []
     for name, stage in pipeline.stages(config).items():
         identity = stage.identity(config, entries)
-        key = digest({"stage": stage.shelf, **identity})
+        key = key_of(stage.shelf, identity)
         found = store.find(stage.shelf, key)
         entries[name] = found or _stand_in(stage.shelf, key, store)
         cost = Cost(0.0, 0.0, "")
@@ -124,7 +124,7 @@ def _stand_in(shelf: str, key: str, store: Store) -> Entry:
 
 
 def _data(config: Config, store: Store, console: Console) -> Entry:
-    found = store.find("data", digest({"stage": "data", **data.STAGE.identity(config, {})}))
+    found = store.find("data", key_of("data", data.STAGE.identity(config, {})))
     return found or pipeline.outputs(config, ["data"], console)["data"]
 
 
@@ -178,5 +178,4 @@ def by_shelf(steps: Mapping[Any, Step]) -> dict[str, list[Step]]:
     found: dict[str, list[Step]] = {}
     for step in steps.values():
         found.setdefault(step.shelf, []).append(step)
-    order = ["data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate"]
-    return {shelf: found[shelf] for shelf in order if shelf in found}
+    return {shelf: found[shelf] for shelf in STAGES if shelf in found}

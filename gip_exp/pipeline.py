@@ -12,12 +12,12 @@ from gip_exp.config.inputs import LLMJudge
 from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed, mendable
-from gip_exp.files import digest, write_json, write_text
+from gip_exp.files import write_json, write_text
 from gip_exp.llm import kept_server
 from gip_exp.secrecy import redact, secrets_in_environment
 from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, needs, rank, score, select, train, warmup
-from gip_exp.store import Draft, Entry, Store
+from gip_exp.store import Draft, Entry, Store, key_of
 
 ATTEMPT = "attempt"  # the run folder's attempt.json and attempt.lock: the process at work on it
 
@@ -156,9 +156,7 @@ def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:
     for stage in plan.values():
         try:
             if all(name in entries for name in stage.inputs(config)):
-                found = store.find(
-                    stage.shelf, digest({"stage": stage.shelf, **stage.identity(config, entries)})
-                )
+                found = store.find(stage.shelf, key_of(stage.shelf, stage.identity(config, entries)))
                 if found is not None:
                     entries[stage.name] = found
                     continue

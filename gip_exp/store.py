@@ -97,7 +97,7 @@ class Store:
 
         `identity` is everything that can change the content: stage version, settings, the keys of the inputs.
         """
-        key = digest({"stage": stage, **identity})
+        key = key_of(stage, identity)
         entry = self.find(stage, key)
         if entry is not None:
             return entry
@@ -204,6 +204,11 @@ class Store:
 
 
 _FULL = (28, 122)  # ENOSPC, EDQUOT
+
+
+def key_of(stage: str, identity: Mapping[str, Any]) -> str:
+    """The key of a stage's output, made or not: a digest of all that can change it."""
+    return digest({"stage": stage, **identity})
 
 
 def _not_writable(root: Path, why: object) -> str:

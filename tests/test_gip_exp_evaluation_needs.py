@@ -146,7 +146,9 @@ def test_a_host_behind_a_proxy_is_asked_through_it(monkeypatch):
 def test_an_address_without_a_port_is_asked_at_its_schemes(monkeypatch):
     asked = []
     monkeypatch.setattr(hub, "_proxy", lambda _: None)
-    monkeypatch.setattr(socket, "create_connection", lambda place, **_: asked.append(place) or socket.socket())
+    monkeypatch.setattr(
+        socket, "create_connection", lambda place, **_: asked.append(place) or socket.socket()
+    )
     assert hub.answers("http://mirror.invalid")
     assert hub.answers("https://mirror.invalid")
     assert asked == [("mirror.invalid", 80), ("mirror.invalid", 443)]
