@@ -14,12 +14,11 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError, listed, mendable
 from gip_exp.files import write_json, write_text
 from gip_exp.llm import kept_server
+from gip_exp.run_folder import ATTEMPT, CONFIG, RESULT
 from gip_exp.secrecy import redact, secrets_in_environment
 from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, needs, rank, score, select, train, warmup
 from gip_exp.store import Draft, Entry, Store, key_of
-
-ATTEMPT = "attempt"  # the run folder's attempt.json and attempt.lock: the process at work on it
 
 
 def stages(config: Config) -> dict[str, Stage]:
@@ -89,7 +88,7 @@ def run(config: Config, console: Console) -> Outcome:
     folder = result.run_folder(config, key)
     _make(folder)
     with attempt(folder, ATTEMPT, console.warn) as mine:
-        write_text(folder / "config.yaml", as_yaml(config))
+        write_text(folder / CONFIG, as_yaml(config))
         with console.logging_to(folder / "log.txt"):
             console.say(f"{config.experiment}: {folder.name}", style="bold")
             return _perform(
@@ -205,7 +204,7 @@ def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]
     summary = result.summarise(config, key, entries, status)
     if not (config.until and result.is_done(folder)):
         # A run that is done stays so when it is asked for again up to a stage: the folder's key covers everything.
-        write_json(folder / result.RESULT, summary)
+        write_json(folder / RESULT, summary)
     return Outcome(folder, summary, entries)
 
 
@@ -218,7 +217,7 @@ def _record_failure(
             return  # the same run was done before: what it found still holds
         summary = result.summarise(config, key, entries, "failed")
         said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
-        write_json(folder / result.RESULT, {**summary, "error": said[:2000]})
+        write_json(folder / RESULT, {**summary, "error": said[:2000]})
     except (OSError, ValueError, KeyError, UserError):
         pass  # a full disk, or an output that went away: the first error is the one to show
 

@@ -5,21 +5,20 @@ Nothing is believed that a killed process could leave behind: a cell is running 
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gip_exp import attempt, planned, slurm
+from gip_exp import attempt, planned, run_folder, slurm
 from gip_exp.errors import UserError
 from gip_exp.planned import Planned
+from gip_exp.run_folder import ATTEMPT, CONFIG, RESULT
+from gip_exp.run_folder import SELECTED as SELECTED_FILE
 
 DONE, RUNNING, QUEUED, SELECTED = "done", "running", "queued", "selected"
 FAILED, KILLED, STOPPED, MISSING = "failed", "killed", "stopped", "missing"
 ORDER = (DONE, RUNNING, QUEUED, SELECTED, STOPPED, KILLED, FAILED, MISSING)
-RESULT, CONFIG, ATTEMPT = "result.json", "config.yaml", "attempt"
-SKIPPED = frozenset({"store", "predictions", "report", "wandb", "ablations", ".git"})
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def of_runs(root: Path) -> list[State]:
     """The state of every run below a folder. Raises UserError when there is none."""
     if not root.is_dir():
         raise UserError(f"DIR={root} is not a folder: give a plan's folder, or one above runs, e.g. outputs")
-    folders = list(_folders(root))
+    folders = list(run_folder.below(root))
     if not folders:
         raise UserError(
             f"there are no runs below {root} and it holds no {planned.PLAN}: give a folder that gip_exp.plan wrote "
@@ -182,14 +181,6 @@ def _result(run: Path) -> dict[str, Any]:
     return result if isinstance(result, dict) else {"unreadable": True}
 
 
-def _folders(root: Path) -> Iterable[Path]:
-    for place, below, files in os.walk(root):
-        below[:] = sorted(name for name in below if name not in SKIPPED)
-        if RESULT in files or CONFIG in files:
-            below.clear()
-            yield Path(place)
-
-
 def offline_wandb(runs: Iterable[str]) -> list[Path]:
     """Offline W&B runs of these run folders that were not uploaded yet (`wandb sync` leaves a `.synced` beside)."""
     found = []
@@ -207,6 +198,6 @@ def to_submit(folder: Path) -> dict[str, list[int]]:
     for cell in planned.read(folder):
         if by_name[cell.name] in (DONE, RUNNING, QUEUED):
             continue
-        selected = (Path(cell.run) / "selected.jsonl").is_file()
+        selected = (Path(cell.run) / SELECTED_FILE).is_file()
         found["train" if selected else cell.selects_on].append(cell.number)
     return found

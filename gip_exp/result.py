@@ -10,12 +10,12 @@ from typing import Any
 from gip_exp.config import Config
 from gip_exp.config.section import content
 from gip_exp.files import digest, read_jsonl
+from gip_exp.run_folder import RESULT, SELECTED
 from gip_exp.stages.data import LABELS, POOL
 from gip_exp.stages.rank import sizes
-from gip_exp.stages.select import SELECTED, read_selected
+from gip_exp.stages.select import read_selected
 from gip_exp.store import Entry
 
-RESULT = "result.json"
 PARTS = ("value", "n", "low", "high")
 
 

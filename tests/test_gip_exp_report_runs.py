@@ -25,9 +25,9 @@ def test_a_run_is_read_with_its_answers_and_selected_ids(tmp_path):
     assert run.tuned
 
 
-def test_runs_are_found_at_any_depth_but_never_in_the_store_or_an_old_report(tmp_path):
+def test_runs_are_found_at_any_depth_but_never_in_the_store_an_old_report_or_an_ablation(tmp_path):
     write_run(tmp_path / "outputs" / "runs")
-    for place in ("store", "report", "wandb"):
+    for place in ("store", "report", "wandb", "ablations"):
         write_run(tmp_path / place)
     assert len(read_runs(tmp_path).runs) == 1
     assert len(read_runs(tmp_path / "outputs" / "runs" / "toy" / "mp_ma_b0.1_s0").runs) == 1

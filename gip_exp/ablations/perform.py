@@ -13,6 +13,7 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.files import digest, write_text
 from gip_exp.quiet import quiet_libraries
+from gip_exp.run_folder import CONFIG
 from gip_exp.stages import data
 
 WIDE = 140  # characters, where no terminal says how many there are
@@ -27,7 +28,7 @@ def perform(name: str, overrides: Sequence[str]) -> Path:
     folder = folder_of(setup)
     try:
         findings.write(found, folder, name)
-        write_text(folder / "config.yaml", _as_yaml(setup))
+        write_text(folder / CONFIG, _as_yaml(setup))
     except OSError as error:
         raise UserError(
             f"paths.root: cannot write {folder} ({error.strerror or error}): choose another folder"

@@ -6,7 +6,6 @@ Whatever cannot be read is reported, all of it together, and never left out in s
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +13,9 @@ from typing import Any
 
 from gip_exp.errors import UserError
 from gip_exp.report.names import FULL
+from gip_exp.run_folder import CONFIG, PREDICTIONS, RESULT, SELECTED, below
 
-RESULT, CONFIG, SELECTED, PREDICTIONS = "result.json", "config.yaml", "selected.jsonl", "predictions"
 DONE, FAILED, UNFINISHED, STOPPED = "done", "failed", "unfinished", "stopped"
-# Never searched for runs: stage outputs (large), what a run or a report keeps for itself.
-SKIPPED = frozenset({"store", PREDICTIONS, "report", "wandb", ".git"})
 FIELDS = ("experiment", "model", "selector", "budget", "seed", "metrics", "stages", "status")
 TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of its per-question outcomes
 
@@ -119,7 +116,7 @@ def read_runs(root: Path) -> Found:
     runs: list[Run] = []
     others: list[Unfinished] = []
     problems: list[str] = []
-    for folder in _folders(root):
+    for folder in below(root):
         try:
             read = _read(folder)
         except ValueError as error:
@@ -145,14 +142,6 @@ def _nothing(root: Path, others: list[Unfinished]) -> str:
         )
     lines = "\n".join(f"  {other.status}: {other.folder} ({other.reason})" for other in others)
     return f"none of the {len(others)} runs below {root} is finished, so there is nothing to report:\n{lines}"
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    for place, below, files in os.walk(root):
-        below[:] = sorted(name for name in below if name not in SKIPPED)
-        if RESULT in files or CONFIG in files:
-            below.clear()  # a run holds no other runs
-            yield Path(place)
 
 
 def _read(folder: Path) -> Run | Unfinished:

@@ -12,13 +12,13 @@ from gip_exp.config.learning import LoraTrain
 from gip_exp.config.section import content
 from gip_exp.errors import mendable
 from gip_exp.files import write_jsonl
+from gip_exp.run_folder import PREDICTIONS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.evaluations import EVALUATIONS, local_files
 from gip_exp.stages.needs import missing
 from gip_exp.stages.player import Seat
 from gip_exp.store import Entry
 
-PREDICTIONS = "predictions"
 VERSIONS = {"gsm8k": 1, "answer_nll": 1, "bbh": 1, "mt_bench": 2}
 
 

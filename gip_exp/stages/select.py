@@ -6,11 +6,10 @@ import pyarrow.parquet as pq
 
 from gip_exp.config import Config
 from gip_exp.files import digest, read_jsonl, write_jsonl
+from gip_exp.run_folder import SELECTED
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.rank import RANKING, sizes
-
-SELECTED = "selected.jsonl"
 
 
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:
