@@ -55,8 +55,9 @@ def _planned(
     if status in (DONE, cell.ends):
         return replace(base, state=DONE)
     at_run = attempt.read(run, ATTEMPT)
-    if attempt.alive(folder / planned.STATES, cell.name) or attempt.alive(run, ATTEMPT):
-        return _running(base, {**told, **at_run})
+    at_cell, at_work = attempt.alive(folder / planned.STATES, cell.name), attempt.alive(run, ATTEMPT)
+    if at_cell or at_work:  # what an earlier process left in the other file is not this one's word
+        return _running(base, {**(told if at_cell else {}), **(at_run if at_work else {})})
     if told and told.get("pid") == at_run.get("pid"):
         told = {"stage": at_run.get("stage", ""), **told}  # the same process: only it knows what it was doing
     names = [f"{job}_{cell.number}" for job in submitted]

@@ -73,6 +73,19 @@ def test_a_cell_that_somebody_holds_is_running_with_its_stage(tmp_path):
         assert str(os.getpid()) in state.where
 
 
+def test_a_process_that_only_begins_is_not_shown_with_an_earlier_ones_words(tmp_path):
+    plan = make_plan(tmp_path)
+    run = tmp_path / "runs" / "toy" / "cell0"
+    run.mkdir(parents=True)
+    (run / "attempt.json").write_text(
+        json.dumps({"host": "lost", "pid": 1, "started": 1.0, "stage": "train"})
+    )
+    with attempt.attempt(plan / "states", "000", print):
+        (state,) = progress.of_plan(plan)
+    assert (state.state, state.stage) == ("running", "")
+    assert "lost" not in state.where
+
+
 def test_a_running_marker_without_a_lock_is_a_killed_process(tmp_path):
     plan = make_plan(tmp_path)
     tell(plan, 0, stage="train")
