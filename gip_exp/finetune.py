@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gip_exp import checkpoints, models
 from gip_exp.config.learning import LoraTrain
@@ -27,9 +27,9 @@ OnSave = Callable[[Any, Path], None]
 class Task:
     """A fine-tuning: the rows, how, where, and what is kept.
 
-    Checkpoints with optimiser state go below `folder` every `save_every` steps (None: none); all of them stay with
-    `keep_all`, else the last. `on_save(trainer, checkpoint)` follows every save and must be a module's function, so
-    that other processes find it. The adapter goes to `adapter`, if given.
+    Checkpoints with optimiser state go below `folder` every `save_every` steps or once an epoch (None: none); all of
+    them stay with `keep_all`, else the last. `on_save(trainer, checkpoint)` follows every save and must be a module's
+    function, so that other processes find it. The adapter goes to `adapter`, if given.
     """
 
     rows: list[dict[str, str]]
@@ -37,12 +37,13 @@ class Task:
     machine: Machine
     folder: Path
     adapter: Path | None = None
-    save_every: int | None = None
+    save_every: int | Literal["epoch"] | None = None
     keep_all: bool = False
     on_save: OnSave | None = None
 
     @property
     def steps(self) -> int:
+        """Optimiser steps, where the rows are not packed."""
         return total_steps(self.train, len(self.rows))
 
 
@@ -106,7 +107,7 @@ def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) 
     history: History = from_log(_log_of(start)) if start else []
     trainer.add_callback(_reporter(task, trainer, history, on_step, log))
     try:
-        cost = _train(trainer, task, start)
+        cost = _train(trainer, start)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"training ran out of GPU memory: lower train.micro_batch={task.train.micro_batch} (the batch stays "
@@ -119,18 +120,20 @@ def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) 
     return Finetuned(history, {"trainable_parameters": trainable, **cost})
 
 
-def _train(trainer: Any, task: Task, start: Path | None) -> dict[str, float | None]:
+def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
     """Train from `start` (or the beginning) to the last step; what it took."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     seconds = tokens = 0.0
-    if start is not None and checkpoints.step(start) >= task.steps:
+    if start is not None and checkpoints.step(start) >= trainer.args.max_steps:
         _load(trainer.model, start)  # the trainer would make another step
     else:
         seconds = trainer.train(resume_from_checkpoint=str(start) if start else None).metrics["train_runtime"]
-        tokens = max((entry.get("num_tokens", 0.0) for entry in trainer.state.log_history), default=0.0)
+        # Counted from 0 by every process: what stands in the log before them is an earlier process's.
+        counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
+        tokens = counts[-1] if counts else 0.0
     return {
         "seconds": round(seconds, 3),
         "tokens": tokens,
@@ -177,7 +180,7 @@ def _conditions(task: Task) -> dict[str, Any]:
 
 
 def make_trainer(task: Task) -> Any:
-    """TRL's trainer with a fresh adapter: the rows tokenised and cut, the completions as labels."""
+    """TRL's trainer with a fresh adapter: the rows tokenised and cut or packed, the completions as labels."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTTrainer
@@ -191,6 +194,10 @@ def make_trainer(task: Task) -> Any:
         peft_config=lora_config(train),
     )
     trainer.remove_callback(PrinterCallback)
+    rows = len(trainer.train_dataset)  # packed rows are fewer, and so are the steps of an epoch
+    trainer.args.max_steps = total_steps(train, rows)
+    if task.save_every == "epoch":
+        trainer.args.save_steps = steps_per_epoch(train, rows)
     return trainer
 
 
@@ -214,7 +221,7 @@ def trainer_arguments(task: Task) -> Any:
     train, machine = task.train, task.machine
     arguments = SFTConfig(
         output_dir=str(task.folder),
-        max_steps=task.steps,
+        max_steps=task.steps,  # of packed rows: see make_trainer
         per_device_train_batch_size=train.micro_batch,
         gradient_accumulation_steps=train.batch // (train.micro_batch * train.processes),
         learning_rate=train.lr,
@@ -234,7 +241,7 @@ def trainer_arguments(task: Task) -> Any:
         seed=train.seed,
         data_seed=train.seed,
         save_strategy="steps" if task.save_every else "no",
-        save_steps=task.save_every or 500,
+        save_steps=task.save_every if isinstance(task.save_every, int) else 500,
         report_to="none",
         # Every step's: LESS weighs checkpoints by their steps' rates, and a resumed run continues the same list.
         logging_steps=1,

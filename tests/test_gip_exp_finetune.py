@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,16 @@ def unbroken(base, tmp_path_factory):
     return folder, finetune(task(base, folder))
 
 
+def test_an_epoch_of_packed_rows_is_over_sooner(base, tmp_path):
+    plain = task(base, tmp_path / "plain", steps=None, epochs=2, batch=4)
+    packed = task(base, tmp_path / "packed", steps=None, epochs=2, batch=4, packing=True)
+    assert make_trainer(plain).args.max_steps == 2 * 24 / 4
+    trainer = make_trainer(replace(packed, save_every="epoch"))
+    rows = len(trainer.train_dataset)
+    assert rows < 24 / 2
+    assert trainer.args.max_steps == 2 * -(-rows // 4) == 2 * trainer.args.save_steps
+
+
 @pytest.mark.parametrize("family", list(PROMPTS))
 def test_the_loss_covers_exactly_the_completion_and_its_end(tmp_path, family):
     place = str(make_family(tmp_path / family, family))
@@ -184,6 +195,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(base, unbroken, tmp_path, step
     done = finetune(task(base, tmp_path))
     assert equal(weights(tmp_path), weights(unbroken[0]))
     assert done.history == unbroken[1].history
+    left = {3: 14, 8: 9, 14: 4}[step] / 14  # of the steps: tokens are counted for the seconds that they took
+    assert done.figures["tokens"] == pytest.approx(left * unbroken[1].figures["tokens"], rel=0.05)
 
 
 def test_a_killed_train_stage_goes_on_in_the_store(compose, tmp_path):

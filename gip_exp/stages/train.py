@@ -103,7 +103,7 @@ def _spread(lengths: list[int]) -> dict[str, int]:
 def _facts(done: Finetuned, task: Task) -> dict[str, Any]:
     ends = quarters(done.history)
     return {
-        "steps": task.steps,
+        "steps": int(done.history[-1]["step"]),
         "examples": len(task.rows),
         "first_loss": done.history[0]["loss"],
         "last_loss": done.history[-1]["loss"],

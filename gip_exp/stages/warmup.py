@@ -11,7 +11,7 @@ from gip_exp.config import Config
 from gip_exp.config.section import content
 from gip_exp.config.selector import LessSelector
 from gip_exp.files import write_json
-from gip_exp.finetune import Task, finetune, steps_per_epoch, training_rows
+from gip_exp.finetune import Task, finetune, training_rows
 from gip_exp.machine import machine, missing
 from gip_exp.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
@@ -56,7 +56,7 @@ def _build(job: Job) -> None:
         selector.warmup,
         where,
         folder=job.folder / CHECKPOINTS,
-        save_every=steps_per_epoch(selector.warmup, len(rows)),
+        save_every="epoch",
         keep_all=True,
         on_save=name_parameters,
     )
