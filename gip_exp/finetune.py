@@ -103,7 +103,8 @@ def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) 
     import torch
 
     trainer = make_trainer(task)
-    start = checkpoints.resumable(task.folder, _conditions(task)) if task.save_every else None
+    with trainer.accelerator.main_process_first():  # it clears away; the others find that done
+        start = checkpoints.resumable(task.folder, _conditions(task)) if task.save_every else None
     history: History = from_log(_log_of(start)) if start else []
     trainer.add_callback(_reporter(task, trainer, history, on_step, log))
     try:
