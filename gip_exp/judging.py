@@ -172,6 +172,7 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
     from gip_exp.llm import kept_server
 
     kept_server.release()
+    models.unload()
     console.say(f"  starting vLLM with {config.model} (log: {log})")
     with _server(config, log) as server, server.explaining():
         yield Endpoint(server.base_url, "judge", server.identity("judge"), server.check_alive)

@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -162,23 +161,30 @@ def unload() -> None:
     """Let go of the model that `load` keeps, and of the GPU memory of models that nobody holds any more."""
     import torch
 
-    load.cache_clear()
+    _loaded.clear()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-@lru_cache(maxsize=1)
+_loaded: dict[tuple[str, str | None, str, str], Any] = {}  # none or one
+
+
 def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
-    """The model in evaluation mode on `where`, with the LoRA adapter if any. The last one stays loaded."""
+    """The model in evaluation mode on `where`, with the LoRA adapter if any. It stays loaded until the next is."""
+    wanted = (place, adapter, dtype, where)
+    if wanted in _loaded:
+        return _loaded[wanted]
     if adapter is not None:
         check_adapter(place, adapter)
+    unload()  # first: the device may hold one of them, but not two
     model = load_base(place, dtype)
     if adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter)
-    return model.to(where).eval()
+    _loaded[wanted] = model.to(where).eval()
+    return _loaded[wanted]
 
 
 def check_adapter(place: str, adapter: str) -> None:

@@ -4,17 +4,19 @@ import io
 import json
 import socket
 import threading
+import weakref
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import MICRO
 
-from gip_exp import pipeline
+from gip_exp import judging, models, pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.files import read_jsonl
+from gip_exp.llm.server import VLLMServer
 from tests.tiny_families import make_family
 from tests.tiny_qwen3 import make_adapter, make_model
 
@@ -215,8 +217,6 @@ def test_a_judge_that_never_answers_is_an_error(compose, data_dir, shared_root):
 
 def test_a_model_that_generates_nothing_is_an_error(compose, shared_root, monkeypatch):
     """Its first token is the end: forced through the model's own generation config."""
-    from gip_exp import models
-
     load = models.load_base
 
     def mute(place, dtype, **options):
@@ -236,8 +236,6 @@ def test_a_model_that_generates_nothing_is_an_error(compose, shared_root, monkey
 
 
 def test_an_adapter_that_does_not_fit_the_base_is_an_error(tmp_path, mistral):
-    from gip_exp import models
-
     wide = make_model(tmp_path / "wide")
     adapter = make_adapter(tmp_path / "adapter", wide)
     models.check_adapter(str(wide), str(adapter))
@@ -256,3 +254,23 @@ def test_an_adapter_that_changes_nothing_is_an_error_that_names_it(compose, shar
         run(compose, shared_root, *zero)
     outcome = run(compose, shared_root, *zero, "engine.check_adapter=false")
     assert outcome.result["metrics"]["gsm8k/exact_match"]["n"] == 3
+
+
+def test_the_next_model_is_loaded_when_the_last_one_is_gone(tmp_path, mistral, monkeypatch):
+    other, first = (
+        make_model(tmp_path / "other"),
+        weakref.ref(models.load(str(mistral), None, "float32", "cpu")),
+    )
+    load, alive = models.load_base, []
+    monkeypatch.setattr(models, "load_base", lambda *args: alive.append(first()) or load(*args))
+    models.load(str(other), None, "float32", "cpu")
+    assert alive == [None]
+
+
+def test_a_judge_that_is_served_here_finds_the_tuned_models_room(compose, tmp_path, mistral, monkeypatch):
+    asked = ["+experiment=quickstart", "evaluation=[mt_bench]", "judge@evaluation.mt_bench.judge=vllm"]
+    config = parse(compose(*asked, f"evaluation.mt_bench.judge.model={mistral}"))
+    first, alive = weakref.ref(models.load(str(mistral), None, "float32", "cpu")), []
+    monkeypatch.setattr(VLLMServer, "start", lambda _: alive.append(first()))
+    with judging.grader(config.evaluation.mt_bench.judge, root=tmp_path, console=Console(io.StringIO())):
+        assert alive == [None]

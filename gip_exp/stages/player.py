@@ -36,9 +36,13 @@ class Player(Protocol):
 
 @dataclass
 class Seat:
-    """What a player is made of: the base's folder, the adapter's (if any), their tokenizer and prompt format."""
+    """What a player is made of: the base's folder, the adapter's (if any), their tokenizer and prompt format.
+
+    It holds no model itself, so that `models.unload` makes room for a judge's server on the same device.
+    """
 
     job: Job
+    checked: bool = False
 
     @cached_property
     def place(self) -> str:
@@ -56,7 +60,7 @@ class Seat:
     def render(self) -> Renderer:
         return renderer(self.job.config.model.prompt, self.tokenizer)
 
-    @cached_property
+    @property
     def model(self) -> Any:
         """The model in this process, adapter applied. A kept server makes room for it."""
         kept_server.release()
@@ -64,8 +68,9 @@ class Seat:
         model = models.load(
             self.place, self.adapter, self.job.config.model.dtype, models.device(self.job.config)
         )
-        if self.adapter and engine.check_adapter:
+        if self.adapter and engine.check_adapter and not self.checked:
             applied.check_loaded(model, self.tokenizer, self.probes(), self.adapter)
+            self.checked = True
         return model
 
     def probes(self) -> list[str]:
