@@ -36,11 +36,17 @@ def file_sketch(path: Path) -> str:
     """SHA-256 of a small file; of the size and 1,024 samples of a large one (seconds instead of minutes for weights).
 
     The samples lie evenly over the whole file: two merges of different adapters into one base differ in every layer,
-    but neither at the start (header, embeddings) nor at the end (the last norm).
+    but neither at the start (header, embeddings) nor at the end (the last norm). Made once a process as long as the
+    file stays the same: a plan asks for every cell.
     """
-    size = path.stat().st_size
-    if size <= SMALL_FILE:
+    facts = path.stat()
+    if facts.st_size <= SMALL_FILE:
         return file_digest(path)
+    return _file_sketch(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _file_sketch(path: Path, size: int, *_: int) -> str:
     sketch = hashlib.sha256(str(size).encode())
     with path.open("rb") as stream:
         for sample in range(SAMPLES):

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gip_exp import judging, models, result, tracking
+from gip_exp import models, result, tracking
 from gip_exp.attempt import Attempt, attempt
 from gip_exp.config import Config
-from gip_exp.config.inputs import LLMJudge
 from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed, mendable
@@ -226,19 +225,18 @@ def run_key(config: Config) -> str:
     """Of the whole run, wherever `until` stops it: a run that goes on later goes on in the same folder."""
     whole = stages(config.model_copy(update={"until": None}))
     identities = {
-        "data": data.STAGE.settings(config, {}),
         "model": models.identity(config.model),
-        **_judge_identity(config, whole),
+        # Files that the config names (rows, weights, questions) count by what is in them, as in the stages' own keys.
+        "settings": {
+            name: stage.settings(config, {}) for name, stage in whole.items() if name not in _FOLLOWING
+        },
         "versions": {stage.name: stage.version for stage in whole.values()},
     }
     return result.config_key(config, identities)
 
 
-def _judge_identity(config: Config, plan: Mapping[str, Stage]) -> dict[str, Any]:
-    """A judge on this machine is its weights: others in the same folder make another run."""
-    if "score" not in plan or not isinstance(config.judge, LLMJudge):
-        return {}
-    return {"judge": judging.identity(config.judge)}
+# Their settings hold what earlier stages found, which is decided by all the others.
+_FOLLOWING = ("rank", "select", "train")
 
 
 def _make(folder: Path) -> None:

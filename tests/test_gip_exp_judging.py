@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import shutil
 
 import pytest
 from conftest import unavailable
@@ -74,8 +75,6 @@ def test_gsm8k_judged_by_a_real_vllm_goes_into_mp_ma(gsm8k, judge_model, monkeyp
 
 
 def test_a_vllm_judge_is_its_weights_wherever_they_lie(gsm8k, judge_model, tmp_path):
-    import shutil
-
     moved = shutil.copytree(judge_model, tmp_path / "elsewhere" / "m")
     changed = make_model(tmp_path / "changed", seed=1)
     keys = [judging.identity(gsm8k(*vllm_judge(place)).judge) for place in (judge_model, moved, changed)]
@@ -125,3 +124,36 @@ def test_azure_without_an_address_or_a_key_says_what_to_set(gsm8k, monkeypatch):
         run(gsm8k("judge=openai", "judge.provider=azure"))
     with pytest.raises(UserError, match="needs AZURE_OPENAI_API_KEY"):
         run(gsm8k("judge=openai", "judge.provider=azure", "judge.base_url=https://x.openai.azure.com"))
+
+
+def test_a_run_counts_every_folder_of_weights_by_what_is_in_it(compose, judge_model, tmp_path):
+    """The judge of MT-Bench and the encoder as well: other weights in the same folder make another run."""
+    place = shutil.copytree(judge_model, tmp_path / "model")
+    asked = [
+        "+experiment=quickstart",
+        "selector=mp_sc",
+        "evaluation=[mt_bench]",
+        "judge@evaluation.mt_bench.judge=vllm",
+    ]
+
+    def key(*overrides):
+        return pipeline.run_key(parse(compose(*asked, *overrides)))
+
+    for one in (
+        [f"evaluation.mt_bench.judge.model={place}"],
+        ["embedder=sentence_transformer", f"embedder.model={place}"],
+    ):
+        (place / "notes.txt").unlink(missing_ok=True)
+        before = key(*one)
+        assert key(*one) == before
+        (place / "notes.txt").write_text("others")
+        assert key(*one) != before
+
+
+def test_a_batch_draws_together_in_mt_bench_in_this_process_only(compose):
+    def key(engine, size):
+        overrides = ["evaluation=[mt_bench]", f"engine={engine}", f"engine.batch_size={size}"]
+        return pipeline.run_key(parse(compose("+experiment=quickstart", *overrides)))
+
+    assert key("hf", 8) != key("hf", 16)
+    assert key("vllm", 8) == key("vllm", 16)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gip_exp import models
+from gip_exp import judging, models
 from gip_exp.config import Config
 from gip_exp.config.learning import LoraTrain
 from gip_exp.config.section import content
@@ -47,12 +47,22 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
     return {
         "evaluation": name,
         **content(config.evaluation.chosen()[name]),
+        **_of_mt_bench(name, config),
         **local_files(config, name),
         "engine": content(config.engine),
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
         "model": models.identity(config.model),
     }
+
+
+def _of_mt_bench(name: str, config: Config) -> dict[str, Any]:
+    """Its judge is its weights, not where they lie; in this process, the draws of a batch come from one generator."""
+    bench = config.evaluation.mt_bench
+    if name != "mt_bench" or bench is None:
+        return {}
+    batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
+    return {"judge": judging.identity(bench.judge), **batch}
 
 
 def _missing(name: str, config: Config) -> list[str]:
