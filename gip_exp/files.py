@@ -55,6 +55,19 @@ def _file_sketch(path: Path, size: int, *_: int) -> str:
     return sketch.hexdigest()
 
 
+def folder_sketch(folder: Path) -> dict[str, str]:
+    """The sketch of every file below a folder, by its place there.
+
+    Dot files and folders (.git, .cache) are left out: no loader reads them, and downloads change them.
+    """
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        place.as_posix(): file_sketch(path)
+        for place, path in files.items()
+        if not any(part.startswith(".") for part in place.parts)
+    }
+
+
 def write_json(path: Path, value: object) -> None:
     """Write `value` so that a reader sees the old file or the new one, never half of it."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

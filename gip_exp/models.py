@@ -9,7 +9,7 @@ from typing import Any
 from gip_exp.config import Config
 from gip_exp.config.learning import Model
 from gip_exp.errors import UserError
-from gip_exp.files import file_sketch
+from gip_exp.files import folder_sketch
 from gip_exp.hub import missing_model
 from gip_exp.quiet import no_loading_bars
 from gip_exp.store import Entry
@@ -50,13 +50,7 @@ def identity(model: Model) -> dict[str, Any]:
     folder = Path(model.path)
     if not folder.is_dir():
         return {"hub": model.path, "revision": model.revision}
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path, folder)]
-    return {"files": {path.relative_to(folder).as_posix(): file_sketch(path) for path in files}}
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    """Whether a file lies in a dot folder (.git, .cache), which no loader reads."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return {"files": folder_sketch(folder)}
 
 
 def missing(config: Config) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from gip_exp.files import digest, file_sketch
+from gip_exp.files import digest, folder_sketch
 from gip_exp.llm.errors import LLMError
 
 SERVABLE_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -39,11 +39,8 @@ def rank_to_serve(adapters: Mapping[str, str]) -> int:
 def fingerprint(model: str) -> str:
     """Return 16 hex digits over a model folder's files, or the name itself for a hub name.
 
-    Large files count by samples from all over (`file_sketch`), so that a 16 GB model is told apart in seconds.
+    Large files count by samples from all over (`folder_sketch`), so that a 16 GB model is told apart in seconds.
     Where the folder lies does not count.
     """
     folder = Path(model)
-    if not folder.is_dir():
-        return model
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest({path.relative_to(folder).as_posix(): file_sketch(path) for path in files})
+    return digest(folder_sketch(folder)) if folder.is_dir() else model
