@@ -6,8 +6,8 @@ help: ## what there is
 check: ## lint, formatting, types
 	ruff check . && ruff format --check . && mypy
 
-test: ## all tests
-	pytest
+test: ## all tests, on two cores
+	pytest -n 2
 
 quickstart: ## the whole pipeline in minutes
 	python -m gip_exp +experiment=quickstart

@@ -25,6 +25,24 @@ MICRO = [
 ]
 
 
+# Files that take minutes go first: two processes that share the files (pytest -n 2) then end at about the same time.
+LONG = [
+    "test_slurm.py",
+    "test_gip_exp_served.py",
+    "test_gip_exp_finetune.py",
+    "test_gip_exp_llm_server.py",
+    "test_gip_exp_evaluations.py",
+    "test_gip_exp_main.py",
+    "test_gip_exp_pipeline.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, everything else in its usual order."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
+
+
 def unavailable(what: str, why: str) -> None:
     """Skip with a reason, or fail where GIP_REQUIRE (as in CI) says that `what` must be there."""
     if what in os.environ.get("GIP_REQUIRE", "").split(","):
