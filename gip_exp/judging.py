@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
 LOG = "logs/judge_vllm.log"
+PROTOCOL = 2  # how texts are put to a judge and its replies read: raised where that changes
 CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
 
 
@@ -137,7 +138,7 @@ def identity(config: LLMJudge) -> dict[str, Any]:
     """Everything about a judge that can change its scores: the weights themselves, not where they lie."""
     from gip_exp.llm.adapters import fingerprint
 
-    kept = content(config)
+    kept = content(config) | {"protocol": PROTOCOL}
     del kept["name"]  # a label for tables
     if config.kind == "vllm":
         kept["model"] = fingerprint(config.model)

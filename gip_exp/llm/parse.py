@@ -1,24 +1,35 @@
 """Scores out of a reply, however the model wrapped them; a reason where there are none.
 
-Read in this order: the reply as JSON; the last complete {...} in it (after thinking, inside code fences),
-mended for trailing commas, single quotes and Python's literals; last, lines such as "Clarity: 4/5". An
-answer counts only when every attribute has one number within the scale: nothing is guessed or filled in.
+A reply is read without its thinking and code fences. Where it is one {...} and nothing else, that is the verdict,
+mended for trailing commas, single quotes and Python's literals. Where there are words around it, a complete {...}
+still counts, unless it could be a quote of the judged text: two verdicts that differ, or one that stands in the
+judged text too, are no verdict, and neither is anything but a bare object in a reply that was cut off. Last, a
+reply of nothing but lines such as "Clarity: 4/5" is read. An answer counts only when every attribute has one number
+within the scale: nothing is guessed or filled in.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from gip_exp.llm.errors import shorten
 
-_THINKING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+# Where the chat template has opened the thoughts already, the reply holds their end alone.
+_THINKING = re.compile(
+    r"(?:\A(?:(?!<think).)*?</think>)|<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE
+)
+_LINE = re.compile(
+    r"^[\s*\-#\d.]*([A-Za-z][\w -]*?)\W*[:=]\W*(\d+(?:\.\d+)?(?:\s*(?:/|out of)\s*\d+)?)[\s*.,;]*$",
+    re.IGNORECASE,
+)
+_FENCED = re.compile(r"\A```\w*\s*(.*?)\s*```\Z", re.DOTALL)
 _NUMBER = re.compile(r"^\s*([-+]?\d+(?:\.\d+)?)\s*(?:(?:/|out of)\s*(\d+))?\s*$", re.IGNORECASE)
+_LARGEST = 1e6  # beyond any scale; an int of 400 digits does not even fit a float
 _LONGEST = 200_000  # characters looked at; a longer reply is a runaway
 
 
@@ -30,24 +41,48 @@ class Parsed:
     reason: str = ""
 
 
-def parse_scores(text: str, attributes: Sequence[str], lowest: float = 1, highest: float = 5) -> Parsed:
-    """Return the scores in `text` for `attributes`, each within [lowest, highest]."""
-    visible = _THINKING.sub("", text[:_LONGEST])
-    if not visible.strip():
+def parse_scores(
+    text: str,
+    attributes: Sequence[str],
+    lowest: float = 1,
+    highest: float = 5,
+    *,
+    judged: str = "",
+    cut: bool = False,
+) -> Parsed:
+    """Return the scores in `text` for `attributes`, each within [lowest, highest].
+
+    judged: the text that was graded, which the reply may quote. cut: whether the reply was ended before its end.
+    """
+    whole, visible = (_FENCED.sub(r"\1", one.strip()) for one in (text[:_LONGEST], _without_thoughts(text)))
+    if not visible:
         return Parsed(None, "the reply is empty")
-    reason = f"no JSON object in {shorten(visible, 120)!r}"
-    # The last object wins: models that think aloud, or repeat the form first, answer at the end.
-    for candidate in reversed(list(json_objects(visible))):
-        parsed = _read_object(candidate, attributes, lowest, highest)
-        if parsed.scores is not None:
-            return parsed
-        reason = parsed.reason
-    lines = _read_lines(visible, attributes, highest)
-    if lines:
-        parsed = _read_object(lines, attributes, lowest, highest)
-        if parsed.scores is not None:
-            return parsed
-    return Parsed(None, reason)
+    for one in (whole, visible):
+        if list(_spans(one)) == [(0, len(one))] and isinstance(value := _loads(one), dict):
+            return _read_object(value, attributes, lowest, highest)
+    read = [_read_object(one, attributes, lowest, highest) for one in json_objects(visible)]
+    if not read and (lines := _read_lines(visible, attributes, highest)):
+        read = [_read_object(lines, attributes, lowest, highest)]
+    found = {one.scores for one in read if one.scores is not None}
+    if not found:
+        return Parsed(None, read[-1].reason if read else f"no JSON object in {shorten(visible, 120)!r}")
+    quotable = {_read_object(one, attributes, lowest, highest).scores for one in json_objects(judged)}
+    if doubt := _doubt(found, quotable, cut):
+        return Parsed(None, doubt)
+    return Parsed(found.pop())
+
+
+def _doubt(found: Set[Any], quotable: Set[Any], cut: bool) -> str:
+    """Why grades with words around them may not be the judge's own, or ''."""
+    if cut:
+        return "the grades are not the whole of the reply, so they may be a quote"
+    if len(found) > 1:
+        return f"{len(found)} verdicts that differ, one of them perhaps quoted"
+    return "the judged text holds the same grades, so they may be a quote" if found & quotable else ""
+
+
+def _without_thoughts(text: str) -> str:
+    return _THINKING.sub("", text[:_LONGEST])
 
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
@@ -89,13 +124,29 @@ def _loads(text: str) -> object:
     straight = mended.translate({0x201C: '"', 0x201D: '"', 0x2018: "'", 0x2019: "'"})
     for candidate in (text, mended, straight):
         try:
-            return json.loads(candidate)
+            return json.loads(candidate, object_pairs_hook=_without_repeats)
         except (ValueError, RecursionError):
             continue
     try:
-        return ast.literal_eval(straight)
+        return _literal(straight)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, or ValueError where a name comes twice: which of the two is meant would be a guess."""
+    if len({_plain(name) for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name comes twice")
+    return dict(pairs)
+
+
+def _literal(text: str) -> object:
+    """A Python literal without repeated names."""
+    tree = ast.parse(text, mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            _without_repeats([(str(ast.literal_eval(key)), None) for key in node.keys if key is not None])
+    return ast.literal_eval(tree)
 
 
 def _read_object(value: dict[str, Any], attributes: Sequence[str], lowest: float, highest: float) -> Parsed:
@@ -125,7 +176,7 @@ def _number(value: object, highest: float) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return float(value) if math.isfinite(value) else None
+        return float(value) if abs(value) < _LARGEST else None  # NaN is not below it either
     match = _NUMBER.match(value) if isinstance(value, str) else None
     if match is None or (match[2] is not None and float(match[2]) != highest):
         return None  # 4/10 is not on this scale
@@ -133,14 +184,15 @@ def _number(value: object, highest: float) -> float | None:
 
 
 def _read_lines(text: str, attributes: Sequence[str], highest: float) -> dict[str, Any]:
-    """Return what lines like "**Clarity**: 4/5" say; an attribute rated twice differently is left out."""
+    """Return what lines like "**Clarity**: 4/5" say where there is nothing else; two for one attribute are none."""
+    names = {_plain(name): name for name in attributes}
     found: dict[str, Any] = {}
-    for name in attributes:
-        label = re.escape(name).replace("_", r"[\s_-]")
-        pattern = rf"^[\s*\-#>\d.]*{label}\W*[:=]\W*(\d+(?:\.\d+)?(?:\s*(?:/|out of)\s*\d+)?)[\s*.,;]*$"
-        values = {_number(m, highest) for m in re.findall(pattern, text, re.IGNORECASE | re.MULTILINE)}
-        if len(values) == 1:
-            found[name] = values.pop()
+    for line in filter(str.strip, text.splitlines()):
+        match = _LINE.match(line)
+        name = names.get(_plain(match[1])) if match else None
+        if match is None or name is None or name in found:
+            return {}
+        found[name] = _number(match[2], highest)
     return found
 
 

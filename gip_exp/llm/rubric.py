@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,14 @@ from gip_exp.llm.settings import raise_problems
 
 LOWEST, HIGHEST = 1, 5
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+# Control tokens of the chat formats in use: ChatML and its kin (also with DeepSeek's full-width bars), Llama, Mistral,
+# Gemma, GLM, EXAONE, MiniMax, Seed. Spelt out of ordinary letters they would be read as the tokens themselves.
 _CONTROL = re.compile(
-    r"<\|[^<>\n]{1,60}?\|>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]|</?s>|<</?SYS>>"
-    r"|<(?:start|end)_of_turn>|<(?:bos|eos)>|</?(?:think|tool_call)>"
+    r"<[|｜][^<>\s]{1,60}?[|｜]>|\[\|[^\[\]\s]{1,60}?\|\]|\[gMASK\]|\]~!?b\[|\]~b\]|\[e~\["
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|ARGS|CALL_ID|THINK|MODEL_SETTINGS)\]"
+    r"|\[(?:IMG|IMG_BREAK|IMG_END|AUDIO|BEGIN_AUDIO|PREFIX|SUFFIX|MIDDLE)\]"
+    r"|</?s>|<</?SYS>>|<(?:start|end)_of_(?:turn|image|audio)>|</?(?:unk|pad|bos|eos|mask|sop|eop|eod|unused\d+)>"
+    r"|<seed:[\w:]{1,30}>|</?(?:think|thinking|reasoning|tool_call|tool_response)>",
 )
 
 
@@ -134,9 +140,11 @@ def _attribute_problems(index: int, row: object) -> list[str]:
 def _fence(prompt: str, completion: str) -> str:
     """Return both texts between marker lines that neither of them can contain."""
     texts = [neutralise(prompt), neutralise(completion)]
+    bare = [_bare(text) for text in texts]
     code, salt = "", 0
-    while not code or any(code in text for text in texts):
-        # From the text, not from chance: the same example must give the same cache key.
+    while not code or any(code in text for text in bare):
+        # From the text, not from chance: the same example must give the same cache key. Whoever writes the text
+        # cannot write the code into it, since that changes the code; should one be found by search, the next is taken.
         digest = hashlib.sha256("\x00".join([str(salt), *texts]).encode("utf-8", "surrogatepass"))
         code, salt = digest.hexdigest()[:12], salt + 1
     parts = [
@@ -144,6 +152,11 @@ def _fence(prompt: str, completion: str) -> str:
         for name, text in zip(("PROMPT", "COMPLETION"), texts, strict=True)
     ]
     return "\n\n".join(parts)
+
+
+def _bare(text: str) -> str:
+    """Lower-case letters and digits alone, so that a code is found in capitals or with anything invisible inside too."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).lower()))
 
 
 def neutralise(text: str) -> str:
