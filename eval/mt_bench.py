@@ -2,11 +2,13 @@
 
 As published: a temperature per category, single-answer grading, reference answers for math, reasoning and
 coding, second turns judged with the whole conversation. Different from FastChat on purpose: a judgement that
-fails is counted and its question reported as unscored, and the last `[[n]]` of a reply is the rating.
+fails is counted and its question reported as unscored, the last `[[n]]` of a reply is the rating, and whatever in
+an answer could pass for a mark of the judge's prompt or for a rating is shown with spaces in it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from eval.mt_bench_files import MTBench, Question
@@ -24,6 +26,12 @@ TEMPERATURES = {
     "humanities": 0.1,
 }
 WITH_REFERENCE = frozenset({"math", "reasoning", "coding"})
+# What the published judge prompts are built of, and a rating, which a judge might quote.
+_MARKS = re.compile(
+    r"(\[|<\|)(The (?:Start|End) of [^\[\]<>\n]{1,80}|\[\d+(?:\.\d+)?\]|(?:Instruction|Question)(?=\]))(\]|\|>)"
+    r"|^(#)(## (?:User|Assistant A|Reference answer))(:)",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 Conversation = list[dict[str, str]]
@@ -84,8 +92,18 @@ def play(questions: Sequence[Question], generator: Generator) -> tuple[Answer, .
     return answers
 
 
-def grade(bench: MTBench, answers: Sequence[Answer], judge: Judge, *, repeats: int = 1) -> MTBenchResult:
-    """Judge every turn that has an answer, `repeats` times, and average."""
+def grade(
+    bench: MTBench,
+    answers: Sequence[Answer],
+    judge: Judge,
+    *,
+    repeats: int = 1,
+    shown: Callable[[str], str] = str,
+) -> MTBenchResult:
+    """Judge every turn that has an answer, `repeats` times, and average.
+
+    `shown` is how an answer is put into the judge's prompt, where the judge's chat format has control tokens.
+    """
     known = {q.id: q for q in bench.questions}
     unknown = [str(a.question_id) for a in answers if a.question_id not in known]
     if unknown:
@@ -93,7 +111,10 @@ def grade(bench: MTBench, answers: Sequence[Answer], judge: Judge, *, repeats: i
     if not any(a.turns for a in answers):
         raise ValueError("there are no answers to judge")
     turns = [(known[a.question_id], turn, a) for a in answers for turn in range(len(a.turns))]
-    prompts = [judge_prompt(bench, question, turn, answer.turns) for question, turn, answer in turns]
+    prompts = [
+        judge_prompt(bench, question, turn, list(map(shown, answer.turns)))
+        for question, turn, answer in turns
+    ]
     judgements = []
     for repeat in range(repeats):
         asked = [[dict(message) for message in prompt] for prompt in prompts]
@@ -113,6 +134,7 @@ def judge_prompt(bench: MTBench, question: Question, turn: int, answers: Sequenc
     """The published judge prompt for one turn (0 or 1) as messages; the second turn shows both."""
     name = "single-math-v1" if question.category in WITH_REFERENCE else "single-v1"
     prompt = bench.prompts[name if turn == 0 else f"{name}-multi-turn"]
+    answers = [_without_marks(answer) for answer in answers]
     fields = {"question": question.turns[0], "answer": answers[0]}
     for number in range(turn + 1):
         fields[f"question_{number + 1}"] = question.turns[number]
@@ -123,6 +145,11 @@ def judge_prompt(bench: MTBench, question: Question, turn: int, answers: Sequenc
         {"role": "system", "content": prompt.system},
         {"role": "user", "content": prompt.template.format(**fields)},
     ]
+
+
+def _without_marks(answer: str) -> str:
+    """The answer with what only the judge's prompt may say broken up: `[[10]]` becomes `[ [10] ]`."""
+    return _MARKS.sub(lambda found: " ".join(part for part in found.groups() if part), answer)
 
 
 def _replies(who: str, replies: Sequence[Reply], asked: Sequence[Conversation]) -> Sequence[Reply]:

@@ -16,6 +16,7 @@ from gip_exp.errors import UserError
 if TYPE_CHECKING:
     from gip_exp.llm.estimate import Estimate
     from gip_exp.llm.judge_table import JudgeSettings, JudgeTable
+    from gip_exp.llm.request import Fault, Reply
     from gip_exp.llm.server import VLLMServer
     from gip_exp.llm.settings import EndpointSettings
 
@@ -99,9 +100,20 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
             outcomes, _ = ask_all(requests, settings.endpoint, cache_dir=root / CACHE)
             if any(isinstance(one, Fault) for one in outcomes):
                 endpoint.check_alive()
-            return [(None, str(one)) if isinstance(one, Fault) else (one.text, "") for one in outcomes]
+            return [_read(one) for one in outcomes]
 
         yield ask
+
+
+def _read(outcome: "Reply | Fault") -> tuple[str | None, str]:
+    """A reply that was ended before its end may lack the verdict and hold a quoted one: it counts as none."""
+    from gip_exp.llm.request import Fault
+
+    if isinstance(outcome, Fault):
+        return None, str(outcome)
+    if outcome.finish_reason == "length":
+        return None, "the reply was cut off; raise max_tokens"
+    return outcome.text, ""
 
 
 def _settings(config: LLMJudge, endpoint: Endpoint) -> "JudgeSettings":

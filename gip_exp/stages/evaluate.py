@@ -19,7 +19,7 @@ from gip_exp.stages.needs import missing
 from gip_exp.stages.player import Seat
 from gip_exp.store import Entry
 
-VERSIONS = {"gsm8k": 1, "answer_nll": 1, "bbh": 1, "mt_bench": 2}
+VERSIONS = {"gsm8k": 1, "answer_nll": 1, "bbh": 1, "mt_bench": 3}
 
 
 def stages(config: Config) -> list[Stage]:

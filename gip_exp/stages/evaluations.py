@@ -93,6 +93,7 @@ def mt_bench(job: Job, seat: Seat) -> "EvalResult":
     """MT-Bench: both turns played by the tuned model, graded by `evaluation.mt_bench.judge`."""
     from eval import mt_bench as task
     from eval.mt_bench_files import load_mt_bench
+    from gip_exp.llm.rubric import neutralise
 
     config = job.config.evaluation.mt_bench
     assert config is not None
@@ -108,7 +109,9 @@ def mt_bench(job: Job, seat: Seat) -> "EvalResult":
 
         answers = task.play(task.select_questions(bench, config.limit_per_category), answer)
     with judging.grader(_held_to_form(config), root=root, console=job.console) as grade:
-        result = task.grade(bench, answers, _judge(grade, config.judge.round), repeats=config.repeats)
+        result = task.grade(
+            bench, answers, _judge(grade, config.judge.round), repeats=config.repeats, shown=neutralise
+        )
     _check_unscored(len(result.unscored), len(answers), config.judge.max_unscored, result.warnings)
     write_jsonl(
         job.folder / "answers.jsonl", [{"id": a.question_id, "turns": list(a.turns)} for a in answers]
