@@ -28,11 +28,14 @@ CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the judge answers. `identity` names the weights where the model's name does not."""
+    """Where the judge answers. `identity` names the weights where the model's name does not, `key_variable` the
+    environment variable that holds the key (None: the provider's usual one).
+    """
 
     base_url: str | None
     model: str
     identity: str
+    key_variable: str | None = None
     check_alive: Callable[[], None] = lambda: None  # raises when a server of ours has died
 
 
@@ -137,6 +140,7 @@ def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) ->
         model=endpoint.model,
         base_url=endpoint.base_url,
         provider=config.provider,
+        api_key_env=endpoint.key_variable,
         identity=endpoint.identity,
         concurrency=config.concurrency,
         timeout_s=config.timeout_s,
@@ -188,7 +192,9 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
     models.unload()
     console.say(f"  starting vLLM with {config.model} (log: {log})")
     with _server(config, log) as server, server.explaining():
-        yield Endpoint(server.base_url, "judge", server.identity("judge"), server.check_alive)
+        yield Endpoint(
+            server.base_url, "judge", server.identity("judge"), server.key_variable, server.check_alive
+        )
 
 
 def missing_vllm(what: str, instead: str) -> list[str]:

@@ -13,12 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 HIDDEN = "[secret]"
-_SECRET_NAME = re.compile(r"(API_?KEY|TOKEN|SECRET|PASSWORD)S?$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"((API|ACCESS|SECRET|PRIVATE|ACCOUNT)_?KEY(_ID)?|TOKEN|SECRET|PASSWORD|PASSWD)S?$", re.IGNORECASE
+)
 # What a key looks like even when it is not one of ours (some endpoints echo a masked or foreign key).
 _KEYS = (
     re.compile(r"\bsk-[A-Za-z0-9_\-*]{8,}"),
     re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
-    re.compile(r"(?i)\b(bearer|api-key:?)\s+[A-Za-z0-9._\-*]{8,}"),
+    # Groq, xAI, NVIDIA, Google, W&B, GitHub, GitLab, AWS
+    re.compile(
+        r"\b(?:gsk_|xai-|gh[opsu]_|glpat-)[A-Za-z0-9_]{20,}|\b(?:nvapi-|AIza|wandb_v\d_|github_pat_)[\w\-]{30,}"
+    ),
+    re.compile(r"\bA[KS]IA[A-Z0-9]{16}\b"),
+    re.compile(r"(?i)\b(bearer|authorization:\s*basic|api-key:?)\s+[A-Za-z0-9._\-*+/=]{8,}"),
 )
 _LOGIN = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 _FIELD = r"(api[-_]?key|authorization|password|passwd|secret|credential|(access|auth|api|hf)[-_]?token)s?"
@@ -35,13 +42,18 @@ REMEDY = (
 )
 
 
+def is_secret_name(variable: str) -> bool:
+    """Whether an environment variable's name says that it holds a secret."""
+    return bool(_SECRET_NAME.search(variable))
+
+
 def secrets_in_environment(also: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the values of all environment variables whose name says that they hold a secret.
 
     also: further variable names to treat so. Values under 6 characters are left out: hiding them would
     mangle ordinary text. Longest first, so that a key containing another is hidden whole.
     """
-    names = {name for name in os.environ if _SECRET_NAME.search(name)} | set(also)
+    names = set(filter(is_secret_name, os.environ)) | set(also)
     values = {os.environ.get(name, "") for name in names}
     return tuple(sorted((v for v in values if len(v) >= 6), key=len, reverse=True))
 

@@ -6,8 +6,10 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gip_exp.llm import kept_server
+from gip_exp.llm import kept_server, loopback
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
 from gip_exp.llm.errors import LLMError, ServerError
 from gip_exp.llm.generate import EndpointGenerator
@@ -46,6 +48,13 @@ names = [words[words.index("--served-model-name") + 1]]
 if "--lora-modules" in words and fault != "no-adapter":
     names += [w.split("=")[0] for w in words[words.index("--lora-modules") + 1:] if "=" in w]
 class Handler(http.server.BaseHTTPRequestHandler):
+    def parse_request(self):
+        if not super().parse_request():
+            return False
+        if self.headers["Authorization"] != "Bearer " + os.environ["VLLM_API_KEY"]:
+            self.send_response(401); self.send_header("Content-Length", "0"); self.end_headers()
+            return False
+        return True
     def do_GET(self):
         body = json.dumps({"data": [{"id": n} for n in names]}).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
@@ -110,8 +119,7 @@ def pids(fake: dict[str, str]) -> list[int]:
 def test_a_server_serves_its_names_and_ends_with_its_children(tmp_path: Path, fake: dict[str, str]) -> None:
     settings = ServerSettings("m", {"one": adapter(tmp_path / "a")}, environment=fake)
     with VLLMServer(settings, tmp_path / "logs" / "server.log") as server:
-        with urllib.request.urlopen(f"{server.base_url}/models") as response:
-            assert [row["id"] for row in json.load(response)["data"]] == ["base", "one"]
+        assert loopback.served_names(server.base_url) == {"base", "one"}
         server.check_alive()
         running = pids(fake)
         assert all(map(alive, running))
@@ -119,6 +127,41 @@ def test_a_server_serves_its_names_and_ends_with_its_children(tmp_path: Path, fa
     server.stop()  # twice is fine
     with pytest.raises(ServerError, match="not running; start it first"):
         server.check_alive()
+
+
+def test_a_server_answers_only_who_has_its_key_and_gets_no_other(
+    tmp_path: Path, fake: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "HF_TOKEN"):
+        monkeypatch.setenv(name, f"value-of-{name}-1")
+    with VLLMServer(ServerSettings("m", environment=fake), tmp_path / "log") as server:
+        for headers in ({}, {"Authorization": "Bearer value-of-OPENAI_API_KEY-1"}):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(urllib.request.Request(f"{server.base_url}/models", headers=headers))
+        for pid in pids(fake)[:1]:
+            assert loopback.key() not in Path(f"/proc/{pid}/cmdline").read_text()  # open to every user
+            given = Path(f"/proc/{pid}/environ").read_text()
+            assert f"VLLM_API_KEY={loopback.key()}" in given
+            assert "value-of-HF_TOKEN-1" in given  # for gated weights
+            assert given.count("value-of-") == 1
+    assert len(loopback.key()) >= 32
+
+
+def test_nothing_is_sent_to_a_port_on_which_another_user_listens(tmp_path: Path) -> None:
+    head, own = "sl local_address rem_address st tx_rx tr retrnsmt uid\n", os.getuid()
+    table = tmp_path / "tcp"
+
+    def listening(uid: int, state: str = "0A", port: int = 0x1F90) -> bool:
+        table.write_text(f"{head}0: 0100007F:{port:04X} 00000000:0000 {state} 0:0 0:0 0 {uid} 0 1\n")
+        return loopback.is_ours(0x1F90, table)
+
+    assert listening(own)
+    assert not listening(own + 1)
+    assert listening(own + 1, state="01")  # a connection, not a listener
+    assert listening(own + 1, port=0x1F91)
+    assert loopback.is_ours(0x1F90, tmp_path / "no such table")
+    with socket.create_server(("127.0.0.1", 0)) as real:
+        assert loopback.is_ours(real.getsockname()[1])
 
 
 @pytest.mark.parametrize("end", ["raise", "exit", "SIGTERM", "SIGKILL", "SIGINT"])
@@ -184,7 +227,8 @@ def test_a_kept_server_is_started_once_and_takes_adapters_by_name(
         again = serve(model="m", adapters={"two": two}, environment=fake)
         assert (again, serve(), len(said), pids(fake)[0]) == (first, first, 1, process)
         assert first.names == ("base", "one", "two")
-        with urllib.request.urlopen(f"{first.base_url}/models") as response:
+        request = urllib.request.Request(f"{first.base_url}/models", headers=loopback.bearer())
+        with urllib.request.urlopen(request) as response:
             assert [row["id"] for row in json.load(response)["data"]] == ["base", "one", "two"]
         assert len({first.identity(name) for name in first.names}) == 3
         big = serve(model="m", adapters={"big": adapter(tmp_path / "big", r=9)}, environment=fake)
@@ -322,7 +366,13 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServer]:
 
 
 def ask_vllm(vllm: VLLMServer, name: str) -> EndpointSettings:
-    return EndpointSettings(name, base_url=vllm.base_url, identity=vllm.identity(name), concurrency=8)
+    return EndpointSettings(
+        name,
+        base_url=vllm.base_url,
+        api_key_env=vllm.key_variable,
+        identity=vllm.identity(name),
+        concurrency=8,
+    )
 
 
 def test_vllm_answers_chat_and_text_under_every_name(vllm: VLLMServer, tmp_path: Path) -> None:

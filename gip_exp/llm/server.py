@@ -1,10 +1,16 @@
 """A vLLM server that belongs to this process: started, watched, explained when it fails, ended with it.
 
     with VLLMServer(ServerSettings(model="DIR", adapters={"run1": "ADAPTER_DIR"}), log_path) as server:
-        EndpointSettings(model="run1", base_url=server.base_url, identity=server.identity("run1"))
+        EndpointSettings(
+            model="run1",
+            base_url=server.base_url,
+            api_key_env=server.key_variable,
+            identity=server.identity("run1"),
+        )
 
 One server serves the model (as `served_name`) and every adapter by name, those it is started with and, where
-`max_lora_rank` leaves room, those that come later (`load_adapter`). It listens on 127.0.0.1 only.
+`max_lora_rank` leaves room, those that come later (`load_adapter`). It listens on 127.0.0.1 only and asks for
+a key that this process alone knows.
 """
 
 from __future__ import annotations
@@ -14,26 +20,23 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from gip_exp.llm import supervise
+from gip_exp.llm import loopback, supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
-from gip_exp.llm.errors import ServerError, redact, secrets_in_environment, shorten
+from gip_exp.llm.errors import ServerError, redact, secrets_in_environment
 from gip_exp.llm.settings import raise_problems
+from gip_exp.secrecy import is_secret_name
 
 _TAIL_LINES = 20
-_ANSWER_S = 300.0  # for a server of ours to load an adapter or to answer a short prompt
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-_SECRET_NAME = re.compile(r"(OPENAI|ANTHROPIC|WANDB).*KEY|_API_KEY$", re.IGNORECASE)
+_HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MEMORY = (
     "the model and its key-value cache do not fit: lower max_model_len, or the share of GPU memory "
     "(extra_args=--gpu-memory-utilization=0.8)"
@@ -88,7 +91,12 @@ class ServerSettings:
 
 
 class VLLMServer:
-    """A running server, as a context manager; its log is kept at `log_path`."""
+    """A running server, as a context manager; its log is kept at `log_path`.
+
+    `key_variable` names the environment variable that holds its key.
+    """
+
+    key_variable = loopback.KEY_VARIABLE
 
     def __init__(self, settings: ServerSettings, log_path: Path) -> None:
         settings.check()
@@ -122,7 +130,7 @@ class VLLMServer:
         if self._adapters.get(name) == path:
             return
         try:
-            _post(
+            loopback.post(
                 f"{self.base_url}/load_lora_adapter", {"lora_name": name, "lora_path": path}, json_reply=False
             )
         except (OSError, ValueError) as error:
@@ -137,7 +145,7 @@ class VLLMServer:
     ) -> list[dict[str, float]]:
         """What `name` would go on with, greedily: for each token the likeliest ones and their log-probabilities."""
         asked = {"model": name, "prompt": text, "max_tokens": tokens, "temperature": 0, "logprobs": among}
-        return _post(f"{self.base_url}/completions", asked)["choices"][0]["logprobs"]["top_logprobs"]
+        return loopback.post(f"{self.base_url}/completions", asked)["choices"][0]["logprobs"]["top_logprobs"]
 
     def __enter__(self) -> VLLMServer:
         self.start()
@@ -148,7 +156,7 @@ class VLLMServer:
 
     def start(self) -> None:
         """Start the server and return when it answers; raise ServerError with its last words otherwise."""
-        self.port = self.settings.port or _free_port()
+        self.port = self.settings.port or loopback.free_port()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by stop()
         supervisor = [sys.executable, "-P", supervise.__file__, str(os.getpid()), "--"]
@@ -208,7 +216,8 @@ class VLLMServer:
         end = time.monotonic() + self.settings.start_timeout_s
         while time.monotonic() < end:
             self.check_alive()
-            served = _served_names(self.base_url)
+            # Before anything is sent: whoever took the port first must not get the key, nor our texts.
+            served = loopback.served_names(self.base_url) if loopback.is_ours(self.port) else None
             if served is not None:
                 missing = [name for name in self.names if name not in served]
                 if missing:
@@ -249,42 +258,9 @@ def command(settings: ServerSettings, port: int) -> list[str]:
 
 
 def _environment(settings: ServerSettings) -> dict[str, str]:
-    """Return this process's variables without API keys, which a server of ours has no use for."""
-    kept = {k: v for k, v in os.environ.items() if not _SECRET_NAME.search(k)}
-    ours = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    """Return this process's variables without keys, except the hub's: a server of ours has no use for the others."""
+    kept = {k: v for k, v in os.environ.items() if k in _HUB_TOKENS or not is_secret_name(k)}
+    ours = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_API_KEY": loopback.key()}
     if settings.max_lora_rank:
-        ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = (
-            "True"  # safe here: nobody but this machine reaches the server
-        )
+        ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"  # safe: nobody else has the key
     return kept | ours | dict(settings.environment)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _post(address: str, body: Mapping[str, Any], *, json_reply: bool = True) -> Any:
-    """Ask a server of ours; OSError or ValueError with its own words when it refuses."""
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
-    try:
-        with _opener().open(request, timeout=_ANSWER_S) as response:
-            return json.load(response) if json_reply else response.read()
-    except urllib.error.HTTPError as error:
-        raise ValueError(shorten(redact(error.read().decode("utf-8", "replace")))) from None
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Without the environment's proxy, which knows nothing of 127.0.0.1."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def _served_names(base_url: str) -> set[str] | None:
-    """Return the names that the server lists, or None while it does not answer."""
-    try:
-        with _opener().open(f"{base_url}/models", timeout=5) as response:
-            return {row["id"] for row in json.load(response)["data"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

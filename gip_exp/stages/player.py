@@ -111,6 +111,8 @@ class ServedPlayer:
     def lm(self) -> "LM":
         from lm_eval.models.openai_completions import LocalCompletionsAPI
 
+        from gip_exp.llm import loopback
+
         return LocalCompletionsAPI(
             model=self._name,
             base_url=f"{self._server.base_url}/completions",
@@ -119,6 +121,7 @@ class ServedPlayer:
             tokenized_requests=False,  # the server tokenises as training did, start token included
             num_concurrent=IN_FLIGHT,
             max_length=_context(self._seat),
+            header=loopback.bearer(),  # its own choice would be OPENAI_API_KEY
         )
 
     def endpoint(self) -> "EndpointSettings":
@@ -128,6 +131,7 @@ class ServedPlayer:
         return EndpointSettings(
             model=self._name,
             base_url=self._server.base_url,
+            api_key_env=self._server.key_variable,
             identity=self._server.identity(self._name),
             concurrency=IN_FLIGHT,
         )
