@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console as RichConsole
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from gip_exp.errors import printable
 from gip_exp.secrecy import redact, secrets_in_environment
 
 
@@ -54,7 +56,9 @@ class Console:
                 self._log = None
 
     def say(self, text: str, style: str = "") -> None:
-        text = redact(text, secrets_in_environment())  # whatever it was that told us: no key in a log
+        text = printable(
+            redact(text, secrets_in_environment())
+        )  # whatever it was that told us: no key in a log
         self.rich.print(text, style=style, markup=False)
         if self._log is not None:
             self._log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")
@@ -81,7 +85,7 @@ class Console:
             disable=not self.rich.is_terminal,
         )
         with progress:
-            progress.add_task(title, total=None)
+            progress.add_task(escape(title), total=None)
             yield
 
     @contextmanager
@@ -99,4 +103,4 @@ class Console:
             disable=not self.rich.is_terminal,
         )
         with progress:
-            yield Bar(progress, progress.add_task(title, total=total, note=""))
+            yield Bar(progress, progress.add_task(escape(title), total=total, note=""))

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gip_exp import planned, progress
-from gip_exp.errors import UserError
+from gip_exp.errors import UserError, printable
 from gip_exp.progress import State
 
 COLORS = {
@@ -90,17 +90,22 @@ def table(states: Sequence[State]) -> Group:
         since = _duration(time.time() - state.since) if state.since else ""
         color = COLORS.get(state.state, "")
         shown.add_row(
-            state.name,
-            Text(state.label),
+            _text(state.name),
+            _text(state.label),
             Text(state.state, style=color),
-            state.stage,
+            _text(state.stage),
             since,
-            Text(state.where),
-            Text(state.reason),
+            _text(state.where),
+            _text(state.reason),
         )
     counted = Counter(state.state for state in states)
     parts = ", ".join(f"{counted[name]} {name}" for name in progress.ORDER if counted[name])
     return Group(shown, Text(f"{len(states)} cells: {parts}", style="bold"), *_offline(states))
+
+
+def _text(words: str) -> Text:
+    """Words out of people's files: neither markup nor control characters."""
+    return Text(printable(words))
 
 
 def _offline(states: Sequence[State]) -> list[Text]:

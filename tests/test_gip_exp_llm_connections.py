@@ -123,6 +123,22 @@ def test_a_body_cut_short_says_so() -> None:
         asyncio.run(post(handler, False, 1, None))
 
 
+def test_a_body_without_end_is_given_up_packed_or_not() -> None:
+    def reply(packing: str, data: bytes) -> Callable[[bytes], bytes]:
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {packing}\r\nContent-Length: {len(data)}\r\n\r\n"
+        return lambda _: head.encode() + data
+
+    large = bytes((16 << 20) + 1)
+    for packing, data, why in (
+        ("identity", large, "larger than 16 MiB"),
+        ("gzip", gzip.compress(large, 1), "larger than 16 MiB"),  # 70 KB on the wire
+        ("gzip", b"no gzip", "cannot be unpacked"),
+        ("br", b"x", "packed as 'br'"),
+    ):
+        with pytest.raises(httpx2.RemoteProtocolError, match=why):
+            asyncio.run(post(answering([], reply(packing, data)), False, 1, None))
+
+
 def test_nobody_listening_is_a_connect_error() -> None:
     async def ask() -> None:
         async with httpx2.AsyncClient(transport=AiohttpTransport(False)) as client:

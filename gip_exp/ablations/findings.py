@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from gip_exp.files import write_text
@@ -97,7 +98,7 @@ def as_rich(sheet: Sheet) -> RichTable:
     for column in table.columns:
         shown.add_column(column.name, justify="right" if column.align == "right" else "left", no_wrap=True)
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(escape, row))
     return shown
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import urllib.request
+import zlib
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,6 +19,9 @@ from yarl import URL
 from gip_exp.llm.settings import EndpointSettings
 
 _IDLE_S = 30  # an idle connection is kept so long
+_LARGEST = 16 * 2**20  # bytes of a body: a reply has some thousand, and an endpoint must not fill the memory
+_TOO_LARGE = f"the body is larger than {_LARGEST >> 20} MiB"
+_PACKED = {"Accept-Encoding": "gzip"}  # what can be unpacked within the same bound
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
@@ -37,16 +41,18 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 data=await request.aread(),
                 allow_redirects=False,
             ) as response:
-                body = await response.read()
-                return httpx2.Response(response.status, headers=response.raw_headers, content=body)
+                body = await _whole(response)
+                headers = [(k, v) for k, v in response.raw_headers if k.lower() != b"content-encoding"]
+                return httpx2.Response(response.status, headers=headers, content=body)
         except TimeoutError as error:
             raise httpx2.ReadTimeout(str(error), request=request) from error
         except aiohttp.ClientConnectorError as error:
             raise httpx2.ConnectError(str(error), request=request) from error
         except aiohttp.ClientPayloadError as error:
-            raise httpx2.RemoteProtocolError(
-                "the connection closed within the body", request=request
-            ) from error
+            what = (
+                str(error) if str(error).startswith("the body") else "the connection closed within the body"
+            )
+            raise httpx2.RemoteProtocolError(what, request=request) from error
         except aiohttp.ServerDisconnectedError as error:
             raise httpx2.RemoteProtocolError("the server closed the connection", request=request) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -65,10 +71,32 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._connect, keepalive_timeout=_IDLE_S),
                 timeout=aiohttp.ClientTimeout(total=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # httpx undoes what its own headers asked for
+                auto_decompress=False,  # without a bound
                 skip_auto_headers=("User-Agent", "Content-Type"),
             )
         return self._session
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body, unpacked; ClientPayloadError for one that is too large either way, or packed otherwise than asked for."""
+    packing = response.headers.get("Content-Encoding", "identity").lower()
+    if packing not in ("identity", "gzip", "x-gzip", "deflate"):
+        raise aiohttp.ClientPayloadError(f"the body is packed as {packing!r}, which was not asked for")
+    packed = bytearray()
+    async for part in response.content.iter_any():
+        packed += part
+        if len(packed) > _LARGEST:
+            response.close()
+            raise aiohttp.ClientPayloadError(_TOO_LARGE)
+    if packing == "identity":
+        return bytes(packed)
+    try:
+        body = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(packed, _LARGEST + 1)
+    except zlib.error as error:
+        raise aiohttp.ClientPayloadError(f"the body cannot be unpacked ({error})") from error
+    if len(body) > _LARGEST:
+        raise aiohttp.ClientPayloadError(_TOO_LARGE)
+    return body
 
 
 def http_client(settings: EndpointSettings) -> httpx2.AsyncClient:
@@ -84,6 +112,7 @@ def http_client(settings: EndpointSettings) -> httpx2.AsyncClient:
     connect: ssl.SSLContext | bool = httpx2.create_ssl_context() if address.scheme == "https" else False
     return httpx2.AsyncClient(
         transport=AiohttpTransport(connect),
+        headers=_PACKED,
         timeout=settings.timeout_s,
         trust_env=False,
         follow_redirects=False,

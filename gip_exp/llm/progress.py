@@ -6,6 +6,7 @@ import time
 from typing import IO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gip_exp.llm.request import Stats
@@ -26,7 +27,7 @@ class ProgressBar:
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[line]}"))
             self._bar = Progress(*columns, TimeRemainingColumn(), console=console)
-            self._task = self._bar.add_task(label, total=None, line="")
+            self._task = self._bar.add_task(escape(label), total=None, line="")
             self._bar.start()
 
     def update(self, done: int, total: int, stats: Stats) -> None:
@@ -51,7 +52,7 @@ class ProgressBar:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total, line=line)
         else:
-            self._console.print(f"{self._label}: {line}", highlight=False, soft_wrap=True)
+            self._console.print(f"{self._label}: {line}", highlight=False, soft_wrap=True, markup=False)
 
 
 def describe(done: int, total: int, stats: Stats, seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gip_exp.errors import printable
 from gip_exp.llm.cache import Cache
 from gip_exp.llm.judge import read_reply, vote_requests
 from gip_exp.llm.judge_table import Example, JudgeSettings
@@ -13,7 +14,7 @@ from gip_exp.llm.rubric import Rubric
 
 def transcript(example: Example, rubric: Rubric, settings: JudgeSettings, *, cache_dir: Path) -> str:
     """Markdown: the messages, then every vote's replies out of the reply cache. Asks nothing."""
-    parts = [f"# {example['id']}, judged by {settings.endpoint.model}, rubric {rubric.name}"]
+    parts = [f"# {printable(example['id'])}, judged by {settings.endpoint.model}, rubric {rubric.name}"]
     for message in rubric.messages(example["prompt"], example["completion"]):
         parts.append(f"## {message['role']}\n\n{_block(message['content'])}")
     with Cache(cache_dir) as cache:
@@ -44,7 +45,8 @@ def _vote(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, 
 
 
 def _block(text: str) -> str:
-    """A fenced block whose fence the text cannot close."""
+    """A fenced block whose fence the text cannot close, control characters spelt out."""
+    text = printable(text)
     fence = "```"
     while fence in text:
         fence += "`"

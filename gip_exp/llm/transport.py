@@ -57,7 +57,8 @@ class Transport:
             # The body's beginning tells a person more than our verdict does.
             start = shorten(self._clean(answer[:400].decode("utf-8", "replace")), 160)
             return Fault(envelope.kind, f"{envelope.detail}; it begins: {start!r}")
-        if any(secret in envelope.text for secret in self._secrets):
+        kept = (envelope.text, envelope.refusal or "", envelope.model, envelope.finish_reason)
+        if any(secret in text for text in kept for secret in self._secrets):
             raise LLMError(
                 "the endpoint's reply contains the API key; it is not kept. Do not use this endpoint."
             )

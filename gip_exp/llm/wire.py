@@ -15,6 +15,8 @@ from typing import Any
 from gip_exp.llm.request import Fault, Message, Reply, Request
 from gip_exp.llm.settings import EndpointSettings
 
+_MOST_TOKENS = 10**9  # of one call: beyond it a count is senseless
+_NAME = 200  # characters of a name in an envelope that are kept
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|doesn'?t support|unrecognized|unknown|not allowed|not permitted|extra inputs"
     r"|invalid|only the default|not available|must alternate|unexpected",
@@ -131,7 +133,7 @@ def read_envelope(raw: bytes, request: Request) -> Reply | Fault:
     """
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Fault("envelope", "the body of a 200 response is not JSON")
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -147,7 +149,7 @@ def read_envelope(raw: bytes, request: Request) -> Reply | Fault:
         return Fault("envelope", "the response's content is not text")
     model = body.get("model")
     return _with_usage(
-        Reply(text, finish, refusal, model=model if isinstance(model, str) else ""),
+        Reply(text, finish[:_NAME], refusal, model=model[:_NAME] if isinstance(model, str) else ""),
         body.get("usage"),
         request,
     )
@@ -183,5 +185,5 @@ def _with_usage(reply: Reply, usage: object, request: Request) -> Reply:
 
 
 def _count(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
     return value if is_count else None  # type: ignore[return-value]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gip_exp.errors import printable
 from gip_exp.report import names, text
 from gip_exp.report.names import FULL, RANDOM
 from gip_exp.report.rows import Result, Row
@@ -35,7 +36,8 @@ def show(
         "the paper's claims: " + ", ".join(f"{number} {verdict}" for verdict, number in tally.items())
     )
     for other in found.others:
-        console.print(f"{other.status}: {other.folder} ({other.reason})", style="yellow", markup=False)
+        line = printable(f"{other.status}: {other.folder} ({other.reason})")
+        console.print(line, style="yellow", markup=False)
     console.print(
         f"{text.count(len(found.runs), 'run')} reported in {folder}: report.html, .md, .tex, .csv and figures/",
         markup=False,
@@ -44,7 +46,7 @@ def show(
 
 def _table(result: Result) -> Table:
     unit = " (%)" if result.proportion else ""
-    title = escape(f"{result.group.title}: {names.metric(result.metric)}{unit}")
+    title = _plain(f"{result.group.title}: {names.metric(result.metric)}{unit}")
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True)
     for heading in ("budget", "seeds", "mean", "95 % interval", "vs random", "vs full"):
@@ -53,7 +55,7 @@ def _table(result: Result) -> Table:
     for row in result.rows:
         mean, label = row.summary.mean, row.cell.arm.label
         table.add_row(
-            "" if label == previous else escape(label),
+            "" if label == previous else _plain(label),
             row.cell.budget_label,
             str(len(row.summary.seeds)),
             text.value(mean.value, result.proportion),
@@ -63,6 +65,11 @@ def _table(result: Result) -> Table:
         )
         previous = label
     return table
+
+
+def _plain(name: str) -> str:
+    """A name out of somebody's results as text: neither markup nor control characters."""
+    return escape(printable(name))
 
 
 def _legend(result: Result) -> str:
