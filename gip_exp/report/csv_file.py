@@ -10,6 +10,7 @@ from gip_exp.report.names import FULL, RANDOM
 from gip_exp.report.rows import Result, Row
 from gip_exp.report.subsets import average
 
+NAMES = ("experiment", "model", "setup", "metric", "method", "selector", "variant")
 SUBSET = ("clean_share", "skills_covered", "n_skills", "skill_entropy")
 
 
@@ -54,7 +55,8 @@ def _cell(result: Result, row: Row) -> dict[str, Any]:
     for reference in (RANDOM, FULL):
         line |= {f"{name}_{reference}": value for name, value in _comparison(row, reference).items()}
     subset = average(cell)
-    return {**line, **{name: subset.get(name, "") for name in SUBSET}}
+    texts = {name: _text(line[name]) for name in NAMES}
+    return {**line, **texts, **{name: subset.get(name, "") for name in SUBSET}}
 
 
 def _comparison(row: Row, reference: str) -> dict[str, Any]:
@@ -90,6 +92,11 @@ def _cost(row: Row, stages: Sequence[str]) -> dict[str, Any]:
         stage: [run.stages[stage]["seconds"] for run in runs if stage in run.stages] for stage in stages
     }
     return {f"seconds_{stage}": sum(found) / len(found) if found else "" for stage, found in seconds.items()}
+
+
+def _text(value: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def _number(value: float) -> float | str:

@@ -26,6 +26,7 @@ SYMBOLS = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "\u00a0": "~",
+    "\n": " ",  # an empty line would end the paragraph, and with it the table
     "−": "$-$",
     "–": "--",
     "·": r"\textperiodcentered{}",
@@ -52,7 +53,7 @@ def render(document: Document) -> str:
 def escape(text: str) -> str:
     """Text as LaTeX: every special character by its command; what pdflatex cannot set, as a question mark."""
     kept = re.sub(r"(\d) %", "\\1\u00a0%", text)  # a number and its percent sign stay on one line
-    return "".join(SYMBOLS.get(c, c if ord(c) < 256 else "?") for c in kept)
+    return "".join(SYMBOLS.get(c, c if " " <= c < "\u0100" else "?") for c in kept)
 
 
 def table(of: Table) -> list[str]:
@@ -98,6 +99,8 @@ def _groups(columns: tuple[Column, ...]) -> list[str]:
 
 
 def _line(cells: list[str]) -> str:
+    if cells and cells[0].startswith("["):
+        cells = ["{}" + cells[0], *cells[1:]]  # after the line before it would be the space that \\\\ takes
     return " & ".join(cells) + r" \\"
 
 

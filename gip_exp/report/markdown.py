@@ -1,12 +1,14 @@
 """The report as Markdown (GitHub's tables, images by relative path)."""
 
+import re
+
 from gip_exp.report.document import Column, Document, Figure, Table
 
 
 def render(document: Document) -> str:
-    lines = [f"# {document.title}", "", *[f"- {_safe(line)}" for line in document.summary], ""]
+    lines = [f"# {_safe(document.title)}", "", *[f"- {_safe(line)}" for line in document.summary], ""]
     for section in document.sections:
-        lines += [f"## {section.title}", ""]
+        lines += [f"## {_safe(section.title)}", ""]
         for paragraph in section.paragraphs:
             lines += [_safe(paragraph), ""]
         for part in section.parts:
@@ -46,4 +48,5 @@ def _figure(figure: Figure) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("\n", " ")
+    """Text as text: no table cell, emphasis, code, HTML, image or link comes out of it."""
+    return re.sub(r"[\\|*`]|<(?=[A-Za-z/!?])|(?<=!)\[|(?<=\])[(\[]", r"\\\g<0>", text).replace("\n", " ")

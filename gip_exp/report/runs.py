@@ -6,17 +6,19 @@ Whatever cannot be read is reported, all of it together, and never left out in s
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gip_exp.errors import UserError
+from gip_exp.errors import UserError, printable
 from gip_exp.report.names import FULL
 from gip_exp.run_folder import CONFIG, PREDICTIONS, RESULT, SELECTED, below
 
 DONE, FAILED, UNFINISHED, STOPPED = "done", "failed", "unfinished", "stopped"
 FIELDS = ("experiment", "model", "selector", "budget", "seed", "metrics", "stages", "status")
+METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")  # it names a file too
 TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of its per-question outcomes
 
 
@@ -148,13 +150,13 @@ def _read(folder: Path) -> Run | Unfinished:
     path = folder / RESULT
     if not path.is_file():
         return Unfinished(folder, UNFINISHED, f"no {RESULT}: still running, or killed")
-    result = _json(path)
+    result = _spelt_out(_json(path))
     missing = [name for name in FIELDS if name not in result]
     if missing:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}: it was not written by this project, or only in part"
         )
-    settings = _settings(folder / CONFIG)
+    settings = _spelt_out(_settings(folder / CONFIG))
     run = Run(folder, result, settings, modified=path.stat().st_mtime)
     if run.status == FAILED:
         return Unfinished(folder, FAILED, str(result.get("error", "no reason recorded")))
@@ -184,6 +186,17 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
+def _spelt_out(value: Any) -> Any:
+    """The same values without control characters in their texts and names: they go into pages, figures and terminals."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_spelt_out(item) for item in value]
+    if isinstance(value, dict):
+        return {_spelt_out(key): _spelt_out(item) for key, item in value.items()}
+    return value
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     rows = []
     with path.open(encoding="utf-8") as stream:
@@ -197,6 +210,10 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _answers(folder: Path, name: str, metric: Mapping[str, Any]) -> dict[str, Answer]:
     """The per-question outcomes, held against the metric that `result.json` gives for them."""
+    if not METRIC.fullmatch(name) or ".." in name:
+        raise ValueError(
+            f"{folder / RESULT} gives {name[:80]!r}, which is no name of a metric (like gsm8k/exact_match)"
+        )
     path = folder / PREDICTIONS / f"{name}.jsonl"
     if not path.is_file():
         raise ValueError(

@@ -46,6 +46,7 @@ _SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
     "pdf.fonttype": 42,  # text stays text in a paper's PDF
+    "text.parse_math": False,  # a dollar in somebody's name is a dollar
     "svg.fonttype": "path",  # looks the same wherever the page is opened
     "figure.constrained_layout.use": True,
 }
