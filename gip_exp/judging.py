@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
 LOG = "logs/judge_vllm.log"
+TRUSTING = "--trust-remote-code"  # vLLM's own word for it, in judge.server_args
 PROTOCOL = 2  # how texts are put to a judge and its replies read: raised where that changes
 CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
 
@@ -209,7 +210,9 @@ def missing(config: LLMJudge, key: str = "judge") -> list[str]:
     if config.dry_run:
         return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run can estimate; unset it"]
     if config.kind == "vllm":
-        weights = models.missing_weights(config.model, None, f"{key}.model")
+        weights = models.missing_weights(
+            config.model, None, f"{key}.model", trusted=TRUSTING in config.server_args
+        )
         return missing_vllm(f"{key}=vllm", f"{key}=openai") + weights
     instead = ", or use judge=rules" if key == "judge" else ""
     return missing_key(config, key, instead)

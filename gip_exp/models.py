@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from gip_exp import model_folder
 from gip_exp.config import Config
 from gip_exp.config.learning import Model
 from gip_exp.errors import UserError
@@ -26,9 +27,17 @@ def location(config: Config, entries: Mapping[str, Entry]) -> str:
 
 
 def fetched(path: str, revision: str | None) -> str:
-    """A model's folder: `path` itself, or the hub's snapshot. Raises UserError when the hub does not give it."""
-    if Path(path).is_dir():
-        return path
+    """A model's folder: `path` itself, or the hub's snapshot.
+
+    Raises UserError when the hub does not give it, or loading it would run code that comes with it.
+    """
+    place = path if Path(path).is_dir() else _from_hub(path, revision)
+    if why := model_folder.foreign(Path(place)):
+        raise UserError(f"the model {path}: {why}")
+    return place
+
+
+def _from_hub(path: str, revision: str | None) -> str:
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -63,13 +72,16 @@ def missing(config: Config) -> list[str]:
     return files + (no_device or _missing_gpu(model, Path(model.path)))
 
 
-def missing_weights(path: str, revision: str | None, key: str) -> list[str]:
-    """What a model folder lacks, or why a hub id cannot be had; `key` is the config key that named it."""
+def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool = False) -> list[str]:
+    """What a model folder lacks, or why a hub id cannot be had; `key` is the config key that named it.
+
+    `trusted`: whoever loads the model was told to run the code that comes with it.
+    """
     folder = Path(path)
     if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
         nested = folder / "0_Transformer"  # sentence-transformers may keep its model there
-        absent = _absent_files(nested if nested.is_dir() else folder)
-        return [f"{key}={path}: {absent}"] if absent else []
+        why = model_folder.problem(nested if nested.is_dir() else folder, trusted=trusted)
+        return [f"{key}={path}: {why}"] if why else []
     return missing_model(path, revision, key)
 
 
@@ -79,20 +91,6 @@ def _missing_device(config: Config) -> list[str]:
     except UserError as error:
         return [str(error)]
     return []
-
-
-def _absent_files(folder: Path) -> str:
-    if not folder.is_dir():
-        return "no such folder: give a model folder (config.json, tokenizer, safetensors) or a hub id"
-    if not (folder / "config.json").is_file():
-        return "holds no config.json: it is not a model folder"
-    if not any(folder.glob("*.safetensors")):
-        return "holds no *.safetensors weights (pickled weights are not loaded): convert the checkpoint"
-    if not any(
-        (folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
-    ):
-        return "holds no tokenizer: copy tokenizer.json and tokenizer_config.json beside the weights"
-    return ""
 
 
 def _missing_gpu(model: Model, folder: Path) -> list[str]:
@@ -128,7 +126,10 @@ def load_tokenizer(place: str) -> Any:
     """The tokenizer beside a model. No remote code is run."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    try:
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except ValueError as error:  # of a class that is not there, or only in code of its own
+        raise UserError(f"the tokenizer in {place} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:

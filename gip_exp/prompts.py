@@ -77,8 +77,15 @@ def _plain_conversation(config: Prompt, turns: Sequence[Mapping[str, str]]) -> s
 
 
 def _chat(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> str:
-    rendered = tokenizer.apply_chat_template(
-        list(turns), tokenize=False, add_generation_prompt=True, enable_thinking=False
-    )
+    from jinja2 import TemplateError
+
+    try:
+        rendered = tokenizer.apply_chat_template(
+            list(turns), tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+    except TemplateError as error:  # also what the template's sandbox refuses
+        raise UserError(
+            f"the model's chat template cannot be used ({error}): use another model, or model.prompt.style=plain"
+        ) from error
     bos = tokenizer.bos_token
     return rendered.removeprefix(bos) if bos else rendered

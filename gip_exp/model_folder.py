@@ -1,0 +1,75 @@
+"""What a model folder must hold to be loaded, and what it must not ask for: pickled weights, code, another model."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+
+
+def problem(folder: Path, *, trusted: bool = False) -> str:
+    """Why a folder is not loaded, with the remedy, or ''. `trusted`: whoever loads it was told to run its code."""
+    return _absent(folder) or ("" if trusted else foreign(folder))
+
+
+def _absent(folder: Path) -> str:
+    if not folder.is_dir():
+        return "no such folder: give a model folder (config.json, tokenizer, safetensors) or a hub id"
+    if not (folder / "config.json").is_file():
+        return "holds no config.json: it is not a model folder"
+    if not any(folder.glob("*.safetensors")):
+        return "holds no *.safetensors weights (pickled weights are not loaded): convert the checkpoint"
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        return "holds no tokenizer: copy tokenizer.json and tokenizer_config.json beside the weights"
+    return ""
+
+
+def foreign(folder: Path) -> str:
+    """What loading the folder would run or take from elsewhere, or ''. Only its JSON files are read."""
+    config = _read(folder / "config.json")
+    code = "is not run: take a model of an architecture that transformers has, or convert this one"
+    if "auto_map" in config and not _is_known(config.get("model_type")):
+        return f"config.json asks for code of its own (auto_map), which {code}"
+    if "auto_map" in _read(folder / "tokenizer_config.json") and not (folder / "tokenizer.json").is_file():
+        return f"its tokenizer asks for code of its own (auto_map in tokenizer_config.json), which {code}"
+    # transformers takes attention code from the hub where the name looks like a repository's.
+    if kernel := next((value for value in _attentions(config) if "/" in value), None):
+        return f"config.json asks for attention code from {kernel!r}, which is not run: remove that entry"
+    if (folder / "adapter_config.json").is_file():
+        return (
+            "holds adapter_config.json, so that transformers would load another model in its place: remove that file, "
+            "or merge the adapter into its model"
+        )
+    return ""
+
+
+def _is_known(model_type: object) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return isinstance(model_type, str) and model_type in CONFIG_MAPPING_NAMES
+
+
+def _attentions(config: Any) -> Iterator[str]:
+    """The attention implementations that a config names, those of its parts too."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            if "attn_implementation" in str(name):
+                yield from (_texts(value))
+            yield from _attentions(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """`value`, where it is text, or the texts in a mapping by part."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (item for item in value.values() if isinstance(item, str))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}  # whoever loads it says what is wrong
+    return found if isinstance(found, dict) else {}
