@@ -20,7 +20,7 @@ from typing import Any
 from gip_exp.config.learning import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.files import write_json, write_text
-from gip_exp.finetune import Figures, Finetuned, Task, work
+from gip_exp.finetune import Figures, Finetuned, OnSave, Task, work
 from gip_exp.llm import supervise
 from gip_exp.machine import Machine
 
@@ -114,8 +114,15 @@ def _from_json(values: Mapping[str, Any]) -> Task:
         adapter=None if values["adapter"] is None else Path(values["adapter"]),
         save_every=values["save_every"],
         keep_all=values["keep_all"],
-        on_save=None if on_save is None else getattr(import_module(on_save[0]), on_save[1]),
+        on_save=None if on_save is None else _function(*on_save),
     )
+
+
+def _function(module: str, name: str) -> OnSave:
+    """A function of this project: a task lies in a folder that others may be able to write."""
+    if not module.startswith("gip_exp."):
+        raise ValueError(f"on_save is {module}.{name}, which is no function of gip_exp")
+    return getattr(import_module(module), name)
 
 
 def _finetune(values: Mapping[str, Any], tell: Event) -> Any:

@@ -119,6 +119,8 @@ class Store:
     ) -> Entry:
         folder = self.folder(stage, key)
         partial = folder.with_name(key + ".partial")
+        if partial.is_symlink():  # planted by somebody who can write here too: what is made stays here
+            partial.unlink()
         if partial.exists() and not resumable:
             shutil.rmtree(partial)
         partial.mkdir(exist_ok=True)

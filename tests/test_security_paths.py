@@ -1,0 +1,66 @@
+"""What stands in rows, plans and shared folders names no file outside the run's own folders and calls no function."""
+
+import json
+import os
+
+import pytest
+
+from gip_exp import pipeline
+from gip_exp.config import parse
+from gip_exp.console import Console
+from gip_exp.processes import _function
+from gip_exp.store import Store
+
+NAMES = [
+    "../../escaped",
+    "/tmp/escaped-absolute",
+    "a\x00b",
+    "x" * 300,
+    "CON",
+    "..",
+    "~root",
+    "$(touch escaped)",
+    "`touch escaped`",
+]
+
+
+def test_rows_with_names_like_paths_write_nothing_outside_the_root(tmp_path, compose, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    rows = [
+        {"id": f"{name}{i}", "prompt": f"{name} question number {i}", "completion": f"answer {name} {i}",
+         "../../column": i % 7, "path": name, "file_name": name}
+        for i, name in enumerate(NAMES * 8)
+    ]  # fmt: skip
+    (tmp_path / "in" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    root = tmp_path / "deep" / "er" / "out"
+    overrides = ["+experiment=own_data", "selector=mp_metadata", "data.metadata=['../../column']", "budget=5"]
+    config = parse(compose(*overrides, f"data.path={tmp_path}/in", f"paths.root={root}", "until=select"))
+    with open(os.devnull, "w") as quiet:
+        done = pipeline.run(config, Console(quiet))
+    assert done.result["n_selected"] == 5
+    outside = {path for path in tmp_path.rglob("*") if not path.is_relative_to(root)}
+    assert outside == {root.parent, root.parent.parent, tmp_path / "in", tmp_path / "in" / "train.jsonl"}
+    assert all(len(path.name) < 100 for path in root.rglob("*"))
+    assert not any("escaped" in path.name for path in root.rglob("*"))
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_an_output_is_not_written_through_a_link_that_somebody_left(tmp_path, resumable):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    store = Store(tmp_path / "root")
+    made = store.produce("s", {"a": 1}, lambda draft: (draft.folder / "x").touch(), resumable=resumable)
+    partial = made.folder.with_name(made.folder.name + ".partial")
+    made.folder.rename(tmp_path / "aside")
+    partial.symlink_to(elsewhere)
+    again = store.produce("s", {"a": 1}, lambda draft: (draft.folder / "x").touch(), resumable=resumable)
+    assert not again.folder.is_symlink()
+    assert [path.name for path in elsewhere.iterdir()] == ["kept"]
+
+
+def test_a_task_of_several_processes_calls_functions_of_this_project_alone():
+    with pytest.raises(ValueError, match=r"os.system, which is no function of gip_exp"):
+        _function("os", "system")
+    assert _function("gip_exp.processes", "main").__module__ == "gip_exp.processes"
