@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from gip_exp import slurm
 from gip_exp.files import write_json
+from gip_exp.secrecy import redact, secrets_in_environment
 
 MESSAGE = 2_000  # characters of an error that are kept
 
@@ -50,7 +51,8 @@ class Attempt:
     def end(self, error: BaseException) -> None:
         """Say how the process ended: an error of the run, or a stop from outside."""
         if isinstance(error, Exception):
-            self.tell(ended=time.time(), error=f"{type(error).__name__}: {error}"[:MESSAGE])
+            said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
+            self.tell(ended=time.time(), error=said[:MESSAGE])
         else:
             job = slurm.own_job(os.environ).get("slurm_job")
             self.tell(ended=time.time(), stopped=type(error).__name__, slurm_reason=slurm.why_stopped(job))

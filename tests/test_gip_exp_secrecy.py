@@ -11,7 +11,7 @@ from gip_exp.config import parse
 from gip_exp.errors import UserError
 from gip_exp.llm.errors import LLMError
 from gip_exp.llm.settings import EndpointSettings
-from gip_exp.secrecy import HIDDEN, holds_secret, secret_arguments
+from gip_exp.secrecy import HIDDEN, holds_secret, is_secret_name, redact, secret_arguments
 from tests.fault_server import FaultServer
 
 KEY = "sk-proj-Zq7Topsecret0123456789"
@@ -121,7 +121,8 @@ def test_a_secret_of_the_environment_is_known_without_a_shape(compose, monkeypat
     "text",
     ["tokens=5", "judge.max_tokens=512", "data.path=/data/sk-learn-examples", "model.scratch.tokenizer=word",
      "judge.extra_body={chat_template_kwargs: {enable_thinking: false}}", "judge.extra_body={stop_token_ids: [1]}",
-     "engine.server_args=[--enforce-eager,--max-num-seqs,8]", "judge.base_url=http://127.0.0.1:8000/v1", "-m"],
+     "engine.server_args=[--enforce-eager,--max-num-seqs,8]", "judge.base_url=http://127.0.0.1:8000/v1", "-m",
+     "judge.model=xai-grok-4-fast-reasoning-2026", "model.path=AIzawa/basic-arithmetic-model-12345678"],
 )  # fmt: skip
 def test_ordinary_arguments_are_no_secrets(text, monkeypatch):
     for name in list(os.environ):
@@ -129,6 +130,30 @@ def test_ordinary_arguments_are_no_secrets(text, monkeypatch):
             monkeypatch.delenv(name)
     assert secret_arguments([text]) == []
     assert not holds_secret(text)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["gsk_" + "a1" * 26, "xai-" + "b2" * 40, "nvapi-" + "c-3_" * 16, "AIza" + "d4" * 18, "ghp_" + "e5" * 18,
+     "github_pat_" + "f6" * 30, "glpat-" + "g7" * 10, "wandb_v1_" + "h8" * 20, "AKIA" + "I9" * 8,
+     "Authorization: Basic dXNlcjpwYXNz42==", "hf_" + "j1" * 17],
+)  # fmt: skip
+def test_keys_of_other_services_are_known_by_their_shape(key):
+    assert holds_secret(f"x {key} y")
+    assert redact(f"x {key} y") == f"x {HIDDEN} y"
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "DB_PASSWORD", "GITHUB_TOKEN", "X_PRIVATE_KEY"]
+)
+def test_names_of_variables_tell_secrets(name):
+    assert is_secret_name(name)
+    assert not any(
+        map(
+            is_secret_name,
+            ("HOME", "KEYBOARD", "MAX_TOKENS_PER_CALL", "TOKENIZERS_PARALLELISM", "SSH_AUTH_SOCK"),
+        )
+    )
 
 
 def test_the_client_itself_refuses_a_key_in_the_body():
