@@ -24,6 +24,10 @@ _TOO_LARGE = f"the body is larger than {_LARGEST >> 20} MiB"
 _PACKED = {"Accept-Encoding": "gzip"}  # what can be unpacked within the same bound
 
 
+class _UnwantedBodyError(Exception):
+    """A body that is not read to its end or not unpacked."""
+
+
 class AiohttpTransport(httpx2.AsyncBaseTransport):
     """Sends a request once (aiohttp repeats no POST) and reads the whole body. One event loop."""
 
@@ -48,11 +52,12 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ReadTimeout(str(error), request=request) from error
         except aiohttp.ClientConnectorError as error:
             raise httpx2.ConnectError(str(error), request=request) from error
+        except _UnwantedBodyError as error:
+            raise httpx2.RemoteProtocolError(str(error), request=request) from error
         except aiohttp.ClientPayloadError as error:
-            what = (
-                str(error) if str(error).startswith("the body") else "the connection closed within the body"
-            )
-            raise httpx2.RemoteProtocolError(what, request=request) from error
+            raise httpx2.RemoteProtocolError(
+                "the connection closed within the body", request=request
+            ) from error
         except aiohttp.ServerDisconnectedError as error:
             raise httpx2.RemoteProtocolError("the server closed the connection", request=request) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -78,24 +83,24 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
 
 async def _whole(response: aiohttp.ClientResponse) -> bytes:
-    """The body, unpacked; ClientPayloadError for one that is too large either way, or packed otherwise than asked for."""
+    """The body, unpacked; _UnwantedBodyError for one that is too large either way, or packed otherwise than asked for."""
     packing = response.headers.get("Content-Encoding", "identity").lower()
     if packing not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise aiohttp.ClientPayloadError(f"the body is packed as {packing!r}, which was not asked for")
+        raise _UnwantedBodyError(f"the body is packed as {packing!r}, which was not asked for")
     packed = bytearray()
     async for part in response.content.iter_any():
         packed += part
         if len(packed) > _LARGEST:
             response.close()
-            raise aiohttp.ClientPayloadError(_TOO_LARGE)
+            raise _UnwantedBodyError(_TOO_LARGE)
     if packing == "identity":
         return bytes(packed)
     try:
         body = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(packed, _LARGEST + 1)
     except zlib.error as error:
-        raise aiohttp.ClientPayloadError(f"the body cannot be unpacked ({error})") from error
+        raise _UnwantedBodyError(f"the body cannot be unpacked ({error})") from error
     if len(body) > _LARGEST:
-        raise aiohttp.ClientPayloadError(_TOO_LARGE)
+        raise _UnwantedBodyError(_TOO_LARGE)
     return body
 
 

@@ -152,7 +152,7 @@ def _literal(text: str) -> object:
 def _read_object(value: dict[str, Any], attributes: Sequence[str], lowest: float, highest: float) -> Parsed:
     found = {_plain(k): v for k, v in value.items()}
     inner = [v for v in value.values() if isinstance(v, dict)]
-    if len(inner) == 1 and not any(_plain(a) in found for a in attributes):
+    if len(inner) == 1 and len(found.keys() - {"comment"}) == 1:
         found = {_plain(k): v for k, v in inner[0].items()}  # {"scores": {...}}
     missing = [a for a in attributes if _plain(a) not in found]
     if missing:
