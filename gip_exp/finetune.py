@@ -187,7 +187,7 @@ def make_trainer(task: Task) -> Any:
     from trl import SFTTrainer
 
     place, train = task.machine.place, task.train
-    trainer = SFTTrainer(
+    trainer: Any = SFTTrainer(
         model=models.load_base(place, task.machine.dtype, attention=kernel(train, task.machine.device)),
         args=trainer_arguments(task),
         train_dataset=Dataset.from_list(task.rows),
