@@ -15,10 +15,11 @@ from typing import Any
 
 from gip_exp import models
 from gip_exp.config import Config
-from gip_exp.config.inputs import TransformerEmbedder
+from gip_exp.config.inputs import EndpointSampler, ModelSampler, TransformerEmbedder
 from gip_exp.config.learning import LoraTrain, Model
 from gip_exp.config.selector import LessSelector
 from gip_exp.finetune import total_steps
+from gip_exp.stages.signal_table import SOURCE_STAGE
 
 TFLOPS = 200.0  # bfloat16 LoRA training with transformers on an A100 or H100, roughly
 BANDWIDTH = 2.0  # TB/s of the card's memory
@@ -178,11 +179,16 @@ def _backward(train: LoraTrain) -> int:
 
 @dataclass(frozen=True)
 class Questions:
-    """What an evaluation asks of the model: how many replies, and tokens read and written for each, at most."""
+    """What an evaluation or self-consistency asks of the model: how many replies, and tokens read and written for each."""
 
     n: int = 0
     read: float = 0.0
     written: float = 0.0
+
+
+def samples(sampler: ModelSampler | EndpointSampler, rows: Rows) -> int:
+    """Replies that self-consistency asks for."""
+    return rows.pool * sampler.samples
 
 
 def mt_bench_turns(limit_per_category: int | None) -> int:
@@ -193,6 +199,9 @@ def mt_bench_turns(limit_per_category: int | None) -> int:
 
 def _asked(name: str, config: Config, rows: Rows) -> Questions:
     chosen = config.evaluation
+    if name == SOURCE_STAGE["self_consistency"] and isinstance(config.sampler, ModelSampler):
+        written = min(config.sampler.max_tokens, 2 * rows.completion_tokens)
+        return Questions(samples(config.sampler, rows), rows.prompt_tokens, written)
     if name == "evaluate/gsm8k" and chosen.gsm8k:
         written = min(chosen.gsm8k.max_new_tokens, 2 * rows.completion_tokens)
         read = rows.prompt_tokens + chosen.gsm8k.shots * rows.tokens
@@ -220,8 +229,7 @@ def _tokens_in_turn(name: str, config: Config, rows: Rows) -> float:
 def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
     text = rows.tokens * BYTES_A_TOKEN
     selector, train = config.selector, config.train
-    if name.startswith("evaluate/"):
-        asked = _asked(name, config, rows)
+    if (asked := _asked(name, config, rows)).n:
         return asked.n * (asked.written * BYTES_A_TOKEN * 3 + OUTCOME)
     if isinstance(selector, LessSelector) and name in ("warmup", "gradients"):
         epochs = selector.warmup.epochs or 1

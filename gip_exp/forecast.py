@@ -12,14 +12,15 @@ from typing import Any
 
 from gip_exp import pipeline, result
 from gip_exp.config import STAGES, Config
-from gip_exp.config.inputs import LLMJudge
+from gip_exp.config.inputs import EndpointSampler, LLMJudge
 from gip_exp.console import Console
-from gip_exp.costs import Cost, Measured, Rows, Speed, by_rule, mt_bench_turns, on_gpu
+from gip_exp.costs import Cost, Measured, Rows, Speed, by_rule, mt_bench_turns, on_gpu, samples
 from gip_exp.files import read_jsonl
 from gip_exp.planned import Planned
 from gip_exp.stages import data
 from gip_exp.stages.data import POOL, TEST
 from gip_exp.stages.rank import sizes
+from gip_exp.stages.signal_table import SOURCE_STAGE
 from gip_exp.store import Entry, Store, key_of
 
 MT_PROMPT, MT_REPLY = 1_800, 400  # tokens of a judgement of MT-Bench
@@ -148,7 +149,7 @@ _ASKED: dict[str, tuple[int, float | None]] = {}  # score key -> calls and money
 
 
 def _asking(name: str, key: str, config: Config, rows: Path) -> tuple[int, float | None]:
-    """(calls, US dollars) of the judge that a stage asks."""
+    """(calls, US dollars) of the judge or the endpoint that a stage asks."""
     if name == "score" and isinstance(config.judge, LLMJudge):
         if key not in _ASKED:
             from gip_exp import judging
@@ -160,17 +161,23 @@ def _asking(name: str, key: str, config: Config, rows: Path) -> tuple[int, float
     bench = config.evaluation.mt_bench
     if name == "evaluate/mt_bench" and bench:
         calls = mt_bench_turns(bench.limit_per_category) * bench.repeats
-        return calls, _price(bench.judge, calls)
+        return calls, _price(bench.judge, calls, MT_PROMPT, MT_REPLY)
+    sampler = config.sampler
+    if name == SOURCE_STAGE["self_consistency"] and isinstance(sampler, EndpointSampler):
+        of = _rows(rows)
+        reply = min(sampler.max_tokens, 2 * of.completion_tokens)
+        return samples(sampler, of), _price(sampler, samples(sampler, of), of.prompt_tokens, reply)
     return 0, 0.0
 
 
-def _price(judge: LLMJudge, calls: int) -> float | None:
+def _price(asked: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: float) -> float | None:
+    """US dollars of calls with so many tokens each; None without a price."""
     from gip_exp.llm.prices import Price, find_price
 
-    if judge.kind == "vllm":
+    if asked.kind == "vllm":
         return 0.0
-    price = find_price({name: Price(**one) for name, one in judge.prices.items()}, judge.model)
-    return None if price is None else price.cost(calls * MT_PROMPT, calls * MT_REPLY)
+    price = find_price({name: Price(**one) for name, one in asked.prices.items()}, asked.model)
+    return None if price is None else price.cost(round(calls * prompt), round(calls * reply))
 
 
 def by_shelf(steps: Mapping[Any, Step]) -> dict[str, list[Step]]:

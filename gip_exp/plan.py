@@ -180,7 +180,8 @@ def _sources(steps: "list[Step]") -> str:
     count = {known: sum(step.cost.known == known for step in left) for known in ("measured", "rule", "")}
     return (
         f"hours: {count['measured']} outputs as measured in this store, {count['rule']} by rule of thumb (one GPU; "
-        f"--tflops, --bandwidth), {count['']} without an estimate (CPU, seconds to minutes); calls: of judges, without retries"
+        f"--tflops, --bandwidth), {count['']} without an estimate (seconds to minutes on a CPU, or a "
+        "judge that vLLM serves); calls: of judges and samplers, without retries"
     )
 
 

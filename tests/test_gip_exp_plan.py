@@ -230,6 +230,28 @@ def test_benchmarks_with_questions_of_their_own_cost_hours_whatever_the_test_row
     assert costs.by_rule("evaluate/bbh", config, rows, 10, speed).seconds > served.seconds
 
 
+def test_answers_sampled_for_self_consistency_cost_hours_or_dollars(compose, tmp_path):
+    name, asked = "score/self_consistency", ["+experiment=gsm8k_qwen", "selector=mp_self_consistency"]
+    rows, speed = Rows(pool=1000, test=0, prompt_tokens=60, completion_tokens=100), Speed(tflops=100)
+    config = parse(compose(*asked, "engine=vllm", "sampler.samples=4"))
+    batches, answer = 16, 200  # 4,000 samples in batches of 256; twice the mean completion
+    assert costs.by_rule(name, config, rows, 10, speed).seconds == pytest.approx(
+        costs.START + 2 * 8.2e9 * 4000 * (60 + answer) / 100e12 + batches * answer * costs.STEP
+    )
+    (tmp_path / "train.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n' * 20)
+    paid = ["sampler=openai", "sampler.model=m", "+sampler.prices.m={input: 1e6, output: 0}"]
+    data = [f"data.path={tmp_path}", f"paths.root={tmp_path / 'outputs'}", "budget=1", "until=score"]
+    config = parse(compose(*asked, *paid, *data))
+    (step,) = [
+        s for s in forecast([Wanted(config, "")], Console(io.StringIO()), Speed()).steps.values() if s.calls
+    ]
+    assert (step.name, step.calls, step.usd) == (
+        name,
+        20 * 8,
+        20 * 8 * 1,
+    )  # a prompt of one token, a dollar each
+
+
 @pytest.mark.parametrize(
     ("overrides", "part"),
     [
