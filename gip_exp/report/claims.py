@@ -28,8 +28,8 @@ class Claim:
     `measure` is a metric, or a number that `result.json` gives of the subset (`subset/clean_share`). Every
     method is compared with every reference at every budget for every model; an empty `models` or `budgets`
     means all that the runs have. `share` is the part of the checks that must be yes (1.0: all). `margin` is
-    in the measure's own unit (0.02 = 2 points of accuracy). `experiments` restricts to names containing one
-    of them.
+    in the measure's own unit (0.02 = 2 points of accuracy). `experiments` restricts to those of these names;
+    "" is any.
     """
 
     id: str
