@@ -175,3 +175,14 @@ def test_the_result_is_read_as_written_by_the_pipeline_fields(tmp_path):
     del result["subset"]
     path.write_text(json.dumps(result))
     assert read_runs(tmp_path).runs[0].subset == {}
+
+
+def test_mixtures_of_every_experiment_are_named_at_once(tmp_path, capsys):
+    write_run(tmp_path, data_key="aaaa")
+    write_run(tmp_path, "random", data_key="bbbb")
+    write_run(tmp_path, experiment="toys")
+    write_run(tmp_path, "random", experiment="toys", values={GSM8K: [1] * 5})
+    assert main([str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "experiment toy, seed 0: the runs used 2 different data" in message
+    assert "experiment toys, gsm8k/exact_match: the runs answered different questions" in message

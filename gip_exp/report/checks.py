@@ -19,11 +19,11 @@ def check(runs: Sequence[Run]) -> None:
     problems: list[str] = []
     for experiment in sorted({run.experiment for run in runs}):
         members = [run for run in runs if run.experiment == experiment]
+        mixed: list[str] = []
         for seed in sorted({run.seed for run in members}):
             same_seed = [run for run in members if run.seed == seed]
-            problems += _data(experiment, seed, same_seed)
-        if not problems:
-            problems += _questions(experiment, members)
+            mixed += _data(experiment, seed, same_seed)
+        problems += mixed or _questions(experiment, members)  # other data has other questions: said once
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise UserError(f"runs are mixed that cannot be compared: {REMEDY}{lines}")
