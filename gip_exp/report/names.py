@@ -107,8 +107,9 @@ def stage_colour(name: str) -> str:
 
 
 def stage_order(name: str) -> tuple[int, str]:
-    """Sort key: the order in which stages run, unlisted ones last."""
-    return (list(STAGES).index(name) if name in STAGES else len(STAGES), name)
+    """Sort key: the order in which stages run (`score/mixture` with `score`), unlisted ones last."""
+    stage = name.partition("/")[0]
+    return (list(STAGES).index(stage) if stage in STAGES else len(STAGES), name)
 
 
 def model_order(name: str) -> tuple[int, str]:
