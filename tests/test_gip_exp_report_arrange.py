@@ -105,6 +105,26 @@ def test_outputs_shared_by_two_runs_count_once(tmp_path):
     assert all("counted once" in note for note in group.notes)
 
 
+def test_two_arms_that_chose_the_same_rows_keep_their_runs(tmp_path):
+    for ridge in (0.1, 1.0):
+        settings = {"selector": {"ridge": ridge}}
+        write_run(tmp_path, name=f"r{ridge}", settings=settings, keys={"evaluate": "same", "train": "same"})
+    (group,) = study(tmp_path)
+    assert labels(group) == [("MP+MA [ridge=0.1]", "10 %", [0]), ("MP+MA [ridge=1.0]", "10 %", [0])]
+    assert group.notes == ()
+
+
+def test_settings_that_are_lists_tell_arms_apart(tmp_path):
+    for names in (["q_proj"], ["q_proj", "v_proj"]):
+        settings = {"selector": {"warmup": {"target_modules": names}}}
+        write_run(tmp_path, "less", name=f"less{len(names)}", settings=settings)
+    (group,) = study(tmp_path)
+    assert [cell.arm.label for cell in group.cells] == [
+        'LESS [warmup.target_modules=["q_proj", "v_proj"]]',
+        'LESS [warmup.target_modules=["q_proj"]]',
+    ]
+
+
 def test_the_newer_of_two_runs_of_a_cell_counts_and_the_older_is_named(tmp_path):
     old = write_run(tmp_path, name="old", values={GSM8K: [0, 0]})
     new = write_run(tmp_path, name="new", values={GSM8K: [1, 1]})

@@ -143,12 +143,16 @@ def _method(run: Run) -> str:
 
 
 def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
-    """Leave out runs that share their stage outputs with another: one measurement counts once."""
+    """Leave out runs that share their stage outputs with another: one measurement counts once.
+
+    The base counts once whatever the seed. Two arms may come to the same rows: each of them keeps its run.
+    """
     seen: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (run.seed, -run.modified, str(run.folder))):
         last = run.stages.get("evaluate") or run.stages.get("select") or {}
+        arm = _arm(run, runs)
         chosen = () if not run.tuned else (run.seed, run.n_selected)
-        key = (_method(run), chosen, last.get("key", str(run.folder)), tuple(sorted(run.answers)))
+        key = (arm, chosen, last.get("key", str(run.folder)), tuple(sorted(run.answers)))
         if key in seen:
             notes.append(f"{run.folder.name} shares its outputs with {seen[key].folder.name}: counted once")
         else:

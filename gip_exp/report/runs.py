@@ -32,8 +32,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. `settings` is its config, flattened to `section.key`; empty when there is no
-    config.yaml.
+    """One run folder. `settings` is its config, flattened to `section.key`, lists as their JSON; empty when there
+    is no config.yaml.
     """
 
     folder: Path
@@ -249,4 +249,4 @@ def _flat(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value
