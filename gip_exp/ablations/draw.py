@@ -50,24 +50,6 @@ def level(axes: Axes, method: str, y: float) -> None:
     )
 
 
-def heat(axes: Axes, labels: Sequence[str], values: np.ndarray, title: str) -> None:
-    """Lower triangle of a symmetric (m, m) matrix of overlaps, with the numbers in the cells."""
-    size = len(labels)
-    shown = np.where(np.tril(np.ones((size, size)), -1) == 1, values, np.nan)[1:, :-1]
-    axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-    for (i, j), value in np.ndenumerate(shown):
-        if not np.isnan(value):
-            colour = "white" if value > 0.55 else "#222222"
-            text = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
-            axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
-    axes.set_xticks(range(size - 1), labels[:-1], rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(size - 1), labels[1:])
-    axes.set_title(title, fontweight="normal")
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
 def tidy(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if title:

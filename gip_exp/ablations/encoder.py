@@ -20,6 +20,7 @@ from gip_exp.ablations.methods import choose
 from gip_exp.config.section import Section
 from gip_exp.errors import UserError, listed
 from gip_exp.report.figures.style import grid, mark, styled
+from gip_exp.report.figures.subsets import triangle
 from gip_exp.report.names import look
 
 METHODS = ("mp_ma", "mp_sc", "random")
@@ -143,6 +144,6 @@ def figure(
             matrix = np.array(
                 [[jaccard(chosen[a, "mp_ma"], chosen[b, "mp_ma"]) for b in names] for a in names]
             )
-            draw.heat(axes[2], labels, matrix, "overlap of MP+MA")
+            triangle(axes[2], labels, matrix, "overlap of MP+MA")
         draw.legend(drawing, METHODS, solid=True)
         return drawing

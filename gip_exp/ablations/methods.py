@@ -11,7 +11,6 @@ from selection import Selection
 GATE = 0.5  # of gate_random, as in its selector
 # Methods by the selector's name; GIP's options beyond the method come from the config's own selector.
 GIP = {"mp_ma": "mp", "omp_ma": "omp", "logdet_ma": "logdet", "mp_sc": "mp"}
-BASELINES = ("top_score", "gate_random", "random")
 
 
 def gip(

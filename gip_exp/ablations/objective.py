@@ -25,6 +25,7 @@ from gip_exp.config.section import Positive, Section
 from gip_exp.config.selector import GipSelector
 from gip_exp.errors import UserError, mendable
 from gip_exp.report.figures.style import mark, styled
+from gip_exp.report.figures.subsets import triangle
 from gip_exp.report.names import look
 
 RULES = ("mp_ma", "omp_ma", "logdet_ma", "top_score", "random")
@@ -194,5 +195,5 @@ def figure(outcomes: Sequence[dict[str, Any]], chosen: dict[str, np.ndarray]) ->
             )
         axes[1].set_yticklabels([])
         matrix = np.array([[jaccard(a, b) for b in chosen.values()] for a in chosen.values()])
-        draw.heat(axes[2], [look(method).label for method in chosen], matrix, "overlap, whole pool")
+        triangle(axes[2], [look(method).label for method in chosen], matrix, "overlap, whole pool")
         return drawing

@@ -41,7 +41,7 @@ def judge(prompt: str, completion: str) -> tuple[float, ...]:
 def _completeness(reply: str) -> float:
     if not reply:
         return 0.0
-    if reply[-1] in ".!?\"'”’)]}`>;:|…" and not reply.endswith((" :", ",")):
+    if reply[-1] in ".!?\"'”’)]}`>;:|…" and not reply.endswith(" :"):
         return 1.0
     return 0.5 * reply[-1].isalnum()
 

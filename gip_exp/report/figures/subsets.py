@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from gip_exp.report.figures.style import grid, legend_of, mark_arm, styled
+from gip_exp.report.figures.style import INK, grid, legend_of, mark_arm, styled
 from gip_exp.report.names import FULL, UNTUNED, stage_colour
 from gip_exp.report.study import Arm, Cell, Group
 from gip_exp.report.subsets import Overlap, average, costs, stage_seconds
@@ -25,26 +25,26 @@ def overlap(panels: Sequence[Overlap]) -> Figure:
         figure = Figure(figsize=((size + 0.5) * columns, size * lines + 0.2))
         axes = list(figure.subplots(lines, columns, squeeze=False).flat)
         for one, panel in zip(axes, panels, strict=False):
-            _triangle(one, panel)
+            labels = [arm.label for arm in panel.arms]
+            triangle(one, labels, panel.values, f"{panel.label}, chance {panel.chance:.2f}")
         for one in axes[len(panels) :]:
             one.set_visible(False)
         return figure
 
 
-def _triangle(axes: Axes, panel: Overlap) -> None:
-    size = len(panel.arms)
-    shown = np.where(np.tril(np.ones((size, size)), -1) == 1, panel.values, np.nan)[1:, :-1]
+def triangle(axes: Axes, labels: Sequence[str], values: np.ndarray, title: str) -> None:
+    """Lower triangle of a symmetric (m, m) matrix of overlaps, with the numbers in the cells; NaN stays blank."""
+    size = len(labels)
+    shown = np.where(np.tril(np.ones((size, size)), -1) == 1, values, np.nan)[1:, :-1]
     axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
     for (i, j), value in np.ndenumerate(shown):
         if not np.isnan(value):
-            colour = "white" if value > 0.55 else "#222222"
-            axes.text(
-                j, i, f"{value:.2f}".removeprefix("0"), ha="center", va="center", fontsize=7.5, color=colour
-            )
-    labels = [arm.label for arm in panel.arms]
+            colour = "white" if value > 0.55 else INK
+            text = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
+            axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color=colour)
     axes.set_xticks(range(size - 1), labels[:-1], rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size - 1), labels[1:])
-    axes.set_title(f"{panel.label}, chance {panel.chance:.2f}", fontweight="normal")
+    axes.set_title(title, fontweight="normal")
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
