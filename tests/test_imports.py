@@ -19,6 +19,7 @@ LAYERS = {
     "console": 1,
     "stage": 2,
     "stages": 3,
+    "report": 4,
     "result": 4,
     "pipeline": 5,
     "cell": 6,

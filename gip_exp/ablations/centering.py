@@ -22,7 +22,8 @@ from gip_exp.ablations.measures import coverage, jaccard, mean_cosine, quality, 
 from gip_exp.ablations.methods import choose, gip
 from gip_exp.config.section import NonNegative, Positive, Section
 from gip_exp.config.selector import GipSelector
-from gip_exp.report.figures.style import mark, styled
+from gip_exp.drawing import styled
+from gip_exp.report.figures.style import mark
 from gip_exp.report.names import look
 
 

@@ -15,8 +15,8 @@ from gip_exp.ablations.measures import coverage, quality, topic_entropy, topic_s
 from gip_exp.ablations.methods import choose, is_seeded
 from gip_exp.config.section import Positive, Section, Share
 from gip_exp.config.selector import GipSelector
+from gip_exp.drawing import styled
 from gip_exp.errors import UserError
-from gip_exp.report.figures.style import styled
 
 METHODS = ("mp_ma", "mp_sc", "omp_ma", "top_score", "gate_random", "random")
 

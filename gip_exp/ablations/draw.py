@@ -1,4 +1,4 @@
-"""Parts that the ablations' figures share, in the report's look (`gip_exp/report/figures/style.py`)."""
+"""Parts that the ablations' figures share, in the look of all figures (`gip_exp/drawing.py`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gip_exp.report.figures.style import FAINT, PANEL, grid, legend_below, mark
+from gip_exp.drawing import FAINT, PANEL, grid, legend_below
+from gip_exp.report.figures.style import mark
 from gip_exp.report.names import look
 
 HEIGHT = 2.5  # inches, of one panel

@@ -20,7 +20,7 @@ from gip_exp.ablations.measures import coverage, jaccard, quality, unit
 from gip_exp.ablations.methods import choose
 from gip_exp.config.section import NonNegative, Section
 from gip_exp.config.selector import GipSelector
-from gip_exp.report.figures.style import styled
+from gip_exp.drawing import styled
 
 METHODS = ("mp_ma", "omp_ma", "top_score", "gate_random")
 FAULTS = {"noise": "independent noise", "length": "bias to length", "subject": "bias to a subject"}

@@ -15,7 +15,7 @@ from gip_exp.ablations.measures import coverage, jaccard, quality, unit
 from gip_exp.ablations.methods import choose, gip
 from gip_exp.config.section import NonNegative, Section
 from gip_exp.config.selector import GipSelector
-from gip_exp.report.figures.style import styled
+from gip_exp.drawing import styled
 
 REFERENCES = ("random", "top_score")
 

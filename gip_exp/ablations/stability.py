@@ -23,7 +23,7 @@ from gip_exp.ablations.measures import chance, jaccard, quality
 from gip_exp.ablations.methods import choose
 from gip_exp.config.section import NonNegative, Section, Share
 from gip_exp.config.selector import GipSelector
-from gip_exp.report.figures.style import FAINT, styled
+from gip_exp.drawing import FAINT, styled
 
 METHODS = ("mp_ma", "omp_ma", "mp_sc", "top_score", "gate_random", "random")
 BLIND = {"scores": ("mp_sc", "random"), "features": ("top_score", "gate_random", "random")}  # cannot change

@@ -1,7 +1,7 @@
 """The figure of a signal table: the distribution of every column, and how the columns correlate.
 
-Vector files in the report's look. Counts are bars of one colour; correlations run from blue to red over white,
-which colour-blind readers tell apart, and stand in the cells as numbers.
+Vector files in the look of all figures (`gip_exp/drawing.py`). Counts are bars of one colour; correlations run from
+blue to red over white, which colour-blind readers tell apart, and stand in the cells as numbers.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gip_exp.report.figures.style import FAINT, INK, grid, save, styled
+from gip_exp.drawing import FAINT, INK, grid, save, styled
 from selection.signals import SignalTable
 
 BAR = "#0072B2"  # Okabe and Ito's blue

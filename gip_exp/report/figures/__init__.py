@@ -1,3 +1,1 @@
-"""The report's figures: each function takes results and returns a matplotlib figure; `style.save` writes SVG
-and PDF.
-"""
+"""The report's figures: each function takes results and returns a matplotlib figure; `draw` writes SVG and PDF."""

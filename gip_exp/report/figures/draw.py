@@ -6,10 +6,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Drawing
 
+from gip_exp.drawing import save
 from gip_exp.report import names
 from gip_exp.report.document import Figure
 from gip_exp.report.figures import budget, mt_bench, subsets
-from gip_exp.report.figures.style import save
 from gip_exp.report.rows import Result
 from gip_exp.report.study import Group
 from gip_exp.report.subsets import average, overlaps

@@ -1,85 +1,15 @@
-"""One look for all figures: type, thin axes, size in inches, and how they are written. Nothing global is
-changed.
-"""
+"""How methods and their variants are marked, alike in every figure, on top of the look of `gip_exp/drawing.py`."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from gip_exp.drawing import legend_below
 from gip_exp.report.names import FULL, Look, look
 from gip_exp.report.study import Arm
 
-PANEL = 3.3  # inches: a column of a two-column paper
-INK, FAINT = "#222222", "#8A8A8A"
 VARIANT_LINES, VARIANT_MARKERS = ("--", ":", "-."), "Dv^sP"
-_SETTINGS: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
-    "font.size": 8.5,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8.5,
-    "axes.edgecolor": "#555555",
-    "axes.linewidth": 0.6,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
-    "pdf.fonttype": 42,  # text stays text in a paper's PDF
-    "text.parse_math": False,  # a dollar in somebody's name is a dollar
-    "svg.fonttype": "path",  # looks the same wherever the page is opened
-    "figure.constrained_layout.use": True,
-}
-
-
-@contextmanager
-def styled() -> Iterator[None]:
-    """Inside, figures get the report's look."""
-    import logging
-
-    finder = logging.getLogger("matplotlib.font_manager")
-    level = finder.level
-    finder.setLevel(logging.ERROR)  # a missing Helvetica is no news: the next font of the list serves
-    try:
-        with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
-            yield
-    finally:
-        finder.setLevel(level)
-
-
-def save(figure: Figure, folder: Path, slug: str) -> str:
-    """Write `<slug>.svg` and `<slug>.pdf`; the SVG's text comes back. Same figure, same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with styled(), mpl.rc_context({"svg.hashsalt": slug}):
-        figure.savefig(folder / f"{slug}.pdf", metadata={"CreationDate": None})
-        figure.savefig(folder / f"{slug}.svg", metadata={"Date": None})
-    return (folder / f"{slug}.svg").read_text(encoding="utf-8")
-
-
-def grid(axes: Axes, axis: str) -> None:
-    """Hairlines behind the data, along one axis."""
-    axes.grid(True, axis=axis, color="#E3E3E3", linewidth=0.6)  # type: ignore[arg-type]
-    axes.set_axisbelow(True)
 
 
 def mark(of: Look) -> dict[str, Any]:
@@ -119,12 +49,3 @@ def legend_of(figure: Figure, arms: Sequence[Arm], *, solid: bool = False) -> No
             style |= {"linestyle": "none", "marker": "o" if arm.method == FULL else style["marker"]}
         entries.append((arm.label, style))
     legend_below(figure, entries)
-
-
-def legend_below(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """One legend for all panels, under them, where it covers nothing; (label, marks) in order."""
-    handles = [Line2D([], [], label=label, **style) for label, style in entries]
-    widest = max((len(label) for label, _ in entries), default=1)
-    per_row = max(1, int(figure.get_size_inches()[0] / (0.075 * widest + 0.55)))
-    columns = -(-len(handles) // max(1, -(-len(handles) // per_row)))  # rows of equal length
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.4)

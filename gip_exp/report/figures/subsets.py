@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from gip_exp.report.figures.style import INK, grid, legend_of, mark_arm, styled
+from gip_exp.drawing import INK, grid, styled
+from gip_exp.report.figures.style import legend_of, mark_arm
 from gip_exp.report.names import FULL, UNTUNED, stage_colour
 from gip_exp.report.study import Arm, Cell, Group
 from gip_exp.report.subsets import Overlap, average, costs, stage_seconds
