@@ -2,7 +2,8 @@
 
 import netrc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,9 +48,8 @@ class WandbTracker:
         tracking = config.tracking
         mode = mode_of(tracking)
         if mode == "offline":
-            console.say(
-                f"  W&B: offline (no WANDB_API_KEY); upload later with: wandb sync {folder}/wandb/offline-run-*"
-            )
+            why = "" if tracking.mode == mode or os.environ.get("WANDB_MODE") else " (no WANDB_API_KEY)"
+            console.say(f"  W&B: offline{why}; upload later with: wandb sync {folder}/wandb/offline-run-*")
         os.environ.setdefault("WANDB_SILENT", "true")
         self._console = console
         self._run = wandb.init(
@@ -71,11 +71,25 @@ class WandbTracker:
 
     def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
         """Upload the outcome. What goes wrong here is told and no more: the run itself is done."""
-        try:
+        with self._telling("the result"):
             self._upload(result, selected)
+        self._end()
+
+    def fail(self) -> None:
+        """End the run as failed; the error that is under way goes on, whatever W&B makes of this."""
+        self._end(exit_code=1)
+
+    def _end(self, exit_code: int = 0) -> None:
+        with self._telling("the end of the run"):
+            self._run.finish(exit_code=exit_code)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             self._console.warn(
-                f"W&B could not take the result ({type(error).__name__}); the run folder has everything"
+                f"W&B could not take {what} ({type(error).__name__}); the run folder has everything"
             )
 
     def _upload(self, result: Mapping[str, Any], selected: Path | None) -> None:
@@ -94,10 +108,6 @@ class WandbTracker:
             artifact = wandb.Artifact(f"selected-{self._run.id}", type="selection")
             artifact.add_file(str(selected))
             self._run.log_artifact(artifact)
-        self._run.finish()
-
-    def fail(self) -> None:
-        self._run.finish(exit_code=1)
 
 
 def _table(selected: Path) -> Any:

@@ -175,12 +175,16 @@ def test_a_run_that_is_done_stays_done_when_asked_for_again_up_to_a_stage(first,
 def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(micro, tmp_path, monkeypatch):
     from gip_exp import tracking
 
+    ended, end = [], tracking.WandbTracker._end
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr(tracking.WandbTracker, "_upload", lambda *_: 1 / 0)
+    monkeypatch.setattr(tracking.WandbTracker, "_end", lambda tracker: ended.append("run") or end(tracker))
     said = io.StringIO()
     outcome = pipeline.run(micro(tmp_path, "until=data", "tracking=wandb"), Console(said))
     assert json.loads((outcome.folder / "result.json").read_text())["status"] == "stopped:data"
     assert "W&B could not take the result (ZeroDivisionError)" in said.getvalue()
+    assert "no WANDB_API_KEY" not in said.getvalue()  # offline was asked for
+    assert ended == ["run"]
 
 
 def test_a_wandb_mode_that_does_not_exist_is_a_message(micro, tmp_path, monkeypatch):
