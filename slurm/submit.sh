@@ -8,7 +8,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 python=${GIP_PYTHON:-python}
 
 todo() { "$python" -m gip_exp.status "$plan" --todo "$1"; }
-cpu=$(todo cpu) gpu=$(todo gpu) train=$(todo train)
+cpu=$(todo cpu) # one a line: bash would only see the last one fail
+gpu=$(todo gpu)
+train=$(todo train)
 at_once=${GIP_PARALLEL:+%$GIP_PARALLEL}
 
 submit() { # submit FILE ARRAY [sbatch options]: the job's id, noted for gip_exp.status
