@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gip_exp.llm.client import Progress, ask_all
 from gip_exp.llm.errors import LLMError
@@ -16,15 +16,6 @@ from gip_exp.llm.request import Fault, Request
 from gip_exp.llm.settings import EndpointSettings, Sampling, raise_problems
 
 Input = str | Sequence[Mapping[str, str]]
-
-
-class Generator(Protocol):
-    """What evaluation and self-consistency are handed."""
-
-    def generate(
-        self, inputs: Sequence[Input], *, temperature: float, max_tokens: int, sample: int = 0
-    ) -> list[str]:
-        """Return one text per input."""
 
 
 class EndpointGenerator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,11 +51,6 @@ class Request:
         """The seed that is sent: the setting, moved apart for every repetition and attempt."""
         base = self.sampling.seed
         return None if base is None else base + 1000 * self.repetition + self.attempt
-
-
-def chat(messages: Sequence[Message], sampling: Sampling, *, repetition: int = 0) -> Request:
-    """Return a request for a plain chat reply."""
-    return Request(messages=tuple(messages), sampling=sampling, repetition=repetition)
 
 
 def cache_key(request: Request, endpoint: EndpointSettings) -> str:
