@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gip_exp.llm.settings import EndpointSettings
 
 Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
-LOG = "logs/judge_vllm.log"
 TRUSTING = "--trust-remote-code"  # vLLM's own word for it, in judge.server_args
 PROTOCOL = 2  # how texts are put to a judge and its replies read: raised where that changes
 CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
@@ -60,7 +59,7 @@ def judge(
             f"judge.dry_run=true, so nothing was asked. {estimate(examples, config, rubric, root=root)}. "
             "Set judge.dry_run=false to go ahead"
         )
-    with _endpoint(config, root / LOG, console) as endpoint:
+    with _endpoint(config, _log(root), console) as endpoint:
         progress = ProgressBar(f"  judging with {config.name}")
         settings = _settings(config, endpoint)
         table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=progress)
@@ -74,10 +73,15 @@ def estimate(
     from gip_exp.llm.estimate import estimate_pool
     from gip_exp.llm.rubric import Rubric as LLMRubric
 
-    settings = _settings(config, _endpoint_of(config, root / LOG))
+    settings = _settings(config, _endpoint_of(config, _log(root)))
     return estimate_pool(
         examples, LLMRubric.from_mapping(rubric.model_dump()), settings, cache_dir=root / CACHE
     )
+
+
+def _log(root: Path) -> Path:
+    """Where a judge's server writes: a file a process, so that one server's last words are not another's."""
+    return root / "logs" / f"judge_vllm_{os.getpid()}.log"
 
 
 @contextmanager
@@ -93,7 +97,7 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
         raise UserError(
             "dry_run=true is for scoring a pool (judge.dry_run); an evaluation's judge cannot estimate: unset it"
         )
-    with _endpoint(config, root / LOG, console) as endpoint:
+    with _endpoint(config, _log(root), console) as endpoint:
         settings = _settings(config, endpoint)
 
         def ask(conversations: Sequence[Any], repeat: int, attempt: int = 0) -> list[tuple[str | None, str]]:

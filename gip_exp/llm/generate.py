@@ -63,8 +63,8 @@ class EndpointGenerator:
 class LocalGenerator:
     """Texts from a transformers model in this process: small models and machines without vLLM.
 
-    model, tokenizer: loaded, on their device, adapter applied. seed: with the input's position and sample it
-    fixes what is drawn. chat_kwargs: passed to the chat template (such as enable_thinking).
+    model, tokenizer: loaded, on their device, adapter applied. seed: with the inputs, the sample and the
+    batch size it fixes what is drawn. chat_kwargs: passed to the chat template (such as enable_thinking).
     """
 
     def __init__(
