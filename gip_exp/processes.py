@@ -1,10 +1,11 @@
 """Work that several processes share, each with a GPU of its own: this process starts them with torchrun and watches.
 
-    python -m torch.distributed.run --standalone --nproc-per-node N -m gip_exp.processes TASK FOLDER
+    python -m torch.distributed.run --standalone --nproc-per-node N -m gip_exp.processes MODULE:FUNCTION FOLDER
 
-is what it starts. `FOLDER/task.json` says what to do; rank 0 tells of its progress in lines of JSON on its output and
-leaves `FOLDER/outcome.json`, or `FOLDER/error.txt` with what a user can mend. The run itself stays one process, so that
-the store's locks, W&B and every other stage know nothing of ranks. The processes end with their owner, however it ends.
+is what it starts. `FOLDER/task.json` is handed to the function in every process; rank 0 tells of its progress in lines
+of JSON on its output and leaves `FOLDER/outcome.json`, or `FOLDER/error.txt` with what a user can mend. The run itself
+stays one process, so that the store's locks, W&B and every other stage know nothing of ranks. The processes end with
+their owner, however it ends.
 """
 
 import json
@@ -20,7 +21,7 @@ from typing import Any
 from gip_exp.config.learning import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.files import write_json, write_text
-from gip_exp.finetune import Figures, Finetuned, OnSave, Task, work
+from gip_exp.finetune import Figures, Finetuned, Task, work
 from gip_exp.llm import supervise
 from gip_exp.machine import Machine
 
@@ -28,6 +29,9 @@ TASK, OUTCOME, ERROR, LOG = "task.json", "outcome.json", "error.txt", "processes
 TAIL = 2000  # characters of the log that an error shows
 
 Event = Callable[[Mapping[str, Any]], None]
+Work = Callable[
+    [Mapping[str, Any], Event], Any
+]  # a module's function: (task, where to tell of progress) -> outcome
 
 
 def finetune_in_processes(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:
@@ -39,21 +43,21 @@ def finetune_in_processes(task: Task, *, on_step: Callable[[int, int, str], None
         else:
             log(dict(event))
 
-    outcome = share("finetune", _as_json(task), processes=task.train.processes, folder=task.folder, tell=tell)
+    outcome = share(_finetune, _as_json(task), processes=task.train.processes, folder=task.folder, tell=tell)
     return Finetuned(outcome["history"], outcome["figures"])
 
 
 def share(
-    name: str, task: Mapping[str, Any], *, processes: int, folder: Path, tell: Event = lambda _: None
+    work: Work, task: Mapping[str, Any], *, processes: int, folder: Path, tell: Event = lambda _: None
 ) -> Any:
-    """Run a task of TASKS in `processes` processes that share it; what rank 0 returned."""
+    """`work(task, tell)` in `processes` processes that share it; what rank 0 returned."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in (OUTCOME, ERROR):
         (folder / old).unlink(missing_ok=True)
     write_json(folder / TASK, task)
     with (folder / LOG).open("ab") as errors:
         process = subprocess.Popen(
-            _command(name, folder, processes),
+            _command(_name(work), folder, processes),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -74,7 +78,7 @@ def share(
         raise UserError((folder / ERROR).read_text(encoding="utf-8"))
     if status != 0:
         tail = (folder / LOG).read_bytes()[-TAIL:].decode("utf-8", "replace")
-        raise RuntimeError(f"{name} in {processes} processes ended with status {status}:\n{tail}")
+        raise RuntimeError(f"{_name(work)} in {processes} processes ended with status {status}:\n{tail}")
     return json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
 
 
@@ -84,6 +88,18 @@ def _command(name: str, folder: Path, processes: int) -> list[str]:
     return [*watched, *torchrun, "--nproc-per-node", str(processes), "-m", __name__, name, str(folder)]
 
 
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _named(name: str) -> Any:
+    """A function of this project: a task lies in a folder that others may be able to write."""
+    module, _, function = name.partition(":")
+    if not module.startswith("gip_exp."):
+        raise ValueError(f"{name} is no function of gip_exp")
+    return getattr(import_module(module), function)
+
+
 def _environment() -> dict[str, str]:
     root = str(Path(__file__).resolve().parent.parent)  # of this project, wherever the run was started from
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -91,7 +107,6 @@ def _environment() -> dict[str, str]:
 
 
 def _as_json(task: Task) -> dict[str, Any]:
-    on_save = task.on_save
     return {
         "rows": task.rows,
         "train": task.train.model_dump(mode="json"),
@@ -100,12 +115,11 @@ def _as_json(task: Task) -> dict[str, Any]:
         "adapter": None if task.adapter is None else str(task.adapter),
         "save_every": task.save_every,
         "keep_all": task.keep_all,
-        "on_save": None if on_save is None else [on_save.__module__, on_save.__qualname__],
+        "on_save": None if task.on_save is None else _name(task.on_save),
     }
 
 
 def _from_json(values: Mapping[str, Any]) -> Task:
-    on_save = values["on_save"]
     return Task(
         rows=values["rows"],
         train=LoraTrain.model_validate(values["train"]),
@@ -114,15 +128,8 @@ def _from_json(values: Mapping[str, Any]) -> Task:
         adapter=None if values["adapter"] is None else Path(values["adapter"]),
         save_every=values["save_every"],
         keep_all=values["keep_all"],
-        on_save=None if on_save is None else _function(*on_save),
+        on_save=None if values["on_save"] is None else _named(values["on_save"]),
     )
-
-
-def _function(module: str, name: str) -> OnSave:
-    """A function of this project: a task lies in a folder that others may be able to write."""
-    if not module.startswith("gip_exp."):
-        raise ValueError(f"on_save is {module}.{name}, which is no function of gip_exp")
-    return getattr(import_module(module), name)
 
 
 def _finetune(values: Mapping[str, Any], tell: Event) -> Any:
@@ -134,13 +141,6 @@ def _finetune(values: Mapping[str, Any], tell: Event) -> Any:
     return asdict(done)
 
 
-def _gradients(values: Mapping[str, Any], tell: Event) -> Any:
-    return import_module("gip_exp.stages.gradients").share_of_process(values, tell)
-
-
-TASKS: dict[str, Callable[[Mapping[str, Any], Event], Any]] = {"finetune": _finetune, "gradients": _gradients}
-
-
 def main(name: str, folder: Path) -> None:
     """One rank's share of the task."""
     from gip_exp.quiet import quiet_libraries
@@ -150,7 +150,7 @@ def main(name: str, folder: Path) -> None:
     first = os.environ["RANK"] == "0"
     values = json.loads((folder / TASK).read_text(encoding="utf-8"))
     try:
-        outcome = TASKS[name](values, _say if first else lambda _: None)
+        outcome = _named(name)(values, _say if first else lambda _: None)
     except UserError as error:
         write_text(folder / ERROR, str(error))  # several ranks say the same
         sys.exit(2)

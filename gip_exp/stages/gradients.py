@@ -64,7 +64,7 @@ def _build(job: Job) -> None:
             share_of_process(task, tell)
         else:
             share(
-                "gradients",
+                share_of_process,
                 task,
                 processes=selector.warmup.processes,
                 folder=job.folder / WORK,
