@@ -34,7 +34,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Stage:
-    """`settings` gives everything beyond the inputs that can change the output; it becomes part of the key.
+    """`settings` gives everything beyond the inputs that can change the output; it becomes part of the key. A ValueError
+    of `build` is taken for a user's error (`errors.mendable`), as the pure packages raise them.
 
     `inputs` may depend on the config (a selector without scores does not wait for a judge); `keyed` names those whose
     keys enter this stage's key, by default all. `missing` lists what this machine lacks for the stage, each with its

@@ -10,7 +10,6 @@ from gip_exp import judging, models
 from gip_exp.config import Config
 from gip_exp.config.learning import LoraTrain
 from gip_exp.config.section import content
-from gip_exp.errors import mendable
 from gip_exp.files import write_jsonl
 from gip_exp.run_folder import PREDICTIONS
 from gip_exp.stage import Entries, Job, Stage
@@ -70,8 +69,7 @@ def _missing(name: str, config: Config) -> list[str]:
 
 
 def _build(name: str, job: Job) -> None:
-    with mendable():
-        outcome = EVALUATIONS[name](job, Seat(job))
+    outcome = EVALUATIONS[name](job, Seat(job))
     for warning in outcome.warnings:
         job.note(warning)
     job.draft.facts["metrics"] = {metric: interval.as_dict() for metric, interval in outcome.metrics.items()}

@@ -27,7 +27,7 @@ from gip_exp.config.selector import (
     SeededFeatureSelector,
     TopScoreSelector,
 )
-from gip_exp.errors import UserError, mendable
+from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES, text_of
@@ -96,8 +96,7 @@ def _build(job: Job) -> None:
     examples = read_pool(job.inputs)
     rows = pool.split(len(examples), job.config.target).pool
     candidates = _candidates(job, rows)
-    with mendable():
-        selection = RANKERS[job.config.selector.kind](job.config.selector, candidates)
+    selection = RANKERS[job.config.selector.kind](job.config.selector, candidates)
     picked = rows[selection.indices]
     table = {"row": picked, "id": [examples[row]["id"] for row in picked], "gain": selection.gains}
     pq.write_table(pa.table(table), job.folder / RANKING)

@@ -14,7 +14,6 @@ from gip_exp.config import Config
 from gip_exp.config.inputs import LLMJudge, RulesJudge
 from gip_exp.config.section import content
 from gip_exp.config.selector import OnScores
-from gip_exp.errors import mendable
 from gip_exp.files import write_jsonl, write_text
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
@@ -49,8 +48,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 def _build(job: Job) -> None:
     examples = read_pool(job.inputs)
-    with mendable():
-        columns = (_by_rules if isinstance(job.config.judge, RulesJudge) else _by_model)(job, examples)
+    columns = (_by_rules if isinstance(job.config.judge, RulesJudge) else _by_model)(job, examples)
     ids = tuple(example["id"] for example in examples)
     title = f"{job.config.judge.name}, rubric {job.config.rubric.name}"
     write_table(job, title, SignalTable(ids, tuple(columns), np.column_stack(list(columns.values()))))

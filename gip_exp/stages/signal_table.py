@@ -6,7 +6,7 @@ An entry on the shelf `score` holds `scores.parquet` (id, one column a signal, n
 
 import numpy as np
 
-from gip_exp.errors import UserError, mendable
+from gip_exp.errors import UserError
 from gip_exp.files import write_json, write_text
 from gip_exp.stage import Entries, Job
 from gip_exp.store import Entry
@@ -70,5 +70,4 @@ def _whose(entry: Entry) -> str:
 
 def scores_of(entries: Entries, stage: str, ids: list[str]) -> np.ndarray:
     """(n, k) float64 of the rows `ids` in their order, NaN where unscored; columns that vary only."""
-    with mendable():
-        return informative(entries[stage]).aligned(ids).values
+    return informative(entries[stage]).aligned(ids).values

@@ -8,7 +8,7 @@ import numpy as np
 from gip_exp.config import Config
 from gip_exp.config.inputs import RowsData
 from gip_exp.config.selector import GipSelector, OnScores
-from gip_exp.errors import UserError, mendable
+from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import METADATA as METADATA_FILE
 from gip_exp.stages.data import read_pool
@@ -42,8 +42,7 @@ def _self_compression(job: Job) -> None:
     from selection.self_compression import self_compression
 
     features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")
-    with mendable():
-        scores = self_compression(features, **_preparation(job.config))
+    scores = self_compression(features, **_preparation(job.config))
     ids = tuple(example["id"] for example in read_pool(job.inputs))
     write_table(job, "self-compression", SignalTable(ids, ("self_compression",), scores[:, None]))
 
@@ -68,10 +67,8 @@ def _mixture(job: Job) -> None:
         part = part if part.names == (source,) else part.prefixed(source)
         tables.append(part)
         weights |= dict(zip(part.names, wanted.values(), strict=True))
-    with mendable():
-        mixed = mixture(tables, weights)
     job.draft.facts["weights"] = weights
-    write_table(job, "mixture", mixed)
+    write_table(job, "mixture", mixture(tables, weights))
 
 
 def column_weights(
