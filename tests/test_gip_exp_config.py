@@ -48,7 +48,7 @@ def test_every_file_of_every_group_composes(compose, group, name):
 @pytest.mark.parametrize("name", names("evaluation"))
 def test_every_evaluation_composes_alone(compose, name):
     config = parse(compose("+experiment=quickstart", f"evaluation=[{name}]"))
-    assert list(config.evaluation.chosen()) == [name.removesuffix("_short")]
+    assert list(config.evaluation.chosen()) == [name.removesuffix("_few_shot").removesuffix("_short")]
 
 
 def test_no_folder_of_configs_is_left_out_of_these_tests():
@@ -129,6 +129,12 @@ def test_weights_of_columns_can_be_given_on_the_command_line(compose):
     selector = parse(compose("+experiment=quickstart", "selector=mp_mixture", *extra)).selector
     assert selector.weights == {"judge": 1.0, "metadata.length": 0.2}
     assert selector.sources == ("judge", "metadata")
+
+
+@pytest.mark.parametrize("override", ["evaluation.gsm8k.task=few_shot", "evaluation.gsm8k.shots=5"])
+def test_a_few_shot_task_and_its_shots_go_together(compose, override):
+    with pytest.raises(UserError, match=r"evaluation\.gsm8k\.shots=\d: few_shot shows worked examples"):
+        parse(compose("+experiment=quickstart", override))
 
 
 def test_full_is_the_same_run_whatever_the_budget(compose):

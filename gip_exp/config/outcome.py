@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gip_exp.config.inputs import LLMJudge
 from gip_exp.config.section import NEUTRAL, Positive, Section
@@ -13,6 +13,15 @@ class Gsm8kEvaluation(Section):
     shots: Annotated[int, Field(ge=0)]
     max_new_tokens: Positive
     limit: Positive | None = None
+
+    @model_validator(mode="after")
+    def _shots_of_the_task(self) -> "Gsm8kEvaluation":
+        if (self.task == "few_shot") != (self.shots > 0):
+            raise ValueError(
+                f"evaluation.gsm8k.task={self.task} with evaluation.gsm8k.shots={self.shots}: few_shot shows worked "
+                "examples (lm-eval's gsm8k has shots=5), zero_shot shows none (shots=0)"
+            )
+        return self
 
 
 class AnswerNllEvaluation(Section):
