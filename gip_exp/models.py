@@ -43,13 +43,17 @@ def _from_hub(path: str, revision: str | None) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    twice = ["consolidated*"]  # Mistral's weights in its own format, beside the ones that transformers reads
     try:
-        return snapshot_download(path, revision=revision, allow_patterns=wanted)
+        place = snapshot_download(path, revision=revision, allow_patterns=wanted, ignore_patterns=twice)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         raise UserError(
             f"the model {path} cannot be downloaded ({type(error).__name__}): what has arrived is kept, run the same "
             "command again, or give a folder that holds it"
         ) from error
+    if why := model_folder.problem(_transformer(Path(place))):  # offline, the cache gives what it has
+        raise UserError(f"the model {path}, as the hub's cache has it in {place}, {why}; or go online")
+    return place
 
 
 def identity(model: Model) -> dict[str, Any]:
@@ -79,10 +83,15 @@ def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool 
     """
     folder = Path(path)
     if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
-        nested = folder / "0_Transformer"  # sentence-transformers may keep its model there
-        why = model_folder.problem(nested if nested.is_dir() else folder, trusted=trusted)
+        why = model_folder.problem(_transformer(folder), trusted=trusted)
         return [f"{key}={path}: {why}"] if why else []
     return missing_model(path, revision, key)
+
+
+def _transformer(folder: Path) -> Path:
+    """Where the model itself lies: sentence-transformers may keep it in a folder of its own."""
+    nested = folder / "0_Transformer"
+    return nested if nested.is_dir() else folder
 
 
 def _missing_device(config: Config) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from eval.bbh import HUB
 from eval.lm_harness import shipped_config
-from gip_exp import hub, pipeline
+from gip_exp import hub, models, pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
@@ -152,3 +152,11 @@ def test_an_address_without_a_port_is_asked_at_its_schemes(monkeypatch):
     assert hub.answers("http://mirror.invalid")
     assert hub.answers("https://mirror.invalid")
     assert asked == [("mirror.invalid", 80), ("mirror.invalid", 443)]
+
+
+def test_half_a_model_in_the_hubs_cache_is_a_message(tmp_path, monkeypatch):
+    """Offline, the hub's client gives what it has, be it the config alone."""
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(UserError, match=r"the model some/model.* holds no \*.safetensors weights"):
+        models.fetched("some/model", None)
