@@ -11,12 +11,12 @@ from gip_exp.errors import UserError
 from gip_exp.files import write_array
 
 SHARD = 1024  # rows that a killed run loses at most
-OnBatch = Callable[[int], None]
+OnRows = Callable[[int], None]
 Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 
 
 def encode_in_shards(
-    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnBatch = lambda _: None
+    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda _: None
 ) -> np.ndarray:
     """(n, d) float32 in the order of `texts`; every finished shard is kept in `folder`, where a killed run goes on.
 
@@ -60,16 +60,8 @@ def transformer_encoder(
     first. No remote code is run, weights come from safetensors only.
     """
     import torch
-    from transformers import AutoModel, AutoTokenizer
 
-    place = _inside(model)
-    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "right"
-    network = AutoModel.from_pretrained(
-        place, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
-    )
+    tokenizer, network = _load(_inside(model), dtype)
     network = network.to(device).eval()
 
     def batch_vectors(texts: Sequence[str]) -> np.ndarray:
@@ -91,6 +83,21 @@ def transformer_encoder(
             )
 
     return encode
+
+
+def _load(place: str, dtype: str) -> tuple[Any, Any]:
+    """(tokenizer that pads on the right, network)."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    network = AutoModel.from_pretrained(
+        place, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+    )
+    return tokenizer, network
 
 
 def _inside(model: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from gip_exp.report import text
 from gip_exp.report.claims import MT_BENCH
 from gip_exp.report.document import Column, Table
-from gip_exp.report.study import Group
+from gip_exp.report.study import Cell, Group
 from gip_exp.report.subsets import average, costs, stage_seconds
 from gip_exp.report.verdicts import OPEN, Verdict
 
@@ -25,32 +25,29 @@ def subset_table(group: Group) -> Table | None:
         Column("skills covered"),
         Column("skill entropy"),
     )
-    rows = []
-    for cell in cells:
-        found = average(cell)
-        covered = (
-            f"{found['skills_covered']:.3g} of {found['n_skills']:.3g}" if "n_skills" in found else text.NONE
-        )
-        clean = text.value(found.get("clean_share", math.nan), True)
-        entropy = f"{found['skill_entropy']:.2f}" if "skill_entropy" in found else text.NONE
-        rows.append(
-            (
-                cell.arm.label,
-                cell.budget_label,
-                f"{cell.n_selected:,}",
-                str(len(cell.runs)),
-                clean,
-                covered,
-                entropy,
-            )
-        )
     note = "Means over seeds. Covered: skills with a clean example; entropy in nats over the clean rows."
     return Table(
         f"{group.slug}-subsets",
         f"{group.title}: quality and coverage of the subsets",
         columns,
-        tuple(rows),
+        tuple(_subset_row(cell) for cell in cells),
         (note,),
+    )
+
+
+def _subset_row(cell: Cell) -> tuple[str, ...]:
+    found = average(cell)
+    covered = (
+        f"{found['skills_covered']:.3g} of {found['n_skills']:.3g}" if "n_skills" in found else text.NONE
+    )
+    return (
+        cell.arm.label,
+        cell.budget_label,
+        f"{cell.n_selected:,}",
+        str(len(cell.runs)),
+        text.value(found.get("clean_share", math.nan), True),
+        covered,
+        f"{found['skill_entropy']:.2f}" if "skill_entropy" in found else text.NONE,
     )
 
 

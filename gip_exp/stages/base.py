@@ -26,24 +26,12 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _build(job: Job) -> None:
-    from gip_exp.tiny.pretrain import build_model, pretrain, save
-    from gip_exp.tiny.tokenizer import byte_level, word_level
+    from gip_exp.tiny.pretrain import pretrain, save
 
     scratch = _scratch(job.config)
     pool = read_pool(job.inputs)
     documents = _documents(scratch, pool)
-    texts = documents + [text_of(example) for example in pool]
-    tokenizer = word_level(texts) if scratch.tokenizer == "word" else byte_level(texts, scratch.vocab_size)
-    model = build_model(
-        tokenizer,
-        hidden_size=scratch.hidden,
-        layers=scratch.layers,
-        heads=scratch.heads,
-        kv_heads=scratch.kv_heads,
-        feed_forward=scratch.feed_forward,
-        max_length=scratch.context,
-        seed=scratch.seed,
-    )
+    model, tokenizer = _untrained(scratch, documents + [text_of(example) for example in pool])
     with job.console.bar(f"training {job.config.model.name} from scratch", scratch.steps) as bar:
         result = pretrain(
             model,
@@ -66,6 +54,25 @@ def _build(job: Job) -> None:
         tokens=result.tokens,
         loss=round(result.losses[-1], 4),
     )
+
+
+def _untrained(scratch: Scratch, texts: list[str]) -> tuple[Any, Any]:
+    """(model, tokenizer fitted on the texts)."""
+    from gip_exp.tiny.pretrain import build_model
+    from gip_exp.tiny.tokenizer import byte_level, word_level
+
+    tokenizer = word_level(texts) if scratch.tokenizer == "word" else byte_level(texts, scratch.vocab_size)
+    model = build_model(
+        tokenizer,
+        hidden_size=scratch.hidden,
+        layers=scratch.layers,
+        heads=scratch.heads,
+        kv_heads=scratch.kv_heads,
+        feed_forward=scratch.feed_forward,
+        max_length=scratch.context,
+        seed=scratch.seed,
+    )
+    return model, tokenizer
 
 
 def _documents(scratch: Scratch, pool: list[dict[str, str]]) -> list[str]:

@@ -51,6 +51,7 @@ def build_model(
 
     kv_heads = heads if kv_heads is None else kv_heads
     _check_shape(hidden_size, layers, heads, kv_heads)
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -61,9 +62,8 @@ def build_model(
         head_dim=hidden_size // heads,
         max_position_embeddings=max_length,
         tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
+        **ends,
         initializer_range=0.02,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         dtype="float32",
@@ -71,9 +71,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(config)
-    model.generation_config = GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
-    )
+    model.generation_config = GenerationConfig(**ends, do_sample=False)
     return model
 
 
@@ -112,13 +110,7 @@ def pretrain(
     for step in range(steps):
         for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak * schedule(step, steps, warmup, flat)
-        loss = _next_token_loss(model, next(batches))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
+        losses.append(_step(model, next(batches), optimizers))
         if on_step:
             on_step(step + 1, steps, losses[-1])
     model.eval()
@@ -177,6 +169,19 @@ def _optimizers(
         torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay, momentum=0.95),
         torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)),
     )
+
+
+def _step(model: Qwen3ForCausalLM, batch: torch.Tensor, optimizers: Sequence[torch.optim.Optimizer]) -> float:
+    """One step of every optimiser, gradients clipped to length 1; the loss before it."""
+    import torch
+
+    loss = _next_token_loss(model, batch)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return loss.item()
 
 
 def _next_token_loss(model: Qwen3ForCausalLM, batch: torch.Tensor) -> torch.Tensor:
