@@ -51,6 +51,7 @@ def main() -> None:
             from gip_exp.cell import run_files
 
             sys.exit(run_files(sys.argv[2:]))
+        sys.argv[1:] = [with_home(argument) for argument in sys.argv[1:]]
         run()
     except UserError as error:
         _leave(error)
@@ -66,6 +67,12 @@ def main() -> None:
     except Stopped:
         print("stopped by SIGTERM; finished stages are kept, the same command goes on", file=sys.stderr)
         sys.exit(128 + 15)
+
+
+def with_home(argument: str) -> str:
+    """`key=~/...` with the home folder in full: shells leave the tilde there, and Hydra's grammar has none."""
+    key, equals, value = argument.partition("=")
+    return f"{key}={os.path.expanduser(value)}" if equals and value.startswith("~/") else argument
 
 
 def _raised_by_hydra(error: BaseException) -> bool:

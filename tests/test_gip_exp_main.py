@@ -176,3 +176,11 @@ def test_a_run_killed_in_the_middle_of_stages_completes_with_the_same_result(tmp
 def test_the_second_run_says_that_nothing_was_computed_again(tmp_path):
     run(*SWEEP, root=tmp_path)
     assert "every stage was reused: nothing was computed again" in run(*SWEEP, root=tmp_path).stderr
+
+
+def test_a_home_folder_is_understood_in_any_path(monkeypatch):
+    from gip_exp.__main__ import with_home
+
+    monkeypatch.setenv("HOME", "/home/me")
+    said = ["data.path=~/rows.jsonl", "~data", "data.path=a~/b", "-m"]
+    assert [with_home(one) for one in said] == ["data.path=/home/me/rows.jsonl", *said[1:]]
