@@ -14,6 +14,7 @@ from gip_exp.config.section import content
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.quiet import quiet_libraries
+from gip_exp.run_folder import SELECTED, SELECTED_ROWS
 
 
 def run_cell(composed: Mapping[str, Any]) -> None:
@@ -89,7 +90,10 @@ def _run(config: Config, console: Console) -> None:
 
     outcome = pipeline.run(config, console)
     show(outcome.result, console)
-    console.say(f"  {outcome.folder}")
+    if config.until == "select":
+        say_what_to_do(outcome.result, outcome.folder, console)
+    else:
+        console.say(f"  {outcome.folder}")
 
 
 def _tell(error: UserError, console: Console) -> None:
@@ -115,6 +119,16 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     console.table(table)
     selected = result["n_selected"]
     if selected is not None:
-        console.say(f"  {selected} of {result['n_pool']} examples by {result['selector']}")
+        held_out = f" ({result['n_target']:,} more are held out as the target)" if result["n_target"] else ""
+        console.say(f"  {selected:,} of {result['n_pool']:,} examples by {result['selector']}{held_out}")
     if result["stages"] and all(stage["cached"] for stage in result["stages"].values()):
         console.say("  every stage was reused: nothing was computed again")
+
+
+def say_what_to_do(result: Mapping[str, Any], folder: Path, console: Console) -> None:
+    """Where the subset of a run that stops at it lies, the file for any trainer last."""
+    if result["selector"] == "mp_sc":
+        console.say("  mp_sc looks for variety only; selector=mp_ma also weighs a judge's scores (judge=...)")
+    if (folder / SELECTED_ROWS).is_file():
+        console.say(f"  the rows as your data has them: {folder / SELECTED_ROWS}")
+    console.say(f"  prompt and completion, best first: {folder / SELECTED}")

@@ -10,20 +10,20 @@ from gip_exp.rows import broken_rows
 Metadata = dict[str, list[float]]  # column -> one number a row
 
 
-def numbers(rows: Sequence[tuple[int, Any]], columns: Sequence[str], source: Path | str) -> Metadata:
-    """The columns as numbers, in row order. Every cell that is none is named with its line.
+def numbers(rows: Sequence[tuple[str, Any]], columns: Sequence[str], source: Path | str) -> Metadata:
+    """The columns as numbers, in row order. Every cell that is none is named with its place.
 
-    rows: (line number, row), rows known to be mappings. Text counts where it reads as a number (CSV knows no other),
+    rows: (place, row), rows known to be mappings. Text counts where it reads as a number (CSV knows no other),
     true and false as 1 and 0.
     """
     found: Metadata = {column: [] for column in dict.fromkeys(columns)}
     broken = []
-    for line, row in rows:
+    for place, row in rows:
         for column, values in found.items():
             value, problem = _number(row, column)
             values.append(value)
             if problem:
-                broken.append(f"line {line}: data.metadata column {column!r} {problem}")
+                broken.append(f"{place}: data.metadata column {column!r} {problem}")
     if broken:
         raise broken_rows(source, broken)
     return found

@@ -195,8 +195,7 @@ def _produce(
 
 
 def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]) -> Outcome:
-    chosen = result.selected_file(entries)
-    if chosen is not None:
+    for chosen in result.selected_files(entries):
         write_text(folder / chosen.name, chosen.read_text(encoding="utf-8"))
     evaluate.copy_predictions(entries, folder)
     status = f"stopped:{config.until}" if config.until else "done"

@@ -10,7 +10,7 @@ from typing import Any
 from gip_exp.config import Config
 from gip_exp.config.section import content
 from gip_exp.files import digest, read_jsonl
-from gip_exp.run_folder import RESULT, SELECTED
+from gip_exp.run_folder import RESULT, SELECTED, SELECTED_ROWS
 from gip_exp.stages.data import LABELS, POOL
 from gip_exp.stages.rank import sizes
 from gip_exp.stages.select import read_selected
@@ -118,6 +118,14 @@ def training(entries: Mapping[str, Entry]) -> dict[str, Any]:
     return dict(entries["train"].facts) if "train" in entries else {}
 
 
+def selected_files(entries: Mapping[str, Entry]) -> list[Path]:
+    """What the store holds of the selected rows: the examples and, where kept, the rows as they were."""
+    if "select" not in entries:
+        return []
+    files = (entries["select"].folder / name for name in (SELECTED, SELECTED_ROWS))
+    return [file for file in files if file.is_file()]
+
+
 def selected_file(entries: Mapping[str, Entry]) -> Path | None:
     """The `selected.jsonl` of the store, if the run came that far."""
-    return entries["select"].folder / SELECTED if "select" in entries else None
+    return next(iter(selected_files(entries)), None)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+SELECTED_ROWS = "selected_rows.jsonl"  # the rows of selected.jsonl as people's data has them
 RESULT, CONFIG, SELECTED, PREDICTIONS = "result.json", "config.yaml", "selected.jsonl", "predictions"
 ATTEMPT = "attempt"  # attempt.json and attempt.lock: the process at work on the run
 # Never searched for runs: stage outputs (large), what runs, reports and ablations keep for themselves.

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section, Seed, Url
+from gip_exp.config.section import LATER, NEUTRAL, NonNegative, Positive, Section, Seed, Url
 
 
 class ArithmeticData(Section):
@@ -21,20 +21,43 @@ class ArithmeticData(Section):
 
 
 class Hub(Section):
-    """Where the rows are on the Hugging Face hub, used when `data.path` is null."""
+    """Where the rows are on the Hugging Face hub, used when `data.path` is null or names a data set there."""
 
-    name: str
+    name: str | None
     config: str | None = None
     revision: str | None = None
+    split: Annotated[str, LATER] = "train"
     test_split: str | None = None
 
 
+class Columns(Section):
+    """Which columns of the rows are the prompt (several are joined by an empty line) and the completion."""
+
+    prompt: str | list[str] | None = None
+    completion: str | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> "Columns":
+        if bool(self.prompt) != bool(self.completion):
+            raise ValueError(
+                "data.columns needs both: data.columns.prompt=COLUMN data.columns.completion=COLUMN"
+            )
+        return self
+
+    @property
+    def prompts(self) -> list[str]:
+        return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt or ())
+
+
 class RowsData(Section):
-    """Rows from a folder with train and test files, from one file, or from the hub."""
+    """Rows from files (one, several, or a folder with train and test files) or from the hub."""
 
     kind: Literal["rows"]
     shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages"]
     drop_empty: bool  # leave out rows without a completion instead of refusing them
+    drop_broken: Annotated[bool, LATER] = False  # leave out, and count, every row that cannot be used
+    keep_rows: Annotated[bool, LATER] = False  # the selected rows as they were, beside the examples
+    columns: Annotated[Columns, LATER] = Columns()  # where the rows have none of the known shapes
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
     hub: Hub | None = None
     limit: Positive | None = None

@@ -67,6 +67,8 @@ def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarra
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    if len(texts) == 1:
+        raise UserError("the pool is a single row: there is nothing to choose between")
     vectorizer = TfidfVectorizer(
         token_pattern=TOKEN,
         ngram_range=(1, embedder.ngrams),
@@ -83,10 +85,12 @@ def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarra
     if dimensions < embedder.dimensions:
         job.note(f"embedder.dimensions={embedder.dimensions} lowered to {dimensions}: the texts hold no more")
     svd = TruncatedSVD(max(1, dimensions), random_state=embedder.seed)
-    features = svd.fit_transform(counts)
+    with np.errstate(invalid="ignore", divide="ignore"):  # no variance to explain: the next lines say so
+        features = svd.fit_transform(counts)
     if not np.isfinite(svd.explained_variance_ratio_).all():
         raise UserError(
-            "embedder=tfidf: every text is the same to it, so there is nothing to choose between; check the rows"
+            "embedder=tfidf: every text is the same to it, so there is nothing to choose between: check the rows, or "
+            f"lower embedder.min_count={embedder.min_count} (words of fewer rows do not count)"
         )
     job.draft.facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
     return features

@@ -75,8 +75,14 @@ def _rank_to(config: Config, n_pool: int, n_selected: int) -> int:
 
 
 def sizes(config: Config, entries: Entries) -> tuple[int, int]:
-    """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool."""
-    n_pool = len(pool.split(int(entries["data"].facts["n_rows"]), config.target).pool)
+    """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool, or a target that is empty."""
+    n_rows = int(entries["data"].facts["n_rows"])
+    n_pool = len(pool.split(n_rows, config.target).pool)
+    if config.selector.kind in AT_TARGET and n_pool == n_rows:
+        raise UserError(
+            f"selector={config.selector.name} aims at held-out rows, and none of {n_rows} is held out: at most "
+            f"target.max_share={config.target.max_share} of the rows are (raise it), or give more rows"
+        )
     return n_pool, pool.count(config.budget, n_pool)
 
 
@@ -269,5 +275,16 @@ RANKERS: dict[str, Callable[[Any, Candidates], "Selection"]] = {
 }
 ON_FEATURES = {"gip", "disf", "k_center", "k_means", "facility_location", "dpp"}
 NOT_NESTED = {"k_means"}
+AT_TARGET = {"dsir", "less"}  # these aim at the held-out rows
 
-STAGE = Stage("rank", 2, _inputs, _settings, _build, keyed=_keyed)
+
+def _missing(config: Config) -> list[str]:
+    if config.selector.kind not in AT_TARGET or config.target.n:
+        return []
+    return [
+        f"target.n=0 holds out no rows, and selector={config.selector.name} aims at them: set target.n=128, also for "
+        "the selectors that it is compared with"
+    ]
+
+
+STAGE = Stage("rank", 2, _inputs, _settings, _build, _missing, keyed=_keyed)

@@ -1,14 +1,17 @@
-"""`select`: the first rows of the ranking, as many as the budget says, with their texts (`selected.jsonl`)."""
+"""`select`: the first rows of the ranking, as many as the budget says, with their texts (`selected.jsonl`).
+
+Where the data kept its rows as they were, `selected_rows.jsonl` has those too, line by line the same rows.
+"""
 
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from gip_exp.config import Config
-from gip_exp.files import digest, read_jsonl, write_jsonl
-from gip_exp.run_folder import SELECTED
+from gip_exp.files import digest, read_jsonl, write_jsonl, write_text
+from gip_exp.run_folder import SELECTED, SELECTED_ROWS
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool
+from gip_exp.stages.data import ROWS, read_pool
 from gip_exp.stages.rank import RANKING, sizes
 
 
@@ -27,6 +30,12 @@ def _build(job: Job) -> None:
         )
     ]
     write_jsonl(job.folder / SELECTED, selected)
+    originals = job.inputs["data"].folder / ROWS
+    if originals.is_file():
+        lines = originals.read_text(encoding="utf-8").split("\n")
+        write_text(
+            job.folder / SELECTED_ROWS, "".join(lines[row] + "\n" for row in ranking["row"].to_pylist())
+        )
     job.draft.facts.update(n_pool=n_pool, n_selected=len(selected), digest=_digest(selected))
 
 

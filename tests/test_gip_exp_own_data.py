@@ -1,0 +1,234 @@
+"""Your own data from file or hub to a subset that any trainer takes, with the rows as they were beside it."""
+
+import io
+import json
+
+import pytest
+
+from gip_exp import pipeline
+from gip_exp.cell import say_what_to_do, show
+from gip_exp.config import parse
+from gip_exp.config.inputs import Hub, RowsData
+from gip_exp.config.section import content
+from gip_exp.console import Console
+from gip_exp.errors import UserError
+from gip_exp.files import read_jsonl
+from gip_exp.finetune import training_rows
+from gip_exp.prompts import renderer
+from gip_exp.stages import data, gather
+from gip_exp.stages.select import read_selected
+
+FILLER = "cats dogs birds fish cows pigs goats hens ducks mice".split()
+
+
+def rows_of(n=40):
+    return [
+        {"id": f"mine-{i}", "prompt": f"Say {FILLER[i % 10]} {i}", "completion": f"{i} it is", "votes": i % 3}
+        for i in range(n)
+    ]
+
+
+def written(path, items):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join((i if isinstance(i, str) else json.dumps(i)) + "\n" for i in items))
+    return path
+
+
+@pytest.fixture
+def own(compose, tmp_path):
+    """A parsed `own_data` on a path, by a selector that costs nothing; one with embeddings by override."""
+
+    def parsed(path, *overrides):
+        fixed = [f"data.path='{path}'", f"paths.root={tmp_path / 'out'}", "selector=random", "budget=0.1"]
+        return parse(compose("+experiment=own_data", *fixed, *overrides))
+
+    return parsed
+
+
+def run(config):
+    """(outcome, what was printed)."""
+    said = io.StringIO()
+    return pipeline.run(config, Console(said)), said.getvalue()
+
+
+def test_the_subset_is_ready_for_trainers_and_the_rows_as_they_were_lie_beside_it(own, tmp_path):
+    from datasets import load_dataset
+
+    rows = rows_of()
+    outcome, said = run(own(written(tmp_path / "my rows.jsonl", rows)))
+    assert "my rows.jsonl: 40 rows; shape prompt_completion: prompt = prompt, completion = completion" in said
+    assert "(not read: 'id', 'votes')" in said
+    assert (outcome.result["n_pool"], outcome.result["n_target"], outcome.result["n_selected"]) == (40, 0, 4)
+    files = [outcome.folder / name for name in ("selected.jsonl", "selected_rows.jsonl")]
+    table, originals = (
+        load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+        for file in files
+    )
+    assert table.column_names == ["id", "prompt", "completion", "rank", "gain"]
+    assert table["rank"][:] == [1, 2, 3, 4]
+    places = [int(name.removeprefix("train-")) for name in table["id"]]
+    assert originals.to_list() == [rows[place] for place in places]
+    assert table["prompt"][:] == originals["prompt"][:]
+
+
+def test_the_last_line_names_the_file(own, tmp_path):
+    outcome, _ = run(own(written(tmp_path / "a.jsonl", rows_of())))
+    said = io.StringIO()
+    console = Console(said)
+    show(outcome.result, console)
+    say_what_to_do(outcome.result, outcome.folder, console)
+    *_, subset, rows, last = said.getvalue().splitlines()
+    assert subset == "  4 of 40 examples by random"
+    assert rows.endswith(f"{outcome.folder}/selected_rows.jsonl")
+    assert last == f"  prompt and completion, best first: {outcome.folder}/selected.jsonl"
+
+
+def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
+    rows = rows_of(12)
+    broken = ["{oops", *rows[:3], {"prompt": "x"}, *rows[3:], {**rows[0], "completion": ""}]
+    path = written(tmp_path / "a.jsonl", broken)
+    with pytest.raises(
+        UserError, match=r"3 broken rows; mend or remove them, or leave them out \(data.drop_broken"
+    ):
+        run(own(path))
+    outcome, said = run(
+        own(path, "data.drop_broken=true", "data.limit=10", "budget=10", "data.metadata=[votes]")
+    )
+    assert "3 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
+    chosen = read_jsonl(outcome.folder / "selected.jsonl")
+    originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
+    assert [row["prompt"] for row in chosen] == [row["prompt"] for row in originals]
+    assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows[:10])
+    with pytest.raises(UserError, match="no row is left"):
+        run(own(written(tmp_path / "b.jsonl", [{"prompt": "x", "completion": ""}]), "data.drop_broken=true"))
+
+
+def test_repeats_and_conversations_are_said(own, tmp_path):
+    turns = [
+        {"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)
+    ]
+    _, said = run(own(written(tmp_path / "a.jsonl", [{"messages": turns}] * 3 + [{"messages": turns[:2]}])))
+    assert "3 of 4 rows are conversations of several turns: the last reply is the completion" in said
+    assert "2 of 4 rows repeat the texts of an earlier row (first: line 2)" in said
+
+
+def test_training_reads_of_a_conversation_what_selected_jsonl_says(own, tmp_path):
+    from types import SimpleNamespace
+
+    turns = [
+        {"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)
+    ]
+    config = own(written(tmp_path / "a.jsonl", [{"messages": turns}]), "budget=1", "model=tiny")
+    outcome, _ = run(config)
+    tokenizer = SimpleNamespace(eos_token="</s>")
+    prompt = config.model.prompt
+    [row] = training_rows(read_selected(outcome.entries), renderer(prompt, tokenizer))
+    assert row["prompt"] == prompt.template.replace("{prompt}", "User: a\n\nAssistant: b\n\nUser: c")
+    assert row["completion"] == prompt.completion_prefix + "d</s>"
+
+
+def test_shards_are_one_pool_and_their_order_is_content(own, tmp_path):
+    rows = rows_of(20)
+    paths = [
+        written(tmp_path / "s" / f"train-0000{i}-of-00002.jsonl", rows[i * 10 : i * 10 + 10]) for i in (0, 1)
+    ]
+    config = own(tmp_path / "s")
+    outcome, said = run(config)
+    assert "train-00000-of-00002.jsonl to train-00001-of-00002.jsonl: 20 rows" in said
+    before = data.STAGE.settings(config, {})
+    assert len(before["train"]) == 2
+    paths[1].write_text(paths[1].read_text().replace("it is", "it was"))
+    assert data.STAGE.settings(config, {}) != before
+    assert outcome.result["n_pool"] == 20
+
+
+@pytest.mark.parametrize("selector", ["dsir", "less"])
+def test_selectors_that_aim_at_held_out_rows_say_that_there_are_none(own, tmp_path, selector):
+    path = written(tmp_path / "a.jsonl", rows_of(6))
+    with pytest.raises(
+        UserError, match=f"target.n=0 holds out no rows, and selector={selector} aims at them"
+    ):
+        run(own(path, f"selector={selector}", "model=tiny"))
+    with pytest.raises(
+        UserError, match=f"selector={selector} aims at held-out rows, and none of 6 is held out"
+    ):
+        run(own(path, f"selector={selector}", "model=tiny", "target.n=128"))
+
+
+def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):
+    config = own(written(tmp_path / "a.jsonl", rows_of(1)), "selector=mp_sc")
+    with pytest.raises(UserError, match="the pool is a single row"):
+        run(config)
+
+
+def test_a_pool_of_two_rows_gives_one_once_its_words_count(own, tmp_path):
+    path = written(tmp_path / "a.jsonl", rows_of(2))
+    with pytest.raises(UserError, match=r"every text is the same to it.* lower embedder\.min_count=2"):
+        run(own(path, "selector=k_center"))
+    outcome, _ = run(own(path, "selector=k_center", "budget=0.05", "embedder.min_count=1"))
+    assert outcome.result["n_selected"] == 1
+
+
+def test_settings_that_came_later_leave_old_keys_alone(compose):
+    rows = parse(compose("+experiment=gsm8k_qwen")).data
+    assert isinstance(rows, RowsData)
+    assert set(content(rows)) == {"kind", "shape", "drop_empty", "hub", "limit", "metadata"}
+    assert set(content(rows)["hub"]) == {"name", "config", "revision", "test_split"}
+    changed = rows.model_copy(update={"drop_broken": True})
+    assert content(changed)["drop_broken"] is True
+
+
+# The hub, at the boundary of `datasets.load_dataset`.
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that holds `owner/name` with splits of its own; what it was asked for."""
+    asked = []
+
+    def load(name, config, *, split, revision):
+        asked.append((name, config, split, revision))
+        if split not in ("train", "small", "test"):
+            raise ValueError(f'Unknown split "{split}".\nShould be one of [train, small, test].')
+        return rows_of(5 if split == "small" else 20)
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    monkeypatch.setattr(gather, "missing_dataset", lambda _: [])
+    return asked
+
+
+def test_a_data_set_on_the_hub_is_named_in_short_or_in_full(own, hub):
+    outcome, said = run(own("owner/name"))
+    assert "owner/name (train): 20 rows" in said
+    short = outcome.entries["data"].key
+    again, _ = run(own("null", "data.path=null", "data.hub.name=owner/name"))
+    assert again.entries["data"].key == short
+    assert again.entries["data"].cached
+    small, _ = run(own("owner/name", "data.hub.split=small", "data.hub.config=main", "data.hub.revision=v1"))
+    assert small.result["n_pool"] == 5
+    assert hub == [("owner/name", None, "train", None), ("owner/name", "main", "small", "v1")]
+
+
+def test_a_split_that_is_not_there_is_a_message_with_those_that_are(own, hub):
+    with pytest.raises(
+        UserError, match=r"Should be one of \[train, small, test\].*set data.hub.config=NAME or"
+    ):
+        run(own("owner/name", "data.hub.split=validation"))
+
+
+def test_an_unreachable_hub_is_a_message_before_any_work(own, tmp_path):
+    with pytest.raises(
+        UserError, match=r"data.path=owner/name is no file or folder here, and as a hub data set: "
+    ):
+        run(own("owner/name"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_path_that_is_given_wins_over_a_configs_own_data_set():
+    config = RowsData(
+        kind="rows", shape="auto", drop_empty=False, max_length=1, hub=Hub(name="a/b", config="main")
+    )
+    assert gather.hub_of(config) == config.hub
+    assert gather.hub_of(config.model_copy(update={"path": "/tmp"})) is None
+    other = gather.hub_of(config.model_copy(update={"path": "c/d"}))
+    assert other == Hub(name="c/d", config="main")
