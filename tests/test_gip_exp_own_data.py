@@ -95,6 +95,7 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
         own(path, "data.drop_broken=true", "data.limit=10", "budget=10", "data.metadata=[votes]")
     )
     assert "3 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
+    assert "(not read: 'id')" in said  # the votes are
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert [row["prompt"] for row in chosen] == [row["prompt"] for row in originals]

@@ -55,7 +55,7 @@ def gather(data: RowsData, job: Job) -> Gathered:
     hub = hub_of(data)
     title, train, test = _from_files(data) if hub is None else _from_hub(hub)
     layout = rows.find_layout(train, title, data.shape, data.columns.prompts, data.columns.completion)
-    job.console.say(f"  {title}: {len(train):,} rows; {layout}{_unused(train, layout)}")
+    job.console.say(f"  {title}: {len(train):,} rows; {layout}{_unused(train, layout, data)}")
     job.draft.facts["shape"] = layout.shape
     reading = _read(train, layout, "train", title=title, data=data, job=job)
     _describe(reading, job)
@@ -130,8 +130,7 @@ def _describe(reading: rows.Reading, job: Job) -> None:
         )
 
 
-def _unused(placed: Sequence[rows.Placed], layout: rows.Layout) -> str:
-    unused = [
-        column for column in rows.columns_of(placed) if column not in (*layout.prompt, layout.completion)
-    ]
+def _unused(placed: Sequence[rows.Placed], layout: rows.Layout, data: RowsData) -> str:
+    used = {*layout.prompt, layout.completion, *data.metadata}
+    unused = [column for column in rows.columns_of(placed) if column not in used]
     return f" (not read: {rows.listed_columns(unused)})" if unused else ""
