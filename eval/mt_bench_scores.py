@@ -1,7 +1,7 @@
 """From a judge's replies to MT-Bench scores: ratings, means over questions, spread over repeats.
 
-A judgement without a rating never becomes a number. A question counts only when both its turns are rated,
-so that means over different questions stay comparable; the others are listed.
+A judgement without a rating never becomes a number. A question counts in its category and in `all` only when both
+its turns are rated, and in a turn's mean when that turn is; questions with an unrated turn are listed.
 """
 
 from __future__ import annotations
