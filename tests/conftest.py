@@ -20,6 +20,9 @@ MICRO = [
     "data.n_test=16",
     "model.scratch.documents=1500",
     "model.scratch.steps=12",
+    "model.scratch.layers=2",
+    "model.scratch.hidden=64",
+    "model.scratch.batch=8",
     "train.steps=4",
     "evaluation.gsm8k.max_new_tokens=10",
 ]
