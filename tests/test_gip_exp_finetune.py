@@ -4,14 +4,13 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import MICRO
+from launch import FORKS, start
 from safetensors.torch import load_file
 
 from eval.answer_nll import encode
@@ -50,18 +49,15 @@ SETTINGS = {
     "seed": 3,
 }
 
-KILLED = """
-import json, os, signal, sys
-from pathlib import Path
-from tests.test_gip_exp_finetune import task
-from gip_exp.finetune import finetune
 
-def on_step(step, total, note):
-    if step == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
+def killed_after(base: Path, folder: Path, last: int) -> None:
+    """Train in this process and end it by SIGKILL after step `last`."""
 
-finetune(task(Path(sys.argv[1]), Path(sys.argv[2])), on_step=on_step)
-"""
+    def on_step(step: int, total: int, note: str) -> None:
+        if step == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    finetune(task(base, folder), on_step=on_step)
 
 
 def settings(**changes):
@@ -181,14 +177,10 @@ def test_the_figures_say_what_the_training_took(unbroken):
 @pytest.mark.parametrize("step", [3, 8, 14])
 def test_a_killed_run_goes_on_to_the_same_weights(base, unbroken, tmp_path, step):
     """Killed before the first checkpoint, between two, and after the last step; float32 on a CPU, bit for bit."""
-    root = Path(__file__).parent.parent
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(base), str(tmp_path), str(step)],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"},
-        capture_output=True,
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    process = FORKS.Process(target=killed_after, args=(base, tmp_path, step))
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "adapter").exists()
     last = [path.name for path in checkpoints.numbered(tmp_path / "work")]
     assert last == {3: [], 8: ["checkpoint-5"], 14: ["checkpoint-10"]}[step]
@@ -201,8 +193,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(base, unbroken, tmp_path, step
 
 def test_a_killed_train_stage_goes_on_in_the_store(compose, tmp_path):
     """The whole command, killed from outside once a checkpoint is there; then the same command again."""
-    root = Path(__file__).parent.parent
-    overrides = [*MICRO, "train.steps=150", "train.dropout=0.1", "train.checkpoint_steps=10", "until=train"]
+    overrides = [*MICRO, "train.steps=60", "train.dropout=0.1", "train.checkpoint_steps=10", "until=train"]
     overrides.append(f"paths.root={tmp_path}")
 
     def run():
@@ -210,21 +201,17 @@ def test_a_killed_train_stage_goes_on_in_the_store(compose, tmp_path):
 
     unbroken = run()
     aside = unbroken.folder.rename(tmp_path / "unbroken")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gip_exp", *overrides],
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
-        stderr=subprocess.DEVNULL,
-    )
+    process = start(overrides, tmp_path / "log")
     draft = unbroken.folder.with_name(unbroken.key + ".partial")
     try:
         wait_until(
-            lambda: any(draft.glob(f"work/checkpoint-*/{checkpoints.MARK}")) or process.poll() is not None,
+            lambda: any(draft.glob(f"work/checkpoint-*/{checkpoints.MARK}")) or not process.is_alive(),
             timeout_s=600,
         )
     finally:
         process.kill()
-    assert process.wait() == -signal.SIGKILL
+        process.join(30)
+    assert process.exitcode == -signal.SIGKILL
     assert not unbroken.folder.exists()
     resumed = run()
     assert resumed.facts["tokens"] < unbroken.facts["tokens"]

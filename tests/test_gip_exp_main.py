@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MICRO, ROOT
+from launch import start
 
 SWEEP = [*MICRO, "until=select"]
 
@@ -141,22 +142,34 @@ STAGES = ["base", "score", "embed", "rank", "train", "evaluate"]
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
-    assert run(*MICRO, root=root).returncode == 0
+    to_the_end(root)
     return results(root)["mp_ma_b0.1_s0"]
+
+
+def started(root: Path):
+    return start([*MICRO, f"paths.root={root}"], root.with_name(root.name + ".log"))
+
+
+def to_the_end(root: Path) -> None:
+    process = started(root)
+    process.join(300)
+    assert process.exitcode == 0, root.with_name(root.name + ".log").read_text()
 
 
 def kill_during(stage: str, root: Path) -> None:
     """Start the run and SIGKILL it as soon as `stage` is at work."""
-    command = [sys.executable, "-m", "gip_exp", *MICRO, f"paths.root={root}"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started(root)
     shelf = root / "store" / stage
     end = time.monotonic() + 120
-    while not list(shelf.glob("*.partial")):
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < end, "the stage never started"
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
+    try:
+        while not list(shelf.glob("*.partial")):
+            assert process.is_alive(), "the run ended before it could be killed"
+            assert time.monotonic() < end, "the stage never started"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.join(30)
+    assert process.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("stages", [STAGES[:3], STAGES[3:]], ids=["base-score-embed", "rank-train-evaluate"])
@@ -164,7 +177,7 @@ def test_a_run_killed_in_the_middle_of_stages_completes_with_the_same_result(tmp
     for stage in stages:
         kill_during(stage, tmp_path)
         assert not results(tmp_path)  # a killed run has no result
-    assert run(*MICRO, root=tmp_path).returncode == 0
+    to_the_end(tmp_path)
     after = results(tmp_path)["mp_ma_b0.1_s0"]
     assert after["metrics"] == undisturbed["metrics"]
     assert {name: stage["key"] for name, stage in after["stages"].items()} == {
