@@ -17,10 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from gip_exp import slurm
 from gip_exp.files import write_json
+from gip_exp.locks import held
 from gip_exp.secrecy import redact, secrets_in_environment
 
 MESSAGE = 2_000  # characters of an error that are kept
@@ -61,13 +60,12 @@ class Attempt:
 @contextmanager
 def attempt(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterator[Attempt]:
     """Be the only process at work on `folder`/`name`; a second one waits, whatever machine it is on."""
-    lock = FileLock(_lock(folder, name))
-    try:
-        lock.acquire(timeout=0.05)
-    except Timeout:
-        on_wait(f"another process is at work on {folder / name}: waiting for it")
-        lock.acquire()
-    try:
+    waiting = f"another process is at work on {folder / name}: waiting for it"
+    with held(_lock(folder, name), lambda: on_wait(waiting)):
+        for leftover in folder.glob(
+            f".{_path(folder, name).name}.*.tmp"
+        ):  # of a process killed while it wrote
+            leftover.unlink(missing_ok=True)
         mine = Attempt(_path(folder, name))
         mine.tell()
         try:
@@ -76,8 +74,6 @@ def attempt(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterator
             mine.end(error)
             raise
         _path(folder, name).unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def read(folder: Path, name: str) -> Mapping[str, Any]:

@@ -3,9 +3,13 @@
 import hashlib
 import json
 import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,31 +72,67 @@ def folder_sketch(folder: Path) -> dict[str, str]:
     }
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes take the place of `path` once all of them are on disk. A reader sees the old file or the new
+    one, never half of it; an error leaves the old one and nothing else."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            sync(stream)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of killed writers below `folder`. Only for a folder that nobody else writes to now."""
+    for path in folder.rglob("*.tmp"):
+        if re.search(r"\.\d+\.tmp$", path.name):  # a process id, as `replacing` and LESS's shards have it
+            path.unlink(missing_ok=True)
+
+
+def sync(stream: IO[Any]) -> None:
+    """Wait until what was written is on the disk itself."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk itself."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_json(path: Path, value: object) -> None:
-    """Write `value` so that a reader sees the old file or the new one, never half of it."""
+    """Indented JSON, written whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write through a temporary sibling, synced before the rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    """UTF-8, written whole or not at all."""
+    with replacing(path) as stream:
+        stream.write(text.encode())
 
 
 def write_array(path: Path, values: "np.ndarray") -> None:
     """A .npy file, written whole or not at all."""
     import numpy as np
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
+    with replacing(path) as stream:
         np.save(stream, values)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the bytes of a file, whole or not at all."""
+    with source.open("rb") as original, replacing(target) as stream:
+        shutil.copyfileobj(original, stream)
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:

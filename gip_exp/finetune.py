@@ -16,8 +16,8 @@ from gip_exp.config.learning import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.losses import History, check_fall, check_finite, from_log
 from gip_exp.machine import Machine, kernel
+from gip_exp.manifest import peak_memory, versions
 from gip_exp.prompts import Renderer
-from gip_exp.store import peak_memory, versions
 
 Figures = Callable[[dict[str, float]], None]
 OnSave = Callable[[Any, Path], None]

@@ -103,7 +103,7 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
     for name, stage in pipeline.stages(config).items():
         identity = stage.identity(config, entries)
         key = key_of(stage.shelf, identity)
-        found = store.find(stage.shelf, key)
+        found = store.find(stage.shelf, key, contents=False)
         entries[name] = found or _stand_in(stage.shelf, key, store)
         cost = Cost(0.0, 0.0, "")
         calls: int = 0

@@ -10,8 +10,9 @@ from gip_exp.attempt import Attempt, attempt
 from gip_exp.config import Config
 from gip_exp.config.learning import NoTrain
 from gip_exp.console import Console
+from gip_exp.disk import explained, make_folder, writable
 from gip_exp.errors import UserError, listed, mendable
-from gip_exp.files import write_json, write_text
+from gip_exp.files import remove_leftovers, write_json, write_text
 from gip_exp.llm import kept_server
 from gip_exp.run_folder import ATTEMPT, CONFIG, RESULT
 from gip_exp.secrecy import redact, secrets_in_environment
@@ -73,7 +74,7 @@ def run(config: Config, console: Console) -> Outcome:
             f"until={config.until}: this experiment has no such stage (its evaluation or train is empty)"
         )
     store = Store(config.paths.root, on_wait=console.warn)
-    preflight(config, plan, store)
+    kept = preflight(config, plan, store)
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
     entries = {
         "data": _produce(
@@ -85,8 +86,12 @@ def run(config: Config, console: Console) -> Outcome:
         needs.check_test_rows(config, entries)
     key = run_key(config)
     folder = result.run_folder(config, key)
-    _make(folder)
-    with attempt(folder, ATTEMPT, console.warn) as mine:
+    if len(kept) == len(plan) and folder.is_dir() and not writable(folder):
+        console.warn(f"paths.root={config.paths.root} cannot be written: the outputs are shown as they stand")
+        return Outcome(folder, result.summarise(config, key, kept, _status(config)), kept)
+    make_folder(folder, config.paths.root)
+    with explained(config.paths.root, f"writing {folder}"), attempt(folder, ATTEMPT, console.warn) as mine:
+        remove_leftovers(folder)
         write_text(folder / CONFIG, as_yaml(config))
         with console.logging_to(folder / "log.txt"):
             console.say(f"{config.experiment}: {folder.name}", style="bold")
@@ -147,8 +152,8 @@ def outputs(config: Config, wanted: Sequence[str], console: Console) -> dict[str
     return entries
 
 
-def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:
-    """Check what the stages need; a stage whose output is in the store needs nothing any more."""
+def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> dict[str, Entry]:
+    """Check what the stages need; a stage whose output is in the store needs nothing any more. Those outputs."""
     entries: dict[str, Entry] = {}
     problems: list[str] = []
     for stage in plan.values():
@@ -163,6 +168,7 @@ def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> None:
             problems.append(str(error))
     if problems:
         raise listed("cannot start; this is missing or wrong:", list(dict.fromkeys(problems)))
+    return entries
 
 
 def _produce(
@@ -198,12 +204,16 @@ def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]
     for chosen in result.selected_files(entries):
         write_text(folder / chosen.name, chosen.read_text(encoding="utf-8"))
     evaluate.copy_predictions(entries, folder)
-    status = f"stopped:{config.until}" if config.until else "done"
-    summary = result.summarise(config, key, entries, status)
+    summary = result.summarise(config, key, entries, _status(config))
     if not (config.until and result.is_done(folder)):
         # A run that is done stays so when it is asked for again up to a stage: the folder's key covers everything.
         write_json(folder / RESULT, summary)
     return Outcome(folder, summary, entries)
+
+
+def _status(config: Config) -> str:
+    """Of a run that went as far as it was asked to."""
+    return f"stopped:{config.until}" if config.until else "done"
 
 
 def _record_failure(
@@ -236,15 +246,6 @@ def run_key(config: Config) -> str:
 
 # Their settings hold what earlier stages found, which is decided by all the others.
 _FOLLOWING = ("rank", "select", "train")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"paths.root: cannot make {folder} ({error.strerror}): choose a folder you can write, e.g. paths.root=/tmp/gip"
-        ) from error
 
 
 def as_yaml(config: Config) -> str:

@@ -3,31 +3,23 @@
 An entry lives at `<root>/store/<stage>/<key>/`. It is written into `<key>.partial/` under a lock, `manifest.json`
 goes in last, and the folder is renamed: an entry that exists is complete and never changes. Two processes that want
 the same key: one makes it, the other waits. The lock is the kernel's (flock), so it dies with its owner and no
-clock is involved. A resumable stage finds what a killed predecessor left in its partial folder.
+clock is involved. A resumable stage finds what a killed predecessor left in its partial folder. An entry whose files
+are not as its manifest says is moved aside and made again.
 """
 
-import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from gip_exp.errors import UserError
-from gip_exp.files import digest, file_digest, write_json
-
-MANIFEST = "manifest.json"
-LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "scikit-learn", "numpy")
+from gip_exp import manifest
+from gip_exp.disk import explained, make_folder
+from gip_exp.files import digest, remove_leftovers, sync_folder, write_json
+from gip_exp.locks import held
+from gip_exp.manifest import MANIFEST
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,12 @@ class Draft:
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    scratch_names: list[str] = field(default_factory=list)
+
+    def scratch(self, name: str) -> Path:
+        """A folder (not made) for what a killed stage goes on from: no part of the output, and gone once that is whole."""
+        self.scratch_names.append(name)
+        return self.folder / name
 
 
 class Store:
@@ -74,16 +72,16 @@ class Store:
     def folder(self, stage: str, key: str) -> Path:
         return self.root / "store" / stage / key
 
-    def find(self, stage: str, key: str) -> Entry | None:
-        """The finished entry, or None. A damaged one is set aside and counts as absent."""
-        folder = self.folder(stage, key)
-        if not folder.is_dir():
+    def find(self, stage: str, key: str, *, contents: bool = True) -> Entry | None:
+        """The finished entry, or None. A damaged one counts as absent, and stays where it is.
+
+        `contents=False` compares sizes only: for looking at many entries without using them.
+        """
+        try:
+            kept = manifest.read(self.folder(stage, key), hashed=manifest.HASHED if contents else 0)
+        except manifest.DamagedError:
             return None
-        damage = _damage(folder)
-        if damage:
-            self._set_aside(folder, damage)
-            return None
-        return Entry(stage, key, folder, json.loads((folder / MANIFEST).read_text()), cached=True)
+        return Entry(stage, key, self.folder(stage, key), kept, cached=True)
 
     def produce(
         self,
@@ -102,12 +100,28 @@ class Store:
         if entry is not None:
             return entry
         folder = self.folder(stage, key)
-        self._make_writable(folder.parent)
-        with self._lock(folder):
+        make_folder(folder.parent, self.root)
+        waiting = f"another process is making {stage}/{key}: waiting for it"
+        with (
+            explained(self.root, f"writing stage {stage!r}"),
+            held(folder.with_name(key + ".lock"), lambda: self.on_wait(waiting)),
+        ):
             entry = self.find(stage, key)  # somebody else may have made it while this process waited
             if entry is not None:
                 return entry
-            return self._build(stage, key, identity, build, resumable)
+            self._set_aside(folder)
+            return self._adopt(stage, key) or self._build(stage, key, identity, build, resumable)
+
+    def _adopt(self, stage: str, key: str) -> Entry | None:
+        """An output that a predecessor finished, down to its manifest, and was killed before it could rename it."""
+        partial = _partial(self.folder(stage, key))
+        if partial.is_symlink():
+            return None
+        try:
+            kept = manifest.read(partial, hashed=None)
+        except manifest.DamagedError:
+            return None
+        return self._commit(Entry(stage, key, self.folder(stage, key), kept, cached=True))
 
     def _build(
         self,
@@ -118,94 +132,45 @@ class Store:
         resumable: bool,
     ) -> Entry:
         folder = self.folder(stage, key)
-        partial = folder.with_name(key + ".partial")
-        if partial.is_symlink():  # planted by somebody who can write here too: what is made stays here
-            partial.unlink()
-        if partial.exists() and not resumable:
-            shutil.rmtree(partial)
-        partial.mkdir(exist_ok=True)
-        (partial / MANIFEST).unlink(missing_ok=True)  # of a predecessor killed just before the rename
-        draft = Draft(partial)
+        draft = Draft(_prepared(_partial(folder), resumable))
         start = time.perf_counter()
         try:
-            build(draft)
-            manifest = self._manifest(stage, key, identity, draft, time.perf_counter() - start)
-            write_json(partial / MANIFEST, manifest)
-            _sync_folder(partial)
-            partial.rename(folder)
-            _sync_folder(folder.parent)
-        except BaseException as error:
+            # Here, because a disk that is full no longer looks so when the half-written output is gone.
+            with explained(self.root, f"writing stage {stage!r}"):
+                build(draft)
+                seconds = round(time.perf_counter() - start, 3)
+                told = {"seconds": seconds, "facts": draft.facts, "notes": draft.notes}
+                made = manifest.describe(draft.folder, leave_out=draft.scratch_names)
+                kept = {"stage": stage, "key": key, **identity, **told, **made}
+                write_json(draft.folder / MANIFEST, kept)
+                return self._commit(Entry(stage, key, folder, kept, cached=False))
+        except BaseException:
             if not resumable:  # a resumable stage goes on from its shards; anything else starts afresh
-                shutil.rmtree(partial, ignore_errors=True)
-            if isinstance(error, OSError) and error.errno in _FULL:
-                raise UserError(
-                    f"no space left below {self.root} while writing stage {stage!r}: free some space (finished "
-                    "stages are kept and reused) or point paths.root at another disk, then run again"
-                ) from error
+                shutil.rmtree(draft.folder, ignore_errors=True)
             raise
-        return Entry(stage, key, folder, manifest, cached=False)
 
-    def _manifest(
-        self, stage: str, key: str, identity: Mapping[str, Any], draft: Draft, seconds: float
-    ) -> dict[str, Any]:
-        files = {
-            str(path.relative_to(draft.folder)): {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-            for path in sorted(draft.folder.rglob("*"))
-            if path.is_file()
-        }
-        return {
-            "stage": stage,
-            "key": key,
-            **identity,
-            "seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory(),
-            "facts": draft.facts,
-            "notes": draft.notes,
-            "files": files,
-            "versions": {"python": sys.version.split()[0], **versions()},
-            "git": _revision(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
+    def _commit(self, entry: Entry) -> Entry:
+        """Make a partial folder with its manifest the entry."""
+        partial = _partial(entry.folder)
+        manifest.drop_unlisted(partial, entry.manifest)
+        sync_folder(partial)
+        partial.rename(entry.folder)
+        sync_folder(entry.folder.parent)
+        return entry
 
-    @contextmanager
-    def _lock(self, folder: Path) -> Iterator[None]:
-        lock = FileLock(folder.with_name(folder.name + ".lock"))
+    def _set_aside(self, folder: Path) -> None:
+        """Move what stands in an entry's place and is none. Only under the lock: else it might be somebody's new one."""
+        if not os.path.lexists(folder):
+            return
         try:
-            lock.acquire(timeout=0.05)
-        except Timeout:
-            self.on_wait(f"another process is making {folder.parent.name}/{folder.name}: waiting for it")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _make_writable(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(_not_writable(self.root, error)) from error
-        if not os.access(folder, os.W_OK):
-            raise UserError(_not_writable(self.root, "permission denied"))
-
-    def _set_aside(self, folder: Path, damage: str) -> None:
-        for number in range(1, 1000):
-            aside = folder.with_name(f"{folder.name}.damaged-{number}")
-            if not aside.exists():
-                break
+            manifest.read(folder)
+            return
+        except manifest.DamagedError as error:
+            damage = error
+        free = (folder.with_name(f"{folder.name}.damaged-{number}") for number in range(1, 1000))
+        aside = next(path for path in free if not os.path.lexists(path))
         self.on_wait(f"{folder} is damaged ({damage}): moved to {aside.name}, it will be made again")
-        try:
-            folder.rename(aside)
-        except FileNotFoundError:
-            pass  # another process set it aside first
-        except OSError as error:
-            raise UserError(
-                f"{folder} is damaged ({damage}) and cannot be moved aside ({error.strerror}): "
-                "make paths.root writable or delete that folder"
-            ) from error
-
-
-_FULL = (28, 122)  # ENOSPC, EDQUOT
+        folder.rename(aside)
 
 
 def key_of(stage: str, identity: Mapping[str, Any]) -> str:
@@ -213,68 +178,20 @@ def key_of(stage: str, identity: Mapping[str, Any]) -> str:
     return digest({"stage": stage, **identity})
 
 
-def _not_writable(root: Path, why: object) -> str:
-    return f"paths.root={root} cannot be written ({why}): choose a folder you can write, e.g. paths.root=/tmp/gip"
+def _partial(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".partial")
 
 
-def _damage(folder: Path) -> str:
-    """Why an entry cannot be used, or ''. Sizes only: hashing gigabytes on every reuse would cost more than it saves."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        for name, facts in manifest["files"].items():
-            path = folder / name
-            if not path.is_file():
-                return f"{name} is missing"
-            if path.stat().st_size != facts["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {facts['bytes']}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"{MANIFEST} cannot be read"
-    return ""
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process so far, in bytes (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that results rest on, where installed."""
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-@cache
-def _revision() -> str | None:
-    """The project's git revision, with '+' when the tree has changes; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        head = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head + ("+" if dirty else "")
+def _prepared(partial: Path, resumable: bool) -> Path:
+    """The folder to write into: as a killed predecessor left it where the stage goes on from that, else empty."""
+    if partial.is_symlink():  # planted by somebody who can write here too: what is made stays here
+        partial.unlink()
+    if partial.is_dir() and resumable:
+        (partial / MANIFEST).unlink(missing_ok=True)
+        remove_leftovers(partial)
+        return partial
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    partial.unlink(missing_ok=True)
+    partial.mkdir()
+    return partial

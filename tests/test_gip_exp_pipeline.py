@@ -1,8 +1,10 @@
 """One run through every stage, on the quickstart shrunk by config: reuse, results, failures."""
 
+import errno
 import io
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -170,6 +172,34 @@ def test_a_run_that_is_done_stays_done_when_asked_for_again_up_to_a_stage(first,
     assert again.folder == first.folder
     kept = json.loads((first.folder / "result.json").read_text())
     assert (kept["status"], kept["metrics"]) == ("done", first.result["metrics"])
+
+
+def test_a_run_in_a_store_that_cannot_be_written_is_shown_as_it_stands(
+    first, micro, shared_root, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "writable", lambda _: False)
+    before = (first.folder / "config.yaml").stat().st_mtime_ns
+    said = io.StringIO()
+    again = pipeline.run(micro(shared_root), Console(said))
+    assert (made(again), again.result["metrics"]) == ([], first.result["metrics"])
+    assert "cannot be written: the outputs are shown as they stand" in said.getvalue()
+    assert (first.folder / "config.yaml").stat().st_mtime_ns == before
+
+
+def test_a_disk_that_fills_up_at_the_end_leaves_the_files_of_a_finished_run_whole(
+    first, micro, shared_root, monkeypatch
+):
+    def half(source, target):
+        target.write(source.read(40))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path: path.read_bytes() for path in first.folder.rglob("*.json*") if "attempt" not in path.name}
+    monkeypatch.setattr(shutil, "copyfileobj", half)
+    with pytest.raises(UserError, match=r"no space left below .* while writing .*mp_ma_b0.1_s0.*run again"):
+        pipeline.run(micro(shared_root), quiet())
+    after = {path: path.read_bytes() for path in first.folder.rglob("*.json*") if "attempt" not in path.name}
+    assert after == before
+    assert not list(first.folder.rglob("*.tmp"))
 
 
 def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(micro, tmp_path, monkeypatch):

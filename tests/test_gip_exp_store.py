@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gip_exp import manifest
+from gip_exp import store as store_module
 from gip_exp.errors import UserError
 from gip_exp.files import digest, file_digest, write_text
 from gip_exp.store import MANIFEST, Store
@@ -111,7 +114,16 @@ def test_a_resumable_stage_killed_just_before_its_rename_is_whole_afterwards(tmp
     ("harm", "part"),
     [
         (lambda folder: (folder / "out.txt").write_text("hell"), "has 4 bytes instead of 5"),
+        (
+            lambda folder: (folder / "out.txt").write_text("hellp"),
+            "out.txt has other bytes than when it was written",
+        ),
         (lambda folder: (folder / "out.txt").unlink(), "out.txt is missing"),
+        (lambda folder: [path.unlink() for path in folder.iterdir()], "manifest.json cannot be read"),
+        (
+            lambda folder: (shutil.rmtree(folder), folder.write_text("in the way")),
+            "manifest.json cannot be read",
+        ),
         (lambda folder: (folder / MANIFEST).write_text("{"), "manifest.json cannot be read"),
         (lambda folder: (folder / MANIFEST).write_text("[]"), "manifest.json cannot be read"),
     ],
@@ -124,8 +136,86 @@ def test_a_damaged_entry_is_set_aside_and_made_again(tmp_path, harm, part):
     again = store.produce("data", {}, build_text("hello"))
     assert again.cached is False
     assert (again.folder / "out.txt").read_text() == "hello"
-    assert entry.folder.with_name(entry.key + ".damaged-1").is_dir()
+    assert entry.folder.with_name(entry.key + ".damaged-1").exists()
     assert part in said[0]
+
+
+def test_looking_for_an_entry_moves_nothing(tmp_path):
+    """Only under the lock: else the moved one could be what another process has just made."""
+    store = Store(tmp_path)
+    entry = store.produce("data", {}, build_text("hello"))
+    (entry.folder / "out.txt").write_text("hell")
+    assert store.find("data", entry.key) is None
+    assert entry.folder.is_dir()
+
+
+def test_large_outputs_are_compared_by_size_and_small_ones_by_content(tmp_path, monkeypatch):
+    def build(draft):
+        (draft.folder / "small").write_text("small")
+        (draft.folder / "large").write_text("large" * 10)
+
+    store = Store(tmp_path)
+    entry = store.produce("data", {}, build)
+    monkeypatch.setattr(manifest, "HASHED", 20)
+    (entry.folder / "large").write_text("LARGE" * 10)
+    assert store.find("data", entry.key)
+    assert store.find("data", entry.key, contents=False)
+    (entry.folder / "small").write_text("SMALL")
+    assert store.find("data", entry.key) is None
+    assert store.find("data", entry.key, contents=False)
+
+
+def test_a_file_that_cannot_be_read_for_another_reason_is_no_damage(tmp_path, monkeypatch):
+    """Too many open files, a disk that fails: the output may be whole, and nothing is moved."""
+    store = Store(tmp_path)
+    entry = store.produce("data", {}, build_text("hello"))
+
+    def failing(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", failing)
+        with pytest.raises(OSError, match="Too many open files"):
+            store.produce("data", {}, build_text("hello"))
+    assert store.produce("data", {}, build_text("hello")).folder == entry.folder
+
+
+def test_what_was_finished_before_the_kill_is_not_made_again(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    calls = []
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a killed process tidies nothing
+        with pytest.raises(KeyboardInterrupt):
+            store.produce("data", {}, build_text("hello", calls))
+    entry = store.produce("data", {}, build_text("hello", calls))
+    assert (calls, entry.cached, entry.facts) == (["hello"], True, {"length": 5})
+    assert (entry.folder / "out.txt").read_text() == "hello"
+
+
+def test_what_a_stage_goes_on_from_outlives_a_kill_until_the_output_is_whole(tmp_path, monkeypatch):
+    seen = []
+
+    def build(draft):
+        shards = draft.scratch("shards")
+        seen.append(shards.is_dir())
+        shards.mkdir(exist_ok=True)
+        (shards / "0.npy").write_text("x")
+        (draft.folder / "out.txt").write_text("whole")
+        (draft.folder / ".left.json.123.tmp").write_text("of a killed writer") if len(seen) == 1 else None
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "write_json", lambda *_: 1 / 0)  # ended before there is a manifest
+        with pytest.raises(ZeroDivisionError):
+            store.produce("embed", {}, build, resumable=True)
+    entry = store.produce("embed", {}, build, resumable=True)
+    assert seen == [False, True]
+    assert sorted(path.name for path in entry.folder.rglob("*")) == [MANIFEST, "out.txt"]
+    assert sorted(entry.manifest["files"]) == ["out.txt"]
 
 
 def test_a_full_disk_is_a_message_with_a_remedy_and_leaves_nothing(tmp_path):
@@ -204,4 +294,18 @@ def test_text_is_replaced_whole(tmp_path):
     write_text(path, "old")
     write_text(path, "new")
     assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_that_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_text(path, "old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -1,6 +1,5 @@
 """`evaluate`: one stage output for every evaluation asked for, with per-question outcomes beside the metrics."""
 
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from gip_exp import judging, models
 from gip_exp.config import Config
 from gip_exp.config.learning import LoraTrain
 from gip_exp.config.section import content
-from gip_exp.files import write_jsonl
+from gip_exp.files import copy_file, write_jsonl
 from gip_exp.run_folder import PREDICTIONS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.evaluations import EVALUATIONS, local_files
@@ -83,5 +82,7 @@ def copy_predictions(entries: Mapping[str, Entry], folder: Path) -> None:
     """Put the per-question outcomes beside `result.json`: `predictions/<metric name>.jsonl`."""
     for entry in entries.values():
         source = entry.folder / PREDICTIONS
-        if entry.stage == "evaluate" and source.is_dir():
-            shutil.copytree(source, folder / PREDICTIONS, dirs_exist_ok=True)
+        for path in sorted(source.rglob("*.jsonl")) if entry.stage == "evaluate" else ():
+            target = folder / path.relative_to(entry.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(path, target)  # whole: somebody may be reading the one of an earlier run
