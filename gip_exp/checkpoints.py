@@ -1,8 +1,9 @@
 """A trainer's checkpoints as something to go on from after a kill.
 
-A trainer writes a checkpoint file by file, so one that exists may be half a checkpoint: only those with the mark,
-set when everything is on disk, count. And a checkpoint goes on to the same weights only under the conditions that it
-was made under (processes, batch a pass, library versions): under others the folder starts afresh.
+A trainer writes a checkpoint file by file, so one that exists may be half a checkpoint: only those with the mark, set
+when everything is on disk, count, and only as long as their files are those that the mark lists. And a checkpoint goes
+on to the same weights only under the conditions that it was made under (processes, batch a pass, library versions):
+under others the folder starts afresh.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gip_exp.files import write_json
+from gip_exp.files import file_sketch, write_json
 
 MARK, CONDITIONS = "complete", "made_with.json"
 
@@ -28,7 +29,19 @@ def step(checkpoint: Path) -> int:
 
 def seal(checkpoint: Path) -> None:
     """Mark a checkpoint as whole. Call it when every process has written its part."""
-    (checkpoint / MARK).touch()
+    write_json(checkpoint / MARK, _files(checkpoint))
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint is marked and as it was then: a power cut may take back what was written shortly before."""
+    marked = _read(checkpoint / MARK)
+    return marked is not None and marked == _files(checkpoint)
+
+
+def _files(checkpoint: Path) -> dict[str, str]:
+    """Relative path and sketch of every file but the mark."""
+    paths = (path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path != checkpoint / MARK)
+    return {str(path.relative_to(checkpoint)): file_sketch(path) for path in paths}
 
 
 def resumable(folder: Path, conditions: Mapping[str, Any]) -> Path | None:
@@ -40,7 +53,9 @@ def resumable(folder: Path, conditions: Mapping[str, Any]) -> Path | None:
     for checkpoint in numbered(folder):
         if not (checkpoint / MARK).exists():
             shutil.rmtree(checkpoint)
-    return next(reversed(numbered(folder)), None)
+    while (found := numbered(folder)) and not is_whole(found[-1]):
+        shutil.rmtree(found[-1])
+    return found[-1] if found else None
 
 
 def keep_only(checkpoint: Path) -> None:

@@ -30,9 +30,8 @@ def encode_in_shards(
     for start in range(0, len(order), SHARD):
         chosen = order[start : start + SHARD]
         path = folder / f"{start:09d}.npy"
-        if path.exists():
-            shard = np.load(path, allow_pickle=False)
-        else:
+        shard = _kept(path, len(chosen))
+        if shard is None:
             encoder = encoder or make()
             shard = encoder([texts[i] for i in chosen])
             write_array(path, shard)
@@ -42,6 +41,15 @@ def encode_in_shards(
         on_shard(len(chosen))
     assert vectors is not None, "no texts"
     return vectors
+
+
+def _kept(path: Path, rows: int) -> np.ndarray | None:
+    """A finished shard, or None where there is none that is whole."""
+    try:
+        shard = np.load(path, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return shard if shard.ndim == 2 and len(shard) == rows else None
 
 
 def transformer_encoder(

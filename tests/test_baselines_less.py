@@ -487,6 +487,16 @@ def test_a_killed_run_goes_on_after_its_last_finished_shard(model, tmp_path, mon
     assert not list((tmp_path / "cut").glob("*.tmp"))
 
 
+@pytest.mark.parametrize("name", ["shard_00001.npy", "features.json"])
+@pytest.mark.parametrize("size", [0, 70])
+def test_a_torn_file_of_a_folder_is_made_again(model, tmp_path, name, size):
+    rows = examples(5)
+    whole = features(model, rows, tmp_path, shard_size=3)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:size])
+    np.testing.assert_array_equal(features(model, rows, tmp_path, shard_size=3), whole)
+
+
 def test_a_folder_made_with_other_arguments_is_refused(model, tmp_path):
     features(model, examples(3), tmp_path / "f")
     with pytest.raises(ValueError, match="features made with another seed; use an empty folder"):

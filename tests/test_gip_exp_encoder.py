@@ -61,6 +61,24 @@ def test_shards_give_every_text_its_own_vector_and_survive_a_kill(tmp_path, monk
     assert vectors.tolist() == [[len(text), i] for i, text in enumerate(TEXTS)]
 
 
+@pytest.mark.parametrize("torn", [b"", b"\x93NUMPY", None])
+def test_a_shard_that_is_not_whole_is_made_again(tmp_path, monkeypatch, torn):
+    monkeypatch.setattr(encoder, "SHARD", 2)
+    texts = ["aaa", "bb", "c"]
+    calls = []
+
+    def make():
+        calls.append(1)
+        return lambda batch: np.array([[len(text), 1.0] for text in batch], dtype=np.float32)
+
+    whole = encoder.encode_in_shards(texts, make, tmp_path)
+    (tmp_path / "000000000.npy").write_bytes(
+        (tmp_path / "000000000.npy").read_bytes()[:-1] if torn is None else torn
+    )
+    np.testing.assert_array_equal(encoder.encode_in_shards(texts, make, tmp_path), whole)
+    assert len(calls) == 2
+
+
 def test_a_finished_folder_of_shards_loads_no_model(tmp_path):
     first = encoder.encode_in_shards(
         TEXTS, lambda: lambda texts: np.ones((len(texts), 2), np.float32), tmp_path

@@ -107,8 +107,12 @@ def test_sampling_goes_on_after_a_kill_with_the_same_numbers(consistent, micro, 
     monkeypatch.setattr(self_consistency, "_rows", killed)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(config, quiet())
+    (torn,) = tmp_path.glob("cut/store/score/*.partial/samples/00000000.jsonl")
+    torn.write_text(torn.read_text()[:-40])
     again = pipeline.run(config, quiet())
-    assert len(drawn) == 5  # two blocks before the kill, the one it cost, and the two that were left
+    assert (
+        len(drawn) == 6
+    )  # two blocks before the kill, the one it cost, the torn one, and the two that were left
     np.testing.assert_array_equal(
         table_of(again, "score/self_consistency").values, table_of(whole, "score/self_consistency").values
     )

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -82,9 +82,9 @@ def gradient_features(
     state = None if adam is None else adam.to(device)
     for shard in range(rank, -(-len(examples) // shard_size), world_size):
         path = folder / _shard_name(shard)
-        if path.exists():
-            continue
         start = shard * shard_size
+        if _is_whole(path, (min(shard_size, len(examples) - start), dim)):
+            continue
         rows = _shard(
             model,
             examples[start : start + shard_size],
@@ -99,6 +99,7 @@ def gradient_features(
         partial = path.with_suffix(f".{os.getpid()}.tmp")
         with partial.open("wb") as file:
             np.save(file, rows)
+            _sync(file)
         partial.replace(path)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
@@ -204,19 +205,49 @@ def _spec(
 
 
 def _claim(folder: Path, spec: Mapping[str, Any]) -> None:
-    """Write the folder's description, or raise ValueError where another one is there already."""
+    """Write the folder's description, or raise ValueError where another one is there already.
+
+    Shards whose description cannot be read any more are shards of nobody knows what: they are removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _SPEC
-    if not path.exists():
+    found = _described(path)
+    if found is None:
+        for shard in folder.glob("shard_*.npy"):
+            shard.unlink(missing_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.tmp")
-        partial.write_text(json.dumps(spec, indent=1), encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(spec, file, indent=1)
+            _sync(file)
         partial.replace(path)
-    found = json.loads(path.read_text(encoding="utf-8"))
+        found = spec
     different = sorted(key for key in spec if found.get(key) != spec[key])
     if different:
         raise ValueError(
             f"folder: {folder} holds features made with another {', '.join(different)}; use an empty folder"
         )
+
+
+def _described(path: Path) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
+    """Whether a shard is there and is what it should be: a file that was cut or overwritten is made again."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False).shape == shape
+    except (FileNotFoundError, ValueError, EOFError):
+        return False
+
+
+def _sync(file: IO[Any]) -> None:
+    """Wait until the file is on the disk itself: the name that it gets next must never stand for less."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _check_examples(problems: Problems, examples: Sequence[Mapping[str, Sequence[int]]]) -> None:

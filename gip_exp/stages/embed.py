@@ -1,6 +1,5 @@
 """`embed`: one vector for every training row (prompt, newline, completion), as a float32 array on disk."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -130,11 +129,9 @@ def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndar
 def _in_shards(texts: Sequence[str], make: Callable[[], "Encoder"], job: Job) -> np.ndarray:
     from gip_exp.encoder import encode_in_shards
 
-    folder = job.folder / "shards"
+    folder = job.draft.scratch("shards")
     with job.console.bar(f"embedding with {job.config.embedder.name}", len(texts)) as bar:
-        features = encode_in_shards(texts, make, folder, bar.advance)
-    shutil.rmtree(folder)  # the whole is written next
-    return features
+        return encode_in_shards(texts, make, folder, bar.advance)
 
 
 def _check(features: np.ndarray, name: str) -> None:

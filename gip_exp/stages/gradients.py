@@ -5,7 +5,6 @@ Finished shards survive a kill: the stage goes on from them. Several processes (
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -67,10 +66,9 @@ def _build(job: Job) -> None:
                 share_of_process,
                 task,
                 processes=selector.warmup.processes,
-                folder=job.folder / WORK,
+                folder=job.draft.scratch(WORK),
                 tell=tell,
             )
-            shutil.rmtree(job.folder / WORK)
     job.draft.facts.update(checkpoints=len(folders), n=len(pool_rows), n_target=len(target_rows))
 
 

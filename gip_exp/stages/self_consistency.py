@@ -7,6 +7,7 @@ stage goes on after its last finished block, and replies of a server or endpoint
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
     size = BLOCK if _in_process(job.config) else len(examples)
     starts = range(0, len(examples), size)
     paths = {start: folder / f"{start:08d}.jsonl" for start in starts}
-    if open_ := [start for start in starts if not paths[start].is_file()]:
+    if open_ := [start for start in starts if not _is_whole(paths[start], examples[start : start + size])]:
         title = f"sampling {job.config.sampler.samples} answers a row"
         with _drawing(job) as draw, job.console.bar(title, len(examples)) as bar:
             bar.update(size * (len(paths) - len(open_)))
@@ -103,6 +104,13 @@ def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
                 write_jsonl(paths[start], _rows(block, texts, reason, job.config.sampler.answer))
                 bar.advance(len(block))
     return [row for start in starts for row in read_jsonl(paths[start])]
+
+
+def _is_whole(path: Path, block: list[dict[str, str]]) -> bool:
+    try:
+        return [row["id"] for row in read_jsonl(path)] == [example["id"] for example in block]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _rows(block: list[dict[str, str]], texts: Texts, reason: str, rule: str) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ same examples share one adapter, and `full` trains once however it is swept. Wri
 """
 
 import math
-import shutil
 from typing import Any
 
 from gip_exp import models
@@ -22,7 +21,7 @@ from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.select import read_selected
 
 ADAPTER, LOSSES = "adapter", "losses.jsonl"
-WORK = "work"  # checkpoints, gone when the adapter is there
+WORK = "work"  # checkpoints, gone when the output is whole
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -55,12 +54,11 @@ def _build(job: Job) -> None:
     tokenizer = models.load_tokenizer(where.place)
     rows = training_rows(read_selected(job.inputs), renderer(job.config.model.prompt, tokenizer))
     _note_lengths(job, rows, tokenizer, train.max_length)
-    work = job.folder / WORK
+    work = job.draft.scratch(WORK)
     task = Task(rows, train, where, work, adapter=job.folder / ADAPTER, save_every=train.checkpoint_steps)
     with job.console.bar("fine-tuning", task.steps) as bar:
         done = finetune(task, on_step=bar.update, log=job.log)
     write_jsonl(job.folder / LOSSES, list(done.history))
-    shutil.rmtree(work, ignore_errors=True)
     facts = _facts(done, task)
     job.draft.facts.update(facts)
     job.log({f"train/{name}": value for name, value in facts.items() if value is not None})
