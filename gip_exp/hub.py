@@ -1,10 +1,7 @@
 """What the Hugging Face hub must give and whether it can: asked before a run starts, answered in seconds."""
 
 import os
-import socket
-import urllib.request
 from functools import cache
-from urllib.parse import urlsplit
 
 SECONDS = 3.0
 
@@ -15,15 +12,32 @@ def missing_model(name: str, revision: str | None, key: str = "model.path") -> l
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return []
-    remedy = f"give a folder that holds it ({key}=DIR)"
-    if not reachable():
+    return _missing("model", name, revision, key, f"give a folder that holds it ({key}=DIR)")
+
+
+def missing_dataset(name: str, revision: str | None = None) -> list[str]:
+    """Why a hub data set cannot be had, with the remedy; empty when it is cached or can be fetched."""
+    if cached_dataset(name):
+        return []
+    return _missing("dataset", name, revision, "data.hub.name", "give local files (data.path=FILE_OR_FOLDER)")
+
+
+def _missing(kind: str, name: str, revision: str | None, key: str, remedy: str) -> list[str]:
+    """`kind` as the hub calls it: model or dataset."""
+    what = _in_words(kind, name)
+    if why := unreachable():
         return [
-            f"the model {name} is neither in the local cache nor can {endpoint()} be reached: {remedy}, or go online"
+            f"{what} is neither in the local cache nor can {endpoint()} be reached ({why}): {remedy}, or go online"
         ]
-    return _refused(name, revision, key, remedy)
+    return _refused(kind, name, revision, key, remedy)
 
 
-def _refused(name: str, revision: str | None, key: str, remedy: str) -> list[str]:
+def _in_words(kind: str, name: str) -> str:
+    return f"the {'data set' if kind == 'dataset' else kind} {name}"
+
+
+def _refused(kind: str, name: str, revision: str | None, key: str, remedy: str) -> list[str]:
+    import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -31,33 +45,26 @@ def _refused(name: str, revision: str | None, key: str, remedy: str) -> list[str
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
+    what = _in_words(kind, name)
     try:
-        HfApi().auth_check(name)
-        HfApi().model_info(name, revision=revision, timeout=SECONDS)
+        # HfApi.auth_check, which would wait without end.
+        address = f"{endpoint()}/api/{kind}s/{name}/auth-check"
+        hf_raise_for_status(get_session().get(address, headers=build_hf_headers(), timeout=SECONDS))
+        HfApi(endpoint=endpoint()).repo_info(name, repo_type=kind, revision=revision, timeout=SECONDS)
     except GatedRepoError:
-        return [f"the model {name} is gated: accept its terms on its page and set HF_TOKEN, or {remedy}"]
+        return [f"{what} is gated: accept its terms on its page and set HF_TOKEN, or {remedy}"]
     except RevisionNotFoundError:
-        return [f"the model {name} has no revision {revision!r}: check {key.rpartition('.')[0]}.revision"]
+        return [f"{what} has no revision {revision!r}: check {key.rpartition('.')[0]}.revision"]
     except RepositoryNotFoundError:
         return [
-            f"there is no model {name} on {endpoint()} (or it is private: set HF_TOKEN): check {key}, or {remedy}"
+            f"there is no {what.removeprefix('the ')} on {endpoint()} (or it is private: set HF_TOKEN): check {key}, "
+            f"or {remedy}"
         ]
-    except (HfHubHTTPError, OSError) as error:
-        return [
-            f"asking {endpoint()} for the model {name} failed ({type(error).__name__}): try again, or {remedy}"
-        ]
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        return [f"asking {endpoint()} for {what} failed ({type(error).__name__}): try again, or {remedy}"]
     return []
-
-
-def missing_dataset(name: str) -> list[str]:
-    """Why a hub data set cannot be had, with the remedy."""
-    if reachable() or cached_dataset(name):
-        return []
-    return [
-        f"the data set {name} is neither in the local cache nor can {endpoint()} be reached: "
-        "give local files (data.path=FILE_OR_FOLDER), or go online"
-    ]
 
 
 def cached_dataset(name: str) -> bool:
@@ -72,30 +79,23 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
-@cache
-def reachable() -> bool:
-    """Whether the hub's host accepts a connection (never when HF_HUB_OFFLINE is set)."""
+def unreachable() -> str:
+    """Why the hub cannot be asked, or ''."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return False
-    return answers(endpoint())
+        return "HF_HUB_OFFLINE is set"
+    return silence(endpoint())
 
 
 @cache
-def answers(address: str) -> bool:
-    """Whether the host of `address`, or the proxy that the environment names for it, accepts a connection."""
-    parts = urlsplit(_proxy(address) or address)
-    port = parts.port or (80 if parts.scheme == "http" else 443)
+def silence(address: str) -> str:
+    """Why no server answers at `address` as one at work would, or ''. Asked once a process, over the proxy if there is one."""
+    import httpx
+
     try:
-        with socket.create_connection((parts.hostname or "", port), timeout=SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def _proxy(address: str) -> str | None:
-    """The proxy through which HTTP clients would reach `address`, as an address; None for a direct way."""
-    parts = urlsplit(address)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+        with httpx.stream("GET", address, timeout=SECONDS) as response:
+            status = response.status_code
+    except httpx.TimeoutException:
+        return f"no answer within {SECONDS:g} s"
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"it answers with status {status}" if status >= 500 else ""

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import socket
 
 import pytest
 
@@ -31,8 +30,8 @@ def lacks(compose, tmp_path):
 
 @pytest.fixture
 def unreachable(monkeypatch):
-    monkeypatch.setattr(hub, "answers", lambda _: False)
-    monkeypatch.setattr(hub, "reachable", lambda: False)
+    monkeypatch.setattr(hub, "silence", lambda _: "no answer within 3 s")
+    monkeypatch.setattr(hub, "unreachable", lambda: "no answer within 3 s")
 
 
 def test_an_unknown_task_is_named_with_those_that_exist(lacks, data_dir):
@@ -132,26 +131,6 @@ def test_data_without_test_rows_stop_an_evaluation_on_them_before_anything_is_tr
     with pytest.raises(UserError, match=r"evaluation=\['gsm8k', 'answer_nll'\]: the data has no test rows"):
         pipeline.run(parse(compose(*overrides)), Console(io.StringIO()))
     assert [path.name for path in (tmp_path / "out" / "store").iterdir()] == ["data"]
-
-
-def test_a_host_behind_a_proxy_is_asked_through_it(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy.getsockname()[1]}")
-        monkeypatch.delenv("no_proxy", raising=False)
-        assert hub.answers("https://behind-a-proxy.invalid")
-        monkeypatch.setenv("no_proxy", "direct.invalid")
-        assert not hub.answers("https://direct.invalid")
-
-
-def test_an_address_without_a_port_is_asked_at_its_schemes(monkeypatch):
-    asked = []
-    monkeypatch.setattr(hub, "_proxy", lambda _: None)
-    monkeypatch.setattr(
-        socket, "create_connection", lambda place, **_: asked.append(place) or socket.socket()
-    )
-    assert hub.answers("http://mirror.invalid")
-    assert hub.answers("https://mirror.invalid")
-    assert asked == [("mirror.invalid", 80), ("mirror.invalid", 443)]
 
 
 def test_half_a_model_in_the_hubs_cache_is_a_message(tmp_path, monkeypatch):

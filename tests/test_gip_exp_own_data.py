@@ -194,7 +194,7 @@ def hub(monkeypatch):
         return rows_of(5 if split == "small" else 20)
 
     monkeypatch.setattr("datasets.load_dataset", load)
-    monkeypatch.setattr(gather, "missing_dataset", lambda _: [])
+    monkeypatch.setattr(gather, "missing_dataset", lambda *_: [])
     return asked
 
 

@@ -44,7 +44,7 @@ def missing(data: RowsData) -> list[str]:
             if data.path
             else ["no data: give data.path=FILE_OR_FOLDER, or data.path=OWNER/NAME for a data set on the hub"]
         )
-    problems = missing_dataset(hub.name)
+    problems = missing_dataset(hub.name, hub.revision)
     if problems and data.path is not None:
         return [f"data.path={data.path} is no file or folder here, and as a hub data set: {problems[0]}"]
     return problems

@@ -56,9 +56,9 @@ def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
     ]
     if config.data_dir is None and not all((cache / name).is_file() for name in names):
         host = mt_bench_files.SOURCE
-        if not hub.answers(host):
+        if why := hub.silence(host):
             problems.append(
-                f"evaluation.mt_bench.data_dir is not set and {host} cannot be reached: give a folder with "
+                f"evaluation.mt_bench.data_dir is not set and {host} cannot be reached ({why}): give a folder with "
                 f"{', '.join(names)}"
             )
         return problems
@@ -79,11 +79,11 @@ def _bbh(config: BbhEvaluation) -> list[str]:
             f"evaluation.bbh.tasks={wanted}: {unknown or 'empty'}; BBH's tasks are {', '.join(bbh.TASKS)}"
         ]
     if config.data_dir is None:
-        if hub.reachable() or hub.cached_dataset(bbh.HUB):
+        if hub.cached_dataset(bbh.HUB) or not (why := hub.unreachable()):
             return []
         return [
             f"evaluation.bbh.data_dir is not set, and the data set {bbh.HUB} is neither in the local cache nor can "
-            f"{hub.endpoint()} be reached: give a folder of <task>.json, or go online"
+            f"{hub.endpoint()} be reached ({why}): give a folder of <task>.json, or go online"
         ]
     absent = [task for task in wanted if not (Path(config.data_dir) / f"{task}.json").is_file()]
     if absent:
