@@ -55,6 +55,25 @@ def test_replies_come_in_the_order_of_the_requests_and_only_once(server: FaultSe
     assert server.account()["requests"] == 30
 
 
+def test_an_endpoint_that_is_down_is_given_up_however_many_questions_there_are(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    server.restart(status=500, message="out of order")
+    down = endpoint(server, concurrency=2, attempts=3)
+    with pytest.raises(
+        LLMError, match=r"no reply to the last \d+ requests .*out of order.*replies received so far are kept"
+    ):
+        ask_all(questions(500), down, cache_dir=tmp_path)
+    assert server.account()["requests"] < 20
+
+
+def test_an_endpoint_that_is_busy_is_not_down(server: FaultServer, tmp_path: Path) -> None:
+    server.restart(status=429, message="slow down")
+    busy = endpoint(server, concurrency=1, attempts=2, backoff_s=0.001)
+    outcomes, _ = ask_all(questions(6), busy, cache_dir=tmp_path)
+    assert all(isinstance(outcome, Fault) for outcome in outcomes)
+
+
 def test_the_same_request_asked_at_once_is_sent_once(server: FaultServer, tmp_path: Path) -> None:
     server.restart(delay_s=0.05)
     outcomes, stats = ask_all(questions(1) * 20, endpoint(server), cache_dir=tmp_path)

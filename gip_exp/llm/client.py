@@ -53,6 +53,7 @@ class LLMClient:
         self._pending: dict[str, asyncio.Future[Reply | Fault]] = {}
         self._booked: set[str] = set()
         self._not_before = 0.0
+        self._in_vain = 0  # requests since the last reply, in the order of their ends
         self._jitter = random.Random()  # differs between processes on purpose: they must not retry in step
         if settings.max_cost_usd is not None and self._price is None:
             raise LLMError(
@@ -107,6 +108,8 @@ class LLMClient:
                 raise LLMError(f"{self.settings.model}: {fault}. Replies received so far are kept.")
             if not fault.retry:
                 return fault
+            if self._in_vain >= self.settings.attempts * self.settings.concurrency:
+                raise LLMError(self._silent(fault))
             if fault.kind == "adapted" and adapted < 8:
                 adapted += 1  # another form of the same request, at once, and not one of its attempts
                 continue
@@ -140,7 +143,18 @@ class LLMClient:
                 self.stats.in_flight -= 1
                 await self.budget.settle(reserved, cost)
             self._count_sent(outcome, cost)
+            if isinstance(outcome, Reply):
+                self._in_vain = 0
+            elif outcome.retry and outcome.kind not in ("http 429", "adapted"):  # busy, or learning from us
+                self._in_vain += 1
             return outcome
+
+    def _silent(self, fault: Fault) -> str:
+        """As many requests as all slots' attempts together and not one reply: the endpoint is down, not one call unlucky."""
+        return (
+            f"{self.settings.model}: no reply to the last {self._in_vain} requests (the last: {fault}). Check that "
+            f"{self.settings.base_url or 'the endpoint'} is at work, then start again: replies received so far are kept."
+        )
 
     async def _wait_for_gate(self) -> None:
         while (wait := self._not_before - time.monotonic()) > 0:
