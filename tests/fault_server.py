@@ -257,6 +257,8 @@ class FaultServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._process.is_alive():
+            return  # ended before
         self._pipe.send("end")
         self._process.join(10)
         if self._process.is_alive():

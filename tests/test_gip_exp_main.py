@@ -1,16 +1,13 @@
-"""The command line as people use it: help, errors, sweeps, W&B, and a process killed in the middle of a stage."""
+"""The command line as people use it: help, errors, sweeps, W&B."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from conftest import MICRO, ROOT
-from launch import start
 
 SWEEP = [*MICRO, "until=select"]
 
@@ -134,56 +131,6 @@ def finished(log: Path) -> bool:
     return (
         {"run", "exit"} <= kinds and exits == [0] and "seconds/select" in text and "selected-" in str(found)
     )
-
-
-STAGES = ["base", "score", "embed", "rank", "train", "evaluate"]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    root = tmp_path_factory.mktemp("undisturbed")
-    to_the_end(root)
-    return results(root)["mp_ma_b0.1_s0"]
-
-
-def started(root: Path):
-    return start([*MICRO, f"paths.root={root}"], root.with_name(root.name + ".log"))
-
-
-def to_the_end(root: Path) -> None:
-    process = started(root)
-    process.join(300)
-    assert process.exitcode == 0, root.with_name(root.name + ".log").read_text()
-
-
-def kill_during(stage: str, root: Path) -> None:
-    """Start the run and SIGKILL it as soon as `stage` is at work."""
-    process = started(root)
-    shelf = root / "store" / stage
-    end = time.monotonic() + 120
-    try:
-        while not list(shelf.glob("*.partial")):
-            assert process.is_alive(), "the run ended before it could be killed"
-            assert time.monotonic() < end, "the stage never started"
-            time.sleep(0.002)
-    finally:
-        process.kill()
-        process.join(30)
-    assert process.exitcode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize("stages", [STAGES[:3], STAGES[3:]], ids=["base-score-embed", "rank-train-evaluate"])
-def test_a_run_killed_in_the_middle_of_stages_completes_with_the_same_result(tmp_path, undisturbed, stages):
-    for stage in stages:
-        kill_during(stage, tmp_path)
-        assert not results(tmp_path)  # a killed run has no result
-    to_the_end(tmp_path)
-    after = results(tmp_path)["mp_ma_b0.1_s0"]
-    assert after["metrics"] == undisturbed["metrics"]
-    assert {name: stage["key"] for name, stage in after["stages"].items()} == {
-        name: stage["key"] for name, stage in undisturbed["stages"].items()
-    }
-    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_the_second_run_says_that_nothing_was_computed_again(tmp_path):
