@@ -1,6 +1,7 @@
 """SIGKILL, everywhere: at random moments of every stage, at every touch of a file, and with files torn as by a power cut."""
 
 import random
+import re
 import shutil
 import time
 from collections import Counter
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from fault_runs import CONCURRENCY, STAGES, Sweep, Trace, durations, entries, remains, shards, trace
 from fault_server import FaultServer
+
+
+JUDGING = 1.3  # seconds from the first request to the last: 120 rows, 0.05 s each, 4 at a time
 
 
 @dataclass
@@ -78,6 +82,7 @@ class Watch:
     started: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.bench.undisturbed(self.sweep)  # before the count of replies starts
         self.root.parent.mkdir(parents=True, exist_ok=True)
         self._before = self.bench.bought()
 
@@ -126,7 +131,8 @@ def random_moments(bench: Bench, sweep: Sweep, stages: Sequence[str] = STAGES) -
         watch = Watch(bench, sweep, bench.root())
         roots += 1
         for stage in _turns(bench, stages, kills):
-            if not _kill_within(watch, stage, bench.chance.uniform(0, 1.1 * seconds[stage])):
+            longest = JUDGING if stage == "score" else 1.1 * seconds[stage]
+            if not _kill_within(watch, stage, bench.chance.uniform(0, longest)):
                 break  # the sweep went to its end
         watch.finish()
         kills += watch.kills
@@ -166,7 +172,8 @@ def _kill_within(watch: Watch, stage: str, delay: float) -> bool:
         process.kill()
         ended = process.wait()
     if ended.status == -9:
-        watch.kills[stage] += 1
+        at_work = re.findall(r"(?m)^  (\w+)\S* \.\.\.$", ended.said)
+        watch.kills[at_work[-1]] += 1  # it may have gone on to the next one
     watch.look()
     return True
 
