@@ -12,7 +12,6 @@ from pathlib import Path
 from fault_runs import CONCURRENCY, STAGES, Sweep, Trace, durations, entries, remains, shards, trace
 from fault_server import FaultServer
 
-
 JUDGING = 1.3  # seconds from the first request to the last: 120 rows, 0.05 s each, 4 at a time
 
 
