@@ -23,9 +23,11 @@ import torch
 
 from selection import kernels, kernels_dual
 from selection.drafts import first_beaten, leaders, subtract_product
-from selection.problem import TIE, Problem
+from selection.problem import TIE, Problem, lower_factor
 
 TIE_EXACT = TIE[torch.float64]
+# Of logdet: the ratio is below 1, where the gain would be infinite; rounding may not know that.
+LARGEST_RATIO = 1 - 1e-15
 
 
 @dataclass
@@ -89,17 +91,19 @@ class DualRun:
         self.weights = self.first_weights.copy()
         self.left = self.square.copy()
         self.projector = np.eye(self.d) if self.follow_span else np.eye(1)
-        self.cover = np.eye(self.k)  # B
+        self.factor: np.ndarray = np.eye(self.k)  # L and L^-1 of `whiten`
+        self.whitener: np.ndarray = np.eye(self.k)
+        self.stretch = 1.0
         if self.logdet:
             assert self.problem.total is not None
-            self.cover = self.problem.total.numpy() + self.rule.noise * np.eye(self.k)
-        self.whiten()
+            self.cover = self.problem.total.numpy() + self.rule.noise * np.eye(self.k)  # B
+            self.whiten()
         self.refresh()
 
     def whiten(self) -> None:
-        """L^-1 with B = L L^T."""
-        factor = np.linalg.cholesky(self.cover)
-        self.whitener = np.linalg.inv(factor) if self.logdet else np.eye(self.k)
+        """L and L^-1 with B = L L^T."""
+        self.factor = lower_factor(torch.from_numpy(self.cover), self.rule.noise).numpy()
+        self.whitener = np.linalg.inv(self.factor)
         self.stretch = float(np.linalg.norm(self.whitener, 2))
 
     def refresh(self) -> None:
@@ -194,7 +198,7 @@ class DualRun:
         )
         draft = draft.head(made)
         draft.rows = top[draft.rows]
-        draft.gains = -np.log1p(-draft.ratio) if self.logdet else draft.ratio
+        draft.gains = -np.log1p(-np.minimum(draft.ratio, LARGEST_RATIO)) if self.logdet else draft.ratio
         draft.raw = self._original(draft)
         return draft
 
@@ -202,7 +206,7 @@ class DualRun:
         """coef in the original coordinates: L_t c^ / den, with L_t followed through the draft."""
         if not self.logdet:
             return draft.coef
-        factor = np.linalg.cholesky(self.cover)
+        factor = self.factor
         raw = np.empty_like(draft.coef)
         for t in range(len(draft)):
             raw[t] = factor @ draft.coef[t]
@@ -274,7 +278,7 @@ class DualRun:
         """Smallest ratio whose gain ties with that of the ratio `top`."""
         if not self.logdet:
             return top * (1 - TIE_EXACT)
-        return float(-np.expm1((1 - TIE_EXACT) * np.log1p(-min(top, 1 - 1e-15))))
+        return float(-np.expm1((1 - TIE_EXACT) * np.log1p(-min(top, LARGEST_RATIO))))
 
     def commit(self, draft: Draft) -> None:
         """Take the pool and the small matrices through the picks of `draft`."""

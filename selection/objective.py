@@ -105,13 +105,21 @@ def residual_gram(pool: Pool, picks: torch.Tensor, total: torch.Tensor, comm: Al
 def information(total: torch.Tensor, residual: torch.Tensor, noise: float) -> float:
     """1/2 log det(I + T / noise) - 1/2 log det(I + R / noise) in nats; noise 0: 1/2 log(det T / det R)."""
     if noise > 0:
-        eye = torch.eye(len(total), dtype=torch.float64, device=total.device)
-        total, residual = eye + total / noise, eye + residual / noise
+        return 0.5 * (_noisy_log_det(total, noise) - _noisy_log_det(residual, noise))
     sign_total, log_total = torch.linalg.slogdet(total)
     sign_residual, log_residual = torch.linalg.slogdet(residual)
     if float(sign_total) <= 0:
         return math.nan  # dependent queries: without noise the information is not defined
     return math.inf if float(sign_residual) <= 0 else 0.5 * float(log_total - log_residual)
+
+
+def _noisy_log_det(gram: torch.Tensor, noise: float) -> float:
+    """log det(I + X / noise) for X (k, k) with a spectrum >= 0, which rounding may have taken below."""
+    eye = torch.eye(len(gram), dtype=torch.float64, device=gram.device)
+    sign, value = torch.linalg.slogdet(eye + gram / noise)
+    if float(sign) <= 0:
+        value = torch.log1p(torch.linalg.eigvals(gram).real.clamp_min(0.0) / noise).sum()
+    return float(value)
 
 
 def describe(

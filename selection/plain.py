@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from selection.communicate import ALONE, Alone
-from selection.problem import SPANNED, TIE, Picks, Problem
+from selection.problem import SPANNED, TIE, Picks, Problem, lower_factor
 
 
 class DualState:
@@ -44,11 +44,11 @@ class DualState:
             self.block = problem.total + problem.rule.noise * torch.eye(len(problem.total)).to(problem.total)
 
     def gains(self) -> torch.Tensor:
-        g = self.problem.pool.ridge + self.left
+        g = self.problem.pool.ridge + self.left.clamp_min(0.0)
         corr = self.corr
         if self.block is not None:
-            # c^T B^-1 c = |L^-1 c|^2 with B = L L^T
-            factor = torch.linalg.cholesky(self.block).to(corr.dtype)
+            # c^T B^-1 c = |L^-1 c|^2 with B = L L^T, and B >= noise I
+            factor = lower_factor(self.block, self.problem.rule.noise).to(corr.dtype)
             corr = torch.linalg.solve_triangular(factor, corr, upper=False)
         torch.mul(corr, corr, out=self.scratch)
         ratio = self.scratch.sum(dim=0) / g
@@ -96,7 +96,7 @@ class CompressionState:
         self.projector = torch.eye(d, dtype=dtype, device=pool.rows.device) if follows_span else None
 
     def gains(self) -> torch.Tensor:
-        ratio = self.energy.clamp_min(0.0) / (self.problem.pool.ridge + self.left)
+        ratio = self.energy.clamp_min(0.0) / (self.problem.pool.ridge + self.left.clamp_min(0.0))
         if self.problem.pool.ridge == 0:
             ratio[self.left <= self.floor] = 0.0
         return ratio

@@ -21,9 +21,14 @@ import torch
 
 from selection.checks import Problems, first_bad_row
 from selection.communicate import ALONE, Alone
+from selection.query import admitted_scores, prepare_queries, row_numbers, scale_scores
 
 # A centred row this small against the mean row is rounding, not a direction.
 _ZERO_ROW = {torch.float32: 1e-6, torch.float64: 1e-11}
+# Self-compression holds fourth powers of row lengths, summed over the pool: past this they leave the dtype.
+_LARGEST = {torch.float32: 1e8, torch.float64: 1e75}
+# Squares of entries of shorter rows vanish in float32.
+_SHORT = 1e-15
 
 
 @dataclass(frozen=True)
@@ -80,33 +85,56 @@ def prepare(
     count = comm.sum(torch.tensor([float(len(features))], dtype=torch.float64))
     mean = comm.sum(total) / float(count)
     centre = mean if how.center else None
+    floor = _ZERO_ROW[how.dtype] * float(mean.norm()) if how.center else 0.0
     kept_scores = kept_queries = None
     if scores is not None:
         raw_scores = torch.empty((0, scores.shape[1])).double() if raw_scores is None else raw_scores
         kept_scores = scale_scores(problems, raw_scores, how.score_scaling, comm)
     if queries is not None:
-        kept_queries = prepare_queries(problems, queries, centre, how)
+        kept_queries = prepare_queries(problems, queries, centre, floor=floor, normalize=how.normalize)
     comm.agree(problems)
-    if kept_queries is not None:
-        gram_over = "none"
-    elif kept_scores is not None:
-        gram_over = "candidates" if how.ridge > 0 else "none"
-    else:
-        gram_over = "all"
-    rows, square, gram = _prepare_rows(problems, features, how, mean=centre, mask=mask, gram_over=gram_over)
+    gram_over = "all"
+    if scores is not None or queries is not None:
+        gram_over = "candidates" if scores is not None and how.ridge > 0 else "none"
+    rows, square, gram = _prepare_rows(
+        problems, features, how, mean=centre, floor=floor, mask=mask, gram_over=gram_over
+    )
+    index = row_numbers(len(features), mask)
+    _check_range(problems, how, square, index, kept_scores)
     comm.agree(problems)
     if gram is not None:
         gram = comm.sum(gram)
-    index = np.arange(len(features)) if mask is None else np.flatnonzero(mask)
     return Pool(
         rows=rows,
-        index=index.astype(np.int64),
+        index=index,
         square=square,
         gram=gram,
         scores=None if kept_scores is None else kept_scores.to(how.device),
         queries=None if kept_queries is None else kept_queries.to(how.device),
         ridge=how.ridge,
     )
+
+
+def _check_range(
+    problems: Problems, how: Preparation, square: torch.Tensor, index: np.ndarray, scores: torch.Tensor | None
+) -> None:
+    """Note rows and scores so large, for want of scaling, that the kernels' products would be inf."""
+    largest = _LARGEST[how.dtype]
+    too_large = f"beyond {largest:g}, where its products leave {how.dtype}"
+    if len(square) and float(square.max()) > largest**2:
+        row = int(square.argmax())
+        problems.add(
+            "features",
+            f"row {index[row]} is {float(square[row]) ** 0.5:.2g} long, {too_large}; "
+            "pass normalize=True or scale the rows down",
+        )
+    if scores is not None and len(scores) and float(scores.abs().max()) > largest:
+        column = int(scores.abs().amax(dim=0).argmax())
+        problems.add(
+            "scores",
+            f"column {column} reaches {float(scores[:, column].abs().max()):.2g}, {too_large}; "
+            "use score_scaling='rms' or scale the column down",
+        )
 
 
 def block_rows(n: int, d: int) -> int:
@@ -151,10 +179,14 @@ def _prepare_rows(
     how: Preparation,
     *,
     mean: torch.Tensor | None,
+    floor: float,
     mask: np.ndarray | None,
     gram_over: str,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Prepared candidates (n, d), squared lengths (n,) and G (d, d) over "all", "candidates" or "none"."""
+    """Prepared candidates (n, d), squared lengths (n,) and G (d, d) over "all", "candidates" or "none".
+
+    floor: longest that a row may be that has no direction.
+    """
     kept = len(features) if mask is None else int(mask.sum())
     d = features.shape[1]
     rows = torch.empty((kept, d), dtype=how.dtype, device=how.device)
@@ -162,7 +194,6 @@ def _prepare_rows(
     square = torch.ones(kept, dtype=torch.float64, device=how.device)
     gram = torch.zeros((d, d), dtype=torch.float64, device=how.device)
     offset = None if mean is None else mean.to(how.dtype)
-    floor = 0.0 if mean is None else _ZERO_ROW[how.dtype] * float(mean.norm())
     filled = 0
     for start, fresh in blocks(features, how.dtype, how.device):
         block = fresh if offset is None else fresh.sub_(offset)
@@ -189,6 +220,8 @@ def _scale_to_unit_length(
     problems: Problems, block: torch.Tensor, start: int, floor: float, *, centred: bool
 ) -> bool:
     length = torch.linalg.vector_norm(block, dim=1)
+    if float(length.min()) < _SHORT or not bool(length.isfinite().all()):
+        length = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64)
     zero = torch.nonzero(length <= floor).reshape(-1)
     if len(zero):
         what = "equals the pool's mean row" if centred else "is zero"
@@ -200,77 +233,3 @@ def _scale_to_unit_length(
         return False
     block /= length[:, None]
     return True
-
-
-def admitted_scores(problems: Problems, scores: Any, mask: np.ndarray | None) -> torch.Tensor | None:
-    """Raw scores (n, k) float64 of the candidates; None where one is NaN or inf (then noted).
-
-    Scores of rows that are not candidates are ignored, and may be NaN.
-    """
-    values = _as_float64(scores)
-    keep = np.arange(len(values)) if mask is None else np.flatnonzero(mask)
-    values = values[torch.from_numpy(keep)]
-    bad = first_bad_row(values)
-    if bad is not None:
-        problems.add(
-            "scores",
-            f"row {keep[bad]} holds NaN or inf; mark unscored rows False in candidates, or give them a score",
-        )
-        return None
-    return values
-
-
-def scale_scores(problems: Problems, values: torch.Tensor, scaling: str, comm: Alone) -> torch.Tensor | None:
-    """S (n, k): columns divided by their root mean square ("rms"), mapped to [0, 1] ("minmax") or left.
-
-    Notes columns that are all zero, or constant under minmax, over all processes, and then returns None.
-    """
-    k, noted = values.shape[1], len(problems.messages)
-    low = comm.min(values.min(dim=0).values if len(values) else torch.full((k,), torch.inf).double())
-    high = comm.max(values.max(dim=0).values if len(values) else torch.full((k,), -torch.inf).double())
-    for column in torch.nonzero((low == 0) & (high == 0)).reshape(-1).tolist():
-        problems.add("scores", f"column {column} is all zero and asks for nothing; drop that column")
-    if scaling == "minmax":
-        for column in torch.nonzero((low == high) & (low != 0)).reshape(-1).tolist():
-            problems.add(
-                "scores",
-                f"column {column} is constant ({float(low[column]):g}), which minmax cannot map to [0, 1]; "
-                "drop it or use score_scaling='rms'",
-            )
-    if len(problems.messages) > noted:
-        return None
-    if scaling == "rms":
-        # By the largest value first, so that squares neither overflow nor vanish.
-        values = values / torch.maximum(low.abs(), high.abs())
-        count = comm.sum(torch.tensor([float(len(values))], dtype=torch.float64))
-        values = values / (comm.sum(values.square().sum(dim=0)) / count).sqrt()
-    elif scaling == "minmax":
-        values = (values - low) / (high - low)
-    return values
-
-
-def prepare_queries(
-    problems: Problems, queries: Any, mean: torch.Tensor | None, how: Preparation
-) -> torch.Tensor | None:
-    """Q (d, k) float64: columns centred by the pool's mean row and scaled like the rows of F."""
-    values = _as_float64(queries)
-    bad = first_bad_row(values.T)
-    if bad is not None:
-        problems.add("queries", f"column {bad} holds NaN or inf; clean or leave out that query")
-        return None
-    if mean is not None:
-        values = values - mean.cpu()[:, None]
-    length = torch.linalg.vector_norm(values, dim=0)
-    floor = 0.0 if mean is None else _ZERO_ROW[how.dtype] * float(mean.norm())
-    zero = torch.nonzero(length <= floor).reshape(-1)
-    if len(zero):
-        what = "is zero" if mean is None else "equals the pool's mean row"
-        problems.add("queries", f"column {int(zero[0])} {what} and asks for nothing; leave out that query")
-        return None
-    return values / length if how.normalize else values
-
-
-def _as_float64(values: Any) -> torch.Tensor:
-    if isinstance(values, torch.Tensor):
-        return values.detach().to(device="cpu", dtype=torch.float64, copy=True)
-    return torch.from_numpy(np.array(values, dtype=np.float64, order="C"))

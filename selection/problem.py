@@ -44,6 +44,20 @@ class Problem:
         return self.pool.rows @ self.pool.queries.to(self.pool.rows.dtype)
 
 
+def lower_factor(matrix: torch.Tensor, least: float) -> torch.Tensor:
+    """L (k, k), lower triangular, with L L^T = matrix, whose eigenvalues are known to be >= least > 0.
+
+    One that rounding has taken below that (queries that depend on each other, or are nearly covered) is put
+    back.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    # The smallest eigenvalue is at most the square of any pivot.
+    if not failed and float(factor.diagonal().min()) ** 2 >= least:
+        return factor
+    values, vectors = torch.linalg.eigh(matrix)
+    return torch.linalg.qr(values.clamp_min(least).sqrt()[:, None] * vectors.T).R.T.contiguous()
+
+
 @dataclass(frozen=True)
 class Picks:
     """Positions in `Pool.rows` in pick order, their gains, and where rounds start."""

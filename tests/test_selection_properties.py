@@ -225,6 +225,39 @@ def test_more_dimensions_than_rows_and_more_queries_than_dimensions(kind, n, d, 
     assert (got.gains >= 0).all()
 
 
+@pytest.mark.parametrize("select", ["plain", "fast"])
+def test_logdet_ranks_the_whole_pool_in_float32_until_nothing_is_uncovered(select):
+    # The last picks leave less uncovered than float32 can tell from nothing, in columns that depend on each
+    # other from the start.
+    features, query = make("scores", 300, 20)
+    query["scores"] = np.c_[query["scores"], query["scores"].mean(axis=1)]
+    case = problem(features, query, method="logdet", ridge=0.05, dtype=torch.float32)
+    exact = select_plain(problem(features, query, method="logdet", ridge=0.05), 300)
+    got = select_fast(case, 300, 2**24) if select == "fast" else select_plain(case, 300)
+    assert sorted(got.order) == list(range(300))
+    assert got.order[:250] == exact.order[:250]
+    assert np.isfinite(got.gains).all()
+
+
+def test_information_about_queries_that_are_wholly_covered_is_finite():
+    features, query = make("scores", 300, 20)
+    got = gip_select(features, 300, ridge=1e-5, **query)
+    exact = gip_select(features, 300, ridge=1e-5, dtype=torch.float64, **query)
+    assert np.isfinite(got.objective["mutual_information"])
+    assert got.objective["mutual_information"] == pytest.approx(
+        exact.objective["mutual_information"], rel=0.5
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+@pytest.mark.parametrize("center", [True, False])
+def test_rows_are_scaled_to_unit_length_where_float32_cannot_hold_their_squares(scale, center):
+    features, query = make("scores", 200, 6)
+    expected = gip_select(features, 30, center=center, **query)
+    got = gip_select(features * scale, 30, center=center, **query)
+    assert got.indices.tolist() == expected.indices.tolist()
+
+
 @pytest.mark.parametrize(
     ("kind", "method"), [("queries", "omp"), ("queries", "logdet"), ("compression", "omp")]
 )
@@ -353,6 +386,14 @@ BAD = [
     ({"scores": np.eye(10)[:, :2] * [1, 0]}, "scores: column 1 is all zero"),
     ({"scores": np.full((10, 1), 2.0), "score_scaling": "minmax"}, r"scores: column 0 is constant \(2\)"),
     ({"scores": np.ones((10, 1)), "score_scaling": "z"}, "score_scaling: got 'z'; choose one of rms, minmax"),
+    (
+        {"scores": np.eye(10)[:, :2] * 1e20, "score_scaling": "none"},
+        r"scores: column 0 reaches 1e\+20, beyond 1e\+08, where its products leave torch.float32",
+    ),
+    (
+        {"features": np.where(np.arange(10)[:, None] == 4, 1e30, GOOD), "normalize": False, "center": False},
+        r"features: row 4 is 2e\+30 long, beyond 1e\+08, .* pass normalize=True or scale the rows down",
+    ),
     ({"queries": np.ones((3, 1))}, "queries: has 3 rows for 4 columns of features"),
     ({"queries": np.full((4, 1), np.inf)}, "queries: column 0 holds NaN or inf"),
     ({"queries": np.zeros((4, 2)), "center": False}, "queries: column 0 is zero"),
