@@ -67,6 +67,13 @@ def check_pool(
     return rows, count
 
 
+def to_float64(value: Any) -> FloatArray:
+    """An array or tensor, on any device, as float64; numpy itself knows no bf16."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().to("cpu", torch.float64).numpy()
+    return np.asarray(value, dtype=np.float64)
+
+
 def as_float64(problems: Problems, argument: str, value: Any, candidates: Any = None) -> FloatArray:
     """`value` as a float64 matrix (n, d); NaN and inf are noted, unless in rows that `candidates` rules out.
 
@@ -74,9 +81,7 @@ def as_float64(problems: Problems, argument: str, value: Any, candidates: Any = 
     """
     if not check_matrix(problems, argument, value):
         return np.zeros((max(1, len(value) if np.ndim(value) else 0), 1))
-    if isinstance(value, torch.Tensor):  # numpy knows no bf16 and no other device
-        value = value.detach().to("cpu", torch.float64).numpy()
-    matrix = np.asarray(value, dtype=np.float64)
+    matrix = to_float64(value)
     bad = ~np.isfinite(matrix).all(axis=1)
     mask = check_candidates(Problems(), candidates, len(matrix))
     if mask is not None:

@@ -16,6 +16,8 @@ from baselines._checks import as_float64, check_pool, ranking, unit_rows
 from selection.checks import Problems
 from selection.types import Selection
 
+_LEAST_RIDGE = 1e-12  # below it float64 cannot tell lam from the rounding of unit rows
+
 
 def select(features: Any, budget: int | float, *, ridge: float = 1.0, candidates: Any = None) -> Selection:
     """Pick rows by the largest gain in log det; nested in budget, deterministic, ties to the lowest index.
@@ -24,7 +26,7 @@ def select(features: Any, budget: int | float, *, ridge: float = 1.0, candidates
         features: (n, d) embeddings, array or tensor; only directions matter. Rows outside `candidates` are
             not read.
         budget: count or share of n (see `baselines._checks`).
-        ridge: lam > 0; the smaller, the more a repeated direction costs.
+        ridge: lam >= 1e-12; the smaller, the more a repeated direction costs.
         candidates: optional boolean mask (n,).
 
     Returns:
@@ -36,11 +38,12 @@ def select(features: Any, budget: int | float, *, ridge: float = 1.0, candidates
     problems = Problems()
     matrix = as_float64(problems, "features", features, candidates)
     rows, count = check_pool(problems, len(matrix), budget, candidates)
-    problems.number("ridge", ridge, above=True)
+    problems.number("ridge", ridge, low=_LEAST_RIDGE)
     problems.raise_if_any()
     F = unit_rows(matrix, rows)
     inverse = np.eye(F.shape[1]) / ridge  # A^-1
     g = np.full(len(F), ridge + 1.0)
+    taken = np.zeros(len(F), dtype=bool)
     picks, gains = np.empty(count, dtype=np.int64), np.empty(count)
     for t in range(count):
         # All variances start equal and rounding must not break ties: what is this close counts as one.
@@ -48,6 +51,7 @@ def select(features: Any, budget: int | float, *, ridge: float = 1.0, candidates
         picks[t], gains[t] = pick, np.log(g[pick])
         u = inverse @ F[pick]
         g -= (ridge * (F @ u)) ** 2 / g[pick]
-        g[pick] = -np.inf
+        np.maximum(g, ridge, out=g, where=~taken)  # what rounding may have taken below
+        taken[pick], g[pick] = True, -np.inf
         inverse -= np.outer(u, u) / (1.0 + F[pick] @ u)
     return ranking(rows[picks], gains, objective={"log_det": float(gains.sum())})

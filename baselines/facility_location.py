@@ -61,11 +61,12 @@ def _gains(X: FloatArray, block: IntArray, covered: FloatArray) -> FloatArray:
 
 def _best(X: FloatArray, covered: FloatArray, bounds: FloatArray, *, fresh: bool) -> tuple[int, float]:
     """Row with the largest gain, and the gain; tightens `bounds` in place for every row it looks at."""
-    checked = np.full(len(X), fresh)
+    close = 1e-12 * len(X)  # rounding differs between blocks: what is this close counts as a tie
+    # No gain is below 0: a bound close to it need not be looked at again.
+    checked = (bounds <= close) | fresh
     while True:
         top = bounds.max()
-        # Rounding differs between blocks: what is this close counts as a tie.
-        tied = bounds >= top - 1e-12 * len(X)
+        tied = bounds >= top - close
         open_rows = np.flatnonzero(tied & ~checked)
         if not len(open_rows):
             best = int(tied.argmax())

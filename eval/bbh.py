@@ -146,9 +146,9 @@ def _read_task(task: str, data_dir: Path | None) -> list[dict[str, Any]]:
         if not file.is_file():
             raise ValueError(f"{file} is missing; a folder of BBH holds one <task>.json a task")
         try:
-            examples = json.loads(file.read_text(encoding="utf-8"))["examples"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f'{file} is not a BBH file {{"examples": [...]}}: {error!r}') from error
+            examples = [dict(row) for row in json.loads(file.read_text(encoding="utf-8"))["examples"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'{file} is not a BBH file {{"examples": [{{...}}]}}: {error!r}') from error
     rows = [
         {"id": f"{task}/{number}", "input": row.get("input"), "target": row.get("target")}
         for number, row in enumerate(examples)

@@ -102,9 +102,12 @@ def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         if line.strip():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{file}, line {number} is not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f'{file}, line {number} is no object {{"question": ..., "answer": ...}}')
+            rows.append(row)
     return rows
 
 

@@ -2,8 +2,9 @@
 
 As published: a temperature per category, single-answer grading, reference answers for math, reasoning and
 coding, second turns judged with the whole conversation. Different from FastChat on purpose: a judgement that
-fails is counted and its question reported as unscored, the last `[[n]]` of a reply is the rating, and whatever in
-an answer could pass for a mark of the judge's prompt or for a rating is shown with spaces in it.
+fails is counted and its question reported as unscored; the last `[[n]]` of a reply is the rating, not the first,
+and a number in single brackets is none; whatever in an answer could pass for a mark of the judge's prompt or for a
+rating is shown with spaces in it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 RULES = ("number", "text")
 _NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?|-?\$?\.\d+")
@@ -27,11 +27,9 @@ def final_answer(text: str, rule: str) -> str | None:
     return None if number is None else _canonical(number)
 
 
-def _canonical(number: str) -> str | None:
-    try:
-        value = Decimal(number.replace(",", "").replace("$", ""))
-    except InvalidOperation:
-        return None
+def _canonical(number: str) -> str:
+    """The same text for equal values; `number` is a match of `_NUMBER`."""
+    value = Decimal(number.replace(",", "").replace("$", ""))
     text = format(value, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return text if value else "0"

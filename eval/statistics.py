@@ -21,7 +21,7 @@ from scipy.stats import binom
 
 Outcomes = Mapping[tuple[int, str], float]
 
-# Numbers drawn at a time: bounds the memory of a bootstrap at about 16 MB, whatever the number of questions.
+# Numbers drawn at a time: an array of a bootstrap takes at most about 16 MB a seed, however many questions.
 DRAWS_AT_ONCE = 2_000_000
 # Below this many units all sign patterns are enumerated and the permutation test is exact.
 EXACT_UNITS = 14
@@ -67,8 +67,7 @@ class PairedTest:
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson score interval of a proportion (the paper's interval for GSM8K and BBH).
 
-    Centre (p + z^2/2n) / (1 + z^2/n), half-width z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n), p = successes /
-    n.
+    p = successes / n; centre (p + z^2/2n) / (1 + z^2/n), half-width z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n).
     """
     problems = _confidence_problems(confidence)
     if n < 1:

@@ -106,6 +106,28 @@ def test_facility_location_takes_the_largest_gain_each_time():
     np.testing.assert_allclose(picked.objective["coverage"], covered.mean())
 
 
+def test_facility_location_does_not_look_again_at_rows_that_are_covered(monkeypatch):
+    looks, gains = [], facility_location._gains
+    monkeypatch.setattr(
+        facility_location,
+        "_gains",
+        lambda X, block, covered: looks.append(len(block)) or gains(X, block, covered),
+    )
+    picked = facility_location.select(np.repeat(points(3), 300, axis=0), 200)
+    assert sorted(picked.indices[:3]) == [0, 300, 600]
+    assert list(picked.indices[3:]) == [row for row in range(201) if row not in picked.indices[:3]][:197]
+    assert sum(looks) < 3 * 900  # once at the start, and then those that still compete
+
+
+@pytest.mark.parametrize("ridge", [1e-12, 1e-9])
+def test_dpp_goes_on_with_the_least_gain_where_every_direction_is_taken(ridge):
+    gains = dpp.select(np.repeat(points(6), 5, axis=0), 30, ridge=ridge).gains
+    assert (gains[:5] > -10).all()
+    # f^T A^-1 f of a row that stands in A at least once is at most 1: lam <= g <= 2 lam.
+    assert (gains[6:] >= np.log(ridge)).all()
+    assert (gains[6:] <= np.log(2.1 * ridge)).all()
+
+
 def test_dpp_takes_the_largest_determinant_each_time_beyond_the_dimension():
     X, ridge = points(30, 4), 0.3
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
@@ -138,6 +160,7 @@ def test_ties_go_to_the_lowest_index(name):
         (lambda X: facility_location.select(X * 0, 2), "features: row 0 is zero"),
         (lambda X: facility_location.select(X.tolist(), 2), "features: got list"),
         (lambda X: dpp.select(X, 2, ridge=0.0), r"ridge: got 0\.0"),
+        (lambda X: dpp.select(X, 2, ridge=1e-13), "ridge: got 1e-13; give a finite number >= 1e-12"),
         (lambda X: dpp.select(X * np.inf, 2), "features: row 0 holds NaN or inf"),
     ],
 )

@@ -544,6 +544,10 @@ def test_influence_equals_the_definition():
     means = [per_pair[:, [i for i, x in enumerate(tasks) if x == task]].mean(axis=1) for task in "abc"]
     ours = less.influence(list(train), list(torch.tensor(target)), weights, subtasks=tasks)
     np.testing.assert_allclose(ours, np.max(means, axis=0))
+    halves = [torch.tensor(features).bfloat16() for features in train]
+    rounded = less.influence(halves, list(target), weights, subtasks=tasks)
+    exact = less.influence([half.double() for half in halves], list(target), weights, subtasks=tasks)
+    np.testing.assert_array_equal(rounded, exact)
 
 
 def test_select_takes_the_top_with_ties_to_the_lowest_index():

@@ -77,6 +77,14 @@ def test_top_score_ranks_by_the_mean_of_columns_divided_by_their_root_mean_squar
     assert list(picked.indices[:2]) == [1, 3]  # equal scores: lowest index first
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_top_score_does_not_depend_on_the_unit_of_a_column(scale):
+    expected = top_score.select(SCORES, 6)
+    picked = top_score.select(SCORES * [scale, 1.0], 6)
+    assert list(picked.indices) == list(expected.indices)
+    np.testing.assert_allclose(picked.gains, expected.gains)
+
+
 def test_top_score_reads_tensors_vectors_and_ignores_rows_outside_the_mask():
     holed = SCORES.copy()
     holed[1] = np.nan

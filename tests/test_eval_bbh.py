@@ -141,6 +141,9 @@ def test_missing_broken_and_empty_files_are_named(tmp_path):
     (tmp_path / "snarks.json").write_text('{"rows": []}', encoding="utf-8")
     with pytest.raises(ValueError, match=r"snarks\.json is not a BBH file .*KeyError"):
         evaluate(ScriptedLM([]), tasks=["snarks"], data_dir=tmp_path)
+    (tmp_path / "snarks.json").write_text('{"examples": ["a question"]}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"snarks\.json is not a BBH file"):
+        evaluate(ScriptedLM([]), tasks=["snarks"], data_dir=tmp_path)
     (tmp_path / "snarks.json").write_text('{"examples": []}', encoding="utf-8")
     with pytest.raises(ValueError, match="no snarks questions"):
         evaluate(ScriptedLM([]), tasks=["snarks"], data_dir=tmp_path)

@@ -309,5 +309,8 @@ def test_few_shot_names_missing_and_broken_files(tmp_path):
     broken.write_text('{"question": "a", "answer": "b"}\n{"question"\n', encoding="utf-8")
     with pytest.raises(ValueError, match="line 2 is not JSON"):
         few_shot(ScriptedLM([]), test=broken, train=rows)
+    broken.write_text('{"question": "a", "answer": "b"}\n["a", "b"]\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2 is no object"):
+        few_shot(ScriptedLM([]), test=broken, train=rows)
     with pytest.raises(ValueError, match="num_fewshot is 5, but there are only 1 train"):
         few_shot(ScriptedLM([]), test=rows, train=rows)

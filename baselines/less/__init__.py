@@ -3,16 +3,17 @@
 The caller trains a LoRA warm-up and keeps a checkpoint an epoch (`write_parameter_names` beside each
 optimiser state). Then, for every checkpoint, with its adapter loaded into the model:
 
-    state = adam_state(checkpoint_folder)
-    gradient_features(model, pool, folder=pool_folder, adam=state)      # Adam-corrected, projected, unit
-    length gradient_features(model, target, folder=target_folder)              # plain gradients, same
-    projection
+    state = adam_state(checkpoint_folder, model)
+    gradient_features(model, pool, folder=pool_folder, adam=state)  # Adam-corrected, projected, unit length
+    gradient_features(model, target, folder=target_folder)          # plain gradients, same projection
 
 and at the end
 
     weights = learning_rate_weights(checkpoint_folders)
-    scores = influence([load_features(f) for f in pool_folders], [load_features(f) for f in target_folders],
-    weights) selection = select(scores, budget)
+    scores = influence(
+        [load_features(f) for f in pool_folders], [load_features(f) for f in target_folders], weights
+    )
+    selection = select(scores, budget)
 """
 
 from baselines.less.adam import AdamState, adam_direction, adam_state, write_parameter_names

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines._checks import FloatArray, check_pool, ranking
+from baselines._checks import FloatArray, check_pool, ranking, to_float64
 from selection.checks import Problems, check_matrix
 from selection.types import Selection
 
@@ -32,9 +32,9 @@ def influence(
     """Influence scores (n,) float64; larger is more useful for the target.
 
     Args:
-        train_features: one array (n, K) a checkpoint, same rows in each; memory-mapped arrays are read by
-            blocks.
-        target_features: one array (t, K) a checkpoint.
+        train_features: one array or tensor (n, K) a checkpoint, same rows in each; memory-mapped arrays are
+            read by blocks.
+        target_features: one array or tensor (t, K) a checkpoint.
         weights: one number >= 0 a checkpoint (see `learning_rate_weights`), scaled to sum to 1.
         subtasks: label of each target row (t,); None: one subtask (GSM8K).
 
@@ -60,15 +60,13 @@ def influence(
     if subtasks is not None and len(subtasks) != t:
         raise ValueError(f"subtasks: has {len(subtasks)} labels for {t} target rows; give one per row")
     labels = np.zeros(t, dtype=np.int64) if subtasks is None else np.unique(subtasks, return_inverse=True)[1]
-    mean_of = np.eye(labels.max() + 1)[labels.reshape(-1)]
-    mean_of /= mean_of.sum(
-        axis=0
-    )  # (t, subtasks): the mean over target rows may come before the inner product
+    mean_of = np.eye(labels.max() + 1)[labels.reshape(-1)]  # (t, subtasks)
+    mean_of /= mean_of.sum(axis=0)  # the mean over target rows may come before the inner product
     scores = np.zeros((n, mean_of.shape[1]))
     for w, train, target in zip(scale / scale.sum(), train_features, target_features, strict=True):
-        aim = mean_of.T @ _finite("target_features", np.asarray(target), 0)
+        aim = mean_of.T @ _finite("target_features", target, 0)
         for start in range(0, n, _BLOCK):
-            block = _finite("train_features", np.asarray(train[start : start + _BLOCK]), start)
+            block = _finite("train_features", train[start : start + _BLOCK], start)
             scores[start : start + _BLOCK] += w * (block @ aim.T)
     return scores.max(axis=1)
 
@@ -158,9 +156,10 @@ def _check_features(
             )
 
 
-def _finite(argument: str, block: np.ndarray, start: int) -> FloatArray:
-    """The block in float64; raises ValueError naming the first row with NaN or inf."""
-    bad = ~np.isfinite(block).all(axis=1)
+def _finite(argument: str, block: Any, start: int) -> FloatArray:
+    """The block (array or tensor) in float64; raises ValueError naming the first row with NaN or inf."""
+    values = to_float64(block)
+    bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise ValueError(f"{argument}: row {start + int(bad.argmax())} holds NaN or inf; make it again")
-    return block.astype(np.float64)
+    return values
