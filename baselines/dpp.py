@@ -43,7 +43,6 @@ def select(features: Any, budget: int | float, *, ridge: float = 1.0, candidates
     F = unit_rows(matrix, rows)
     inverse = np.eye(F.shape[1]) / ridge  # A^-1
     g = np.full(len(F), ridge + 1.0)
-    taken = np.zeros(len(F), dtype=bool)
     picks, gains = np.empty(count, dtype=np.int64), np.empty(count)
     for t in range(count):
         # All variances start equal and rounding must not break ties: what is this close counts as one.
@@ -51,7 +50,6 @@ def select(features: Any, budget: int | float, *, ridge: float = 1.0, candidates
         picks[t], gains[t] = pick, np.log(g[pick])
         u = inverse @ F[pick]
         g -= (ridge * (F @ u)) ** 2 / g[pick]
-        np.maximum(g, ridge, out=g, where=~taken)  # what rounding may have taken below
-        taken[pick], g[pick] = True, -np.inf
+        g[pick] = -np.inf
         inverse -= np.outer(u, u) / (1.0 + F[pick] @ u)
     return ranking(rows[picks], gains, objective={"log_det": float(gains.sum())})

@@ -85,23 +85,26 @@ def gip_select_sharded(
     if len({shard[2] for shard in shards}) > 1:
         found = [shard[2] for shard in shards]
         problems.add("features, scores, queries", f"differ in their columns between processes: {found}")
-    count = 0
-    try:
-        count = resolve_budget(budget, max(1, sum(shard[0] for shard in shards)))
-        admitted = sum(shard[1] for shard in shards)
-        if count > admitted:
-            problems.add(
-                "budget", f"asks for {count} picks, but only {admitted} rows are candidates; lower it"
-            )
-    except ValueError as error:
-        problems.messages.append(str(error))
+    sizes = [shard[0] for shard in shards]
+    count = _resolve_count(problems, budget, sum(sizes), sum(shard[1] for shard in shards))
     comm.agree(problems)
     how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask, comm=comm)
     total = query_gram(pool, comm)
     picks = select_plain(Problem(pool, Rule(method, float(tol), float(noise)), total), count, comm)
-    sizes = [shard[0] for shard in shards]
     return _collect(pool, picks, comm, shard_sizes=sizes, noise=noise, total=total)
+
+
+def _resolve_count(problems: Problems, budget: Any, n: int, admitted: int) -> int:
+    """Number of picks among the rows of all processes; 0 where it is noted why there is none."""
+    try:
+        count = resolve_budget(budget, max(1, n))
+    except ValueError as error:
+        problems.messages.append(str(error))
+        return 0
+    if count > admitted:
+        problems.add("budget", f"asks for {count} picks, but only {admitted} rows are candidates; lower it")
+    return count
 
 
 def _columns(values: Any) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -15,17 +16,29 @@ RECHECK_BLOCK = 512
 DRAFT_NUMBERS = 2**21
 
 
-class AnyDraft(Protocol):
-    """Picks made ahead, in order, with the largest and the picked ratio seen at each and their gains."""
+@dataclass
+class AnyDraft:
+    """Picks made ahead on the rows `top`: in every other field one entry a pick, in order.
 
+    best and ratio: the largest and the picked ratio of a pick; gains, den and vectors (v): as in `plain`.
+    """
+
+    top: np.ndarray
     rows: np.ndarray
     best: np.ndarray
     ratio: np.ndarray
     gains: np.ndarray
+    den: np.ndarray
+    vectors: np.ndarray
 
-    def __len__(self) -> int: ...
+    def head(self, count: int) -> Self:
+        """The first `count` picks."""
+        return replace(
+            self, **{f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name != "top"}
+        )
 
-    def head(self, count: int) -> Any: ...
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 class Run(Protocol):

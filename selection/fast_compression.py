@@ -8,38 +8,23 @@ as rounding in e_j, and gains within 1e-6 of the largest count as ties.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from selection import kernels
 from selection import kernels_compression as compiled
-from selection.drafts import first_beaten, leaders, subtract_product
+from selection.drafts import AnyDraft, first_beaten, leaders, subtract_product
 from selection.problem import TIE, Problem
 
 
 @dataclass
-class CompressionDraft:
-    """Picks made ahead on the rows `top`: the first m entries of the arrays of `draft_compression`."""
+class CompressionDraft(AnyDraft):
+    """What `kernels_compression.draft_compression` gives."""
 
-    top: np.ndarray
-    rows: np.ndarray
-    best: np.ndarray
-    ratio: np.ndarray
-    gains: np.ndarray
-    den: np.ndarray
     other: np.ndarray
-    vectors: np.ndarray
     seconds: np.ndarray
-
-    def head(self, count: int) -> CompressionDraft:
-        """The first `count` picks."""
-        cut = {f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name != "top"}
-        return CompressionDraft(top=self.top, **cut)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 class CompressionRun:

@@ -16,13 +16,13 @@ rounding, about 1e-7 a pick, where the pool is float32.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from selection import kernels, kernels_dual
-from selection.drafts import first_beaten, leaders, subtract_product
+from selection.drafts import AnyDraft, first_beaten, leaders, subtract_product
 from selection.problem import TIE, Problem, lower_factor
 
 TIE_EXACT = TIE[torch.float64]
@@ -31,28 +31,13 @@ LARGEST_RATIO = 1 - 1e-15
 
 
 @dataclass
-class Draft:
-    """Picks made ahead on the rows `top`: the first m entries of the arrays of `kernels_dual.draft_dual`."""
+class Draft(AnyDraft):
+    """What `kernels_dual.draft_dual` gives; raw is c / den in the original coordinates."""
 
-    top: np.ndarray
-    rows: np.ndarray
-    best: np.ndarray
-    ratio: np.ndarray
-    den: np.ndarray
     coef: np.ndarray
     unit: np.ndarray
     beta: np.ndarray
-    vectors: np.ndarray
-    raw: np.ndarray  # c / den in the original coordinates
-    gains: np.ndarray
-
-    def head(self, count: int) -> Draft:
-        """The first `count` picks."""
-        cut = {f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name != "top"}
-        return Draft(top=self.top, **cut)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    raw: np.ndarray
 
 
 class DualRun:

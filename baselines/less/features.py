@@ -83,24 +83,14 @@ def gradient_features(
     for shard in range(rank, -(-len(examples) // shard_size), world_size):
         path = folder / _shard_name(shard)
         start = shard * shard_size
-        if _is_whole(path, (min(shard_size, len(examples) - start), dim)):
+        part = examples[start : start + shard_size]
+        if _is_whole(path, (len(part), dim)):
             continue
-        rows = _shard(
-            model,
-            examples[start : start + shard_size],
-            names,
-            adam=state,
-            sketch=sketch,
-            batch_size=batch_size,
-        )
+        rows = _shard(model, part, names, adam=state, sketch=sketch, batch_size=batch_size)
         bad = ~np.isfinite(rows).all(axis=1)
         if bad.any():
             raise ValueError(f"examples: row {start + int(bad.argmax())} has a gradient with NaN or inf")
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        with partial.open("wb") as file:
-            np.save(file, rows)
-            _sync(file)
-        partial.replace(path)
+        _write_shard(path, rows)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
     return folder
@@ -174,6 +164,15 @@ def _share(rank: int | None, world_size: int | None) -> tuple[int, int]:
     if rank is None or world_size is None:
         raise ValueError("rank and world_size: give both or neither")
     return rank, world_size
+
+
+def _write_shard(path: Path, rows: NDArray[np.float32]) -> None:
+    """Written beside its place and renamed, so that a shard that exists is whole."""
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    with partial.open("wb") as file:
+        np.save(file, rows)
+        _sync(file)
+    partial.replace(path)
 
 
 def _shard_name(shard: int) -> str:
