@@ -97,7 +97,7 @@ def evaluate(
         _config(
             task,
             variant,
-            _read_task(task, data_dir)[:limit],
+            read_task(task, data_dir)[:limit],
             render=render,
             stop=stop,
             max_gen_toks=max_gen_toks or VARIANTS[variant].max_gen_toks,
@@ -137,7 +137,7 @@ def _name(variant: str, task: str) -> str:
     return f"bbh_{variant}_{task}"
 
 
-def _read_task(task: str, data_dir: Path | None) -> list[dict[str, Any]]:
+def read_task(task: str, data_dir: Path | None) -> list[dict[str, Any]]:
     """Rows `{"id", "input", "target"}` of one task."""
     if data_dir is None:
         examples = _from_hub(task)

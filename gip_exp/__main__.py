@@ -5,17 +5,18 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gip_exp.errors import UserError
+from gip_exp.leftovers import forget_sweep
 from gip_exp.secrecy import REMEDY, secret_arguments
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the boundary below as they are
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-SUBMITIT = "hydra/launcher=slurm needs the submitit launcher: pip install 'gip-exp[slurm]'"
 
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
@@ -23,6 +24,7 @@ def run(composed: DictConfig) -> None:
     """One cell of the experiment. Its own failure is shown at once, so that a sweep's other cells go on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
 
     from gip_exp.cell import run_cell
 
@@ -30,7 +32,7 @@ def run(composed: DictConfig) -> None:
         values = OmegaConf.to_container(composed, resolve=True)
         assert isinstance(values, dict)
         run_cell({str(key): value for key, value in values.items()})
-    except UserError as error:
+    except (UserError, OmegaConfBaseException) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # the launcher must know which cells failed; Hydra then prints the cell's overrides
         _leave(error)
@@ -47,6 +49,7 @@ def main() -> None:
         # Before Hydra sees them: it writes a sweep's arguments down and repeats those it cannot read.
         if places := secret_arguments(sys.argv[1:]):
             raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
+        _check_options(sys.argv[1:])
         if sys.argv[1:2] == ["--cell"]:
             from gip_exp.cell import run_files
 
@@ -60,7 +63,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if not _raised_by_hydra(error):
             raise
-        _leave(UserError(_mended(error)))
+        _leave(error)
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
         sys.exit(130)
@@ -85,28 +88,21 @@ def _raised_by_hydra(error: BaseException) -> bool:
     return any(name.startswith("hydra.") for name in modules) and f"{__package__}.cell" not in modules
 
 
-def _mended(error: Exception) -> str:
-    """What to say where Hydra stumbles over a user's slip with an error of Python's own."""
-    if isinstance(error, OSError):
-        return f"paths.root: the sweep's folder cannot be made ({error}): choose a folder you can write"
-    empty = [argument for argument in sys.argv[1:] if argument.endswith(("=", "=null"))]
-    if empty and "Config group override" in str(error):
-        return (
-            f"{', '.join(empty)}: a config group cannot be empty, name one of its files (--help lists them)"
-        )
-    return str(error)
+def _check_options(arguments: Sequence[str]) -> None:
+    """Refuse config keys with dashes before them: Hydra takes --experiment for an abbreviation of an option of its own."""
+    if any(text.startswith("--") and text != "--cell" for text in arguments):
+        from gip_exp.explain import dashes
+
+        if wrong := dashes(arguments):
+            raise UserError(wrong)
 
 
 def _leave(error: Exception) -> Any:
     if getattr(error, "shown", None) != os.getpid():
-        override = getattr(error, "override", None)  # Hydra's parser says what it stumbled over, not where
-        where = (
-            f"cannot read the argument {override!r} (quote values with special characters): "
-            if override
-            else ""
-        )
-        hint = f"; {SUBMITIT}" if "submitit" in str(error) else ""
-        print(f"error: {where}{error}{hint}", file=sys.stderr)
+        from gip_exp.explain import explained
+
+        print(f"error: {explained(error, sys.argv[1:])}", file=sys.stderr)
+    forget_sweep()
     sys.exit(2)
 
 

@@ -64,8 +64,12 @@ def _run_file(path: Path, overrides: Sequence[str], console: Console) -> None:
 
 
 def _read(path: Path, overrides: Sequence[str]) -> Config:
-    config = parse(planned.read_config(path, overrides))
-    if overrides and content(config) != content(parse(planned.read_config(path, ()))):
+    try:
+        config = parse(planned.read_config(path, overrides))
+        as_planned = parse(planned.read_config(path, ())) if overrides else config
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from None
+    if content(config) != content(as_planned):
         raise UserError(
             f"{' '.join(overrides)} would change the result of {path}: beside --cell only settings that cannot are "
             "allowed (until, engine.device, batch sizes, tracking, ...); for other results plan again"

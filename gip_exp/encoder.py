@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gip_exp import hub
 from gip_exp.errors import UserError
 from gip_exp.files import write_array
 
@@ -126,7 +127,9 @@ def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
 
 def missing_key(base_url: str | None) -> list[str]:
     """The API key, if the public endpoint would need one."""
-    if base_url is None and not os.environ.get("OPENAI_API_KEY"):
+    if base_url is not None:
+        return hub.silent("embedder.base_url", base_url)
+    if not os.environ.get("OPENAI_API_KEY"):
         return [
             "embedder=openai needs OPENAI_API_KEY: export it, give embedder.base_url, or use embedder=tfidf"
         ]

@@ -27,7 +27,7 @@ def _missing(kind: str, name: str, revision: str | None, key: str, remedy: str) 
     what = _in_words(kind, name)
     if why := unreachable():
         return [
-            f"{what} is neither in the local cache nor can {endpoint()} be reached ({why}): {remedy}, or go online"
+            f"{what} is neither in the local cache nor can {_named_endpoint()} be reached ({why}): {remedy}, or go online"
         ]
     return _refused(kind, name, revision, key, remedy)
 
@@ -79,6 +79,11 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
+def _named_endpoint() -> str:
+    """The address, and the variable where that set it."""
+    return f"HF_ENDPOINT={endpoint()}" if "HF_ENDPOINT" in os.environ else endpoint()
+
+
 def unreachable() -> str:
     """Why the hub cannot be asked, or ''."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
@@ -99,3 +104,10 @@ def silence(address: str) -> str:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"{type(error).__name__}: {error}"
     return f"it answers with status {status}" if status >= 500 else ""
+
+
+def silent(key: str, address: str) -> list[str]:
+    """What to say of an address in the config where nobody answers; empty where somebody does."""
+    if why := silence(address):
+        return [f"{key}={address}: nobody answers there ({why}); check the address, or start the server first"]
+    return []

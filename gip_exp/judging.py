@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gip_exp import models
+from gip_exp import hub, models
 from gip_exp.config.inputs import EndpointSampler, LLMJudge, Rubric
 from gip_exp.config.section import content
 from gip_exp.console import Console
@@ -222,13 +222,25 @@ def missing(config: LLMJudge, key: str = "judge") -> list[str]:
     return missing_key(config, key, instead)
 
 
+def missing_rubric(rubric: Rubric) -> list[str]:
+    """What is wrong with a rubric that an LLM is to grade by."""
+    from gip_exp.llm.errors import LLMError
+    from gip_exp.llm.rubric import Rubric as LLMRubric
+
+    try:
+        LLMRubric.from_mapping(rubric.model_dump())
+    except LLMError as error:
+        return [str(error)]
+    return []
+
+
 def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "") -> list[str]:
     """Whether the environment holds the API key that an endpoint needs."""
     variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
     if config.provider == "azure" and config.base_url is None:
         return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
     if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
-        return []
+        return [] if config.base_url is None else hub.silent(f"{key}.base_url", config.base_url)
     return [
         f"{key}: {config.model} needs {variable}: export it, or give {key}.base_url (a local server needs no key){instead}"
     ]

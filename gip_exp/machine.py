@@ -46,10 +46,15 @@ def missing(train: LoraTrain, config: Config) -> list[str]:
 def _processes(train: LoraTrain, device: str) -> list[str]:
     import torch
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    world = os.environ.get("WORLD_SIZE", "1")
+    if not world.isdigit():
+        return [
+            f"WORLD_SIZE={world!r} must be a number of processes: unset it (torchrun sets it for its own)"
+        ]
+    if int(world) > 1:
         return [
             "this is one of several processes of torchrun or accelerate: start one process instead, "
-            f"`python -m gip_exp ... train.processes={os.environ['WORLD_SIZE']}`, which starts the others for the "
+            f"`python -m gip_exp ... train.processes={world}`, which starts the others for the "
             "stages that can use them"
         ]
     if device == "cuda" and train.processes > torch.cuda.device_count():

@@ -17,7 +17,9 @@ def _absent(folder: Path) -> str:
     if not folder.is_dir():
         return "no such folder: give a model folder (config.json, tokenizer, safetensors) or a hub id"
     if not (folder / "config.json").is_file():
-        return "holds no config.json: it is not a model folder"
+        if (folder / "adapter_config.json").is_file():
+            return "holds an adapter, not a model: give the base model's folder, or merge the adapter into it"
+        return "holds no config.json, so it is no model folder: give one with config.json, tokenizer and safetensors"
     if not any(folder.glob("*.safetensors")):
         return "holds no *.safetensors weights (pickled weights are not loaded): convert the checkpoint"
     if not any((folder / name).is_file() for name in TOKENIZERS):

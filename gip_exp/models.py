@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gip_exp import model_folder
+from gip_exp import model_files, model_folder
 from gip_exp.config import Config
 from gip_exp.config.learning import Model
 from gip_exp.errors import UserError
@@ -72,7 +72,7 @@ def missing(config: Config) -> list[str]:
     no_device = _missing_device(config)
     if model.path is None:
         return no_device
-    files = missing_weights(model.path, model.revision, "model.path")
+    files = missing_weights(model.path, model.revision, "model.path") or _missing_template(model)
     return files + (no_device or _missing_gpu(model, Path(model.path)))
 
 
@@ -83,7 +83,9 @@ def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool 
     """
     folder = Path(path)
     if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
-        why = model_folder.problem(_transformer(folder), trusted=trusted)
+        place = _transformer(folder)
+        why = model_folder.problem(place, trusted=trusted)
+        why = why or model_files.damage(place, writes=not key.startswith("embedder"))
         return [f"{key}={path}: {why}"] if why else []
     return missing_model(path, revision, key)
 
@@ -92,6 +94,23 @@ def _transformer(folder: Path) -> Path:
     """Where the model itself lies: sentence-transformers may keep it in a folder of its own."""
     nested = folder / "0_Transformer"
     return nested if nested.is_dir() else folder
+
+
+def _missing_template(model: Model) -> list[str]:
+    folder = Path(model.path or "")
+    if model.prompt.style != "chat" or not folder.is_dir() or model_files.has_template(folder):
+        return []
+    return [
+        f"model.prompt.style=chat, but the tokenizer in {folder} has no chat template: use model.prompt.style=plain with "
+        "model.prompt.template, or put chat_template.jinja beside it"
+    ]
+
+
+def context(model: Model) -> int | None:
+    """The tokens that the model holds, prompt and reply together, where that is known beforehand."""
+    if model.scratch is not None:
+        return model.scratch.context
+    return model_files.context(Path(model.path)) if model.path else None
 
 
 def _missing_device(config: Config) -> list[str]:

@@ -1,5 +1,6 @@
 """The stage graph, in reading order, and one run through it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from gip_exp.console import Console
 from gip_exp.disk import explained, make_folder, writable
 from gip_exp.errors import UserError, listed, mendable
 from gip_exp.files import remove_leftovers, write_json, write_text
+from gip_exp.leftovers import no_empty_shelf
 from gip_exp.llm import kept_server
 from gip_exp.run_folder import ATTEMPT, CONFIG, RESULT
 from gip_exp.secrecy import redact, secrets_in_environment
@@ -74,13 +76,19 @@ def run(config: Config, console: Console) -> Outcome:
             f"until={config.until}: this experiment has no such stage (its evaluation or train is empty)"
         )
     store = Store(config.paths.root, on_wait=console.warn)
-    kept = preflight(config, plan, store)
+    kept = preflight(config, plan, store, also=tracking.missing(config.tracking))
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
-    entries = {
-        "data": _produce(
-            data.STAGE, config=config, entries={}, store=store, console=console, tracker=tracking.NoTracker()
-        )
-    }
+    with no_empty_shelf(config.paths.root, data.STAGE.shelf):
+        entries = {
+            "data": _produce(
+                data.STAGE,
+                config=config,
+                entries={},
+                store=store,
+                console=console,
+                tracker=tracking.NoTracker(),
+            )
+        }
     rank.sizes(config, entries)
     if any(stage.shelf == "evaluate" for stage in plan.values()):
         needs.check_test_rows(config, entries)
@@ -152,10 +160,16 @@ def outputs(config: Config, wanted: Sequence[str], console: Console) -> dict[str
     return entries
 
 
-def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> dict[str, Entry]:
-    """Check what the stages need; a stage whose output is in the store needs nothing any more. Those outputs."""
+def preflight(
+    config: Config, plan: Mapping[str, Stage], store: Store, also: Sequence[str] = ()
+) -> dict[str, Entry]:
+    """Check what the stages need; a stage whose output is in the store needs nothing any more. Those outputs.
+
+    `also`: what is missing beside that. Raises UserError with all of it.
+    """
+    _check_root(config.paths.root)
     entries: dict[str, Entry] = {}
-    problems: list[str] = []
+    problems = list(also)
     for stage in plan.values():
         try:
             if all(name in entries for name in stage.inputs(config)):
@@ -169,6 +183,27 @@ def preflight(config: Config, plan: Mapping[str, Stage], store: Store) -> dict[s
     if problems:
         raise listed("cannot start; this is missing or wrong:", list(dict.fromkeys(problems)))
     return entries
+
+
+def _check_root(root: Path) -> None:
+    """Refuse a `paths.root` that cannot be made or written before anything is read."""
+    place = root.absolute()
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+        why = "permission denied" if place.is_dir() else f"{place} is a file"
+    except OSError as error:  # a name that the file system does not take
+        usable, why = False, error.strerror or str(error)
+    if not usable:
+        raise UserError(
+            f"paths.root={_short(root)} cannot be written ({why}): choose a folder you can write, e.g. paths.root=/tmp/gip"
+        )
+
+
+def _short(root: Path) -> str:
+    text = str(root)
+    return text if len(text) < 200 else f"{text[:80]}...{text[-20:]}"
 
 
 def _produce(

@@ -35,10 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         unknown = [text for text in overrides if text.startswith("--")]
         if unknown:
-            raise UserError(f"{' '.join(unknown)}: no such option; python -m gip_exp.plan --help lists them")
+            from gip_exp.explain import dashes
+
+            no_option = (
+                f"{' '.join(unknown)}: no such option; use one that python -m gip_exp.plan --help lists"
+            )
+            raise UserError(dashes(unknown) or no_option)
         perform([text for text in overrides if text not in ("-m", "--multirun")], options)
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {error}", file=sys.stderr)
+        from gip_exp.explain import explained
+
+        print(f"error: {explained(error, overrides)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -81,9 +88,10 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
     console = Console(sys.stdout)
     cells = _cells(overrides)
     whole = forecast(cells, console, Speed(options.tflops, options.bandwidth))
+    new = _written(whole, overrides, options.write) if options.write is not None else False
     show(whole, console)
     if options.write is not None:
-        _write(whole, overrides, options.write, console)
+        _say_how(new, options.write, console)
 
 
 def _cells(overrides: Sequence[str]) -> "list[Wanted]":
@@ -197,11 +205,15 @@ def _size(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def _write(whole: "Forecast", overrides: Sequence[str], folder: Path, console: "Console") -> None:
+def _written(whole: "Forecast", overrides: Sequence[str], folder: Path) -> bool:
+    """Whether the plan is new; written before it is shown, so that a plan that cannot be written is not."""
     from gip_exp import planned
     from gip_exp.pipeline import as_yaml
 
-    new = planned.write(folder, overrides, whole.cells, [as_yaml(config) for config in whole.configs])
+    return planned.write(folder, overrides, whole.cells, [as_yaml(config) for config in whole.configs])
+
+
+def _say_how(new: bool, folder: Path, console: "Console") -> None:
     console.say(f"{'written' if new else 'unchanged'}: {folder}; run it with")
     console.say(f"  slurm/submit.sh {folder}                           on a cluster")
     console.say(f"  python -m gip_exp --cell {folder}/cells/*.yaml     here")

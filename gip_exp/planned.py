@@ -104,7 +104,11 @@ def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     try:
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
     except OmegaConfBaseException as error:
-        raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
+        from gip_exp.config.names import unknown_key
+
+        key = getattr(error, "full_key", None)
+        why = unknown_key(key) if key and "not in struct" in str(error) else str(error).splitlines()[0]
+        raise UserError(f"{' '.join(overrides)}: {why}") from error
     values = OmegaConf.to_container(config)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

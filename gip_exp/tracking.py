@@ -13,6 +13,7 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError
 
 MODES = ("online", "offline", "disabled", "shared")
+REFUSED, LONGEST = "/\\#?%:", 128  # characters and length that W&B refuses in a name
 MOST_LISTED = 5_000  # selected rows shown as a table; all of them go into the artifact
 
 
@@ -133,6 +134,24 @@ def mode_of(tracking: Tracking) -> str:
     if mode not in MODES:
         raise UserError(f"WANDB_MODE={mode!r}: allowed are {', '.join(MODES)}; or use tracking=none")
     return mode
+
+
+def missing(tracking: Tracking) -> list[str]:
+    """What W&B would refuse whatever the run brings: asked before anything starts."""
+    if tracking.kind == "none":
+        return []
+    problems = []
+    try:
+        mode_of(tracking)
+    except UserError as error:
+        problems.append(str(error))
+    for name in ("project", "entity"):
+        value = getattr(tracking, name)
+        if value is not None and (not value.strip() or len(value) > LONGEST or set(value) & set(REFUSED)):
+            problems.append(
+                f"tracking.{name}={value[:LONGEST]!r}: give a name of at most {LONGEST} characters without {' '.join(REFUSED)}"
+            )
+    return problems
 
 
 def _has_key() -> bool:

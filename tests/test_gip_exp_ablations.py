@@ -338,12 +338,12 @@ def test_own_keys_are_printed(capsys):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["ridge", "ablation.ridgess=[1]"], "Could not override 'ablation.ridgess'"),
+        (["ridge", "ablation.ridgess=[1]"], "ablation.ridgess=[1]: Could not override 'ablation.ridgess'"),
         (
             ["ridge", "ablation.ridges=[-1]"],
             "ablation.ridges.0=-1: input should be greater than or equal to 0",
         ),
-        (["ridge", "budgett=1"], "Could not override 'budgett'"),
+        (["ridge", "budgett=1"], "budgett=1: Could not override 'budgett'"),
         (["ridge", "budget=2.5"], "budget=2.5 is not a share"),
         (["ridge", "selector=random"], "selector=random: the ablations vary GIP on scores"),
         (

@@ -34,12 +34,17 @@ def unreachable(monkeypatch):
     monkeypatch.setattr(hub, "unreachable", lambda: "no answer within 3 s")
 
 
+@pytest.fixture
+def reachable(monkeypatch):
+    monkeypatch.setattr(hub, "answers", lambda _: True)
+
+
 def test_an_unknown_task_is_named_with_those_that_exist(lacks, data_dir):
     (problem,) = lacks(
         "bbh", "evaluation.bbh.tasks=[navigate,nagivate]", f"evaluation.bbh.data_dir={data_dir}/bbh"
     )
     assert "['nagivate']" in problem
-    assert "navigate" in problem.split("BBH's tasks are")[1]
+    assert "navigate" in problem.split("BBH's tasks: ")[1]
 
 
 def test_bbh_without_a_folder_or_the_hub_asks_for_one(lacks, unreachable):
@@ -52,11 +57,24 @@ def test_bbh_without_a_folder_or_the_hub_asks_for_one(lacks, unreachable):
 def test_bbh_with_a_folder_that_lacks_a_task_names_its_file(lacks, data_dir, tmp_path):
     shutil.copy(data_dir / "bbh" / "navigate.json", tmp_path)
     (problem,) = lacks("bbh", "evaluation.bbh.tasks=[navigate,snarks]", f"evaluation.bbh.data_dir={tmp_path}")
-    assert problem.endswith("there is no snarks.json")
+    assert "there is no snarks.json; put them there" in problem
+
+
+def test_an_address_where_nobody_answers_is_named_by_its_key(lacks, data_dir, unreachable):
+    files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
+    (problem,) = lacks("mt_bench", files, "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1")
+    assert problem.startswith(
+        "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1: nobody answers there"
+    )
+
+
+def test_a_reply_that_leaves_no_room_for_its_prompt_is_refused_before_any_work(lacks):
+    (problem,) = lacks("gsm8k", "evaluation.gsm8k.max_new_tokens=512", "model.scratch.context=512")
+    assert problem.startswith("evaluation.gsm8k.max_new_tokens=512 leaves no room for a prompt")
 
 
 def test_mt_bench_files_are_asked_for_where_they_cannot_be_downloaded(lacks, unreachable):
-    (problem,) = lacks("mt_bench", "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1")
+    problem = "; ".join(lacks("mt_bench", "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1"))
     assert "evaluation.mt_bench.data_dir is not set" in problem
     assert "question.jsonl, judge_prompts.jsonl, reference_answer_gpt-4.jsonl" in problem
 
@@ -77,7 +95,7 @@ def test_a_changed_questions_file_stops_a_run_before_any_work(compose, data_dir,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_judge_s_votes_are_refused_for_mt_bench(lacks, data_dir):
+def test_a_judge_s_votes_are_refused_for_mt_bench(lacks, data_dir, reachable):
     (problem,) = lacks(
         "mt_bench",
         f"evaluation.mt_bench.data_dir={data_dir}/mt_bench",
@@ -94,7 +112,7 @@ def test_a_form_for_replies_is_refused_where_nobody_can_hold_to_it(lacks, data_d
     assert "judge_reply=rating: only vLLM servers can hold a reply to a form" in problem
 
 
-def test_vllm_is_asked_for_by_the_evaluations_that_use_it(lacks, data_dir, monkeypatch):
+def test_vllm_is_asked_for_by_the_evaluations_that_use_it(lacks, data_dir, monkeypatch, reachable):
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
@@ -104,7 +122,7 @@ def test_vllm_is_asked_for_by_the_evaluations_that_use_it(lacks, data_dir, monke
     ]
     (problem,) = lacks("mt_bench", "engine=vllm", *played)
     assert problem.startswith("engine=vllm needs vLLM")
-    assert len(lacks("gsm8k", "engine=vllm")) == 1
+    assert len(lacks("gsm8k", "engine=vllm", "evaluation.gsm8k.max_new_tokens=64")) == 1
     assert lacks("answer_nll", "engine=vllm") == []
 
 

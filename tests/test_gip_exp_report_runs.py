@@ -122,7 +122,7 @@ def test_other_data_for_the_same_seed_is_refused_with_keys_and_runs(tmp_path, ca
     assert "experiment toy, seed 0: the runs used 2 different data" in message
     assert "data key aaaa in mp_ma_b0.1_s0" in message
     assert "data key bbbb in random_b0.1_s0" in message
-    assert "experiment=NAME" in message
+    assert "paths.root=DIR" in message
 
 
 def test_seeds_may_draw_their_own_data(tmp_path):

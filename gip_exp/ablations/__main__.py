@@ -33,6 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.scores:
         overrides.append(f"ablation.scores={options.scores}")
     try:
+        if unknown := [text for text in overrides if text.startswith("--")]:
+            from gip_exp.explain import dashes
+
+            no_option = (
+                f"{' '.join(unknown)}: no such option; use one that python -m gip_exp.ablations --help lists"
+            )
+            raise UserError(dashes(unknown) or no_option)
         from gip_exp.ablations import compose, perform
 
         if options.cfg:
@@ -40,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             perform.perform(options.name, overrides)
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {error}", file=sys.stderr)
+        from gip_exp.ablations import compose
+        from gip_exp.explain import explained
+
+        print(f"error: {explained(error, overrides, compose.keys_of(options.name))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; finished stages are kept", file=sys.stderr)

@@ -20,7 +20,7 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import coverage, jaccard, mean_cosine, quality, unit
 from gip_exp.ablations.methods import choose, gip
-from gip_exp.config.section import NonNegative, Positive, Section
+from gip_exp.config.section import NonNegative, Positive, Section, Seed
 from gip_exp.config.selector import GipSelector
 from gip_exp.drawing import styled
 from gip_exp.report.figures.style import mark
@@ -34,7 +34,7 @@ class Settings(Section):
     scores: Literal["judge", "synthetic"] = "judge"
     attributes: Positive = 4  # of the synthetic scores
     seed: int = 0
-    seeds: list[int] = Key([0, 1, 2, 3, 4], min_length=1)  # of random
+    seeds: list[Seed] = Key([0, 1, 2, 3, 4], min_length=1)  # of random
 
 
 @dataclass(frozen=True)

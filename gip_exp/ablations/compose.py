@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from gip_exp.ablations.material import Material, load
 from gip_exp.config import Config, parse
+from gip_exp.config.names import unknown_key
 from gip_exp.config.section import Section
 from gip_exp.config.selector import GipSelector
 from gip_exp.console import Console
@@ -71,7 +72,7 @@ def setup(name: str, overrides: Sequence[str], console: Console) -> Setup:
     try:
         settings = module_of(name).Settings.model_validate(raw)
     except ValidationError as error:
-        problems = [_say(problem) for problem in error.errors()]
+        problems = [_say(problem, name) for problem in error.errors()]
         raise listed("the ablation's settings have several problems:", problems) from None
     return Setup(name, config, settings, tuple(overrides), console)
 
@@ -101,7 +102,14 @@ def _offered(name: str, defaults: Section) -> Iterator[None]:
         store.repo.pop(GROUP, None)
 
 
-def _say(problem: Any) -> str:
+def keys_of(name: str) -> list[str]:
+    """The ablation's own keys, dotted."""
+    return [f"{GROUP}.{field}" for field in module_of(name).Settings.model_fields]
+
+
+def _say(problem: Any, name: str) -> str:
     key = ".".join([GROUP, *(str(part) for part in problem["loc"])])
+    if problem["type"] == "extra_forbidden":
+        return unknown_key(key, keys_of(name))
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key}={problem['input']!r}: {message[0].lower()}{message[1:]}"

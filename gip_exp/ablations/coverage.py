@@ -13,7 +13,7 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import coverage, quality, topic_entropy, topic_share, topics, unit
 from gip_exp.ablations.methods import choose, is_seeded
-from gip_exp.config.section import Positive, Section, Share
+from gip_exp.config.section import Positive, Section, Seed, Share
 from gip_exp.config.selector import GipSelector
 from gip_exp.drawing import styled
 from gip_exp.errors import UserError
@@ -27,7 +27,7 @@ class Settings(Section):
     topics: Positive = 50
     budgets: list[Share] = Key([0.01, 0.025, 0.05, 0.1, 0.2], min_length=1)
     seed: int = 0
-    seeds: list[int] = Key([0, 1, 2, 3, 4], min_length=1)  # of random and gate_random
+    seeds: list[Seed] = Key([0, 1, 2, 3, 4], min_length=1)  # of random and gate_random
 
 
 FIELDS = (

@@ -18,7 +18,7 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import coverage, jaccard, quality, unit
 from gip_exp.ablations.methods import choose
-from gip_exp.config.section import NonNegative, Section
+from gip_exp.config.section import NonNegative, Section, Seed
 from gip_exp.config.selector import GipSelector
 from gip_exp.drawing import styled
 
@@ -31,7 +31,7 @@ class Settings(Section):
 
     levels: list[NonNegative] = Key([0, 0.25, 0.5, 1, 2, 4], min_length=1)
     faults: list[Literal["noise", "length", "subject"]] = Key(["noise", "length", "subject"], min_length=1)
-    seeds: list[int] = Key([0, 1, 2], min_length=1)
+    seeds: list[Seed] = Key([0, 1, 2], min_length=1)
 
 
 FIELDS = (

@@ -13,7 +13,7 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import coverage, jaccard, quality, unit
 from gip_exp.ablations.methods import choose, gip
-from gip_exp.config.section import NonNegative, Section
+from gip_exp.config.section import NonNegative, Section, Seed
 from gip_exp.config.selector import GipSelector
 from gip_exp.drawing import styled
 
@@ -26,7 +26,7 @@ class Settings(Section):
     ridges: list[NonNegative] = Key([0, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100], min_length=1)
     methods: list[Literal["mp", "omp", "logdet"]] = Key(["mp", "omp"], min_length=1)
     reference: NonNegative = 1.0
-    seeds: list[int] = Key([0, 1, 2, 3, 4], min_length=1)
+    seeds: list[Seed] = Key([0, 1, 2, 3, 4], min_length=1)
 
 
 FIELDS = (

@@ -21,7 +21,7 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import chance, jaccard, quality
 from gip_exp.ablations.methods import choose
-from gip_exp.config.section import NonNegative, Section, Share
+from gip_exp.config.section import NonNegative, Section, Seed, Share
 from gip_exp.config.selector import GipSelector
 from gip_exp.drawing import FAINT, styled
 
@@ -40,7 +40,7 @@ class Settings(Section):
     scores: list[NonNegative] = Key([0.01, 0.03, 0.1, 0.3, 1], min_length=1)
     features: list[NonNegative] = Key([0.01, 0.03, 0.1, 0.3, 1], min_length=1)
     rows: list[Share] = Key([0.99, 0.95, 0.9, 0.8, 0.5], min_length=1)
-    seeds: list[int] = Key([1, 2, 3], min_length=1)
+    seeds: list[Seed] = Key([1, 2, 3], min_length=1)
 
 
 FIELDS = (

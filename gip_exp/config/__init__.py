@@ -4,31 +4,40 @@
 (paths, devices, batch sizes, credentials' whereabouts) cannot change a result and stay out of every store key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from gip_exp.config.inputs import Data, Embedder, Judge, Rubric, Sampler, Target
 from gip_exp.config.learning import Engine, Model, Train
+from gip_exp.config.names import options, unknown_key
 from gip_exp.config.outcome import Evaluations, Tracking
-from gip_exp.config.section import NEUTRAL, Name, Section
+from gip_exp.config.section import NEUTRAL, Name, Section, Seed
 from gip_exp.config.selector import Selector
 from gip_exp.errors import UserError, listed
 from gip_exp.secrecy import REMEDY, secret_places
 
+LONGEST = 120  # characters of a value in a message
 STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
 
 
 class Paths(Section):
     root: Path  # store, runs and sweep folders lie below
 
+    @field_validator("root", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if isinstance(given, str) and (not given.strip() or "\0" in given):
+            raise ValueError(f"paths.root={given!r} must name a folder, e.g. outputs")
+        return given
+
 
 class Config(Section):
     experiment: Name
     budget: int | float
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     until: Annotated[Literal[STAGES] | None, NEUTRAL] = None  # type: ignore[valid-type]
     paths: Annotated[Paths, NEUTRAL]
     data: Data
@@ -68,9 +77,9 @@ def _impossible_stop(config: Config) -> str:
     if config.until == "base" and config.model.scratch is None:
         return "until=base: the model is given, not trained from scratch (model.scratch)"
     if config.until in ("warmup", "gradients") and config.selector.kind != "less":
-        return f"until={config.until}: only selector=less has this stage"
+        return f"until={config.until}: only selector=less has this stage, choose another"
     if config.until == "train" and config.train.kind == "none":
-        return "until=train: train=none has no such stage"
+        return "until=train: train=none has no such stage, choose another"
     if config.until == "evaluate" and not config.evaluation.chosen():
         return "until=evaluate: no evaluation is chosen (evaluation=[...])"
     return ""
@@ -80,6 +89,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     """Validate a composed config. Raises `UserError` with every problem at once."""
     if places := list(secret_places(values)):
         raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
+    if missing := list(_still_missing(values)):
+        raise listed("the configuration has several problems:", [_missing(key) for key in missing])
     try:
         config = Config.model_validate(dict(values))
     except ValidationError as error:
@@ -95,6 +106,25 @@ def parse(values: Mapping[str, Any]) -> Config:
 _UNIONS = ("data", "judge", "sampler", "embedder", "selector", "train")
 
 
+def _still_missing(values: Any, place: str = "") -> Iterator[str]:
+    """The keys whose value is `???`: OmegaConf's mark for one that has to be given."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _still_missing(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(values, str) and values == "???":
+        yield place
+
+
+def _missing(key: str) -> str:
+    return f"{key} is missing: give it a value ({key}=...)"
+
+
+_PLAINER = {
+    "path_type": "must be a folder, e.g. outputs",
+    "int_parsing_size": "must be a smaller whole number",
+}
+
+
 def _say(problem: Mapping[str, Any]) -> str:
     """One pydantic problem as `key=value: what is allowed`."""
     location = [str(part) for part in problem["loc"]]
@@ -103,9 +133,19 @@ def _say(problem: Mapping[str, Any]) -> str:
     key = ".".join(part for part in location if part not in ("int", "float"))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        return f"{key} is not a key of this configuration: remove it or check its spelling"
+        return unknown_key(key)
     if problem["type"] == "missing":
-        return f"{key} is missing: give it a value ({key}=...)"
+        return _missing(key)
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        kind = problem["input"].get("kind") if isinstance(problem["input"], Mapping) else problem["input"]
+        return f"{key}.kind={_shown(kind)}: choose {key}=NAME, with NAME one of {', '.join(options(key))}"
     if problem["type"] == "value_error":
         return message if not key or key.split(".")[0] in message else f"{key}: {message}"
-    return f"{key}={problem['input']!r}: {message[0].lower()}{message[1:]}"
+    message = _PLAINER.get(problem["type"], message)
+    return f"{key}={_shown(problem['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it is, or its beginning where it would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"

@@ -2,9 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gip_exp.config.section import LATER, NEUTRAL, NonNegative, Positive, Section, Seed, Url
+
+
+def _whole_price(price: dict[str, float]) -> dict[str, float]:
+    if missing := {"input", "output"} - set(price):
+        raise ValueError(f"needs {', '.join(sorted(missing))}: US dollars a million tokens")
+    return price
+
+
+# Of a model, in US dollars a million tokens.
+Price = Annotated[dict[Literal["input", "output", "cached_input"], NonNegative], AfterValidator(_whole_price)]
 
 
 class ArithmeticData(Section):
@@ -86,7 +96,7 @@ class LLMJudge(Section):
     model: str
     provider: Literal["openai", "azure"]
     base_url: Annotated[Url | None, NEUTRAL]
-    temperature: NonNegative | None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None
     max_tokens: Positive
     votes: Positive  # replies an example, averaged
     round: Annotated[int, Field(ge=0)]  # raise it to ask again for what the finished round left unscored
@@ -95,9 +105,7 @@ class LLMJudge(Section):
     timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
     max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
     dry_run: Annotated[bool, NEUTRAL]
-    prices: Annotated[
-        dict[str, dict[str, float]], NEUTRAL
-    ]  # model -> {input, output}, US dollars a million tokens
+    prices: Annotated[dict[str, Price], NEUTRAL]
     extra_body: dict[str, Any]
     dtype: Literal["float32", "bfloat16", "float16"]  # the next three: vLLM only
     max_model_len: Positive | None
@@ -133,7 +141,7 @@ class EndpointSampler(Sampling):
     concurrency: Annotated[Positive, NEUTRAL]
     timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
     max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
-    prices: Annotated[dict[str, dict[str, float]], NEUTRAL]
+    prices: Annotated[dict[str, Price], NEUTRAL]
     extra_body: dict[str, Any]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gip_exp.config.section import NEUTRAL, NonNegative, Positive, Section, Seed
 
@@ -41,6 +41,18 @@ class Scratch(Section):
     muon_lr: Annotated[float, Field(gt=0)]  # Muon: the layers' matrices
     weight_decay: NonNegative
     seed: Seed
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "Scratch":
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"model.scratch.heads={self.heads}: model.scratch.hidden={self.hidden} must be an even multiple of it"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"model.scratch.kv_heads={self.kv_heads} must divide model.scratch.heads={self.heads}"
+            )
+        return self
 
 
 class Model(Section):
@@ -88,6 +100,13 @@ class LoraTrain(Section):
     )
     require_loss_fall: Annotated[bool, NEUTRAL] = True
     seed: Seed
+
+    @field_validator("target_modules")
+    @classmethod
+    def _some_modules(cls, given: str | list[str]) -> str | list[str]:
+        if not given or "" in list(given):
+            raise ValueError(f"must name layers, e.g. [q_proj,v_proj], or be all-linear; got {given!r}")
+        return given
 
     @model_validator(mode="after")
     def _one_length(self) -> "LoraTrain":

@@ -27,7 +27,9 @@ NonNegative = Annotated[float, Field(ge=0)]
 class Section(BaseModel):
     """A part of the config: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 def content(section: BaseModel) -> dict[str, Any]:
@@ -53,23 +55,31 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+LONGEST_NAME = 100  # characters; a file system takes 255 for the whole name of a run's folder
+
+
 def _plain_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", value):
+    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{LONGEST_NAME - 1}}}", value):
         raise ValueError(
-            f"{value!r} becomes part of a folder's name: use letters, digits, '.', '_', '+' and '-'"
+            f"{value[:LONGEST_NAME]!r} becomes part of a folder's name: use letters, digits, '.', '_', '+' and '-', at most "
+            f"{LONGEST_NAME} of them"
         )
     return value
 
 
 def _safe_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port, or of brackets around a host
+        usable = False
+    if not usable:
         raise ValueError("must be an address like http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query:
         raise ValueError("must not carry a user, a password or a query: keys come from the environment only")
     return value
 
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
 Name = Annotated[str, AfterValidator(_plain_name)]  # of an experiment or a selector
 Url = Annotated[str, AfterValidator(_safe_url)]

@@ -169,7 +169,7 @@ class LessSelector(Section):
     warmup_share: Share
     warmup: LoraTrain
     dimensions: Positive
-    projection_seed: Annotated[int, Field(ge=0)]
+    projection_seed: Seed
     gradient_batch: Annotated[Positive, NEUTRAL]
 
 

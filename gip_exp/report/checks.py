@@ -9,7 +9,7 @@ from gip_exp.report.runs import Answer, Run
 
 LISTED = 4  # run folders named in a message before it only counts
 REMEDY = (
-    "keep experiments apart: run one of them under another name (experiment=NAME), "
+    "keep experiments apart: run one of them below another folder (paths.root=DIR), "
     "or report a folder that holds only one of them"
 )
 

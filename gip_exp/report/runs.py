@@ -143,7 +143,10 @@ def _nothing(root: Path, others: list[Unfinished]) -> str:
             "runs, e.g. outputs/runs, or make some first: python -m gip_exp +experiment=quickstart"
         )
     lines = "\n".join(f"  {other.status}: {other.folder} ({other.reason})" for other in others)
-    return f"none of the {len(others)} runs below {root} is finished, so there is nothing to report:\n{lines}"
+    return (
+        f"none of the {len(others)} runs below {root} is finished, so there is nothing to report; run them again, or wait "
+        f"for those that still run:\n{lines}"
+    )
 
 
 def _read(folder: Path) -> Run | Unfinished:
@@ -156,6 +159,8 @@ def _read(folder: Path) -> Run | Unfinished:
         raise ValueError(
             f"{path} lacks {', '.join(missing)}: it was not written by this project, or only in part"
         )
+    if wrong := _wrong_fields(result):
+        raise ValueError(f"{path} is of another schema or was edited: {'; '.join(wrong)}")
     settings = _spelt_out(_settings(folder / CONFIG))
     run = Run(folder, result, settings, modified=path.stat().st_mtime)
     if run.status == FAILED:
@@ -164,6 +169,27 @@ def _read(folder: Path) -> Run | Unfinished:
         return Unfinished(folder, str(result["status"]), "stopped on request before anything was selected")
     answers = {name: _answers(folder, name, metric) for name, metric in result["metrics"].items()}
     return replace(run, answers=answers, selected=_selected(folder, run.selector))
+
+
+def _wrong_fields(result: Mapping[str, Any]) -> list[str]:
+    """The fields that are not of the kind that `result.json` has."""
+    metrics, stages = result["metrics"], result["stages"]
+    named = isinstance(metrics, dict) and all(isinstance(metric, dict) for metric in metrics.values())
+    checks = {
+        "seed must be an integer": isinstance(result["seed"], int),
+        "budget must be a number": _number(result["budget"]),
+        "n_selected must be an integer": isinstance(result.get("n_selected"), int | None),
+        "n_pool must be an integer": isinstance(result.get("n_pool"), int | None),
+        "metrics must map names to value, n, low and high": named
+        and all(_number(metric.get(part)) for metric in metrics.values() for part in ("value", "n")),
+        "stages must map names to key and seconds": isinstance(stages, dict)
+        and all(isinstance(stage, dict) for stage in stages.values()),
+    }
+    return [what for what, right in checks.items() if not right]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _selected(folder: Path, selector: str) -> frozenset[str]:
@@ -221,7 +247,9 @@ def _answers(folder: Path, name: str, metric: Mapping[str, Any]) -> dict[str, An
         )
     try:
         answers = {str(row["id"]): Answer(float(row["value"]), str(row["reference"])) for row in _rows(path)}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
+        if str(path) in str(error):
+            raise
         raise ValueError(f"{path} has a row without id, value or reference ({error!r})") from error
     mean = sum(answer.value for answer in answers.values()) / max(1, len(answers))
     if len(answers) != metric["n"] or abs(mean - metric["value"]) > TOLERANCE * max(1.0, abs(mean)):
@@ -239,8 +267,10 @@ def _settings(path: Path) -> dict[str, Any]:
 
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is damaged or half-written ({str(error).splitlines()[0]})") from error
+    if not isinstance(loaded, dict | None):
+        raise ValueError(f"{path} is damaged: it holds no settings")
     return dict(_flat(loaded or {}, ""))
 
 

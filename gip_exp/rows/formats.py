@@ -79,9 +79,9 @@ def read_rows(path: Path) -> list[Placed]:
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: damaged or cut short ({error}): copy it again") from None
     except RecursionError:
-        raise UserError(f"{path}: nested too deeply to be rows of text") from None
+        raise UserError(f"{path}: nested too deeply to be rows of text: check the file") from None
     if not rows:
-        raise UserError(f"{path}: holds no rows")
+        raise UserError(f"{path}: holds no rows: check the file, or give another (data.path)")
     return rows
 
 
@@ -156,7 +156,7 @@ def _json_whole(path: Path) -> Iterator[Placed]:
         values = list(_elements(text, start + 1) if text.startswith("[", start) else _sequence(text, start))
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{path}: line {error.lineno}: not JSON ({error.msg} at column {error.colno})"
+            f"{path}: line {error.lineno}: not JSON ({error.msg} at column {error.colno}): check the file there"
         ) from None
     for key in LISTS if len(values) == 1 and isinstance(values[0][1], dict) else ():
         inner = values[0][1].get(key)
@@ -264,7 +264,9 @@ def _parquet(path: Path) -> Iterator[Placed]:
                 number += 1
                 yield f"row {number}", row
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a parquet file ({error})") from None
+        raise UserError(
+            f"{path}: not a parquet file ({error}): write it again, or rename it to what it is"
+        ) from None
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Placed]]] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
+from gip_exp.config.names import nearest
 from gip_exp.errors import UserError
 from gip_exp.rows.formats import SUFFIXES, suffix_of
 
@@ -53,7 +54,13 @@ def find_files(path: Path) -> Files:
     raise UserError(
         f"data.path={path} does not exist: give one file, a folder with train.jsonl (and test.jsonl), a pattern "
         "('data/*.parquet'), or a data set on the hub (OWNER/NAME)"
+        f"{nearest(path.name, _beside(path))}"
     )
+
+
+def _beside(path: Path) -> list[str]:
+    """The names in the folder that `path` would lie in."""
+    return [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
 def _readable(path: Path) -> Path:

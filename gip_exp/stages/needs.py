@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from gip_exp import hub, judging
+from gip_exp import hub, judging, models
 from gip_exp.config import Config
+from gip_exp.config.learning import LoraTrain
 from gip_exp.config.outcome import BbhEvaluation, MtBenchEvaluation
+from gip_exp.config.section import Section
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries
 from gip_exp.stages.data import read_test
@@ -20,12 +22,39 @@ def missing(config: Config, name: str) -> list[str]:
     chosen = config.evaluation.chosen()[name]
     problems = []
     if config.engine.kind == "vllm" and name != "answer_nll":  # likelihoods are computed in this process
-        problems += judging.missing_vllm("engine=vllm", "engine=hf")
+        problems += judging.missing_vllm("engine=vllm", "engine=hf") + _rank(config)
+    if name != "mt_bench":  # the others go through lm-eval, which refuses such a length when all is trained
+        problems += _room(name, chosen, config)
     if isinstance(chosen, MtBenchEvaluation):
         problems += _mt_bench(chosen, config)
     if isinstance(chosen, BbhEvaluation):
         problems += _bbh(chosen)
     return problems
+
+
+def _rank(config: Config) -> list[str]:
+    from gip_exp.llm.adapters import SERVABLE_RANKS
+
+    most = SERVABLE_RANKS[-1]
+    if not isinstance(config.train, LoraTrain) or config.train.r <= most:
+        return []
+    return [
+        f"train.r={config.train.r}: vLLM serves adapters of a rank of at most {most}; lower it, or use engine=hf"
+    ]
+
+
+def _room(name: str, chosen: Section, config: Config) -> list[str]:
+    """Whether a reply of the length asked for leaves room for its prompt."""
+    asked = getattr(chosen, "max_new_tokens", None)
+    limits = {"the model": models.context(config.model)}
+    if config.engine.kind == "vllm":
+        limits[f"engine.max_model_len={config.engine.max_model_len}"] = config.engine.max_model_len
+    return [
+        f"evaluation.{name}.max_new_tokens={asked} leaves no room for a prompt: {what} holds {limit} tokens, both together; "
+        "lower it, or take a model that holds more"
+        for what, limit in limits.items()
+        if asked and limit and asked >= limit
+    ]
 
 
 def check_test_rows(config: Config, entries: Entries) -> None:
@@ -76,7 +105,7 @@ def _bbh(config: BbhEvaluation) -> list[str]:
     unknown = [task for task in wanted if task not in bbh.TASKS]
     if unknown or not wanted:
         return [
-            f"evaluation.bbh.tasks={wanted}: {unknown or 'empty'}; BBH's tasks are {', '.join(bbh.TASKS)}"
+            f"evaluation.bbh.tasks={wanted}: {unknown or 'empty'}; choose from BBH's tasks: {', '.join(bbh.TASKS)}"
         ]
     if config.data_dir is None:
         if hub.cached_dataset(bbh.HUB) or not (why := hub.unreachable()):
@@ -85,9 +114,22 @@ def _bbh(config: BbhEvaluation) -> list[str]:
             f"evaluation.bbh.data_dir is not set, and the data set {bbh.HUB} is neither in the local cache nor can "
             f"{hub.endpoint()} be reached ({why}): give a folder of <task>.json, or go online"
         ]
+    if not Path(config.data_dir).is_dir():
+        return [f"evaluation.bbh.data_dir={config.data_dir} is no folder: give a folder of <task>.json"]
     absent = [task for task in wanted if not (Path(config.data_dir) / f"{task}.json").is_file()]
     if absent:
         return [
-            f"evaluation.bbh.data_dir={config.data_dir}: there is no {', '.join(f'{task}.json' for task in absent)}"
+            f"evaluation.bbh.data_dir={config.data_dir}: there is no {', '.join(f'{task}.json' for task in absent)}; put "
+            "them there, or choose evaluation.bbh.tasks"
         ]
-    return []
+    return [problem for task in wanted if (problem := _broken(task, Path(config.data_dir)))]
+
+
+def _broken(task: str, folder: Path) -> str:
+    from eval import bbh
+
+    try:
+        bbh.read_task(task, folder)
+    except ValueError as error:
+        return f"evaluation.bbh.data_dir: {error}; give the published files"
+    return ""

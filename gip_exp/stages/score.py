@@ -84,7 +84,15 @@ def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
 
 
 def _missing(config: Config) -> list[str]:
-    return [] if isinstance(config.judge, RulesJudge) else judging.missing(config.judge)
+    if isinstance(config.judge, LLMJudge):
+        return judging.missing_rubric(config.rubric) + judging.missing(config.judge)
+    from gip_exp.rules import RUBRICS
+
+    if config.rubric.name in RUBRICS:
+        return []
+    return [
+        f"rubric.name={config.rubric.name!r}: judge=rules knows {', '.join(RUBRICS)}; choose one (rubric=NAME)"
+    ]
 
 
 STAGE = Stage("score", 2, lambda _: ("data",), _settings, _build, _missing)

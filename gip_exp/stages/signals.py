@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gip_exp.config import Config
-from gip_exp.config.inputs import RowsData
+from gip_exp.config.inputs import LLMJudge, RowsData
 from gip_exp.config.selector import GipSelector, OnScores
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
@@ -82,7 +82,7 @@ def column_weights(
     if absent:
         raise UserError(
             f"selector.signals names {source}.{absent[0]}, which is not in the table or is the same for every row; "
-            f"columns that can be used: {', '.join(columns)}"
+            f"choose from: {', '.join(columns)}"
         )
     found = {column: own.get(column, signals.get(source)) for column in columns}
     return {column: weight for column, weight in found.items() if weight is not None}
@@ -104,4 +104,31 @@ def _mixture_settings(config: Config, _: Entries) -> dict[str, Any]:
     return {"signals": dict(_chosen(config).signals)}
 
 
-MIXTURE = Stage(SOURCE_STAGE["mixture"], 1, _mixture_inputs, _mixture_settings, _mixture)
+def _missing_columns(config: Config) -> list[str]:
+    """Columns named in `selector.signals` that their source will not have; those of metadata are known by their names."""
+    problems = []
+    for source, columns in _columns(config).items():
+        try:
+            column_weights(source, columns, _chosen(config).signals)
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _columns(config: Config) -> dict[str, tuple[str, ...]]:
+    """The columns that each source of the mixture will have."""
+    from gip_exp.rules import RUBRICS
+
+    known = {
+        "self_consistency": ("self_consistency",),
+        "self_compression": ("self_compression",),
+        "metadata": tuple(config.data.metadata) if isinstance(config.data, RowsData) else (),
+    }
+    if isinstance(config.judge, LLMJudge):
+        known["judge"] = tuple(str(attribute.get("name")) for attribute in config.rubric.attributes)
+    elif config.rubric.name in RUBRICS:
+        known["judge"] = RUBRICS[config.rubric.name][1]
+    return {source: known[source] for source in _chosen(config).sources if source in known}
+
+
+MIXTURE = Stage(SOURCE_STAGE["mixture"], 1, _mixture_inputs, _mixture_settings, _mixture, _missing_columns)

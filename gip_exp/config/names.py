@@ -1,0 +1,112 @@
+"""Every key that some config can have, by its dotted name, and what to say of a key that this one does not have."""
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+PLUS = ("experiment", "sweep")  # groups that the config does not hold by itself: +experiment=NAME
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean X?` for the known name most like `word`, or '' where none is."""
+    close = get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def unknown_key(key: str, also: Iterable[str] = ()) -> str:
+    """Why the config has no `key`, and which key was meant. `also`: further keys that there are."""
+    owners = _owners(key)
+    if owners:
+        group = key.partition(".")[0]
+        return f"the {group} chosen here has no key {key}; choose one that has: {', '.join(f'{group}={o}' for o in owners)}"
+    last = key.rpartition(".")[2]
+    known = [*keys(), *also]
+    # A key in the wrong section (lr=1e-4) is as frequent as a misspelt one.
+    elsewhere = [name for name in known if name.rpartition(".")[2] == last]
+    beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0] != ""]
+    meant = nearest(key, beside, cutoff=0.8) or (
+        f"; did you mean {' or '.join(elsewhere[:3])}?" if elsewhere else nearest(key, [*known, *groups()])
+    )
+    return f"{key} is not a key of this configuration: remove it or check its spelling{meant}"
+
+
+def free(key: str) -> bool:
+    """Whether `key` stands in a mapping whose names people choose (prices, selector.signals, extra_body)."""
+    return any(key.startswith(f"{name}.") for name in mappings())
+
+
+@cache
+def keys() -> tuple[str, ...]:
+    """The keys of all sections and all kinds of them."""
+    return tuple(dict.fromkeys(name for name, _ in _fields()))
+
+
+@cache
+def groups() -> tuple[str, ...]:
+    """The config groups: the folders of `conf/`."""
+    return tuple(
+        sorted(part.name for part in files("conf").iterdir() if part.is_dir() and part.name[0] not in "._")
+    )
+
+
+@cache
+def options(group: str) -> tuple[str, ...]:
+    """The names of a group's files; empty for what is no group."""
+    folder = files("conf").joinpath(*group.split("/"))
+    if group not in groups() or not folder.is_dir():
+        return ()
+    return tuple(sorted(part.name[:-5] for part in folder.iterdir() if part.name.endswith(".yaml")))
+
+
+def _owners(key: str) -> list[str]:
+    """The files of a group that hold `key` (`data.path`)."""
+    import yaml
+
+    group, _, rest = key.partition(".")
+    first = rest.partition(".")[0]
+    if first in options(group):  # the files of `evaluation` stand side by side
+        return [f"[{first}]"] if key in keys() else []
+    owners = []
+    for name in options(group) if rest else ():
+        loaded = yaml.safe_load(files("conf").joinpath(group, f"{name}.yaml").read_text(encoding="utf-8"))
+        if first in (loaded or {}):
+            owners.append(name)
+    return owners if key in keys() else []
+
+
+@cache
+def mappings() -> tuple[str, ...]:
+    """The keys whose value is a mapping with names that people choose."""
+    return tuple(
+        name
+        for name, annotation in _fields()
+        if any(get_origin(part) is dict for part in _members(annotation))
+    )
+
+
+def _fields() -> Iterator[tuple[str, Any]]:
+    from gip_exp.config import Config
+
+    return _fields_of(Config, "")
+
+
+def _fields_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, info in section.model_fields.items():
+        yield f"{prefix}{name}", info.annotation
+        for part in _members(info.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _fields_of(part, f"{prefix}{name}.")
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The members of a union, however deep, without what annotates them."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [member for part in get_args(annotation) for member in _members(part)]
+    return [annotation]
