@@ -109,5 +109,7 @@ def silence(address: str) -> str:
 def silent(key: str, address: str) -> list[str]:
     """What to say of an address in the config where nobody answers; empty where somebody does."""
     if why := silence(address):
-        return [f"{key}={address}: nobody answers there ({why}); check the address, or start the server first"]
+        return [
+            f"{key}={address}: nobody answers there ({why}); check the address, or start the server first"
+        ]
     return []

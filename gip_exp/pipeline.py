@@ -1,6 +1,5 @@
 """The stage graph, in reading order, and one run through it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,16 +185,15 @@ def preflight(
 
 
 def _check_root(root: Path) -> None:
-    """Refuse a `paths.root` that cannot be made or written before anything is read."""
+    """Refuse a `paths.root` that can be no folder before anything is read; one that is read-only may hold it all."""
     place = root.absolute()
     try:
         while not place.exists() and place != place.parent:
             place = place.parent
-        usable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-        why = "permission denied" if place.is_dir() else f"{place} is a file"
+        why = "" if place.is_dir() else f"{place} is a file"
     except OSError as error:  # a name that the file system does not take
-        usable, why = False, error.strerror or str(error)
-    if not usable:
+        why = error.strerror or str(error)
+    if why:
         raise UserError(
             f"paths.root={_short(root)} cannot be written ({why}): choose a folder you can write, e.g. paths.root=/tmp/gip"
         )
