@@ -28,12 +28,16 @@ def run(composed: DictConfig) -> None:
 
     from gip_exp.cell import run_cell
 
+    job = HydraConfig.get()
+    swept = job.mode == RunMode.MULTIRUN
     try:
         values = OmegaConf.to_container(composed, resolve=True)
         assert isinstance(values, dict)
-        run_cell({str(key): value for key, value in values.items()})
+        run_cell(
+            {str(key): value for key, value in values.items()}, " ".join(job.overrides.task) if swept else ""
+        )
     except (UserError, OmegaConfBaseException) as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if swept:
             raise  # the launcher must know which cells failed; Hydra then prints the cell's overrides
         _leave(error)
 

@@ -17,15 +17,18 @@ from gip_exp.quiet import quiet_libraries
 from gip_exp.run_folder import SELECTED, SELECTED_ROWS
 
 
-def run_cell(composed: Mapping[str, Any]) -> None:
-    """Validate, run, show. A failure is printed here, where it belongs to its cell, and raised to the caller."""
+def run_cell(composed: Mapping[str, Any], cell: str = "") -> None:
+    """Validate, run, show. A failure is printed here, where it belongs to its cell, and raised to the caller.
+
+    `cell` names the cell of a sweep by its overrides.
+    """
     quiet_libraries()
     console = Console()
     try:
         with stoppable():
             _run(parse(composed), console)
     except UserError as error:
-        _tell(error, console)
+        _tell(error, console, cell)
         raise
 
 
@@ -47,7 +50,7 @@ def run_files(arguments: Sequence[str]) -> int:
             with stoppable():
                 _run_file(path, overrides, console)
         except UserError as error:
-            _tell(error, console)
+            _tell(error, console, str(path) if len(files) > 1 else "")
             failed += 1
     return 2 if failed else 0
 
@@ -100,8 +103,14 @@ def _run(config: Config, console: Console) -> None:
         console.say(f"  {outcome.folder}")
 
 
-def _tell(error: UserError, console: Console) -> None:
-    console.say(f"error: {error}", style="red")
+_TOLD: dict[str, str] = {}  # what this process said of its cells, and of which one first
+
+
+def _tell(error: UserError, console: Console, cell: str) -> None:
+    """Say it, with the cell where there are several: in full once, however many of a sweep's cells lack the same."""
+    first = _TOLD.setdefault(str(error), cell)
+    what = str(error) if first == cell else f"the same as in {first}"
+    console.say(f"error in {cell}: {what}" if cell else f"error: {what}", style="red")
     error.shown = os.getpid()  # type: ignore[attr-defined]  # here; a sweep's own process may be another one
 
 
