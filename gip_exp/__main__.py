@@ -53,6 +53,8 @@ def main() -> None:
         # Before Hydra sees them: it writes a sweep's arguments down and repeats those it cannot read.
         if places := secret_arguments(sys.argv[1:]):
             raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
+        if not sys.argv[1:]:
+            raise UserError("name an experiment, e.g. +experiment=quickstart; --help lists what there is")
         _check_options(sys.argv[1:])
         if sys.argv[1:2] == ["--cell"]:
             from gip_exp.cell import run_files

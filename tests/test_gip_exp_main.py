@@ -66,6 +66,14 @@ def test_what_a_user_can_mend_is_one_message_and_exit_code_2(tmp_path, arguments
     assert not (tmp_path / "out").exists()
 
 
+def test_no_words_at_all_are_answered_with_the_first_words_to_say():
+    done = subprocess.run(
+        [sys.executable, "-m", "gip_exp"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "name an experiment, e.g. +experiment=quickstart; --help" in done.stderr
+
+
 def test_a_broken_row_is_named_with_its_line(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"question": "q", "answer": "a"}\n{"question": "q"}\n')
     done = run("+experiment=own_data", f"data.path={tmp_path}/mine.jsonl", root=tmp_path / "out")
