@@ -36,7 +36,7 @@ def unreachable(monkeypatch):
 
 @pytest.fixture
 def reachable(monkeypatch):
-    monkeypatch.setattr(hub, "answers", lambda _: True)
+    monkeypatch.setattr(hub, "silence", lambda _: "")
 
 
 def test_an_unknown_task_is_named_with_those_that_exist(lacks, data_dir):
