@@ -103,7 +103,8 @@ def silence(address: str) -> str:
         return f"no answer within {SECONDS:g} s"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"{type(error).__name__}: {error}"
-    return f"it answers with status {status}" if status >= 500 else ""
+    # 501: it is at work, and does not take GET.
+    return f"it answers with status {status}" if status >= 500 and status != 501 else ""
 
 
 def silent(key: str, address: str) -> list[str]:

@@ -200,19 +200,29 @@ def test_more_unscored_questions_than_allowed_are_an_error(compose, data_dir, sh
     assert outcome.result["metrics"]["mt_bench/all"]["n"] == 7
 
 
-def test_a_judge_that_never_answers_is_an_error(compose, data_dir, shared_root):
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        judge = f"evaluation.mt_bench.judge.base_url=http://127.0.0.1:{deaf.getsockname()[1]}/v1"
-        wait = ["evaluation.mt_bench.judge.timeout_s=0.2", "evaluation.mt_bench.judge.max_tokens=97"]
+def test_a_judge_that_takes_questions_and_never_answers_is_an_error(
+    compose, data_dir, shared_root, judge_url, monkeypatch
+):
+    answered = threading.Event()
+    monkeypatch.setattr(Judge, "rating", classmethod(lambda *_: answered.wait(60)))
+    judge = [
+        f"evaluation.mt_bench.judge.{key}"
+        for key in (f"base_url={judge_url}", "timeout_s=0.2", "max_tokens=97")
+    ]
+    files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
+    try:
         with pytest.raises(UserError, match=r"no usable rating in 16 judgements; the first failure: timeout"):
-            run(
-                compose,
-                shared_root,
-                *PLAYED,
-                f"evaluation.mt_bench.data_dir={data_dir}/mt_bench",
-                judge,
-                *wait,
-            )
+            run(compose, shared_root, *PLAYED, files, *judge)
+    finally:
+        answered.set()
+
+
+def test_a_judge_that_is_not_there_is_said_before_anything_is_played(compose, data_dir, shared_root):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+    files = [f"evaluation.mt_bench.data_dir={data_dir}/mt_bench", "evaluation.mt_bench.judge.max_tokens=96"]
+    with pytest.raises(UserError, match=r"judge\.base_url=.*: nobody answers there .*start the server first"):
+        run(compose, shared_root, *PLAYED, *files, f"evaluation.mt_bench.judge.base_url={address}")
 
 
 def test_a_model_that_generates_nothing_is_an_error(compose, shared_root, monkeypatch):

@@ -37,7 +37,9 @@ def server():
         running.shutdown()
 
 
-@pytest.mark.parametrize(("status", "why"), [(200, ""), (404, ""), (500, "status 500"), (503, "status 503")])
+@pytest.mark.parametrize(
+    ("status", "why"), [(200, ""), (404, ""), (501, ""), (500, "status 500"), (503, "status 503")]
+)
 def test_a_server_that_answers_is_at_work_unless_it_says_otherwise(server, monkeypatch, status, why):
     monkeypatch.setattr(Handler, "status", status)
     said = hub.silence(server)
