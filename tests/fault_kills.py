@@ -126,11 +126,14 @@ def random_moments(bench: Bench, sweep: Sweep, stages: Sequence[str] = STAGES) -
     problems: list[str] = []
     kills: Counter[str] = Counter()
     roots = bought = outputs = 0
-    while kills.total() < bench.kills and roots < bench.kills:
+    # A moment near a stage's end may come when the next one is at work: go on until each stage was hit.
+    while (
+        not (kills.total() >= bench.kills and all(kills[stage] for stage in stages)) and roots < bench.kills
+    ):
         watch = Watch(bench, sweep, bench.root())
         roots += 1
         for stage in _turns(bench, stages, kills):
-            longest = JUDGING if stage == "score" else 1.1 * seconds[stage]
+            longest = JUDGING if stage == "score" else seconds[stage]
             if not _kill_within(watch, stage, bench.chance.uniform(0, longest)):
                 break  # the sweep went to its end
         watch.finish()

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from gip_exp import pipeline
+from gip_exp import hub, pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
@@ -154,7 +154,8 @@ def test_rows_whose_samples_do_not_come_are_unscored_counted_and_asked_for_again
         assert server.account()["requests"] == 2 * before
 
 
-def test_references_without_a_number_are_said_to_be_so(compose, tmp_path):
+def test_references_without_a_number_are_said_to_be_so(compose, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "silence", lambda _: "")  # a sampler is there, and is not asked
     path = tmp_path / "mine.jsonl"
     path.write_text(
         "".join(json.dumps({"prompt": f"p{i}", "completion": "no idea"}) + "\n" for i in range(20))
@@ -292,7 +293,7 @@ def test_top_score_honours_the_weights_of_a_mixture(compose, rows_file, tmp_path
 def test_a_column_that_the_source_lacks_is_named_with_those_it_has():
     signals = {"judge": 1.0, "judge.taste": 2.0}
     with pytest.raises(
-        UserError, match=r"names judge.taste, which is not in the table .* columns that can be used: accuracy"
+        UserError, match=r"names judge.taste, which is not in the table .*; choose from: accuracy, clarity"
     ):
         column_weights("judge", ("accuracy", "clarity"), signals)
 

@@ -126,8 +126,8 @@ def test_optimiser_states_and_arrays_with_code_in_them_are_not_opened(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         adam_state(tmp_path, torch.nn.Linear(1, 1))
     np.save(tmp_path / "000000000.npy", np.array([Bomb(tmp_path / "ran")], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        encode_in_shards(["a"], lambda: lambda texts: np.zeros((len(texts), 2)), tmp_path)
+    made = encode_in_shards(["a"], lambda: lambda texts: np.zeros((len(texts), 2)), tmp_path)
+    assert made.tolist() == [[0, 0]]  # what is no plain array counts as torn, and is made again
     assert not (tmp_path / "ran").exists()
 
 
