@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from bad_input_files import Case
 
+from gip_exp.config.names import union_members
+
 QUICK = ("+experiment=quickstart",)
 # (section, the choice that makes each of its classes the one in use)
 CHOICES: dict[str, Sequence[tuple[str, ...]]] = {
@@ -70,7 +72,9 @@ def _class_of(section: str, choice: tuple[str, ...]) -> Any:
 
     if not section:
         return Config
-    members = [part for part in _members(Config.model_fields[section].annotation) if part is not NoneType]
+    members = [
+        part for part in union_members(Config.model_fields[section].annotation) if part is not NoneType
+    ]
     if len(members) == 1:
         return members[0]
     return next(
@@ -96,15 +100,6 @@ def _kind(section: str, choice: tuple[str, ...]) -> str:
     return yaml.safe_load((ROOT / "conf" / section / f"{name}.yaml").read_text())["kind"]
 
 
-def _members(annotation: Any) -> list[Any]:
-    """The members of a union, Annotated taken off."""
-    if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return [member for part in get_args(annotation) for member in _members(part)]
-    return [annotation]
-
-
 def _bounds(annotation: Any) -> list[Any]:
     """The constraints on a number, wherever they stand in the annotation."""
     if get_origin(annotation) is Annotated:
@@ -125,7 +120,7 @@ def _fields(section: str, chosen: Any) -> Iterator[tuple[str, Any, bool]]:
         if not section and name in CHOICES:
             continue  # a section of its own
         whole = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-        members = _members(info.annotation)
+        members = union_members(info.annotation)
         inner = next(
             (part for part in members if isinstance(part, type) and issubclass(part, BaseModel)), None
         )
@@ -139,7 +134,7 @@ def _fields(section: str, chosen: Any) -> Iterator[tuple[str, Any, bool]]:
 
 def _wrong(annotation: Any, optional: bool) -> Iterator[tuple[str, str]]:
     """(cause, value on the command line) that the annotation must refuse."""
-    members = [member for member in _members(annotation) if member is not NoneType]
+    members = [member for member in union_members(annotation) if member is not NoneType]
     if not optional:
         yield "null where a value is needed", "null"
     if all(member in (int, float) for member in members):

@@ -85,7 +85,7 @@ def mappings() -> tuple[str, ...]:
     return tuple(
         name
         for name, annotation in _fields()
-        if any(get_origin(part) is dict for part in _members(annotation))
+        if any(get_origin(part) is dict for part in union_members(annotation))
     )
 
 
@@ -98,15 +98,15 @@ def _fields() -> Iterator[tuple[str, Any]]:
 def _fields_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, info in section.model_fields.items():
         yield f"{prefix}{name}", info.annotation
-        for part in _members(info.annotation):
+        for part in union_members(info.annotation):
             if isinstance(part, type) and issubclass(part, BaseModel):
                 yield from _fields_of(part, f"{prefix}{name}.")
 
 
-def _members(annotation: Any) -> list[Any]:
+def union_members(annotation: Any) -> list[Any]:
     """The members of a union, however deep, without what annotates them."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        return union_members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return [member for part in get_args(annotation) for member in _members(part)]
+        return [member for part in get_args(annotation) for member in union_members(part)]
     return [annotation]
