@@ -97,7 +97,8 @@ def test_a_fault_is_counted_tried_six_times_and_reported(
     server: FaultServer, tmp_path: Path, kind: str, counted: str
 ) -> None:
     server.restart(fault_share=1.0, kinds=(kind,), hang_s=2)
-    (outcome,), stats = ask_all(questions(1), endpoint(server, timeout_s=0.3), cache_dir=tmp_path)
+    patience = 0.3 if counted == "timeout" else 20  # a busy machine must not make a timeout of another fault
+    (outcome,), stats = ask_all(questions(1), endpoint(server, timeout_s=patience), cache_dir=tmp_path)
     assert isinstance(outcome, Fault)
     assert outcome.kind == counted
     assert (stats.requests, stats.retries, stats.failed, dict(stats.faults)) == (6, 5, 1, {counted: 6})
