@@ -111,22 +111,13 @@ def versions() -> dict[str, str]:
 @cache
 def _revision() -> str | None:
     """The project's git revision, with '+' when the tree has changes; None outside a checkout."""
-    here = Path(__file__).parent
     try:
-        head = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout.strip()
-        dirty = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout.strip()
+        return _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return head + ("+" if dirty else "")
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the checkout that this file lies in."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
