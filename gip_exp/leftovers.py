@@ -5,11 +5,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from gip_exp.errors import UserError
+from gip_exp.locks import kernel_lock
 
 
 @contextmanager
@@ -50,7 +51,7 @@ def _unlink_unused(lock: Path) -> None:
     if lock.with_suffix("").exists() or lock.with_suffix(".partial").exists():
         return
     try:
-        with FileLock(lock, timeout=0):
+        with kernel_lock(lock).acquire(timeout=0):
             lock.unlink()
     except (Timeout, OSError):
         pass  # somebody is about to make that output

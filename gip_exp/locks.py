@@ -1,12 +1,11 @@
 """One process at a time: the kernel's lock on a file, which dies with its holder, however that dies and whatever a clock says."""
 
 import errno
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import FileLock, Timeout
 
 from gip_exp.errors import UserError
 
@@ -19,7 +18,7 @@ def held(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
     Raises UserError where the file system has no locks or the lock file is somebody else's.
     """
-    lock = FileLock(path)
+    lock = kernel_lock(path)
     try:
         _acquire(lock, 0.05)
     except Timeout:
@@ -31,13 +30,14 @@ def held(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
+def kernel_lock(path: Path) -> FileLock:
+    """The lock at `path`, not yet held. Never filelock's substitute, a file that stays when its owner is killed."""
+    return FileLock(path, fallback_to_soft=False)
+
+
 def _acquire(lock: FileLock, timeout: float) -> None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the fallback, which is an error here
-            lock.acquire(timeout=timeout)
-    except NotImplementedError as error:
-        raise UserError(_no_locks(lock)) from error
+        lock.acquire(timeout=timeout)
     except OSError as error:
         if error.errno in _NO_LOCKS:
             raise UserError(_no_locks(lock)) from error
@@ -47,9 +47,6 @@ def _acquire(lock: FileLock, timeout: float) -> None:
                 "folder does; share paths.root within a group (umask 002), or choose a folder of your own"
             ) from error
         raise
-    if isinstance(lock, SoftFileLock):  # a file that stays when its owner is killed is not the lock we need
-        lock.release()
-        raise UserError(_no_locks(lock))
 
 
 def _no_locks(lock: FileLock) -> str:

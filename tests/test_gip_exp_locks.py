@@ -24,7 +24,7 @@ def test_what_is_written_in_a_lock_file_and_its_age_do_not_matter(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_refused_and_left_clean(tmp_path, monkeypatch, number):
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch, number):
     def flock(*_):
         raise OSError(number, os.strerror(number))
 
