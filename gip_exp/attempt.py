@@ -53,8 +53,9 @@ class Attempt:
             said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
             self.tell(ended=time.time(), error=said[:MESSAGE])
         else:
-            job = slurm.own_job(os.environ).get("slurm_job")
-            self.tell(ended=time.time(), stopped=type(error).__name__, slurm_reason=slurm.why_stopped(job))
+            # At once: SLURM kills what has not ended some seconds after SIGTERM, and may answer later than that.
+            self.tell(ended=time.time(), stopped=type(error).__name__)
+            self.tell(slurm_reason=slurm.why_stopped(slurm.own_job(os.environ).get("slurm_job")))
 
 
 @contextmanager
@@ -100,6 +101,17 @@ def alive(folder: Path, name: str) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def look(folder: Path, name: str) -> tuple[bool, Mapping[str, Any]]:
+    """Whether a process is at work, and what it or the last one said, as of one moment.
+
+    The lock is asked first: a process that ends between two questions has said how before it let go. One that begins
+    between them has said no end while nobody held the lock, so the lock is asked again.
+    """
+    before = alive(folder, name)
+    said = read(folder, name)
+    return before or (bool(said) and "ended" not in said and alive(folder, name)), said
 
 
 @contextmanager

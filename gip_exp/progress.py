@@ -38,24 +38,21 @@ class State:
 def of_plan(folder: Path) -> list[State]:
     """The state of every planned cell. Raises UserError when the plan cannot be read."""
     cells = planned.read(folder)
-    told = {cell.name: attempt.read(folder / planned.STATES, cell.name) for cell in cells}
+    told = [attempt.read(folder / planned.STATES, cell.name) for cell in cells]
     submitted = planned.jobs(folder)
-    known = slurm.jobs(
-        [*submitted, *(str(facts["slurm_job"]) for facts in told.values() if "slurm_job" in facts)]
-    )
-    return [_planned(folder, cell, told[cell.name], submitted, known) for cell in cells]
+    known = slurm.jobs([*submitted, *(str(facts["slurm_job"]) for facts in told if "slurm_job" in facts)])
+    return [_planned(folder, cell, submitted, known) for cell in cells]
 
 
-def _planned(
-    folder: Path, cell: Planned, told: Mapping[str, Any], submitted: list[str], known: Mapping[str, slurm.Job]
-) -> State:
+def _planned(folder: Path, cell: Planned, submitted: list[str], known: Mapping[str, slurm.Job]) -> State:
     run = Path(cell.run)
     base = State(cell.name, cell.label, MISSING, run=cell.run)
-    status = _result(run).get("status")
-    if status in (DONE, cell.ends):
+    (at_cell, told), (at_work, at_run) = (
+        attempt.look(folder / planned.STATES, cell.name),
+        attempt.look(run, ATTEMPT),
+    )
+    if _result(run).get("status") in (DONE, cell.ends):
         return replace(base, state=DONE)
-    at_run = attempt.read(run, ATTEMPT)
-    at_cell, at_work = attempt.alive(folder / planned.STATES, cell.name), attempt.alive(run, ATTEMPT)
     if at_cell or at_work:  # what an earlier process left in the other file is not this one's word
         return _running(base, {**(told if at_cell else {}), **(at_run if at_work else {})})
     if told and told.get("pid") == at_run.get("pid"):
@@ -102,17 +99,18 @@ def of_runs(root: Path) -> list[State]:
             f"there are no runs below {root} and it holds no {planned.PLAN}: give a folder that gip_exp.plan wrote "
             "(--write), or one above runs, e.g. outputs"
         )
-    told = {folder: attempt.read(folder, ATTEMPT) for folder in folders}
-    known = slurm.jobs([str(facts["slurm_job"]) for facts in told.values() if "slurm_job" in facts])
-    return [_unplanned(root, folder, told[folder], known) for folder in folders]
+    told = [attempt.read(folder, ATTEMPT) for folder in folders]
+    known = slurm.jobs([str(facts["slurm_job"]) for facts in told if "slurm_job" in facts])
+    return [_unplanned(root, folder, known) for folder in folders]
 
 
-def _unplanned(root: Path, run: Path, told: Mapping[str, Any], known: Mapping[str, slurm.Job]) -> State:
+def _unplanned(root: Path, run: Path, known: Mapping[str, slurm.Job]) -> State:
     name = str(run.relative_to(root)) if run != root else run.name
     base = State("", name, MISSING, run=str(run))
+    at_work, told = attempt.look(run, ATTEMPT)
     if _result(run).get("status") == DONE:
         return replace(base, state=DONE)
-    if attempt.alive(run, ATTEMPT):
+    if at_work:
         return _running(base, told)
     return _in_queue(base, [str(told.get("slurm_job"))], known) or _at_rest(base, told, run, known)
 

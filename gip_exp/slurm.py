@@ -21,6 +21,7 @@ WORDS = {
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node failed",
 }
+REASONS = {"TimeLimit": WORDS["TIMEOUT"]}  # said while the state is still COMPLETING
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _accounted(lines: Iterable[str]) -> dict[str, Job]:
 
 def in_words(job: Job) -> str:
     """Why SLURM ended a job, or '' if it did not."""
-    return WORDS.get(job.state, "")
+    return WORDS.get(job.state, "") or REASONS.get(job.reason, "")
 
 
 def why_stopped(job: str | None) -> str:

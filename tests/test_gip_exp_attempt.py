@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 from conftest import ROOT
@@ -16,23 +17,32 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from gip_exp.attempt import attempt, stoppable
-with stoppable(), attempt(Path(sys.argv[1]), "cell", print) as mine:
+with stoppable(), attempt(Path(sys.argv[1]), sys.argv[2], print) as mine:
     mine.tell(stage="train")
     print("at work", flush=True)
     time.sleep(60)
 """
 
 
+@contextmanager
+def at_work(folder, name):
+    """A process at work on `folder`/`name`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, folder, name], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "at work\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 def holder(tmp_path):
     """A process at work on `tmp_path`/cell."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "at work\n"
-    yield process
-    process.kill()
-    process.wait()
+    with at_work(tmp_path, "cell") as process:
+        yield process
 
 
 def test_a_process_at_work_holds_the_lock_and_says_who_it_is(tmp_path, holder):
@@ -55,6 +65,20 @@ def test_sigterm_lets_the_lock_go_and_leaves_a_word(tmp_path, holder):
     told = attempt.read(tmp_path, "cell")
     assert told["stopped"] == "Stopped"
     assert told["ended"] >= told["started"]
+
+
+def test_the_word_is_there_before_slurm_is_asked_for_its_reason(tmp_path, monkeypatch):
+    told = []
+
+    def asked(_):
+        told.append(attempt.read(tmp_path, "cell"))
+        return "TimeLimit"
+
+    monkeypatch.setattr(slurm, "why_stopped", asked)
+    with pytest.raises(attempt.Stopped), attempt.attempt(tmp_path, "cell", print):
+        raise attempt.Stopped
+    assert told[0]["stopped"] == "Stopped"
+    assert attempt.read(tmp_path, "cell")["slurm_reason"] == "TimeLimit"
 
 
 def test_a_second_process_waits_until_the_first_is_gone(tmp_path, holder):
@@ -114,11 +138,15 @@ def fake(folder, name, text, code=0):
 
 def test_jobs_are_read_from_squeue_and_where_it_forgot_them_from_accounting(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    fake(tmp_path, "squeue", "12|3|RUNNING|None\n12|4|PENDING|Dependency\n13|N/A|TIMEOUT|TimeLimit")
-    found = slurm.jobs(["12_3", "12_4", "13"])
+    fake(
+        tmp_path,
+        "squeue",
+        "12|3|RUNNING|None\n12|4|PENDING|Dependency\n13|N/A|TIMEOUT|TimeLimit\n14|N/A|COMPLETING|TimeLimit",
+    )
+    found = slurm.jobs(["12_3", "12_4", "13", "14"])
     assert found["12_3"].at_work
     assert found["12_4"].waiting
-    assert slurm.in_words(found["13"]) == "out of time: raise the time limit"
+    assert slurm.in_words(found["13"]) == slurm.in_words(found["14"]) == "out of time: raise the time limit"
     fake(tmp_path, "squeue", "slurm_load_jobs error: Invalid job id specified", code=1)
     fake(tmp_path, "sacct", "12_3|CANCELLED by 1000\n12_4|OUT_OF_MEMORY")
     found = slurm.jobs(["12_3", "12_4"])

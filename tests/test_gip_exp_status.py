@@ -5,9 +5,9 @@ import os
 
 import pytest
 from report_runs import write_run
-from test_gip_exp_attempt import fake
+from test_gip_exp_attempt import at_work, fake
 
-from gip_exp import attempt, planned, progress, status
+from gip_exp import attempt, planned, progress, slurm, status
 from gip_exp.errors import UserError
 from gip_exp.planned import Planned
 
@@ -93,6 +93,19 @@ def test_a_running_marker_without_a_lock_is_a_killed_process(tmp_path):
     assert state == "killed"
     assert "its process is gone without a word" in reason
     assert "during train" in reason
+
+
+def test_a_process_that_ends_while_slurm_is_asked_is_believed(tmp_path, monkeypatch):
+    plan = make_plan(tmp_path)
+    with at_work(plan / "states", "000") as process:
+
+        def asked(_):
+            process.terminate()
+            process.wait(timeout=30)
+            return {}
+
+        monkeypatch.setattr(slurm, "jobs", asked)
+        assert the_state(plan) == ("stopped", "by SIGTERM")
 
 
 @pytest.mark.parametrize(
