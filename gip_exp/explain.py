@@ -111,6 +111,9 @@ def _reference(error: Exception, arguments: Sequence[str], _: Sequence[str]) -> 
         return f"{absent[1]} is missing: give it a value ({absent[1]}=...)"
     if unknown := re.search(r"Interpolation key '([^']+)' not found", text):
         meant = nearest(unknown[1], keys())
+        # The error names the first key that needs the value (judge.name, say), not the one where it was written.
+        written = next((text for text in arguments if f"${{{unknown[1]}}}" in text), key)
+        key = written.partition("=")[0].lstrip("+")
         return f"{key} refers to ${{{unknown[1]}}}, and there is no such key: check its spelling{meant}"
     return f"{key}: {text}: check what it refers to"
 
