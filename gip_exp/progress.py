@@ -47,10 +47,8 @@ def of_plan(folder: Path) -> list[State]:
 def _planned(folder: Path, cell: Planned, submitted: list[str], known: Mapping[str, slurm.Job]) -> State:
     run = Path(cell.run)
     base = State(cell.name, cell.label, MISSING, run=cell.run)
-    (at_cell, told), (at_work, at_run) = (
-        attempt.look(folder / planned.STATES, cell.name),
-        attempt.look(run, ATTEMPT),
-    )
+    at_cell, told = attempt.look(folder / planned.STATES, cell.name)
+    at_work, at_run = attempt.look(run, ATTEMPT)
     if _result(run).get("status") in (DONE, cell.ends):
         return replace(base, state=DONE)
     if at_cell or at_work:  # what an earlier process left in the other file is not this one's word
