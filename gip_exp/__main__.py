@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gip_exp.errors import UserError
 from gip_exp.leftovers import forget_sweep
-from gip_exp.secrecy import REMEDY, secret_arguments
+from gip_exp.redaction import REMEDY, secret_arguments
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the boundary below as they are
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -26,7 +26,7 @@ def run(composed: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    from gip_exp.cell import run_cell
+    from gip_exp.cli.run import run_cell
 
     job = HydraConfig.get()
     swept = job.mode == RunMode.MULTIRUN
@@ -47,7 +47,7 @@ def main() -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from gip_exp.attempt import Stopped
+    from gip_exp.runs.lock import Stopped
 
     try:
         # Before Hydra sees them: it writes a sweep's arguments down and repeats those it cannot read.
@@ -57,7 +57,7 @@ def main() -> None:
             raise UserError("name an experiment, e.g. +experiment=quickstart; --help lists what there is")
         _check_options(sys.argv[1:])
         if sys.argv[1:2] == ["--cell"]:
-            from gip_exp.cell import run_files
+            from gip_exp.cli.run import run_files
 
             sys.exit(run_files(sys.argv[2:]))
         sys.argv[1:] = [with_home(argument) for argument in sys.argv[1:]]
@@ -91,13 +91,13 @@ def _raised_by_hydra(error: BaseException) -> bool:
     while frame is not None:
         modules.append(frame.tb_frame.f_globals.get("__name__", ""))
         frame = frame.tb_next
-    return any(name.startswith("hydra.") for name in modules) and f"{__package__}.cell" not in modules
+    return any(name.startswith("hydra.") for name in modules) and f"{__package__}.cli.run" not in modules
 
 
 def _check_options(arguments: Sequence[str]) -> None:
     """Refuse config keys with dashes before them: Hydra takes --experiment for an abbreviation of an option of its own."""
     if any(text.startswith("--") and text != "--cell" for text in arguments):
-        from gip_exp.explain import dashes
+        from gip_exp.cli.hydra_errors import dashes
 
         if wrong := dashes(arguments):
             raise UserError(wrong)
@@ -105,7 +105,7 @@ def _check_options(arguments: Sequence[str]) -> None:
 
 def _leave(error: Exception) -> Any:
     if getattr(error, "shown", None) != os.getpid():
-        from gip_exp.explain import explained
+        from gip_exp.cli.hydra_errors import explained
 
         print(f"error: {explained(error, sys.argv[1:])}", file=sys.stderr)
     forget_sweep()

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from gip_exp.errors import printable
-from gip_exp.secrecy import redact, secrets_in_environment
+from gip_exp.redaction import redact, secrets_in_environment
 
 
 class Bar:

@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from gip_exp.errors import UserError
-from gip_exp.locks import kernel_lock
+from gip_exp.storage.locks import kernel_lock
 
 
 @contextmanager

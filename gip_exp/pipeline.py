@@ -5,21 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gip_exp import models, result, tracking
-from gip_exp.attempt import Attempt, attempt
+from gip_exp import result
 from gip_exp.config import Config
-from gip_exp.config.learning import NoTrain
+from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
-from gip_exp.disk import explained, make_folder, writable
 from gip_exp.errors import UserError, listed, mendable
-from gip_exp.files import remove_leftovers, write_json, write_text
+from gip_exp.evaluation import requirements
 from gip_exp.leftovers import no_empty_shelf
 from gip_exp.llm import kept_server
-from gip_exp.run_folder import ATTEMPT, CONFIG, RESULT
-from gip_exp.secrecy import redact, secrets_in_environment
+from gip_exp.models import loading
+from gip_exp.redaction import redact, secrets_in_environment
+from gip_exp.runs import tracking
+from gip_exp.runs.folder import ATTEMPT, CONFIG, RESULT
+from gip_exp.runs.lock import Attempt, attempt
 from gip_exp.stage import Job, Stage
-from gip_exp.stages import base, data, embed, evaluate, gradients, needs, rank, score, select, train, warmup
-from gip_exp.store import Draft, Entry, Store, key_of
+from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
+from gip_exp.storage.disk_errors import explained, make_folder, writable
+from gip_exp.storage.files import remove_leftovers, write_json, write_text
+from gip_exp.storage.store import Draft, Entry, Store, key_of
 
 
 def stages(config: Config) -> dict[str, Stage]:
@@ -90,7 +93,7 @@ def run(config: Config, console: Console) -> Outcome:
         }
     rank.sizes(config, entries)
     if any(stage.shelf == "evaluate" for stage in plan.values()):
-        needs.check_test_rows(config, entries)
+        requirements.check_test_rows(config, entries)
     key = run_key(config)
     folder = result.run_folder(config, key)
     if len(kept) == len(plan) and folder.is_dir() and not writable(folder):
@@ -267,7 +270,7 @@ def run_key(config: Config) -> str:
     """Of the whole run, wherever `until` stops it: a run that goes on later goes on in the same folder."""
     whole = stages(config.model_copy(update={"until": None}))
     identities = {
-        "model": models.identity(config.model),
+        "model": loading.identity(config.model),
         # Files that the config names (rows, weights, questions) count by what is in them, as in the stages' own keys.
         "settings": {
             name: stage.settings(config, {}) for name, stage in whole.items() if name not in _FOLLOWING

@@ -19,7 +19,7 @@ from gip_exp.errors import UserError, listed
 if TYPE_CHECKING:
     from gip_exp.config import Config
     from gip_exp.console import Console
-    from gip_exp.forecast import Forecast, Step, Wanted
+    from gip_exp.sweep.estimate import Forecast, Step, Wanted
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 LISTED = 20  # cells named on the screen
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         unknown = [text for text in overrides if text.startswith("--")]
         if unknown:
-            from gip_exp.explain import dashes
+            from gip_exp.cli.hydra_errors import dashes
 
             no_option = (
                 f"{' '.join(unknown)}: no such option; use one that python -m gip_exp.plan --help lists"
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(dashes(unknown) or no_option)
         perform([text for text in overrides if text not in ("-m", "--multirun")], options)
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        from gip_exp.explain import explained
+        from gip_exp.cli.hydra_errors import explained
 
         print(f"error: {explained(error, overrides)}", file=sys.stderr)
         return 2
@@ -82,8 +82,8 @@ def _positive(text: str) -> float:
 def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
     """Expand, look up, show, and write if asked to."""
     from gip_exp.console import Console
-    from gip_exp.costs import Speed
-    from gip_exp.forecast import forecast
+    from gip_exp.sweep.cost_model import Speed
+    from gip_exp.sweep.estimate import forecast
 
     console = Console(sys.stdout)
     cells = _cells(overrides)
@@ -96,15 +96,15 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
 
 def _cells(overrides: Sequence[str]) -> "list[Wanted]":
     """Every cell's checked config and name; all that is wrong with any of them in one message."""
-    from gip_exp import sweep
     from gip_exp.config import parse
-    from gip_exp.forecast import Wanted
+    from gip_exp.sweep import expand
+    from gip_exp.sweep.estimate import Wanted
 
-    cells = sweep.expand(overrides)
+    cells = expand.expand(overrides)
     swept = {text for cell in cells for text in cell if not all(text in other for other in cells)}
     found: list[Wanted] = []
     problems: dict[str, str] = {}
-    for cell, values in zip(cells, sweep.compose(cells), strict=True):
+    for cell, values in zip(cells, expand.compose(cells), strict=True):
         others = [text for text in cell if text in swept and text.partition("=")[0] not in NAMED]
         try:
             config = _settled(parse(values))
@@ -139,7 +139,7 @@ def _settled(config: "Config") -> "Config":
 
 def show(whole: "Forecast", console: "Console") -> None:
     """The tables."""
-    from gip_exp.forecast import by_shelf
+    from gip_exp.sweep.estimate import by_shelf
 
     dropped = whole.asked - len(whole.cells)
     same = f" ({dropped} more are the same runs again)" if dropped else ""
@@ -207,10 +207,10 @@ def _size(size: float) -> str:
 
 def _written(whole: "Forecast", overrides: Sequence[str], folder: Path) -> bool:
     """Whether the plan is new; written before it is shown, so that a plan that cannot be written is not."""
-    from gip_exp import planned
     from gip_exp.pipeline import as_yaml
+    from gip_exp.sweep import plan_folder
 
-    return planned.write(folder, overrides, whole.cells, [as_yaml(config) for config in whole.configs])
+    return plan_folder.write(folder, overrides, whole.cells, [as_yaml(config) for config in whole.configs])
 
 
 def _say_how(new: bool, folder: Path, console: "Console") -> None:

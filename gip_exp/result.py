@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp.config import Config
-from gip_exp.config.section import content
-from gip_exp.files import digest, read_jsonl
-from gip_exp.run_folder import RESULT, SELECTED, SELECTED_ROWS
+from gip_exp.config.base import content
+from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
 from gip_exp.stages.data import LABELS, POOL
 from gip_exp.stages.rank import sizes
 from gip_exp.stages.select import read_selected
-from gip_exp.store import Entry
+from gip_exp.storage.files import digest, read_jsonl
+from gip_exp.storage.store import Entry
 
 PARTS = ("value", "n", "low", "high")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gip_exp.config import Config
 from gip_exp.console import Console
-from gip_exp.store import Draft, Entry
+from gip_exp.storage.store import Draft, Entry
 
 Entries = Mapping[str, Entry]
 

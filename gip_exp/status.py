@@ -14,9 +14,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gip_exp import planned, progress
 from gip_exp.errors import UserError, printable
-from gip_exp.progress import State
+from gip_exp.sweep import plan_folder
+from gip_exp.sweep import state as progress
+from gip_exp.sweep.state import State
 
 COLORS = {
     progress.DONE: "green",
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def look(folder: Path) -> list[State]:
     """The states of all cells of a plan, or of all runs below a folder."""
-    return progress.of_plan(folder) if planned.is_plan(folder) else progress.of_runs(folder)
+    return progress.of_plan(folder) if plan_folder.is_plan(folder) else progress.of_runs(folder)
 
 
 def table(states: Sequence[State]) -> Group:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from selection.checks import Problems, check_candidates, check_query_arguments, resolve_budget
-from selection.fast import select
+from selection.fast.choose import select
 from selection.objective import describe, query_gram
 from selection.prepare import Pool, Preparation, prepare
 from selection.problem import Problem, Rule

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from bad_input_files import Case
 
-from gip_exp.config.names import union_members
+from gip_exp.config.keys import union_members
 
 QUICK = ("+experiment=quickstart",)
 # (section, the choice that makes each of its classes the one in use)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gip_exp.config import Config, parse
-from gip_exp.config.section import content
+from gip_exp.config.base import content
 from gip_exp.errors import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"

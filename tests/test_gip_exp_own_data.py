@@ -6,17 +6,18 @@ import json
 import pytest
 
 from gip_exp import pipeline
-from gip_exp.cell import say_what_to_do, show
+from gip_exp.cli.run import say_what_to_do, show
 from gip_exp.config import parse
-from gip_exp.config.inputs import Hub, RowsData
-from gip_exp.config.section import content
+from gip_exp.config.base import content
+from gip_exp.config.data import Hub, RowsData
 from gip_exp.console import Console
+from gip_exp.data import load as gather
 from gip_exp.errors import UserError
-from gip_exp.files import read_jsonl
-from gip_exp.finetune import training_rows
-from gip_exp.prompts import renderer
-from gip_exp.stages import data, gather
+from gip_exp.models.prompts import renderer
+from gip_exp.stages import data
 from gip_exp.stages.select import read_selected
+from gip_exp.storage.files import read_jsonl
+from gip_exp.training.finetune import training_rows
 
 FILLER = "cats dogs birds fish cows pigs goats hens ducks mice".split()
 

@@ -14,7 +14,7 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.files import read_jsonl
+from gip_exp.storage.files import read_jsonl
 
 EVERY_STAGE = ["data", "base", "score", "embed", "rank", "select", "train", "evaluate"]
 
@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_at_the_end_leaves_the_files_of_a_finished_run_whol
 
 
 def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(micro, tmp_path, monkeypatch):
-    from gip_exp import tracking
+    from gip_exp.runs import tracking
 
     ended, end = [], tracking.WandbTracker._end
     monkeypatch.setenv("WANDB_MODE", "offline")

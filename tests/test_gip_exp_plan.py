@@ -10,11 +10,13 @@ import pytest
 import yaml
 from conftest import MICRO, ROOT
 
-from gip_exp import costs, pipeline, plan, planned, progress, sweep
+from gip_exp import pipeline, plan
 from gip_exp.config import parse
 from gip_exp.console import Console
-from gip_exp.costs import Cost, Measured, Rows, Speed
-from gip_exp.forecast import Wanted, forecast
+from gip_exp.sweep import cost_model, expand, plan_folder
+from gip_exp.sweep import state as progress
+from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed
+from gip_exp.sweep.estimate import Wanted, forecast
 
 CONF = ROOT / "conf"
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -35,13 +37,13 @@ def cell_command(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_composes_with_its_own_experiments(name):
     own = [] if "+experiment" in (CONF / "sweep" / f"{name}.yaml").read_text() else ["+experiment=gsm8k_qwen"]
-    cells = sweep.expand([*own, f"+sweep={name}"])
+    cells = expand.expand([*own, f"+sweep={name}"])
     ends = [
         cells[0],
         cells[len(cells) // 2],
         cells[-1],
     ]  # composing all of them takes as long as planning them
-    for cell, values in zip(ends, sweep.compose(ends), strict=True):
+    for cell, values in zip(ends, expand.compose(ends), strict=True):
         config = parse(values)
         assert f"selector={config.selector.name}" in cell
         assert name in config.tracking.group
@@ -50,16 +52,16 @@ def test_every_sweep_composes_with_its_own_experiments(name):
 @pytest.mark.parametrize("name", SWEEPS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_sweep_composes_with_every_experiment(name, experiment):
-    cells = sweep.expand(
+    cells = expand.expand(
         [f"+experiment={experiment}", f"+sweep={name}", "model=tiny", "selector=random,full"]
     )
     assert {cell[0] for cell in cells if cell[0].startswith("+experiment")} <= {f"+experiment={experiment}"}
-    (values,) = sweep.compose(cells[:1])
+    (values,) = expand.compose(cells[:1])
     assert parse(values).experiment == experiment
 
 
 def test_figure_1_is_two_models_six_selectors_four_budgets_and_full_once(tmp_path):
-    cells = sweep.expand(["+experiment=gsm8k_qwen", "+sweep=figure1"])
+    cells = expand.expand(["+experiment=gsm8k_qwen", "+sweep=figure1"])
     found = {
         tuple(text for text in cell if text.startswith(("model", "selector", "budget", "seed")))
         for cell in cells
@@ -88,12 +90,12 @@ def test_the_launcher_for_slurm_takes_the_clusters_names_from_the_environment(mo
 
 
 def test_lists_are_expanded_as_the_command_line_does_and_give_way_to_it():
-    assert len(sweep.expand(["+experiment=quickstart", "selector=random,full", "seed=range(0,3)"])) == 6
-    assert len(sweep.expand(["+experiment=quickstart"])) == 1
-    assert len(sweep.expand(["+experiment=quickstart", "evaluation=[gsm8k,answer_nll]"])) == 1
+    assert len(expand.expand(["+experiment=quickstart", "selector=random,full", "seed=range(0,3)"])) == 6
+    assert len(expand.expand(["+experiment=quickstart"])) == 1
+    assert len(expand.expand(["+experiment=quickstart", "evaluation=[gsm8k,answer_nll]"])) == 1
     folder = "evaluation.mt_bench.data_dir=/questions"  # a key of experiments that the sweep brings itself
-    assert len(sweep.expand(["+sweep=figure2", folder])) == 2 * 3 * 3
-    narrowed = sweep.expand(
+    assert len(expand.expand(["+sweep=figure2", folder])) == 2 * 3 * 3
+    narrowed = expand.expand(
         ["+experiment=gsm8k_qwen", "+sweep=figure1", "model=qwen3_4b", "seed=0", "budget=0.1"]
     )
     assert [cell[:2] for cell in narrowed[:2]] == [
@@ -116,7 +118,7 @@ def test_cells_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     code, out, err = run_plan(tmp_path, capsys, *axes, "--write", str(tmp_path / "plan"))
     assert (code, err) == (0, "")
     assert "10 cells (2 more are the same runs again)" in out
-    cells = planned.read(tmp_path / "plan")
+    cells = plan_folder.read(tmp_path / "plan")
     assert [cell.label.split()[0] for cell in cells[:2]] == ["mp_ma_b0.05_s0", "mp_ma_b0.05_s1"]
     assert {path.name for path in (tmp_path / "plan" / "cells").iterdir()} == {
         f"{i:03d}.yaml" for i in range(10)
@@ -161,7 +163,7 @@ def test_selection_that_needs_the_model_is_planned_for_gpu_nodes(tmp_path, capsy
         str(tmp_path / "plan"),
     ]
     assert plan.main(arguments) == 0
-    cells = planned.read(tmp_path / "plan")
+    cells = plan_folder.read(tmp_path / "plan")
     assert [(cell.label.split("_b")[0], cell.selects_on) for cell in cells] == [
         ("mp_ma", "cpu"),
         ("less", "gpu"),
@@ -205,29 +207,29 @@ def test_measured_siblings_give_the_hours_in_proportion_to_the_examples(tmp_path
 def test_the_rules_of_thumb_are_the_formulas_they_state(compose):
     config = parse(compose("+experiment=gsm8k_qwen", "train.gradient_checkpointing=true", "train.batch=32"))
     rows = Rows(pool=1000, test=100, prompt_tokens=60, completion_tokens=100)
-    cost = costs.by_rule("train", config, rows, 320, Speed(tflops=100, bandwidth=2))
+    cost = cost_model.by_rule("train", config, rows, 320, Speed(tflops=100, bandwidth=2))
     steps = 3 * 320 / 32
-    assert cost.seconds == pytest.approx(costs.START + 8.2e9 * 6 * steps * 32 * 160 / 100e12)
-    evaluated = costs.by_rule("evaluate/gsm8k", config, rows, 320, Speed(tflops=100, bandwidth=2))
+    assert cost.seconds == pytest.approx(cost_model.START + 8.2e9 * 6 * steps * 32 * 160 / 100e12)
+    evaluated = cost_model.by_rule("evaluate/gsm8k", config, rows, 320, Speed(tflops=100, bandwidth=2))
     batches, answer = 2, 200  # 100 questions in batches of 64; twice the mean completion
     assert evaluated.seconds == pytest.approx(
-        costs.START + 2 * 8.2e9 * 100 * (60 + answer) / 100e12 + batches * answer * costs.STEP
+        cost_model.START + 2 * 8.2e9 * 100 * (60 + answer) / 100e12 + batches * answer * cost_model.STEP
     )
-    assert costs.by_rule("rank", config, rows, 320, Speed()).known == ""
+    assert cost_model.by_rule("rank", config, rows, 320, Speed()).known == ""
 
 
 def test_benchmarks_with_questions_of_their_own_cost_hours_whatever_the_test_rows_are(compose):
     config = parse(compose("+experiment=alpaca_mistral", "engine=vllm"))
     rows, speed = Rows(pool=1000, test=0, prompt_tokens=60, completion_tokens=100), Speed(tflops=100)
     turns, longest = 80 * 2, 1024
-    served = costs.by_rule("evaluate/mt_bench", config, rows, 10, speed)
+    served = cost_model.by_rule("evaluate/mt_bench", config, rows, 10, speed)
     assert served.known == "rule"
     assert served.seconds == pytest.approx(
-        costs.START
-        + 2 * config.model.parameters * turns * (costs.MT_READ + longest) / 100e12
-        + 2 * longest * costs.STEP  # all 80 in one batch, one turn after the other
+        cost_model.START
+        + 2 * config.model.parameters * turns * (cost_model.MT_READ + longest) / 100e12
+        + 2 * longest * cost_model.STEP  # all 80 in one batch, one turn after the other
     )
-    assert costs.by_rule("evaluate/bbh", config, rows, 10, speed).seconds > served.seconds
+    assert cost_model.by_rule("evaluate/bbh", config, rows, 10, speed).seconds > served.seconds
 
 
 def test_answers_sampled_for_self_consistency_cost_hours_or_dollars(compose, tmp_path):
@@ -235,8 +237,8 @@ def test_answers_sampled_for_self_consistency_cost_hours_or_dollars(compose, tmp
     rows, speed = Rows(pool=1000, test=0, prompt_tokens=60, completion_tokens=100), Speed(tflops=100)
     config = parse(compose(*asked, "engine=vllm", "sampler.samples=4"))
     batches, answer = 16, 200  # 4,000 samples in batches of 256; twice the mean completion
-    assert costs.by_rule(name, config, rows, 10, speed).seconds == pytest.approx(
-        costs.START + 2 * 8.2e9 * 4000 * (60 + answer) / 100e12 + batches * answer * costs.STEP
+    assert cost_model.by_rule(name, config, rows, 10, speed).seconds == pytest.approx(
+        cost_model.START + 2 * 8.2e9 * 4000 * (60 + answer) / 100e12 + batches * answer * cost_model.STEP
     )
     (tmp_path / "train.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n' * 20)
     paid = ["sampler=openai", "sampler.model=m", "+sampler.prices.m={input: 1e6, output: 0}"]

@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from gip_exp import hub, pipeline
+from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.files import read_jsonl
-from gip_exp.stages.signal_summary import markdown, summary
+from gip_exp.models import hub
+from gip_exp.signals.summary import markdown, summary
 from gip_exp.stages.signals import column_weights
+from gip_exp.storage.files import read_jsonl
 from selection import gip_select
 from selection.self_compression import self_compression
 from selection.signals import SignalTable, read_signals

@@ -7,9 +7,12 @@ import pytest
 from report_runs import write_run
 from test_gip_exp_attempt import at_work, fake
 
-from gip_exp import attempt, planned, progress, slurm, status
+from gip_exp import status
 from gip_exp.errors import UserError
-from gip_exp.planned import Planned
+from gip_exp.runs import lock, slurm
+from gip_exp.sweep import plan_folder
+from gip_exp.sweep import state as progress
+from gip_exp.sweep.plan_folder import Planned
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +31,7 @@ def make_plan(tmp_path, count=1, ends="done", selects_on="cpu"):
         Planned(i, f"mp_ma_b0.1_s{i} tiny", str(tmp_path / "runs" / "toy" / f"cell{i}"), ends, selects_on)
         for i in range(count)
     ]
-    planned.write(tmp_path / "plan", ["+experiment=quickstart"], cells, ["seed: 0\n"] * count)
+    plan_folder.write(tmp_path / "plan", ["+experiment=quickstart"], cells, ["seed: 0\n"] * count)
     return tmp_path / "plan"
 
 
@@ -66,7 +69,7 @@ def test_a_cell_that_somebody_holds_is_running_with_its_stage(tmp_path):
     plan = make_plan(tmp_path)
     run = tmp_path / "runs" / "toy" / "cell0"
     run.mkdir(parents=True)
-    with attempt.attempt(plan / "states", "000", print), attempt.attempt(run, "attempt", print) as mine:
+    with lock.attempt(plan / "states", "000", print), lock.attempt(run, "attempt", print) as mine:
         mine.tell(stage="train")
         (state,) = progress.of_plan(plan)
         assert (state.state, state.stage) == ("running", "train")
@@ -80,7 +83,7 @@ def test_a_process_that_only_begins_is_not_shown_with_an_earlier_ones_words(tmp_
     (run / "attempt.json").write_text(
         json.dumps({"host": "lost", "pid": 1, "started": 1.0, "stage": "train"})
     )
-    with attempt.attempt(plan / "states", "000", print):
+    with lock.attempt(plan / "states", "000", print):
         (state,) = progress.of_plan(plan)
     assert (state.state, state.stage) == ("running", "")
     assert "lost" not in state.where
@@ -204,7 +207,7 @@ def test_what_is_left_is_listed_as_sbatch_takes_it_by_what_it_needs(tmp_path, ca
     write_run(tmp_path / "runs", name="cell1")
     write_run(tmp_path / "runs", name="cell4", status="stopped:select")
     tell(plan, 5, ended=2.0, error="UserError: broken")
-    with attempt.attempt(plan / "states", "003", print):
+    with lock.attempt(plan / "states", "003", print):
         assert progress.to_submit(plan) == {"cpu": [0, 2, 5], "gpu": [], "train": [4]}
         status.main([str(plan), "--todo", "cpu"])
     assert capsys.readouterr().out == "0,2,5\n"
@@ -225,8 +228,8 @@ def test_the_json_form_has_every_field(tmp_path, capsys):
 
 def test_another_plan_is_never_written_over(tmp_path):
     plan = make_plan(tmp_path)
-    cells = planned.read(plan)
-    assert not planned.write(plan, ["again"], cells, ["seed: 0\n"])
+    cells = plan_folder.read(plan)
+    assert not plan_folder.write(plan, ["again"], cells, ["seed: 0\n"])
     with pytest.raises(UserError, match="holds another plan"):
-        planned.write(plan, ["again"], cells, ["seed: 1\n"])
+        plan_folder.write(plan, ["again"], cells, ["seed: 1\n"])
     assert (plan / "cells" / "000.yaml").read_text() == "seed: 0\n"

@@ -104,8 +104,8 @@ def test_what_others_wrote_reaches_the_terminal_and_the_log_spelt_out(tmp_path: 
 def test_status_shows_names_of_a_plan_as_they_are() -> None:
     from rich.console import Console as RichConsole
 
-    from gip_exp.progress import FAILED, State
     from gip_exp.status import table
+    from gip_exp.sweep.state import FAILED, State
 
     state = State(
         name="[red]a", label=TRICKS, state=FAILED, stage="[b]s", where="w", reason=TRICKS, run="/nowhere"

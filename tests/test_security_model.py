@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_qwen3 import make_model
 
-from gip_exp import models
-from gip_exp.config.learning import Prompt
+from gip_exp.config.model import Prompt
 from gip_exp.errors import UserError
-from gip_exp.prompts import renderer
+from gip_exp.models import loading
+from gip_exp.models.prompts import renderer
 
 
 class Bomb:
@@ -74,34 +74,34 @@ CODE = {
 )  # fmt: skip
 def test_a_folder_that_asks_for_code_is_refused_beforehand_and_when_loaded(variant, tmp_path, change, why):
     folder = str(variant(**change))
-    (told,) = models.missing_weights(folder, None, "model.path")
+    (told,) = loading.missing_weights(folder, None, "model.path")
     assert told.startswith(f"model.path={folder}: ")
     assert why in told
-    assert models.missing_weights(folder, None, "judge.model", trusted=True) == []
+    assert loading.missing_weights(folder, None, "judge.model", trusted=True) == []
     with pytest.raises(UserError) as caught:
-        models.fetched(folder, None)
+        loading.fetched(folder, None)
     assert why in str(caught.value)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_known_architecture_is_loaded_from_the_library_whatever_code_lies_beside_it(variant, tmp_path):
     folder = str(variant(auto_map=CODE, tokenizer={"auto_map": CODE}, custom_generate="evil"))
-    assert models.missing_weights(folder, None, "model.path") == []
-    assert type(models.load_base(models.fetched(folder, None), "float32")).__module__.startswith(
+    assert loading.missing_weights(folder, None, "model.path") == []
+    assert type(loading.load_base(loading.fetched(folder, None), "float32")).__module__.startswith(
         "transformers.models.qwen3"
     )
-    models.load_tokenizer(folder)
+    loading.load_tokenizer(folder)
     assert not (tmp_path / "ran").exists()
 
 
 def test_pickled_weights_are_refused_alone_and_ignored_beside_safetensors(variant, tmp_path):
     folder = variant()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
-    models.load_base(str(folder), "float32")
+    loading.load_base(str(folder), "float32")
     (folder / "model.safetensors").unlink()
-    assert "pickled weights are not loaded" in models.missing_weights(str(folder), None, "model.path")[0]
+    assert "pickled weights are not loaded" in loading.missing_weights(str(folder), None, "model.path")[0]
     with pytest.raises(OSError, match="safetensors"):
-        models.load_base(str(folder), "float32")
+        loading.load_base(str(folder), "float32")
     assert not (tmp_path / "ran").exists()
 
 
@@ -111,7 +111,7 @@ def test_another_model_is_not_loaded_in_the_place_of_a_folder(variant):
         '{"base_model_name_or_path": "/elsewhere", "peft_type": "LORA"}'
     )
     assert (
-        "would load another model in its place" in models.missing_weights(str(folder), None, "model.path")[0]
+        "would load another model in its place" in loading.missing_weights(str(folder), None, "model.path")[0]
     )
 
 
@@ -120,7 +120,7 @@ def test_optimiser_states_and_arrays_with_code_in_them_are_not_opened(tmp_path):
     import torch
 
     from baselines.less.adam import adam_state
-    from gip_exp.encoder import encode_in_shards
+    from gip_exp.models.encoder import encode_in_shards
 
     torch.save({"param_groups": [Bomb(tmp_path / "ran")], "state": {}}, tmp_path / "optimizer.pt")
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
@@ -138,7 +138,7 @@ def test_a_chat_template_cannot_reach_beyond_its_sandbox(variant, template):
     folder = variant()
     (folder / "chat_template.jinja").write_text(template)
     render = renderer(
-        Prompt(style="chat", template="", completion_prefix=""), models.load_tokenizer(str(folder))
+        Prompt(style="chat", template="", completion_prefix=""), loading.load_tokenizer(str(folder))
     )
     with pytest.raises(UserError, match="chat template cannot be used"):
         render.prompt("q")

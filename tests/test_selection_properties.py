@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from selection import gip_select
 from selection.checks import Problems
-from selection.fast import fast_applies, select_fast
+from selection.fast.choose import fast_applies, select_fast
 from selection.objective import query_gram
 from selection.plain import select_plain
 from selection.prepare import Preparation, prepare
@@ -148,7 +148,7 @@ def test_equal_pools_give_equal_picks_on_one_thread_and_on_all():
 def test_compiled_loops_work_where_no_folder_for_their_cache_can_be_found(monkeypatch):
     import numba
 
-    from selection.kernels import compiled
+    from selection.fast.kernels import compiled
 
     real = numba.njit
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import MICRO, ROOT, unavailable
 
-from gip_exp import progress
-from gip_exp.progress import State
+from gip_exp.sweep import state as progress
+from gip_exp.sweep.state import State
 
 ONE_CPU = {"GIP_CPU_ARGS": "--cpus-per-task=1", "GIP_GPU_ARGS": "--cpus-per-task=1"}
 SECONDS = 400

@@ -5,7 +5,7 @@ Byte-level tokenizers with the families' special tokens; chat templates that beh
 
 from pathlib import Path
 
-from gip_exp.config.learning import Prompt
+from gip_exp.config.model import Prompt
 from tests.eval_models import FAMILIES, byte_tokenizer, tiny_model
 
 QWEN3_CHAT = (

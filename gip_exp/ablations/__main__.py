@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides.append(f"ablation.scores={options.scores}")
     try:
         if unknown := [text for text in overrides if text.startswith("--")]:
-            from gip_exp.explain import dashes
+            from gip_exp.cli.hydra_errors import dashes
 
             no_option = (
                 f"{' '.join(unknown)}: no such option; use one that python -m gip_exp.ablations --help lists"
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             perform.perform(options.name, overrides)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         from gip_exp.ablations import compose
-        from gip_exp.explain import explained
+        from gip_exp.cli.hydra_errors import explained
 
         print(f"error: {explained(error, overrides, compose.keys_of(options.name))}", file=sys.stderr)
         return 2

@@ -20,9 +20,9 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import coverage, jaccard, mean_cosine, quality, unit
 from gip_exp.ablations.methods import choose, gip
-from gip_exp.config.section import NonNegative, Positive, Section, Seed
+from gip_exp.config.base import NonNegative, Positive, Section, Seed
 from gip_exp.config.selector import GipSelector
-from gip_exp.drawing import styled
+from gip_exp.plotting import styled
 from gip_exp.report.figures.style import mark
 from gip_exp.report.names import look
 

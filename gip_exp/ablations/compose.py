@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from gip_exp.ablations.material import Material, load
 from gip_exp.config import Config, parse
-from gip_exp.config.names import unknown_key
-from gip_exp.config.section import Section
+from gip_exp.config.base import Section
+from gip_exp.config.keys import unknown_key
 from gip_exp.config.selector import GipSelector
 from gip_exp.console import Console
 from gip_exp.errors import UserError, listed

@@ -13,10 +13,10 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import coverage, quality, topic_entropy, topic_share, topics, unit
 from gip_exp.ablations.methods import choose, is_seeded
-from gip_exp.config.section import Positive, Section, Seed, Share
+from gip_exp.config.base import Positive, Section, Seed, Share
 from gip_exp.config.selector import GipSelector
-from gip_exp.drawing import styled
 from gip_exp.errors import UserError
+from gip_exp.plotting import styled
 
 METHODS = ("mp_ma", "mp_sc", "omp_ma", "top_score", "gate_random", "random")
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gip_exp.drawing import FAINT, PANEL, grid, legend_below
+from gip_exp.plotting import FAINT, PANEL, grid, legend_below
 from gip_exp.report.figures.style import mark
 from gip_exp.report.names import look
 

@@ -17,9 +17,9 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material, load
 from gip_exp.ablations.measures import coverage, jaccard, mean_cosine, quality, unit
 from gip_exp.ablations.methods import choose
-from gip_exp.config.section import Section
-from gip_exp.drawing import grid, styled
+from gip_exp.config.base import Section
 from gip_exp.errors import UserError, listed
+from gip_exp.plotting import grid, styled
 from gip_exp.report.figures.style import mark
 from gip_exp.report.figures.subsets import triangle
 from gip_exp.report.names import look

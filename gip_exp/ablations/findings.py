@@ -13,11 +13,11 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from gip_exp.drawing import save
-from gip_exp.files import write_text
+from gip_exp.plotting import save
 from gip_exp.report import markdown
 from gip_exp.report.document import Column, Document, Figure, Section, Table
 from gip_exp.report.text import NONE
+from gip_exp.storage.files import write_text
 
 FIGURES = "figures"
 

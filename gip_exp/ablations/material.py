@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gip_exp import pipeline, pool
+from gip_exp import pipeline
 from gip_exp.config import Config
 from gip_exp.console import Console
+from gip_exp.data import split
 from gip_exp.errors import UserError
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES
@@ -49,7 +50,7 @@ def load(config: Config, console: Console) -> Material:
     """Make or reuse the stages data, score and embed, and read what they left."""
     entries = pipeline.outputs(config, ("score", "embed"), console)
     examples = read_pool(entries)
-    rows = pool.split(len(examples), config.target).pool
+    rows = split.split(len(examples), config.target).pool
     attributes, scores = read_scores(entries)
     scored = rows[~np.isnan(scores[rows]).any(axis=1)]
     if len(scored) < LEAST_ROWS:
@@ -60,7 +61,7 @@ def load(config: Config, console: Console) -> Material:
         scores=scores[scored],
         attributes=tuple(attributes),
         lengths=np.array([len(examples[row]["completion"]) for row in scored], dtype=np.float64),
-        budget=pool.count(config.budget, len(scored)),
+        budget=split.count(config.budget, len(scored)),
         n_unscored=len(rows) - len(scored),
         embedder=config.embedder.name,
         judge=config.judge.name,

@@ -21,10 +21,10 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import jaccard, quality
 from gip_exp.ablations.methods import choose
-from gip_exp.config.section import Positive, Section
+from gip_exp.config.base import Positive, Section
 from gip_exp.config.selector import GipSelector
-from gip_exp.drawing import styled
 from gip_exp.errors import UserError, mendable
+from gip_exp.plotting import styled
 from gip_exp.report.figures.style import mark
 from gip_exp.report.figures.subsets import triangle
 from gip_exp.report.names import look

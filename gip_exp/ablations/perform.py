@@ -8,13 +8,13 @@ from typing import Any
 from rich.console import Console as RichConsole
 
 from gip_exp.ablations import compose, findings
-from gip_exp.config.section import content
+from gip_exp.config.base import content
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.files import digest, write_text
 from gip_exp.quiet import quiet_libraries
-from gip_exp.run_folder import CONFIG
+from gip_exp.runs.folder import CONFIG
 from gip_exp.stages import data
+from gip_exp.storage.files import digest, write_text
 
 WIDE = 140  # characters, where no terminal says how many there are
 

@@ -13,9 +13,9 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import coverage, jaccard, quality, unit
 from gip_exp.ablations.methods import choose, gip
-from gip_exp.config.section import NonNegative, Section, Seed
+from gip_exp.config.base import NonNegative, Section, Seed
 from gip_exp.config.selector import GipSelector
-from gip_exp.drawing import styled
+from gip_exp.plotting import styled
 
 REFERENCES = ("random", "top_score")
 

@@ -21,9 +21,9 @@ from gip_exp.ablations.findings import Field, Findings, Picture, Sheet
 from gip_exp.ablations.material import Material
 from gip_exp.ablations.measures import chance, jaccard, quality
 from gip_exp.ablations.methods import choose
-from gip_exp.config.section import NonNegative, Section, Seed, Share
+from gip_exp.config.base import NonNegative, Section, Seed, Share
 from gip_exp.config.selector import GipSelector
-from gip_exp.drawing import FAINT, styled
+from gip_exp.plotting import FAINT, styled
 
 METHODS = ("mp_ma", "omp_ma", "mp_sc", "top_score", "gate_random", "random")
 BLIND = {"scores": ("mp_sc", "random"), "features": ("top_score", "gate_random", "random")}  # cannot change

@@ -10,14 +10,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from gip_exp.config.inputs import Data, Embedder, Judge, Rubric, Sampler, Target
-from gip_exp.config.learning import Engine, Model, Train
-from gip_exp.config.names import options, unknown_key
-from gip_exp.config.outcome import Evaluations, Tracking
-from gip_exp.config.section import NEUTRAL, Name, Section, Seed
+from gip_exp.config.base import NEUTRAL, Name, Section, Seed
+from gip_exp.config.data import Data
+from gip_exp.config.embedder import Embedder
+from gip_exp.config.engine import Engine
+from gip_exp.config.evaluation import Evaluations
+from gip_exp.config.judge import Judge
+from gip_exp.config.keys import options, unknown_key
+from gip_exp.config.model import Model
+from gip_exp.config.rubric import Rubric
+from gip_exp.config.sampler import Sampler
 from gip_exp.config.selector import Selector
+from gip_exp.config.target import Target
+from gip_exp.config.tracking import Tracking
+from gip_exp.config.train import Train
 from gip_exp.errors import UserError, listed
-from gip_exp.secrecy import REMEDY, secret_places
+from gip_exp.redaction import REMEDY, secret_places
 
 LONGEST = 120  # characters of a value in a message
 STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")

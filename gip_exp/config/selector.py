@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gip_exp.config.learning import LoraTrain
-from gip_exp.config.section import NEUTRAL, Name, NonNegative, Positive, Section, Seed, Share
+from gip_exp.config.base import NEUTRAL, Name, NonNegative, Positive, Section, Seed, Share
+from gip_exp.config.train import LoraTrain
 
 SOURCES = ("judge", "self_consistency", "self_compression", "metadata")  # what a mixture can be made of
 ScoreSignal = Literal["judge", "self_consistency", "metadata", "mixture"]

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from gip_exp.files import digest, folder_sketch
 from gip_exp.llm.errors import LLMError
+from gip_exp.storage.files import digest, folder_sketch
 
 SERVABLE_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 

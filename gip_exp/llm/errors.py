@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gip_exp.secrecy import HIDDEN, redact, secrets_in_environment
+from gip_exp.redaction import HIDDEN, redact, secrets_in_environment
 
 __all__ = [
     "HIDDEN",

@@ -32,7 +32,7 @@ from gip_exp.llm import loopback, supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
 from gip_exp.llm.errors import ServerError, redact, secrets_in_environment
 from gip_exp.llm.settings import raise_problems
-from gip_exp.secrecy import is_secret_name
+from gip_exp.redaction import is_secret_name
 
 _TAIL_LINES = 20
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

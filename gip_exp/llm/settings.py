@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from gip_exp.llm.errors import LLMError
 from gip_exp.llm.prices import Price
-from gip_exp.secrecy import secret_places
+from gip_exp.redaction import secret_places
 
 STRUCTURED = ("auto", "json_schema", "json_object", "none")
 PROVIDERS = ("openai", "azure")

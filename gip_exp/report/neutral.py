@@ -7,7 +7,7 @@ from typing import get_args
 from pydantic import BaseModel
 
 from gip_exp import config
-from gip_exp.config.section import NEUTRAL
+from gip_exp.config.base import NEUTRAL
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 
 from gip_exp.errors import UserError, printable
 from gip_exp.report.names import FULL
-from gip_exp.run_folder import CONFIG, PREDICTIONS, RESULT, SELECTED, below
+from gip_exp.runs.folder import CONFIG, PREDICTIONS, RESULT, SELECTED, below
 
 DONE, FAILED, UNFINISHED, STOPPED = "done", "failed", "unfinished", "stopped"
 FIELDS = ("experiment", "model", "selector", "budget", "seed", "metrics", "stages", "status")

@@ -6,13 +6,13 @@ from typing import Any
 
 from rich.console import Console
 
-from gip_exp import tracking
-from gip_exp.config.outcome import Tracking
+from gip_exp.config.tracking import Tracking
 from gip_exp.errors import UserError
-from gip_exp.files import digest
 from gip_exp.report.document import Document, Figure, Table
 from gip_exp.report.runs import Run
 from gip_exp.report.write import FIGURES, Report
+from gip_exp.runs import tracking
+from gip_exp.storage.files import digest
 
 PROJECT = "gip"  # where the runs name none
 FILES = ("report.md", "report.tex", "report.csv", "report.html")

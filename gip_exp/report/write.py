@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import track
 
 from gip_exp.errors import UserError
-from gip_exp.files import write_text
 from gip_exp.report import checks, csv_file, html, latex, layout, markdown, terminal
 from gip_exp.report.arrange import make_study, name_metrics
 from gip_exp.report.document import Document, Figure
@@ -18,6 +17,7 @@ from gip_exp.report.figures.draw import Plan, draw, plan
 from gip_exp.report.rows import Result, make_result
 from gip_exp.report.runs import Found, read_runs
 from gip_exp.report.verdicts import Verdict, decide_all
+from gip_exp.storage.files import write_text
 
 FIGURES = "figures"
 T = TypeVar("T")

@@ -8,8 +8,8 @@ and on the pool's texts.
 from typing import Any
 
 from gip_exp.config import Config
-from gip_exp.config.learning import Scratch
-from gip_exp.config.section import content
+from gip_exp.config.base import content
+from gip_exp.config.model import Scratch
 from gip_exp.quiet import no_loading_bars
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
@@ -26,7 +26,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _build(job: Job) -> None:
-    from gip_exp.tiny.pretrain import pretrain, save
+    from gip_exp.models.scratch.pretrain import pretrain, save
 
     scratch = _scratch(job.config)
     pool = read_pool(job.inputs)
@@ -58,8 +58,8 @@ def _build(job: Job) -> None:
 
 def _untrained(scratch: Scratch, texts: list[str]) -> tuple[Any, Any]:
     """(model, tokenizer fitted on the texts)."""
-    from gip_exp.tiny.pretrain import build_model
-    from gip_exp.tiny.tokenizer import byte_level, word_level
+    from gip_exp.models.scratch.pretrain import build_model
+    from gip_exp.models.scratch.tokenizer import byte_level, word_level
 
     tokenizer = word_level(texts) if scratch.tokenizer == "word" else byte_level(texts, scratch.vocab_size)
     model = build_model(
@@ -77,7 +77,7 @@ def _untrained(scratch: Scratch, texts: list[str]) -> tuple[Any, Any]:
 
 def _documents(scratch: Scratch, pool: list[dict[str, str]]) -> list[str]:
     if scratch.corpus == "arithmetic":
-        from gip_exp.arithmetic import make_corpus
+        from gip_exp.data.arithmetic import make_corpus
 
         return make_corpus(scratch.documents, scratch.seed)
     return [example["prompt"] for example in pool[: scratch.documents]]

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp import rows
 from gip_exp.config import Config
-from gip_exp.config.inputs import ArithmeticData, RowsData
-from gip_exp.config.section import content
+from gip_exp.config.base import content
+from gip_exp.config.data import ArithmeticData, RowsData
+from gip_exp.data import load, rows
+from gip_exp.data.metadata import Metadata
 from gip_exp.errors import UserError
-from gip_exp.files import file_digest, read_jsonl, write_jsonl, write_text
-from gip_exp.metadata import Metadata
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages import gather
+from gip_exp.storage.files import file_digest, read_jsonl, write_jsonl, write_text
 from selection.signals import SignalTable, write_signals
 
 POOL, TEST, LABELS, METADATA = "pool.jsonl", "test.jsonl", "labels.jsonl", "metadata.parquet"
@@ -31,7 +30,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     data = config.data
     if isinstance(data, ArithmeticData):
         return content(data)
-    if hub := gather.hub_of(data):
+    if hub := load.hub_of(data):
         return {**content(data), "hub": content(hub)}
     if data.path is None:
         return content(data)
@@ -60,7 +59,7 @@ def _build(job: Job) -> None:
         pool, test, labels = _arithmetic(data)
         write_jsonl(job.folder / LABELS, labels)
     else:
-        found = gather.gather(data, job)
+        found = load.gather(data, job)
         pool, test, metadata = found.pool, found.test, found.metadata
         if data.keep_rows:
             write_text(job.folder / ROWS, "".join(map(rows.as_json, found.originals[: data.limit])))
@@ -76,7 +75,7 @@ def _build(job: Job) -> None:
 
 
 def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Example], list[dict[str, Any]]]:
-    from gip_exp.arithmetic import make_pool, make_test
+    from gip_exp.data.arithmetic import make_pool, make_test
 
     problems = make_pool(data.n, data.seed, flawed=data.flawed)
     tests = make_test(data.n_test, data.test_seed, {problem.question for problem in problems})
@@ -109,7 +108,7 @@ def _check_overlap(job: Job, pool: list[rows.Example], test: list[rows.Example])
 
 
 def _missing(config: Config) -> list[str]:
-    return gather.missing(config.data) if isinstance(config.data, RowsData) else []
+    return load.missing(config.data) if isinstance(config.data, RowsData) else []
 
 
 def read_pool(entries: Entries) -> list[rows.Example]:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gip_exp import models
 from gip_exp.config import Config
-from gip_exp.config.inputs import OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder
-from gip_exp.config.learning import Model
-from gip_exp.config.section import content
+from gip_exp.config.base import content
+from gip_exp.config.embedder import OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder
+from gip_exp.config.model import Model
 from gip_exp.errors import UserError
+from gip_exp.models import loading
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 
 if TYPE_CHECKING:
-    from gip_exp.encoder import Encoder
+    from gip_exp.models.encoder import Encoder
 
 FEATURES = "features.npy"
 TOKEN = r"\w+|[^\w\s]"
@@ -44,7 +44,7 @@ def _encoder_model(config: Config, embedder: TransformerEmbedder) -> Model:
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
     embedder = config.embedder
     if isinstance(embedder, TransformerEmbedder):
-        return {**content(embedder), "model": models.identity(_encoder_model(config, embedder))}
+        return {**content(embedder), "model": loading.identity(_encoder_model(config, embedder))}
     return content(embedder)
 
 
@@ -96,10 +96,12 @@ def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarra
 
 
 def _transformer(texts: Sequence[str], embedder: TransformerEmbedder, job: Job) -> np.ndarray:
-    from gip_exp.encoder import transformer_encoder
+    from gip_exp.models.encoder import transformer_encoder
 
     encoder = _encoder_model(job.config, embedder)
-    place = models.fetched(encoder.path, encoder.revision) if encoder.path else str(job.inputs["base"].folder)
+    place = (
+        loading.fetched(encoder.path, encoder.revision) if encoder.path else str(job.inputs["base"].folder)
+    )
     make = partial(
         transformer_encoder,
         place,
@@ -108,13 +110,13 @@ def _transformer(texts: Sequence[str], embedder: TransformerEmbedder, job: Job) 
         dtype=embedder.dtype,
         instruction=embedder.instruction,
         batch_size=embedder.batch_size,
-        device=models.device(job.config),
+        device=loading.device(job.config),
     )
     return _in_shards(texts, make, job)
 
 
 def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndarray:
-    from gip_exp.encoder import remote_encoder
+    from gip_exp.models.encoder import remote_encoder
 
     make = partial(
         remote_encoder,
@@ -127,7 +129,7 @@ def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndar
 
 
 def _in_shards(texts: Sequence[str], make: Callable[[], "Encoder"], job: Job) -> np.ndarray:
-    from gip_exp.encoder import encode_in_shards
+    from gip_exp.models.encoder import encode_in_shards
 
     folder = job.draft.scratch("shards")
     with job.console.bar(f"embedding with {job.config.embedder.name}", len(texts)) as bar:
@@ -146,10 +148,10 @@ def _missing(config: Config) -> list[str]:
     embedder = config.embedder
     if isinstance(embedder, TransformerEmbedder):
         if embedder.model is None:
-            return models.missing(config)
-        return models.missing_weights(embedder.model, embedder.revision, "embedder.model")
+            return loading.missing(config)
+        return loading.missing_weights(embedder.model, embedder.revision, "embedder.model")
     if isinstance(embedder, OpenAIEmbedder):
-        from gip_exp.encoder import missing_key
+        from gip_exp.models.encoder import missing_key
 
         return missing_key(embedder.base_url)
     return []

@@ -5,17 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gip_exp import judging, models
 from gip_exp.config import Config
-from gip_exp.config.learning import LoraTrain
-from gip_exp.config.section import content
-from gip_exp.files import copy_file, write_jsonl
-from gip_exp.run_folder import PREDICTIONS
+from gip_exp.config.base import content
+from gip_exp.config.train import LoraTrain
+from gip_exp.evaluation.requirements import missing
+from gip_exp.evaluation.tasks import EVALUATIONS, local_files
+from gip_exp.evaluation.tuned_model import Seat
+from gip_exp.models import loading
+from gip_exp.runs.folder import PREDICTIONS
+from gip_exp.signals import llm_judge
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.evaluations import EVALUATIONS, local_files
-from gip_exp.stages.needs import missing
-from gip_exp.stages.player import Seat
-from gip_exp.store import Entry
+from gip_exp.storage.files import copy_file, write_jsonl
+from gip_exp.storage.store import Entry
 
 VERSIONS = {"gsm8k": 1, "answer_nll": 1, "bbh": 1, "mt_bench": 3}
 
@@ -50,7 +51,7 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
         "engine": content(config.engine),
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
-        "model": models.identity(config.model),
+        "model": loading.identity(config.model),
     }
 
 
@@ -60,11 +61,11 @@ def _of_mt_bench(name: str, config: Config) -> dict[str, Any]:
     if name != "mt_bench" or bench is None:
         return {}
     batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
-    return {"judge": judging.identity(bench.judge), **batch}
+    return {"judge": llm_judge.identity(bench.judge), **batch}
 
 
 def _missing(name: str, config: Config) -> list[str]:
-    return models.missing(config) + missing(config, name)
+    return loading.missing(config) + missing(config, name)
 
 
 def _build(name: str, job: Job) -> None:

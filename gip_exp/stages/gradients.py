@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp import models, pool
 from gip_exp.config import Config
-from gip_exp.machine import Machine, machine, missing
-from gip_exp.processes import share
-from gip_exp.prompts import Renderer, renderer
+from gip_exp.data import split
+from gip_exp.models import loading
+from gip_exp.models.device import Machine, machine, missing
+from gip_exp.models.prompts import Renderer, renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.warmup import checkpoints, less
+from gip_exp.training.torchrun import share
 
 TRAIN, TARGET = "train", "target"
 WORK = "work"  # what processes that share the work tell each other
@@ -35,12 +36,12 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _missing(config: Config) -> list[str]:
-    return models.missing(config) + missing(less(config).warmup, config)
+    return loading.missing(config) + missing(less(config).warmup, config)
 
 
 def _build(job: Job) -> None:
     selector, where = less(job.config), machine(job.config, job.inputs)
-    tokenizer = models.load_tokenizer(where.place)
+    tokenizer = loading.load_tokenizer(where.place)
     pool_rows, target_rows = _examples(job, renderer(job.config.model.prompt, tokenizer), tokenizer)
     folders = checkpoints(job.inputs["warmup"].folder)
     task = {
@@ -53,7 +54,7 @@ def _build(job: Job) -> None:
         "seed": selector.projection_seed,
         "batch": selector.gradient_batch,
     }
-    models.unload()
+    loading.unload()
     with job.console.bar("gradients for LESS", len(folders)) as bar:
 
         def tell(_: Mapping[str, Any]) -> None:
@@ -92,7 +93,7 @@ def share_of_process(task: Mapping[str, Any], tell: Callable[[Mapping[str, Any]]
 def _at(checkpoint: Path, where: Machine) -> Any:
     from peft import PeftModel
 
-    base = models.load_base(where.place, where.dtype)
+    base = loading.load_base(where.place, where.dtype)
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if where.device == "cuda" else where.device
     return PeftModel.from_pretrained(base, checkpoint, is_trainable=True).to(device)
 
@@ -112,7 +113,7 @@ def _examples(
         labels = [-100] * encoded.start + encoded.input_ids[encoded.start :]
         return {"input_ids": encoded.input_ids[:longest], "labels": labels[:longest]}
 
-    parts = pool.split(len(examples), job.config.target)
+    parts = split.split(len(examples), job.config.target)
     return [tokens(row) for row in parts.pool], [tokens(row) for row in parts.target]
 
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gip_exp import pool
 from gip_exp.config import Config
-from gip_exp.config.section import content
+from gip_exp.config.base import content
 from gip_exp.config.selector import (
     DisfSelector,
     DppSelector,
@@ -27,12 +26,13 @@ from gip_exp.config.selector import (
     SeededFeatureSelector,
     TopScoreSelector,
 )
+from gip_exp.data import split
 from gip_exp.errors import UserError
+from gip_exp.signals.table import SOURCE_STAGE, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES, text_of
 from gip_exp.stages.gradients import influence_scores
-from gip_exp.stages.signal_table import SOURCE_STAGE, scores_of
 
 if TYPE_CHECKING:
     from selection import Selection  # and torch with it
@@ -71,19 +71,19 @@ def _keyed(config: Config) -> tuple[str, ...]:
 
 def _rank_to(config: Config, n_pool: int, n_selected: int) -> int:
     """A ranking nested in budget is shared by a class of budgets; any other is made for its own budget."""
-    return pool.rank_to(n_selected, n_pool) if config.selector.kind not in NOT_NESTED else n_selected
+    return split.rank_to(n_selected, n_pool) if config.selector.kind not in NOT_NESTED else n_selected
 
 
 def sizes(config: Config, entries: Entries) -> tuple[int, int]:
     """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool, or a target that is empty."""
     n_rows = int(entries["data"].facts["n_rows"])
-    n_pool = len(pool.split(n_rows, config.target).pool)
+    n_pool = len(split.split(n_rows, config.target).pool)
     if config.selector.kind in AT_TARGET and n_pool == n_rows:
         raise UserError(
             f"selector={config.selector.name} aims at held-out rows, and none of {n_rows} is held out: at most "
             f"target.max_share={config.target.max_share} of the rows are (raise it), or give more rows"
         )
-    return n_pool, pool.count(config.budget, n_pool)
+    return n_pool, split.count(config.budget, n_pool)
 
 
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _build(job: Job) -> None:
     import pyarrow.parquet as pq
 
     examples = read_pool(job.inputs)
-    rows = pool.split(len(examples), job.config.target).pool
+    rows = split.split(len(examples), job.config.target).pool
     candidates = _candidates(job, rows)
     selection = RANKERS[job.config.selector.kind](job.config.selector, candidates)
     picked = rows[selection.indices]
@@ -149,7 +149,7 @@ def _candidates(job: Job, rows: np.ndarray) -> Candidates:
 def _texts(job: Job, rows: np.ndarray) -> tuple[list[str], list[str]]:
     """(texts of the pool, texts of the held-out target rows)."""
     examples = read_pool(job.inputs)
-    target = pool.split(len(examples), job.config.target).target
+    target = split.split(len(examples), job.config.target).target
     return [text_of(examples[row]) for row in rows], [text_of(examples[row]) for row in target]
 
 

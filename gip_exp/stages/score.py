@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp import judging
 from gip_exp.config import Config
-from gip_exp.config.inputs import LLMJudge, RulesJudge
-from gip_exp.config.section import content
+from gip_exp.config.base import content
+from gip_exp.config.judge import LLMJudge, RulesJudge
 from gip_exp.config.selector import OnScores
-from gip_exp.files import write_jsonl, write_text
+from gip_exp.signals import llm_judge
+from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
 from gip_exp.stages.data import read_pool
-from gip_exp.stages.signal_table import UNSCORED, informative, write_table
+from gip_exp.storage.files import write_jsonl, write_text
 from selection.signals import SignalTable
 
 TRANSCRIPT = "transcript.md"  # the first example: what the judge was sent and what it replied
@@ -43,7 +43,7 @@ def _sources(config: Config) -> tuple[str, ...]:
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
     if isinstance(config.judge, RulesJudge):
         return {"judge": content(config.judge), "rubric": config.rubric.name}
-    return {"judge": judging.identity(config.judge), "rubric": content(config.rubric)}
+    return {"judge": llm_judge.identity(config.judge), "rubric": content(config.rubric)}
 
 
 def _build(job: Job) -> None:
@@ -55,7 +55,7 @@ def _build(job: Job) -> None:
 
 
 def _by_rules(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
-    from gip_exp import rules
+    from gip_exp.signals import rules
 
     return rules.score(examples, job.config.rubric.name)
 
@@ -63,7 +63,7 @@ def _by_rules(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]
 def _by_model(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
     config = job.config
     assert isinstance(config.judge, LLMJudge)
-    table, transcript = judging.judge(
+    table, transcript = llm_judge.judge(
         examples, config.judge, config.rubric, root=config.paths.root, console=job.console
     )
     write_text(job.folder / TRANSCRIPT, transcript)
@@ -85,8 +85,8 @@ def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.judge, LLMJudge):
-        return judging.missing_rubric(config.rubric) + judging.missing(config.judge)
-    from gip_exp.rules import RUBRICS
+        return llm_judge.missing_rubric(config.rubric) + llm_judge.missing(config.judge)
+    from gip_exp.signals.rules import RUBRICS
 
     if config.rubric.name in RUBRICS:
         return []

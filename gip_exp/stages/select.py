@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from gip_exp.config import Config
-from gip_exp.files import digest, read_jsonl, write_jsonl, write_text
-from gip_exp.run_folder import SELECTED, SELECTED_ROWS
+from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import ROWS, read_pool
 from gip_exp.stages.rank import RANKING, sizes
+from gip_exp.storage.files import digest, read_jsonl, write_jsonl, write_text
 
 
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eval.self_consistency import final_answer, share_that_agrees
-from gip_exp import judging, models
 from gip_exp.config import Config
-from gip_exp.config.inputs import EndpointSampler, ModelSampler
-from gip_exp.config.section import content
+from gip_exp.config.base import content
+from gip_exp.config.sampler import EndpointSampler, ModelSampler
 from gip_exp.errors import UserError
-from gip_exp.files import read_jsonl, write_jsonl
+from gip_exp.evaluation.tuned_model import Seat, ServedPlayer, seated
+from gip_exp.models import loading
+from gip_exp.signals import llm_judge
+from gip_exp.signals.table import SOURCE_STAGE, UNSCORED, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
-from gip_exp.stages.player import Seat, ServedPlayer, seated
-from gip_exp.stages.signal_table import SOURCE_STAGE, UNSCORED, write_table
+from gip_exp.storage.files import read_jsonl, write_jsonl
 from selection.signals import SignalTable
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
         "engine": content(config.engine),
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
-        "model": models.identity(config.model),
+        "model": loading.identity(config.model),
     }
 
 
@@ -170,8 +171,8 @@ def _drawing(job: Job) -> Iterator[Draw]:
     """How a block's samples are drawn: in this process, from a server of ours, or from an endpoint."""
     sampler = job.config.sampler
     if isinstance(sampler, EndpointSampler):
-        where = judging.Endpoint(sampler.base_url, sampler.model, "")
-        yield _remote(job, judging.endpoint_settings(sampler, where), sampler.seed, None)
+        where = llm_judge.Endpoint(sampler.base_url, sampler.model, "")
+        yield _remote(job, llm_judge.endpoint_settings(sampler, where), sampler.seed, None)
         return
     seat = Seat(job)
     if _in_process(job.config):
@@ -180,7 +181,7 @@ def _drawing(job: Job) -> Iterator[Draw]:
     with seated(seat) as player:
         assert isinstance(player, ServedPlayer)
         # vLLM's engine for CPUs dies of a seeded request at a temperature above 0.
-        seed = None if models.device(job.config) == "cpu" else sampler.seed
+        seed = None if loading.device(job.config) == "cpu" else sampler.seed
         yield _remote(job, player.endpoint(), seed, seat)
 
 
@@ -225,7 +226,7 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, seat: Seat
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
         progress = ProgressBar(f"  sampling from {_who(job.config)}")
         outcomes, _ = ask_all(
-            requests, endpoint, cache_dir=job.config.paths.root / judging.CACHE, progress=progress
+            requests, endpoint, cache_dir=job.config.paths.root / llm_judge.CACHE, progress=progress
         )
         texts = [None if isinstance(one, Fault) else one.text for one in outcomes]
         reason = next((str(one) for one in outcomes if isinstance(one, Fault)), "")
@@ -236,9 +237,9 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, seat: Seat
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.sampler, EndpointSampler):
-        return judging.missing_key(config.sampler, "sampler")
-    server = judging.missing_vllm("engine=vllm", "engine=hf") if config.engine.kind == "vllm" else []
-    return models.missing(config) + server
+        return llm_judge.missing_key(config.sampler, "sampler")
+    server = llm_judge.missing_vllm("engine=vllm", "engine=hf") if config.engine.kind == "vllm" else []
+    return loading.missing(config) + server
 
 
 STAGE = Stage(

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from gip_exp.config import Config
-from gip_exp.config.inputs import LLMJudge, RowsData
+from gip_exp.config.data import RowsData
+from gip_exp.config.judge import LLMJudge
 from gip_exp.config.selector import GipSelector, OnScores
 from gip_exp.errors import UserError
+from gip_exp.signals.table import SOURCE_STAGE, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import METADATA as METADATA_FILE
 from gip_exp.stages.data import read_pool
 from gip_exp.stages.embed import FEATURES
-from gip_exp.stages.signal_table import SOURCE_STAGE, informative, write_table
 from selection.signals import SignalTable, mixture, read_signals
 
 
@@ -117,7 +118,7 @@ def _missing_columns(config: Config) -> list[str]:
 
 def _columns(config: Config) -> dict[str, tuple[str, ...]]:
     """The columns that each source of the mixture will have."""
-    from gip_exp.rules import RUBRICS
+    from gip_exp.signals.rules import RUBRICS
 
     known = {
         "self_consistency": ("self_consistency",),

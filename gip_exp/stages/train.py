@@ -7,18 +7,18 @@ same examples share one adapter, and `full` trains once however it is swept. Wri
 import math
 from typing import Any
 
-from gip_exp import models
 from gip_exp.config import Config
-from gip_exp.config.learning import LoraTrain
-from gip_exp.config.section import content
+from gip_exp.config.base import content
+from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
-from gip_exp.files import write_jsonl
-from gip_exp.finetune import Finetuned, Task, finetune, training_rows
-from gip_exp.losses import quarters
-from gip_exp.machine import machine, missing
-from gip_exp.prompts import renderer
+from gip_exp.models import loading
+from gip_exp.models.device import machine, missing
+from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.select import read_selected
+from gip_exp.storage.files import write_jsonl
+from gip_exp.training.finetune import Finetuned, Task, finetune, training_rows
+from gip_exp.training.losses import quarters
 
 ADAPTER, LOSSES = "adapter", "losses.jsonl"
 WORK = "work"  # checkpoints, gone when the output is whole
@@ -37,21 +37,21 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
         "train": content(config.train),
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
-        "model": models.identity(config.model),
+        "model": loading.identity(config.model),
         "selected": entries["select"].facts["digest"],
     }
 
 
 def _missing(config: Config) -> list[str]:
     assert isinstance(config.train, LoraTrain)
-    return models.missing(config) + missing(config.train, config)
+    return loading.missing(config) + missing(config.train, config)
 
 
 def _build(job: Job) -> None:
     train = job.config.train
     assert isinstance(train, LoraTrain)
     where = machine(job.config, job.inputs)
-    tokenizer = models.load_tokenizer(where.place)
+    tokenizer = loading.load_tokenizer(where.place)
     rows = training_rows(read_selected(job.inputs), renderer(job.config.model.prompt, tokenizer))
     _note_lengths(job, rows, tokenizer, train.max_length)
     work = job.draft.scratch(WORK)

@@ -5,17 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp import models, pool
-from gip_exp.checkpoints import numbered
 from gip_exp.config import Config
-from gip_exp.config.section import content
+from gip_exp.config.base import content
 from gip_exp.config.selector import LessSelector
-from gip_exp.files import write_json
-from gip_exp.finetune import Task, finetune, training_rows
-from gip_exp.machine import machine, missing
-from gip_exp.prompts import renderer
+from gip_exp.data import split
+from gip_exp.models import loading
+from gip_exp.models.device import machine, missing
+from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages.data import read_pool
+from gip_exp.storage.files import write_json
+from gip_exp.training.checkpoints import numbered
+from gip_exp.training.finetune import Task, finetune, training_rows
 
 CHECKPOINTS = "checkpoints"
 
@@ -38,19 +39,19 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
         "target": content(config.target),
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
-        "model": models.identity(config.model),
+        "model": loading.identity(config.model),
     }
 
 
 def _missing(config: Config) -> list[str]:
-    return models.missing(config) + missing(less(config).warmup, config)
+    return loading.missing(config) + missing(less(config).warmup, config)
 
 
 def _build(job: Job) -> None:
     from baselines.less import learning_rate_weights
 
     selector, where = less(job.config), machine(job.config, job.inputs)
-    rows = training_rows(_drawn(job), renderer(job.config.model.prompt, models.load_tokenizer(where.place)))
+    rows = training_rows(_drawn(job), renderer(job.config.model.prompt, loading.load_tokenizer(where.place)))
     task = Task(
         rows,
         selector.warmup,
@@ -78,7 +79,7 @@ def name_parameters(trainer: Any, checkpoint: Path) -> None:
 def _drawn(job: Job) -> list[dict[str, str]]:
     """The warm-up's examples: a share of the pool, drawn with the warm-up's seed, target rows never among them."""
     selector, examples = less(job.config), read_pool(job.inputs)
-    rows = pool.split(len(examples), job.config.target).pool
+    rows = split.split(len(examples), job.config.target).pool
     n = max(1, round(selector.warmup_share * len(rows)))
     drawn = np.random.default_rng(selector.warmup.seed).permutation(rows)[:n]
     return [examples[row] for row in drawn]

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from selection import gip_select
 from selection.checks import Problems
-from selection.fast import select_fast
+from selection.fast.choose import select_fast
 from selection.objective import describe, query_gram
 from selection.plain import select_plain
 from selection.prepare import Preparation, prepare

@@ -27,9 +27,9 @@ import torch
 import yaml
 from torch import nn
 
-from gip_exp.config.learning import LoraTrain
-from gip_exp.finetune import Task, lora_config, trainer_arguments
-from gip_exp.machine import Machine, kernel
+from gip_exp.config.train import LoraTrain
+from gip_exp.models.device import Machine, kernel
+from gip_exp.training.finetune import Task, lora_config, trainer_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = 5  # steps

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from gip_exp.drawing import FAINT, PANEL, grid, styled
+from gip_exp.plotting import FAINT, PANEL, grid, styled
 from gip_exp.report import names, text
 from gip_exp.report.figures.style import legend_of, mark, mark_arm
 from gip_exp.report.names import FULL, RANDOM, UNTUNED, look

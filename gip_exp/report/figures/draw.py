@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure as Drawing
 
-from gip_exp.drawing import save
+from gip_exp.plotting import save
 from gip_exp.report import names
 from gip_exp.report.document import Figure
 from gip_exp.report.figures import budget, mt_bench, subsets

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gip_exp.drawing import grid, legend_below, styled
+from gip_exp.plotting import grid, legend_below, styled
 from gip_exp.report.figures.style import mark
 from gip_exp.report.names import CATEGORIES, FULL, MT_BENCH, look
 from gip_exp.report.rows import Result, Row

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gip_exp.drawing import legend_below
+from gip_exp.plotting import legend_below
 from gip_exp.report.names import FULL, Look, look
 from gip_exp.report.study import Arm
 

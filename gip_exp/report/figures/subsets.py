@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from gip_exp.drawing import INK, grid, styled
+from gip_exp.plotting import INK, grid, styled
 from gip_exp.report.figures.style import legend_of, mark_arm
 from gip_exp.report.names import FULL, UNTUNED, stage_colour
 from gip_exp.report.study import Arm, Cell, Group

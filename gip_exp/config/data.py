@@ -1,0 +1,68 @@
+"""Where the rows come from (`data=`)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed
+
+
+class ArithmeticData(Section):
+    """A pool the project makes itself, in GSM8K's format, with known flaws."""
+
+    kind: Literal["arithmetic"]
+    n: Positive
+    n_test: Positive
+    flawed: Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed
+    test_seed: Seed
+    limit: Positive | None = None
+    max_length: Annotated[Positive, NEUTRAL]  # the default of train.max_length, which is content
+
+
+class Hub(Section):
+    """Where the rows are on the Hugging Face hub, used when `data.path` is null or names a data set there."""
+
+    name: str | None
+    config: str | None = None
+    revision: str | None = None
+    split: Annotated[str, LATER] = "train"
+    test_split: str | None = None
+
+
+class Columns(Section):
+    """Which columns of the rows are the prompt (several are joined by an empty line) and the completion."""
+
+    prompt: str | list[str] | None = None
+    completion: str | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> "Columns":
+        if bool(self.prompt) != bool(self.completion):
+            raise ValueError(
+                "data.columns needs both: data.columns.prompt=COLUMN data.columns.completion=COLUMN"
+            )
+        return self
+
+    @property
+    def prompts(self) -> list[str]:
+        return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt or ())
+
+
+class RowsData(Section):
+    """Rows from files (one, several, or a folder with train and test files) or from the hub."""
+
+    kind: Literal["rows"]
+    shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages"]
+    drop_empty: bool  # leave out rows without a completion instead of refusing them
+    drop_broken: Annotated[bool, LATER] = False  # leave out, and count, every row that cannot be used
+    keep_rows: Annotated[bool, LATER] = False  # the selected rows as they were, beside the examples
+    columns: Annotated[Columns, LATER] = Columns()  # where the rows have none of the known shapes
+    path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
+    hub: Hub | None = None
+    limit: Positive | None = None
+    metadata: list[str] = Field(default_factory=list)  # numeric columns of the rows that are kept as a signal
+    max_length: Annotated[Positive, NEUTRAL]
+
+
+Data = Annotated[ArithmeticData | RowsData, Field(discriminator="kind")]

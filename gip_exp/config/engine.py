@@ -1,0 +1,17 @@
+"""What runs the tuned model (`engine=`)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gip_exp.config.base import NEUTRAL, Positive, Section
+
+
+class Engine(Section):
+    kind: Literal["hf", "vllm"]
+    device: Annotated[Literal["auto", "cpu", "cuda"], NEUTRAL] = "auto"
+    batch_size: Annotated[Positive, NEUTRAL] = 64
+    max_model_len: Positive | None = None  # the next three: vLLM only
+    enforce_eager: Annotated[bool, NEUTRAL] = False
+    server_args: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
+    check_adapter: Annotated[bool, NEUTRAL] = True  # an adapter that changes nothing is an error

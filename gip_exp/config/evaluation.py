@@ -1,0 +1,59 @@
+"""How the tuned model is evaluated (`evaluation=`)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gip_exp.config.base import NEUTRAL, Positive, Section
+from gip_exp.config.judge import LLMJudge
+
+
+class Gsm8kEvaluation(Section):
+    task: Literal["zero_shot", "few_shot"]
+    shots: Annotated[int, Field(ge=0)]
+    max_new_tokens: Positive
+    limit: Positive | None = None
+
+    @model_validator(mode="after")
+    def _shots_of_the_task(self) -> "Gsm8kEvaluation":
+        if (self.task == "few_shot") != (self.shots > 0):
+            raise ValueError(
+                f"evaluation.gsm8k.task={self.task} with evaluation.gsm8k.shots={self.shots}: few_shot shows worked "
+                "examples (lm-eval's gsm8k has shots=5), zero_shot shows none (shots=0)"
+            )
+        return self
+
+
+class AnswerNllEvaluation(Section):
+    limit: Positive | None = None
+
+
+class BbhEvaluation(Section):
+    variant: Literal["cot_fewshot", "fewshot", "cot_zeroshot", "zeroshot"]
+    tasks: list[str] | None = None
+    data_dir: Annotated[str | None, NEUTRAL] = None  # a folder of <task>.json; null asks the hub
+    limit: Positive | None = None  # questions a task
+    max_new_tokens: Positive | None = None
+
+
+class MtBenchEvaluation(Section):
+    data_dir: Annotated[str | None, NEUTRAL] = None  # the published files; null downloads them once
+    limit_per_category: Positive | None = None
+    max_new_tokens: Positive
+    repeats: Positive  # how often the judge grades every answer
+    judge_reply: Literal["free", "rating"] = (
+        "free"  # rating: a vLLM server lets its judge write a rating only
+    )
+    judge: LLMJudge
+
+
+class Evaluations(Section):
+    gsm8k: Gsm8kEvaluation | None = None
+    answer_nll: AnswerNllEvaluation | None = None
+    bbh: BbhEvaluation | None = None
+    mt_bench: MtBenchEvaluation | None = None
+
+    def chosen(self) -> dict[str, Section]:
+        """The evaluations asked for, by name, in a fixed order."""
+        named = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: section for name, section in named.items() if section is not None}

@@ -1,0 +1,49 @@
+"""Who judges the rows (`judge=`)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Url
+
+
+def _whole_price(price: dict[str, float]) -> dict[str, float]:
+    if missing := {"input", "output"} - set(price):
+        raise ValueError(f"needs {', '.join(sorted(missing))}: US dollars a million tokens")
+    return price
+
+
+# Of a model, in US dollars a million tokens.
+Price = Annotated[dict[Literal["input", "output", "cached_input"], NonNegative], AfterValidator(_whole_price)]
+
+
+class RulesJudge(Section):
+    kind: Literal["rules"]
+    name: str
+
+
+class LLMJudge(Section):
+    """A judge behind an OpenAI-compatible endpoint (`openai`), or one that vLLM serves on this machine (`vllm`)."""
+
+    kind: Literal["openai", "vllm"]
+    name: str
+    model: str
+    provider: Literal["openai", "azure"]
+    base_url: Annotated[Url | None, NEUTRAL]
+    temperature: Annotated[float, Field(ge=0, le=2)] | None
+    max_tokens: Positive
+    votes: Positive  # replies an example, averaged
+    round: Annotated[int, Field(ge=0)]  # raise it to ask again for what the finished round left unscored
+    max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
+    concurrency: Annotated[Positive, NEUTRAL]
+    timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
+    max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
+    dry_run: Annotated[bool, NEUTRAL]
+    prices: Annotated[dict[str, Price], NEUTRAL]
+    extra_body: dict[str, Any]
+    dtype: Literal["float32", "bfloat16", "float16"]  # the next three: vLLM only
+    max_model_len: Positive | None
+    server_args: list[str]
+
+
+Judge = Annotated[RulesJudge | LLMJudge, Field(discriminator="kind")]

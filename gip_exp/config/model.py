@@ -1,0 +1,75 @@
+"""The language model and its prompt format (`model=`)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Seed
+
+
+class Prompt(Section):
+    """The model family's one prompt format, used by training and by every evaluation."""
+
+    style: Literal["plain", "chat"]
+    template: str = "{prompt}"
+    completion_prefix: str = ""
+
+    @model_validator(mode="after")
+    def _template_holds_the_prompt(self) -> "Prompt":
+        if self.style == "plain" and self.template.count("{prompt}") != 1:
+            raise ValueError(f"template={self.template!r} must contain {{prompt}} exactly once")
+        return self
+
+
+class Scratch(Section):
+    """A tiny Qwen3-architecture base, trained from scratch on text that does not contain the task."""
+
+    tokenizer: Literal["word", "byte"]
+    vocab_size: Positive
+    corpus: Literal["arithmetic", "questions"]
+    documents: Positive
+    hidden: Positive
+    layers: Positive
+    heads: Positive
+    kv_heads: Positive
+    feed_forward: Positive
+    context: Positive
+    steps: Positive
+    batch: Positive
+    tokens: Positive
+    lr: Annotated[float, Field(gt=0)]  # AdamW: embeddings and norms
+    muon_lr: Annotated[float, Field(gt=0)]  # Muon: the layers' matrices
+    weight_decay: NonNegative
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "Scratch":
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"model.scratch.heads={self.heads}: model.scratch.hidden={self.hidden} must be an even multiple of it"
+            )
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"model.scratch.kv_heads={self.kv_heads} must divide model.scratch.heads={self.heads}"
+            )
+        return self
+
+
+class Model(Section):
+    name: str
+    path: str | None  # a folder or a hub id; null for a model made by the `base` stage
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"]
+    parameters: Annotated[float | None, NEUTRAL] = (
+        None  # size of the hub model, to know beforehand what it needs
+    )
+    prompt: Prompt
+    scratch: Scratch | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Model":
+        if (self.path is None) == (self.scratch is None):
+            raise ValueError(
+                "give exactly one of model.path (a folder or hub id) and model.scratch (train a tiny base)"
+            )
+        return self

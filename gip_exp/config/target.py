@@ -1,0 +1,15 @@
+"""The rows held out of the pool for every method (`target=`)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from gip_exp.config.base import Section, Seed
+
+
+class Target(Section):
+    """Rows held out of the pool for every method; what DSIR and LESS aim at."""
+
+    n: Annotated[int, Field(ge=0)]
+    max_share: Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed

@@ -1,0 +1,13 @@
+"""Where the run is tracked (`tracking=`)."""
+
+from typing import Literal
+
+from gip_exp.config.base import Section
+
+
+class Tracking(Section):
+    kind: Literal["wandb", "none"]
+    project: str | None = None
+    entity: str | None = None
+    group: str | None = None
+    mode: Literal["auto", "online", "offline"] = "auto"

@@ -1,0 +1,85 @@
+"""The quickstart's pool and test set.
+
+The pool is built so that quality and diversity are both scarce, which is what a selection method is for:
+- quality: a share `flawed` of the reference answers is wrong in one of six ways (`flaws`);
+- diversity: the r-th skill has weight r ** -tail, so that the commonest fills more than a third of the pool
+  and the rarest about one row in a hundred, and a share `repeats` of the rows of the commoner half of the
+  skills re-tell an earlier story with other numbers. The test set asks for every skill equally often, so a
+  subset is only as good as its coverage of the tail.
+These proportions were set by that argument, before any model was trained on the pool.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from gip_exp.data.arithmetic.flaws import flawed_answer
+from gip_exp.data.arithmetic.skills import SKILLS, Words, draw_story
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row of the pool or the test set. `skill` and `flaw` are for reports only."""
+
+    question: str
+    answer: str
+    skill: str
+    flaw: str | None
+
+
+def make_pool(
+    n: int, seed: int, *, flawed: float = 0.36, tail: float = 1.3, repeats: float = 0.5
+) -> list[Problem]:
+    """n problems with distinct questions, the same for the same arguments.
+
+    flawed: expected share of flawed answers, in [0, 1]. tail: exponent of the skills' frequencies.
+    repeats: share of the rows of the commoner half of the skills that re-tell an earlier story, in [0, 1).
+    """
+    _check(n, {"flawed": (flawed, 0.0, 1.0), "repeats": (repeats, 0.0, 0.99), "tail": (tail, 0.0, 4.0)})
+    rng = random.Random(f"pool {seed}")
+    weights = [(rank + 1) ** -tail for rank in range(len(SKILLS))]
+    common = {skill.name for skill in SKILLS[: len(SKILLS) // 2]}
+    told: dict[str, list[Words]] = {skill.name: [] for skill in SKILLS}
+    questions: set[str] = set()
+    pool: list[Problem] = []
+    while len(pool) < n:
+        skill = rng.choices(SKILLS, weights)[0]
+        earlier = told[skill.name]
+        retell = skill.name in common and earlier and rng.random() < repeats
+        story = draw_story(skill, rng, rng.choice(earlier) if retell else None)
+        if story.question in questions:
+            continue
+        questions.add(story.question)
+        earlier.append(story.words)
+        flaw, answer = flawed_answer(story, rng) if rng.random() < flawed else (None, story.answer())
+        pool.append(Problem(story.question, answer, skill.name, flaw))
+    return pool
+
+
+def make_test(n: int, seed: int, exclude: Collection[str]) -> list[Problem]:
+    """n clean problems, each skill equally often; questions distinct and not in `exclude` (the pool's).
+
+    The random stream is the test's own: the same seed as the pool's gives unrelated problems.
+    """
+    _check(n, {})
+    rng = random.Random(f"test {seed}")
+    questions = set(exclude)
+    test: list[Problem] = []
+    while len(test) < n:
+        skill = SKILLS[len(test) % len(SKILLS)]
+        story = draw_story(skill, rng)
+        if story.question not in questions:
+            questions.add(story.question)
+            test.append(Problem(story.question, story.answer(), skill.name, None))
+    return test
+
+
+def _check(n: int, numbers: dict[str, tuple[float, float, float]]) -> None:
+    wrong = [] if n >= 1 else [f"n is {n}; give at least 1"]
+    for name, (value, low, high) in numbers.items():
+        if not low <= value <= high:
+            wrong.append(f"{name} is {value}; give a number from {low:g} to {high:g}")
+    if wrong:
+        raise ValueError("; ".join(wrong))

@@ -1,0 +1,136 @@
+"""What an evaluation needs beyond the model, asked before any work: test rows, question files, a judge, vLLM."""
+
+from pathlib import Path
+
+from gip_exp.config import Config
+from gip_exp.config.base import Section
+from gip_exp.config.evaluation import BbhEvaluation, MtBenchEvaluation
+from gip_exp.config.train import LoraTrain
+from gip_exp.errors import UserError
+from gip_exp.models import hub, loading
+from gip_exp.signals import llm_judge
+from gip_exp.stage import Entries
+from gip_exp.stages.data import read_test
+
+NO_TEST_ROWS = (
+    "the data has no test rows to evaluate on: put a test file beside the training file, or choose "
+    "evaluation=[mt_bench,bbh]"
+)
+
+
+def missing(config: Config, name: str) -> list[str]:
+    """What the evaluation `name` lacks on this machine, each with its remedy."""
+    chosen = config.evaluation.chosen()[name]
+    problems = []
+    if config.engine.kind == "vllm" and name != "answer_nll":  # likelihoods are computed in this process
+        problems += llm_judge.missing_vllm("engine=vllm", "engine=hf") + _rank(config)
+    if name != "mt_bench":  # the others go through lm-eval, which refuses such a length when all is trained
+        problems += _room(name, chosen, config)
+    if isinstance(chosen, MtBenchEvaluation):
+        problems += _mt_bench(chosen, config)
+    if isinstance(chosen, BbhEvaluation):
+        problems += _bbh(chosen)
+    return problems
+
+
+def _rank(config: Config) -> list[str]:
+    from gip_exp.llm.adapters import SERVABLE_RANKS
+
+    most = SERVABLE_RANKS[-1]
+    if not isinstance(config.train, LoraTrain) or config.train.r <= most:
+        return []
+    return [
+        f"train.r={config.train.r}: vLLM serves adapters of a rank of at most {most}; lower it, or use engine=hf"
+    ]
+
+
+def _room(name: str, chosen: Section, config: Config) -> list[str]:
+    """Whether a reply of the length asked for leaves room for its prompt."""
+    asked = getattr(chosen, "max_new_tokens", None)
+    limits = {"the model": loading.context(config.model)}
+    if config.engine.kind == "vllm":
+        limits[f"engine.max_model_len={config.engine.max_model_len}"] = config.engine.max_model_len
+    return [
+        f"evaluation.{name}.max_new_tokens={asked} leaves no room for a prompt: {what} holds {limit} tokens, both together; "
+        "lower it, or take a model that holds more"
+        for what, limit in limits.items()
+        if asked and limit and asked >= limit
+    ]
+
+
+def check_test_rows(config: Config, entries: Entries) -> None:
+    """Raise UserError when an evaluation asks for test rows and the data came without; known once the data is read."""
+    asking = [name for name in ("gsm8k", "answer_nll") if name in config.evaluation.chosen()]
+    if asking and not read_test(entries):
+        raise UserError(f"evaluation={asking}: {NO_TEST_ROWS}")
+
+
+def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
+    from eval import mt_bench_files
+
+    problems = llm_judge.missing(config.judge, "evaluation.mt_bench.judge")
+    if config.judge.votes != 1:
+        problems.append(
+            f"evaluation.mt_bench.judge.votes={config.judge.votes}: MT-Bench has its own key for this, "
+            "evaluation.mt_bench.repeats (leave votes at 1)"
+        )
+    if config.judge_reply == "rating" and config.judge.kind == "openai" and config.judge.base_url is None:
+        problems.append(
+            "evaluation.mt_bench.judge_reply=rating: only vLLM servers can hold a reply to a form; use free, or a judge "
+            "that vLLM serves (judge@evaluation.mt_bench.judge=vllm, or its evaluation.mt_bench.judge.base_url)"
+        )
+    cache = whole.paths.root / "downloads" / "mt_bench"
+    names = [
+        file.name
+        for file in (mt_bench_files.QUESTIONS, mt_bench_files.JUDGE_PROMPTS, mt_bench_files.REFERENCES)
+    ]
+    if config.data_dir is None and not all((cache / name).is_file() for name in names):
+        host = mt_bench_files.SOURCE
+        if why := hub.silence(host):
+            problems.append(
+                f"evaluation.mt_bench.data_dir is not set and {host} cannot be reached ({why}): give a folder with "
+                f"{', '.join(names)}"
+            )
+        return problems
+    try:
+        mt_bench_files.load_mt_bench(config.data_dir, cache_dir=None if config.data_dir else cache)
+    except ValueError as error:
+        problems.append(f"evaluation.mt_bench.data_dir: {error}")
+    return problems
+
+
+def _bbh(config: BbhEvaluation) -> list[str]:
+    from eval import bbh
+
+    wanted = config.tasks if config.tasks is not None else list(bbh.TASKS)
+    unknown = [task for task in wanted if task not in bbh.TASKS]
+    if unknown or not wanted:
+        return [
+            f"evaluation.bbh.tasks={wanted}: {unknown or 'empty'}; choose from BBH's tasks: {', '.join(bbh.TASKS)}"
+        ]
+    if config.data_dir is None:
+        if hub.cached_dataset(bbh.HUB) or not (why := hub.unreachable()):
+            return []
+        return [
+            f"evaluation.bbh.data_dir is not set, and the data set {bbh.HUB} is neither in the local cache nor can "
+            f"{hub.endpoint()} be reached ({why}): give a folder of <task>.json, or go online"
+        ]
+    if not Path(config.data_dir).is_dir():
+        return [f"evaluation.bbh.data_dir={config.data_dir} is no folder: give a folder of <task>.json"]
+    absent = [task for task in wanted if not (Path(config.data_dir) / f"{task}.json").is_file()]
+    if absent:
+        return [
+            f"evaluation.bbh.data_dir={config.data_dir}: there is no {', '.join(f'{task}.json' for task in absent)}; put "
+            "them there, or choose evaluation.bbh.tasks"
+        ]
+    return [problem for task in wanted if (problem := _broken(task, Path(config.data_dir)))]
+
+
+def _broken(task: str, folder: Path) -> str:
+    from eval import bbh
+
+    try:
+        bbh.read_task(task, folder)
+    except ValueError as error:
+        return f"evaluation.bbh.data_dir: {error}; give the published files"
+    return ""

@@ -1,0 +1,184 @@
+"""The tuned model as a player: in this process, or behind one vLLM server; the same interface for every evaluation."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gip_exp.evaluation import adapter_check
+from gip_exp.llm import kept_server
+from gip_exp.models import loading
+from gip_exp.models.prompts import Renderer, renderer
+from gip_exp.stage import Job
+from gip_exp.stages.train import ADAPTER
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+
+    from gip_exp.llm.server import VLLMServer
+    from gip_exp.llm.settings import EndpointSettings
+
+BASE = "base"  # the name under which vLLM serves the model itself
+IN_FLIGHT = 64
+
+
+class Player(Protocol):
+    """Answers rendered prompts."""
+
+    def lm(self) -> "LM":
+        """The model as lm-eval takes it."""
+
+    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        """One continuation a text."""
+
+
+@dataclass
+class Seat:
+    """What a player is made of: the base's folder, the adapter's (if any), their tokenizer and prompt format.
+
+    It holds no model itself, so that `loading.unload` makes room for a judge's server on the same device.
+    """
+
+    job: Job
+    checked: bool = False
+
+    @cached_property
+    def place(self) -> str:
+        return loading.location(self.job.config, self.job.inputs)
+
+    @cached_property
+    def adapter(self) -> str | None:
+        return str(self.job.inputs["train"].folder / ADAPTER) if "train" in self.job.inputs else None
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return loading.load_tokenizer(self.place)
+
+    @cached_property
+    def render(self) -> Renderer:
+        return renderer(self.job.config.model.prompt, self.tokenizer)
+
+    @property
+    def model(self) -> Any:
+        """The model in this process, adapter applied. A kept server makes room for it."""
+        kept_server.release()
+        engine = self.job.config.engine
+        model = loading.load(
+            self.place, self.adapter, self.job.config.model.dtype, loading.device(self.job.config)
+        )
+        if self.adapter and engine.check_adapter and not self.checked:
+            adapter_check.check_loaded(model, self.tokenizer, self.probes(), self.adapter)
+            self.checked = True
+        return model
+
+    def probes(self) -> list[str]:
+        """The prompts that tell whether the adapter is applied, in the model's format."""
+        return [self.render.prompt(question) for question in adapter_check.QUESTIONS]
+
+
+class LocalPlayer:
+    """`engine=hf`: transformers in this process."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._batch = seat.job.config.engine.batch_size
+
+    def lm(self) -> "LM":
+        from lm_eval.models.huggingface import HFLM
+
+        return HFLM(
+            pretrained=self._seat.model,
+            tokenizer=self._seat.tokenizer,
+            batch_size=self._batch,
+            backend="causal",
+        )
+
+    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        from gip_exp.llm.generate import LocalGenerator
+
+        generator = LocalGenerator(self._seat.model, self._seat.tokenizer, batch_size=self._batch)
+        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+
+
+class ServedPlayer:
+    """`engine=vllm`: a server of our own, the adapter by name."""
+
+    def __init__(self, seat: Seat, server: "VLLMServer", name: str) -> None:
+        self._seat, self._server, self._name = seat, server, name
+
+    def lm(self) -> "LM":
+        from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+        from gip_exp.llm import loopback
+
+        return LocalCompletionsAPI(
+            model=self._name,
+            base_url=f"{self._server.base_url}/completions",
+            tokenizer=self._seat.place,
+            tokenizer_backend="huggingface",
+            tokenized_requests=False,  # the server tokenises as training did, start token included
+            num_concurrent=IN_FLIGHT,
+            max_length=_context(self._seat),
+            header=loopback.bearer(),  # its own choice would be OPENAI_API_KEY
+        )
+
+    def endpoint(self) -> "EndpointSettings":
+        """Where the model answers."""
+        from gip_exp.llm.settings import EndpointSettings
+
+        return EndpointSettings(
+            model=self._name,
+            base_url=self._server.base_url,
+            api_key_env=self._server.key_variable,
+            identity=self._server.identity(self._name),
+            concurrency=IN_FLIGHT,
+        )
+
+    def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        from gip_exp.llm.generate import EndpointGenerator
+        from gip_exp.signals.llm_judge import CACHE
+
+        generator = EndpointGenerator(self.endpoint(), cache_dir=self._seat.job.config.paths.root / CACHE)
+        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+
+
+def _context(seat: Seat) -> int:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(seat.place, trust_remote_code=False)
+    most = seat.job.config.engine.max_model_len
+    own = int(config.max_position_embeddings)
+    return own if most is None else min(own, most)
+
+
+@contextmanager
+def seated(seat: Seat) -> Iterator[Player]:
+    """The player that `engine` asks for. A server outlives the block, for the next adapter on the same base."""
+    config = seat.job.config
+    if config.engine.kind == "hf":
+        yield LocalPlayer(seat)
+        return
+    from gip_exp.llm.server import ServerSettings
+
+    loading.unload()
+    adapter = seat.adapter
+    name = f"tuned-{seat.job.inputs['train'].key}" if adapter else BASE
+    if adapter:
+        loading.check_adapter(seat.place, adapter)
+    settings = ServerSettings(
+        model=seat.place,
+        adapters={name: adapter} if adapter else {},
+        served_name=BASE,
+        dtype=config.model.dtype,
+        max_model_len=_context(seat),
+        enforce_eager=config.engine.enforce_eager,
+        extra_args=tuple(config.engine.server_args),
+    )
+    log = config.paths.root / "logs" / f"vllm_{os.getpid()}.log"
+    server = kept_server.serve(settings, log, say=seat.job.console.say)
+    with server.explaining():
+        if adapter and config.engine.check_adapter:
+            adapter_check.check_served(server, name, seat.probes(), adapter)
+        yield ServedPlayer(seat, server, name)

@@ -1,0 +1,80 @@
+"""Where a fine-tuning runs: base model, precision, device, attention kernel, and what this machine lacks for it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gip_exp.config import Config
+from gip_exp.config.train import LoraTrain
+from gip_exp.errors import UserError
+from gip_exp.models import loading
+from gip_exp.storage.store import Entry
+
+FLASH = "flash_attention_2"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the model comes from and where it runs."""
+
+    place: str  # the base model's folder
+    dtype: str
+    device: str
+
+
+def machine(config: Config, entries: Mapping[str, Entry]) -> Machine:
+    """The experiment's base model and device."""
+    return Machine(loading.location(config, entries), config.model.dtype, loading.device(config))
+
+
+def kernel(train: LoraTrain, device: str) -> str | None:
+    """The attention to ask transformers for; None leaves the choice to it."""
+    if train.attention != "auto":
+        return train.attention
+    return FLASH if device == "cuda" and loading.has_flash_attention() else None
+
+
+def missing(train: LoraTrain, config: Config) -> list[str]:
+    """What this machine lacks for the settings of a training, each with its remedy."""
+    try:
+        device = loading.device(config)
+    except UserError:
+        return []  # said by loading.missing
+    return _processes(train, device) + _attention(train, device)
+
+
+def _processes(train: LoraTrain, device: str) -> list[str]:
+    import torch
+
+    world = os.environ.get("WORLD_SIZE", "1")
+    if not world.isdigit():
+        return [
+            f"WORLD_SIZE={world!r} must be a number of processes: unset it (torchrun sets it for its own)"
+        ]
+    if int(world) > 1:
+        return [
+            "this is one of several processes of torchrun or accelerate: start one process instead, "
+            f"`python -m gip_exp ... train.processes={world}`, which starts the others for the "
+            "stages that can use them"
+        ]
+    if device == "cuda" and train.processes > torch.cuda.device_count():
+        return [
+            f"train.processes={train.processes}, but torch sees {torch.cuda.device_count()} GPUs: lower it, or make "
+            "more visible (CUDA_VISIBLE_DEVICES)"
+        ]
+    return []
+
+
+def _attention(train: LoraTrain, device: str) -> list[str]:
+    if not train.packing and train.attention != FLASH:
+        return []
+    if train.attention not in ("auto", FLASH):
+        return [
+            f"train.packing=true with train.attention={train.attention}: only FlashAttention keeps packed examples from "
+            "reading each other; use train.attention=auto"
+        ]
+    if device == "cuda" and loading.has_flash_attention():
+        return []
+    setting = "train.packing=true" if train.packing else f"train.attention={FLASH}"
+    why = "there is no GPU" if device != "cuda" else "the package flash-attn is not installed"
+    return [f"{setting} needs FlashAttention, and {why}: use train.packing=false train.attention=auto"]

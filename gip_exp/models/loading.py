@@ -1,0 +1,245 @@
+"""The experiment's language model: which folder or hub id it is, what it needs, and loading it (with its adapter)."""
+
+import gc
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gip_exp.config import Config
+from gip_exp.config.model import Model
+from gip_exp.errors import UserError
+from gip_exp.models import folder as model_folder
+from gip_exp.models import weights as model_files
+from gip_exp.models.hub import missing_model
+from gip_exp.quiet import no_loading_bars
+from gip_exp.storage.files import folder_sketch
+from gip_exp.storage.store import Entry
+
+LARGEST_ON_CPU = 1e9  # parameters; beyond this a CPU would need days, so a GPU counts as missing
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def location(config: Config, entries: Mapping[str, Entry]) -> str:
+    """The model's folder: given, the `base` stage's output, or the hub's snapshot (downloaded, with its bars)."""
+    if config.model.path is None:
+        return str(entries["base"].folder)
+    return fetched(config.model.path, config.model.revision)
+
+
+def fetched(path: str, revision: str | None) -> str:
+    """A model's folder: `path` itself, or the hub's snapshot.
+
+    Raises UserError when the hub does not give it, or loading it would run code that comes with it.
+    """
+    place = path if Path(path).is_dir() else _from_hub(path, revision)
+    if why := model_folder.foreign(Path(place)):
+        raise UserError(f"the model {path}: {why}")
+    return place
+
+
+def _from_hub(path: str, revision: str | None) -> str:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    twice = ["consolidated*"]  # Mistral's weights in its own format, beside the ones that transformers reads
+    try:
+        place = snapshot_download(path, revision=revision, allow_patterns=wanted, ignore_patterns=twice)
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        raise UserError(
+            f"the model {path} cannot be downloaded ({type(error).__name__}): what has arrived is kept, run the same "
+            "command again, or give a folder that holds it"
+        ) from error
+    if why := model_folder.problem(_transformer(Path(place))):  # offline, the cache gives what it has
+        raise UserError(f"the model {path}, as the hub's cache has it in {place}, {why}; or go online")
+    return place
+
+
+def identity(model: Model) -> dict[str, Any]:
+    """What makes a given model that model: its files (local folder) or its name and revision (hub)."""
+    if model.path is None:
+        return {}  # the base stage's key says it
+    folder = Path(model.path)
+    if not folder.is_dir():
+        return {"hub": model.path, "revision": model.revision}
+    return {"files": folder_sketch(folder)}
+
+
+def missing(config: Config) -> list[str]:
+    """What this machine lacks for the model: the files, or a GPU large enough to make sense."""
+    model = config.model
+    no_device = _missing_device(config)
+    if model.path is None:
+        return no_device
+    files = missing_weights(model.path, model.revision, "model.path") or _missing_template(model)
+    return files + (no_device or _missing_gpu(model, Path(model.path)))
+
+
+def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool = False) -> list[str]:
+    """What a model folder lacks, or why a hub id cannot be had; `key` is the config key that named it.
+
+    `trusted`: whoever loads the model was told to run the code that comes with it.
+    """
+    folder = Path(path)
+    if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+        place = _transformer(folder)
+        why = model_folder.problem(place, trusted=trusted)
+        why = why or model_files.damage(place, writes=not key.startswith("embedder"))
+        return [f"{key}={path}: {why}"] if why else []
+    return missing_model(path, revision, key)
+
+
+def _transformer(folder: Path) -> Path:
+    """Where the model itself lies: sentence-transformers may keep it in a folder of its own."""
+    nested = folder / "0_Transformer"
+    return nested if nested.is_dir() else folder
+
+
+def _missing_template(model: Model) -> list[str]:
+    folder = Path(model.path or "")
+    if model.prompt.style != "chat" or not folder.is_dir() or model_files.has_template(folder):
+        return []
+    return [
+        f"model.prompt.style=chat, but the tokenizer in {folder} has no chat template: use model.prompt.style=plain with "
+        "model.prompt.template, or put chat_template.jinja beside it"
+    ]
+
+
+def context(model: Model) -> int | None:
+    """The tokens that the model holds, prompt and reply together, where that is known beforehand."""
+    if model.scratch is not None:
+        return model.scratch.context
+    return model_files.context(Path(model.path)) if model.path else None
+
+
+def _missing_device(config: Config) -> list[str]:
+    try:
+        device(config)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _missing_gpu(model: Model, folder: Path) -> list[str]:
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    parameters = size / BYTES[model.dtype] if folder.is_dir() else (model.parameters or 0)
+    if parameters <= LARGEST_ON_CPU:
+        return []
+    import torch
+
+    if torch.cuda.is_available():
+        return []
+    gigabytes = parameters * BYTES[model.dtype] / 2**30
+    return [
+        f"a GPU: {model.name} has {parameters / 1e9:.1f} billion parameters ({gigabytes:.0f} GiB in {model.dtype}) "
+        "and this machine has no CUDA device; run where there is one, stop before training with until=select, "
+        "or take a small model (model=tiny)"
+    ]
+
+
+def device(config: Config) -> str:
+    """`engine.device`, with `auto` resolved to what the machine has. Raises UserError for a GPU that is not there."""
+    import torch
+
+    wanted = config.engine.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("engine.device=cuda, but torch sees no CUDA device: use engine.device=auto or cpu")
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def load_tokenizer(place: str) -> Any:
+    """The tokenizer beside a model. No remote code is run."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except ValueError as error:  # of a class that is not there, or only in code of its own
+        raise UserError(f"the tokenizer in {place} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
+    """The untouched causal language model, weights from safetensors only, no remote code.
+
+    `attention` names an implementation of transformers; None leaves the choice to it.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    no_loading_bars()
+    chosen = {} if attention is None else {"attn_implementation": attention}
+    return AutoModelForCausalLM.from_pretrained(
+        place, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True, **chosen
+    )
+
+
+def has_flash_attention() -> bool:
+    """Whether FlashAttention is installed."""
+    return find_spec("flash_attn") is not None
+
+
+def unload() -> None:
+    """Let go of the model that `load` keeps, and of the GPU memory of models that nobody holds any more."""
+    import torch
+
+    _loaded.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+_loaded: dict[tuple[str, str | None, str, str], Any] = {}  # none or one
+
+
+def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
+    """The model in evaluation mode on `where`, with the LoRA adapter if any. It stays loaded until the next is."""
+    wanted = (place, adapter, dtype, where)
+    if wanted in _loaded:
+        return _loaded[wanted]
+    if adapter is not None:
+        check_adapter(place, adapter)
+    unload()  # first: the device may hold one of them, but not two
+    model = load_base(place, dtype)
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter)
+    _loaded[wanted] = model.to(where).eval()
+    return _loaded[wanted]
+
+
+def check_adapter(place: str, adapter: str) -> None:
+    """Raise UserError unless every weight of the adapter has its layer, of its size, in the model folder `place`.
+
+    Only headers are read, so this is asked before a model is loaded or a server is told to load the adapter.
+    """
+    layers = _shapes(Path(place))
+    problems = []
+    for name, shape in _shapes(Path(adapter)).items():
+        layer, _, part = name.removeprefix("base_model.model.").rpartition(".lora_")
+        base = layers.get(f"{layer}.weight")
+        if not part.startswith(("A.", "B.")):
+            continue
+        side = 1 if part.startswith("A.") else 0  # A reads what the layer reads, B writes what it writes
+        if base is None:
+            problems.append(f"there is no layer {layer}")
+        elif base[side] != shape[side]:
+            problems.append(f"{layer} is {base[0]} x {base[1]}, which {shape[0]} x {shape[1]} does not fit")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(
+            f"the adapter {adapter} does not fit the model {place}: {problems[0]}{more}; it was trained on another base"
+        )
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    from safetensors import safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            shapes |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    return shapes

@@ -1,0 +1,179 @@
+"""W&B, or the same interface doing nothing. One W&B run a cell, finished with the cell, resumed under the same id."""
+
+import netrc
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from gip_exp.config import Config
+from gip_exp.config.tracking import Tracking
+from gip_exp.console import Console
+from gip_exp.errors import UserError
+
+MODES = ("online", "offline", "disabled", "shared")
+REFUSED, LONGEST = "/\\#?%:", 128  # characters and length that W&B refuses in a name
+MOST_LISTED = 5_000  # selected rows shown as a table; all of them go into the artifact
+
+
+class Tracker(Protocol):
+    """What a run reports while it works."""
+
+    def log(self, figures: Mapping[str, float]) -> None: ...
+
+    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None: ...
+
+    def fail(self) -> None: ...
+
+
+class NoTracker:
+    """`tracking=none`."""
+
+    def log(self, figures: Mapping[str, float]) -> None:
+        pass
+
+    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
+        pass
+
+    def fail(self) -> None:
+        pass
+
+
+class WandbTracker:
+    """One W&B run. Its files lie in the run folder; without an API key it is offline and can be synced later."""
+
+    def __init__(self, config: Config, folder: Path, console: Console) -> None:
+        import wandb
+
+        tracking = config.tracking
+        mode = mode_of(tracking)
+        if mode == "offline":
+            why = "" if tracking.mode == mode or os.environ.get("WANDB_MODE") else " (no WANDB_API_KEY)"
+            console.say(f"  W&B: offline{why}; upload later with: wandb sync {folder}/wandb/offline-run-*")
+        os.environ.setdefault("WANDB_SILENT", "true")
+        self._console = console
+        self._run = wandb.init(
+            project=tracking.project,
+            entity=tracking.entity,
+            group=tracking.group or config.experiment,
+            name=folder.name,
+            id=folder.name.rsplit("-", 1)[-1],
+            resume="allow",
+            reinit="create_new",  # never a run that something else in this process left open
+            dir=folder,
+            mode=mode,  # type: ignore[arg-type]
+            config=config.model_dump(mode="json"),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=60),
+        )
+
+    def log(self, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures))
+
+    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
+        """Upload the outcome. What goes wrong here is told and no more: the run itself is done."""
+        with self._telling("the result"):
+            self._upload(result, selected)
+        self._end()
+
+    def fail(self) -> None:
+        """End the run as failed; the error that is under way goes on, whatever W&B makes of this."""
+        self._end(exit_code=1)
+
+    def _end(self, exit_code: int = 0) -> None:
+        with self._telling("the end of the run"):
+            self._run.finish(exit_code=exit_code)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._console.warn(
+                f"W&B could not take {what} ({type(error).__name__}); the run folder has everything"
+            )
+
+    def _upload(self, result: Mapping[str, Any], selected: Path | None) -> None:
+        import wandb
+
+        for name, metric in result["metrics"].items():
+            for part in ("value", "low", "high"):
+                if metric[part] is not None:
+                    self._run.summary[name if part == "value" else f"{name}/{part}"] = metric[part]
+        for name, stage in result["stages"].items():
+            self._run.summary[f"seconds/{name}"] = stage["seconds"]
+            self._run.summary[f"cached/{name}"] = stage["cached"]
+        self._run.summary["status"] = result["status"]
+        if selected is not None:
+            self._run.log({"selected": _table(selected)})
+            artifact = wandb.Artifact(f"selected-{self._run.id}", type="selection")
+            artifact.add_file(str(selected))
+            self._run.log_artifact(artifact)
+
+
+def _table(selected: Path) -> Any:
+    import json
+
+    import wandb
+
+    with selected.open(encoding="utf-8") as stream:
+        rows = [json.loads(line) for _, line in zip(range(MOST_LISTED), stream, strict=False)]
+    return wandb.Table(
+        columns=["rank", "id", "gain"], data=[[row["rank"], row["id"], row["gain"]] for row in rows]
+    )
+
+
+def mode_of(tracking: Tracking) -> str:
+    """The mode asked for; `auto` is WANDB_MODE if set, else online where there is a key, else offline.
+
+    Raises UserError for a WANDB_MODE that does not exist.
+    """
+    if tracking.mode != "auto":
+        return tracking.mode
+    mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+    if mode not in MODES:
+        raise UserError(f"WANDB_MODE={mode!r}: allowed are {', '.join(MODES)}; or use tracking=none")
+    return mode
+
+
+def missing(tracking: Tracking) -> list[str]:
+    """What W&B would refuse whatever the run brings: asked before anything starts."""
+    if tracking.kind == "none":
+        return []
+    problems = []
+    try:
+        mode_of(tracking)
+    except UserError as error:
+        problems.append(str(error))
+    for name in ("project", "entity"):
+        value = getattr(tracking, name)
+        if value is not None and (not value.strip() or len(value) > LONGEST or set(value) & set(REFUSED)):
+            problems.append(
+                f"tracking.{name}={value[:LONGEST]!r}: give a name of at most {LONGEST} characters without {' '.join(REFUSED)}"
+            )
+    return problems
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def start(config: Config, folder: Path, console: Console) -> Tracker:
+    """The tracker that the config asks for. Raises UserError when W&B refuses the key, the mode or the project."""
+    if config.tracking.kind == "none":
+        return NoTracker()
+    mode_of(config.tracking)
+    import wandb
+
+    try:
+        return WandbTracker(config, folder, console)
+    except wandb.Error as error:
+        raise UserError(
+            f"W&B did not start ({type(error).__name__}): check WANDB_API_KEY and tracking.project, or use "
+            "tracking.mode=offline or tracking=none"
+        ) from None

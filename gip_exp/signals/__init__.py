@@ -1,0 +1,1 @@
+"""Scores of rows: the rule judge, LLM judges, the table they are kept in, its summary and figure."""

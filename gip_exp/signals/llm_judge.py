@@ -1,0 +1,248 @@
+"""A pool judged by an LLM: the config's judge and rubric handed to `gip_exp.llm`, with a server if it needs one."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gip_exp.config.base import content
+from gip_exp.config.judge import LLMJudge
+from gip_exp.config.rubric import Rubric
+from gip_exp.config.sampler import EndpointSampler
+from gip_exp.console import Console
+from gip_exp.errors import UserError
+from gip_exp.models import hub, loading
+
+if TYPE_CHECKING:
+    from gip_exp.llm.estimate import Estimate
+    from gip_exp.llm.judge_table import JudgeSettings, JudgeTable
+    from gip_exp.llm.request import Fault, Reply
+    from gip_exp.llm.server import VLLMServer
+    from gip_exp.llm.settings import EndpointSettings
+
+Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
+TRUSTING = "--trust-remote-code"  # vLLM's own word for it, in judge.server_args
+PROTOCOL = 2  # how texts are put to a judge and its replies read: raised where that changes
+CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the judge answers. `identity` names the weights where the model's name does not, `key_variable` the
+    environment variable that holds the key (None: the provider's usual one).
+    """
+
+    base_url: str | None
+    model: str
+    identity: str
+    key_variable: str | None = None
+    check_alive: Callable[[], None] = lambda: None  # raises when a server of ours has died
+
+
+def judge(
+    examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path, console: Console
+) -> tuple["JudgeTable", str]:
+    """Judge every example: (table, transcript of the first one). Replies are cached below `root`.
+
+    Raises UserError with the remedy for what goes wrong. With `judge.dry_run=true` nothing is asked: the error says
+    how many calls, tokens and dollars it would take.
+    """
+    from gip_exp.llm.judge import judge_pool
+    from gip_exp.llm.progress import ProgressBar
+    from gip_exp.llm.rubric import Rubric as LLMRubric
+    from gip_exp.llm.transcript import transcript
+
+    parsed = LLMRubric.from_mapping(rubric.model_dump())
+    cache = root / CACHE
+    if config.dry_run:
+        raise UserError(
+            f"judge.dry_run=true, so nothing was asked. {estimate(examples, config, rubric, root=root)}. "
+            "Set judge.dry_run=false to go ahead"
+        )
+    with _endpoint(config, _log(root), console) as endpoint:
+        progress = ProgressBar(f"  judging with {config.name}")
+        settings = _settings(config, endpoint)
+        table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=progress)
+        return table, transcript(examples[0], parsed, settings, cache_dir=cache)
+
+
+def estimate(
+    examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path
+) -> "Estimate":
+    """Calls, tokens and dollars that judging the examples would still take. Asks nothing."""
+    from gip_exp.llm.estimate import estimate_pool
+    from gip_exp.llm.rubric import Rubric as LLMRubric
+
+    settings = _settings(config, _endpoint_of(config, _log(root)))
+    return estimate_pool(
+        examples, LLMRubric.from_mapping(rubric.model_dump()), settings, cache_dir=root / CACHE
+    )
+
+
+def _log(root: Path) -> Path:
+    """Where a judge's server writes: a file a process, so that one server's last words are not another's."""
+    return root / "logs" / f"judge_vllm_{os.getpid()}.log"
+
+
+@contextmanager
+def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader]:
+    """A function that asks the judge whole conversations: (text, "") or (None, why not) for each, in order.
+
+    It takes the conversations, the number of the repeat and that of the attempt; each asks for a reply of its own.
+    """
+    from gip_exp.llm.client import ask_all
+    from gip_exp.llm.request import Fault, Request
+
+    if config.dry_run:
+        raise UserError(
+            "dry_run=true is for scoring a pool (judge.dry_run); an evaluation's judge cannot estimate: unset it"
+        )
+    with _endpoint(config, _log(root), console) as endpoint:
+        settings = _settings(config, endpoint)
+
+        def ask(conversations: Sequence[Any], repeat: int, attempt: int = 0) -> list[tuple[str | None, str]]:
+            requests = [
+                Request(tuple(conversation), sampling=settings.sampling, repetition=repeat, attempt=attempt)
+                for conversation in conversations
+            ]
+            outcomes, _ = ask_all(requests, settings.endpoint, cache_dir=root / CACHE)
+            if any(isinstance(one, Fault) for one in outcomes):
+                endpoint.check_alive()
+            return [_read(one) for one in outcomes]
+
+        yield ask
+
+
+def _read(outcome: "Reply | Fault") -> tuple[str | None, str]:
+    """A reply that was ended before its end may lack the verdict and hold a quoted one: it counts as none."""
+    from gip_exp.llm.request import Fault
+
+    if isinstance(outcome, Fault):
+        return None, str(outcome)
+    if outcome.finish_reason == "length":
+        return None, "the reply was cut off; raise max_tokens"
+    return outcome.text, ""
+
+
+def _settings(config: LLMJudge, endpoint: Endpoint) -> "JudgeSettings":
+    from gip_exp.llm.judge_table import JudgeSettings
+    from gip_exp.llm.settings import Sampling
+
+    return JudgeSettings(
+        endpoint=endpoint_settings(config, endpoint),
+        sampling=Sampling(temperature=config.temperature, max_tokens=config.max_tokens),
+        votes=config.votes,
+        max_unscored=config.max_unscored,
+    )
+
+
+def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) -> "EndpointSettings":
+    """What the client needs to know of an endpoint in the config."""
+    from gip_exp.llm.prices import Price
+    from gip_exp.llm.settings import EndpointSettings
+
+    return EndpointSettings(
+        model=endpoint.model,
+        base_url=endpoint.base_url,
+        provider=config.provider,
+        api_key_env=endpoint.key_variable,
+        identity=endpoint.identity,
+        concurrency=config.concurrency,
+        timeout_s=config.timeout_s,
+        prices={name: Price(**price) for name, price in config.prices.items()},
+        max_cost_usd=config.max_cost_usd,
+        extra_body=config.extra_body,
+    )
+
+
+def identity(config: LLMJudge) -> dict[str, Any]:
+    """Everything about a judge that can change its scores: the weights themselves, not where they lie."""
+    from gip_exp.llm.adapters import fingerprint
+
+    kept = content(config) | {"protocol": PROTOCOL}
+    del kept["name"]  # a label for tables
+    if config.kind == "vllm":
+        kept["model"] = fingerprint(config.model)
+    return kept
+
+
+def _server(config: LLMJudge, log: Path) -> "VLLMServer":
+    from gip_exp.llm.server import ServerSettings, VLLMServer
+
+    settings = ServerSettings(
+        model=config.model,
+        served_name="judge",
+        dtype=config.dtype,
+        max_model_len=config.max_model_len,
+        extra_args=tuple(config.server_args),
+    )
+    return VLLMServer(settings, log)
+
+
+def _endpoint_of(config: LLMJudge, log: Path) -> Endpoint:
+    """The endpoint as the cache knows it, whether or not a server runs already."""
+    if config.kind == "openai":
+        return Endpoint(config.base_url, config.model, "")
+    return Endpoint(None, "judge", _server(config, log).identity("judge"))
+
+
+@contextmanager
+def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoint]:
+    if config.kind == "openai":
+        yield _endpoint_of(config, log)
+        return
+    from gip_exp.llm import kept_server
+
+    kept_server.release()
+    loading.unload()
+    console.say(f"  starting vLLM with {config.model} (log: {log})")
+    with _server(config, log) as server, server.explaining():
+        yield Endpoint(
+            server.base_url, "judge", server.identity("judge"), server.key_variable, server.check_alive
+        )
+
+
+def missing_vllm(what: str, instead: str) -> list[str]:
+    """Whether vLLM can be started here."""
+    from importlib.util import find_spec
+
+    return [] if find_spec("vllm") else [f"{what} needs vLLM: pip install 'gip-exp[vllm]', or use {instead}"]
+
+
+def missing(config: LLMJudge, key: str = "judge") -> list[str]:
+    """What this machine lacks to ask the judge that stands under the config key `key`."""
+    if config.dry_run:
+        return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run can estimate; unset it"]
+    if config.kind == "vllm":
+        weights = loading.missing_weights(
+            config.model, None, f"{key}.model", trusted=TRUSTING in config.server_args
+        )
+        return missing_vllm(f"{key}=vllm", f"{key}=openai") + weights
+    instead = ", or use judge=rules" if key == "judge" else ""
+    return missing_key(config, key, instead)
+
+
+def missing_rubric(rubric: Rubric) -> list[str]:
+    """What is wrong with a rubric that an LLM is to grade by."""
+    from gip_exp.llm.errors import LLMError
+    from gip_exp.llm.rubric import Rubric as LLMRubric
+
+    try:
+        LLMRubric.from_mapping(rubric.model_dump())
+    except LLMError as error:
+        return [str(error)]
+    return []
+
+
+def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "") -> list[str]:
+    """Whether the environment holds the API key that an endpoint needs."""
+    variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
+    if config.provider == "azure" and config.base_url is None:
+        return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
+    if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
+        return [] if config.base_url is None else hub.silent(f"{key}.base_url", config.base_url)
+    return [
+        f"{key}: {config.model} needs {variable}: export it, or give {key}.base_url (a local server needs no key){instead}"
+    ]

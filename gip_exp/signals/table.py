@@ -1,0 +1,73 @@
+"""Signals in the store: each a named table with its summary and its figure, whatever produced the numbers.
+
+An entry on the shelf `score` holds `scores.parquet` (id, one column a signal, null where not scored),
+`summary.json`, `summary.md`, `distribution.svg` and `.pdf`. SOURCE_STAGE says which stage makes which table.
+"""
+
+import numpy as np
+
+from gip_exp.errors import UserError
+from gip_exp.stage import Entries, Job
+from gip_exp.storage.files import write_json, write_text
+from gip_exp.storage.store import Entry
+from selection.signals import SignalTable, drop_constant_columns, read_signals, write_signals
+
+SCORES, UNSCORED, SUMMARY, SMALL_TABLE, FIGURE = (
+    "scores.parquet",
+    "unscored.jsonl",
+    "summary.json",
+    "summary.md",
+    "distribution",
+)
+SOURCE_STAGE = {
+    "judge": "score",
+    "self_consistency": "score/self_consistency",
+    "self_compression": "score/self_compression",
+    "metadata": "score/metadata",
+    "mixture": "score/mixture",
+}
+
+
+def write_table(job: Job, title: str, table: SignalTable) -> None:
+    """Write the table, its summary and figure, and a note for every column that is the same everywhere."""
+    from gip_exp.signals.figure import save_figure
+    from gip_exp.signals.summary import markdown, summary
+
+    write_signals(table, job.folder / SCORES)
+    facts = summary(table)
+    write_json(job.folder / SUMMARY, facts)
+    write_text(job.folder / SMALL_TABLE, markdown(title, facts))
+    save_figure(job.folder, FIGURE, title, table, facts)
+    attributes = {name: {"mean": c["mean"], "sd": c["sd"]} for name, c in facts["columns"].items()}
+    job.draft.facts.update(n=facts["n"], n_unscored=facts["n_unscored"], attributes=attributes)
+    for name, column in facts["columns"].items():
+        if column["distinct"] == 1:
+            job.note(
+                f"attribute {name!r} is {column['mean']:g} for every row: it says nothing and is not used as a signal"
+            )
+
+
+def read_table(entry: Entry) -> SignalTable:
+    """The whole table of a finished entry."""
+    return read_signals(entry.folder / SCORES)
+
+
+def informative(entry: Entry) -> SignalTable:
+    """The columns that vary. Raises UserError when none does."""
+    try:
+        return drop_constant_columns(read_table(entry)).table
+    except ValueError:
+        raise UserError(
+            f"{_whose(entry)} is the same for every row, so the scores say nothing: choose another judge, rubric or "
+            "signal, or a selector without scores (selector=mp_sc)"
+        ) from None
+
+
+def _whose(entry: Entry) -> str:
+    source = str(entry.manifest.get("name", "score")).partition("/")[2]
+    return f"every column of the signal {source}" if source else "every attribute of the judge"
+
+
+def scores_of(entries: Entries, stage: str, ids: list[str]) -> np.ndarray:
+    """(n, k) float64 of the rows `ids` in their order, NaN where unscored; columns that vary only."""
+    return informative(entries[stage]).aligned(ids).values

@@ -1,0 +1,257 @@
+"""What a stage will take: as long and as large as the store's own like it, else by rules of thumb that stand here.
+
+The rules are for orders of magnitude: a card at `TFLOPS` on training and prefill, and at `BANDWIDTH` on reading the
+weights once a generated token; text at four bytes a token. A stage without a model or a measured sibling has no
+estimate (it is a matter of seconds to minutes on a CPU).
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from gip_exp.config import Config
+from gip_exp.config.embedder import TransformerEmbedder
+from gip_exp.config.model import Model
+from gip_exp.config.sampler import EndpointSampler, ModelSampler
+from gip_exp.config.selector import LessSelector
+from gip_exp.config.train import LoraTrain
+from gip_exp.models import loading
+from gip_exp.signals.table import SOURCE_STAGE
+from gip_exp.training.finetune import total_steps
+
+TFLOPS = 200.0  # bfloat16 LoRA training with transformers on an A100 or H100, roughly
+BANDWIDTH = 2.0  # TB/s of the card's memory
+CPU_TFLOPS = 0.03  # two cores, float32
+CPU_BANDWIDTH = 0.02
+START = 60.0  # seconds to load a large model, or to start a server
+STEP = 0.025  # seconds a generated token takes at least, whatever the model
+BYTES_A_TOKEN = 4
+OUTCOME = 200  # bytes of a question's line beside the texts
+MATRICES = 7  # of a layer, which LoRA may adapt
+SERVED_BATCH = 256  # vLLM's own batching
+BBH_QUESTIONS, BBH_TASKS = 6_511, 27
+BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; a reasoned answer
+MT_QUESTIONS, MT_CATEGORIES, MT_TURNS = 80, 8, 2
+MT_READ = 600  # tokens a turn, on average over the first and the second, which holds the first answer
+OWN_SETTINGS = ("seed", "selected", "projection_seed")  # siblings may differ in these
+ENCODER, WIDTH = 0.6e9, 1_024  # parameters and dimensions of a sentence encoder, at most
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one data set: how many, and tokens of an average one (prompt, completion)."""
+
+    pool: int
+    test: int
+    prompt_tokens: float
+    completion_tokens: float
+
+    @property
+    def tokens(self) -> float:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and bytes of one stage output. `known` says where from: measured, rule, or '' for no estimate."""
+
+    seconds: float
+    size: float
+    known: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The card's figures, from the command line."""
+
+    tflops: float = TFLOPS
+    bandwidth: float = BANDWIDTH
+
+
+def parameters(model: Model) -> float:
+    """Of the model: from its files, its config entry, or the shape of one trained from scratch."""
+    if model.scratch is not None:
+        s = model.scratch
+        return s.vocab_size * s.hidden + s.layers * (4 * s.hidden**2 + 3 * s.hidden * s.feed_forward)
+    folder = Path(model.path or "")
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    return size / loading.BYTES[model.dtype] if size else (model.parameters or 0.0)
+
+
+def on_gpu(config: Config) -> bool:
+    """Whether the model asks for a GPU."""
+    return config.engine.device == "cuda" or parameters(config.model) > loading.LARGEST_ON_CPU
+
+
+class Measured:
+    """The seconds and sizes of what the store holds, to be asked for siblings (same settings, other seeds and rows)."""
+
+    def __init__(self, root: Path) -> None:
+        self._found: dict[str, list[tuple[float, float, float]]] = {}
+        self._rows: dict[str, int] = {}  # data key -> rows
+        paths = [path for path in (root / "store").glob("*/*/manifest.json") if "." not in path.parent.name]
+        for path in sorted(paths, key=lambda path: path.parent.parent.name != "data"):
+            self._take(path)
+
+    def _take(self, path: Path) -> None:
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["stage"] == "data":
+                self._rows[manifest["key"]] = manifest["facts"]["n_rows"]
+            alike = _alike(manifest, self._rows.get(manifest["inputs"].get("data")))
+            size = sum(facts["bytes"] for facts in manifest["files"].values())
+            work = _work(manifest["settings"], manifest["facts"].get("examples"))
+            self._found.setdefault(alike, []).append((float(manifest["seconds"]), float(size), work))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return  # a damaged output says nothing about time
+
+    def of(self, identity: Mapping[str, Any], n_rows: int, examples: int | None) -> Cost | None:
+        """The median cost of siblings on as many rows, in proportion to the examples trained on."""
+        found = self._found.get(_alike(identity, n_rows if "data" in identity["inputs"] else None))
+        if not found:
+            return None
+        work = _work(identity["settings"], examples)
+        return Cost(
+            median(seconds * work / theirs for seconds, _, theirs in found),
+            median(size for _, size, _ in found),
+            "measured",
+        )
+
+
+def _alike(identity: Mapping[str, Any], n_rows: int | None) -> str:
+    return json.dumps([identity["name"], n_rows, _without_seeds(identity["settings"])], sort_keys=True)
+
+
+def _without_seeds(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_seeds(item) for key, item in value.items() if key not in OWN_SETTINGS}
+    return value
+
+
+def _work(settings: Mapping[str, Any], examples: int | None) -> float:
+    """Examples gone through in training; 1 for any other stage."""
+    train = settings.get("train")
+    if not examples or not isinstance(train, Mapping):
+        return 1.0
+    return float(train["steps"] * train["batch"] if train.get("steps") else train["epochs"] * examples)
+
+
+def by_rule(name: str, config: Config, rows: Rows, n_selected: int, speed: Speed) -> Cost:
+    """The cost by the rules of thumb above."""
+    size = _bytes(name, config, rows, n_selected)
+    work = _flops(name, config, rows, n_selected)
+    if not work:
+        return Cost(0.0, size, "")
+    gpu = on_gpu(config)
+    flops = (speed.tflops if gpu else CPU_TFLOPS) * 1e12
+    reading = (speed.bandwidth if gpu else CPU_BANDWIDTH) * 1e12
+    seconds = work / flops + _tokens_in_turn(name, config, rows) * max(
+        STEP if gpu else 0.0, parameters(config.model) * loading.BYTES[config.model.dtype] / reading
+    )
+    return Cost(seconds + (START if gpu else 0.0), size, "rule")
+
+
+def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
+    """Of the model's passes: 2 a parameter and token forward, 4 with gradients, 6 when activations are recomputed."""
+    size, train, selector = parameters(config.model), config.train, config.selector
+    if name == "train" and isinstance(train, LoraTrain):
+        seen = total_steps(train, n_selected) * train.batch
+        return size * _backward(train) * seen * min(rows.tokens, train.max_length)
+    if name == "base" and config.model.scratch:
+        return (
+            size * 6 * config.model.scratch.steps * config.model.scratch.batch * config.model.scratch.tokens
+        )
+    if name in ("warmup", "gradients") and isinstance(selector, LessSelector):
+        epochs = selector.warmup.epochs or 1
+        share = selector.warmup_share if name == "warmup" else 1.0
+        return size * _backward(selector.warmup) * epochs * share * rows.pool * rows.tokens
+    if name == "embed" and isinstance(config.embedder, TransformerEmbedder):
+        return 2 * (size if config.embedder.model is None else ENCODER) * rows.pool * rows.tokens
+    asked = _asked(name, config, rows)
+    return 2 * size * asked.n * (asked.read + asked.written)
+
+
+def _backward(train: LoraTrain) -> int:
+    return 6 if train.gradient_checkpointing else 4
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What an evaluation or self-consistency asks of the model: how many replies, and tokens read and written for each."""
+
+    n: int = 0
+    read: float = 0.0
+    written: float = 0.0
+
+
+def samples(sampler: ModelSampler | EndpointSampler, rows: Rows) -> int:
+    """Replies that self-consistency asks for."""
+    return rows.pool * sampler.samples
+
+
+def mt_bench_turns(limit_per_category: int | None) -> int:
+    """Replies that MT-Bench asks of the player, and gradings that it asks of its judge."""
+    questions = MT_QUESTIONS if limit_per_category is None else MT_CATEGORIES * limit_per_category
+    return min(questions, MT_QUESTIONS) * MT_TURNS
+
+
+def _asked(name: str, config: Config, rows: Rows) -> Questions:
+    chosen = config.evaluation
+    if name == SOURCE_STAGE["self_consistency"] and isinstance(config.sampler, ModelSampler):
+        written = min(config.sampler.max_tokens, 2 * rows.completion_tokens)
+        return Questions(samples(config.sampler, rows), rows.prompt_tokens, written)
+    if name == "evaluate/gsm8k" and chosen.gsm8k:
+        written = min(chosen.gsm8k.max_new_tokens, 2 * rows.completion_tokens)
+        read = rows.prompt_tokens + chosen.gsm8k.shots * rows.tokens
+        return Questions(min(rows.test, chosen.gsm8k.limit or rows.test), read, written)
+    if name == "evaluate/answer_nll" and chosen.answer_nll:
+        return Questions(min(rows.test, chosen.answer_nll.limit or rows.test), rows.tokens)
+    if name == "evaluate/bbh" and chosen.bbh:
+        tasks = BBH_TASKS if chosen.bbh.tasks is None else len(chosen.bbh.tasks)
+        each = BBH_QUESTIONS / BBH_TASKS
+        return Questions(round(tasks * min(each, chosen.bbh.limit or each)), BBH_READ, BBH_WRITTEN)
+    if name == "evaluate/mt_bench" and chosen.mt_bench:
+        turns = mt_bench_turns(chosen.mt_bench.limit_per_category)
+        return Questions(turns, MT_READ, chosen.mt_bench.max_new_tokens)
+    return Questions()
+
+
+def _tokens_in_turn(name: str, config: Config, rows: Rows) -> float:
+    """Tokens that must be generated one after the other: batches times the length of an answer."""
+    batch = SERVED_BATCH if config.engine.kind == "vllm" else config.engine.batch_size
+    asked = _asked(name, config, rows)
+    turns = MT_TURNS if name == "evaluate/mt_bench" else 1  # a second turn waits for the first
+    return math.ceil(asked.n / turns / batch) * turns * asked.written
+
+
+def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
+    text = rows.tokens * BYTES_A_TOKEN
+    selector, train = config.selector, config.train
+    if (asked := _asked(name, config, rows)).n:
+        return asked.n * (asked.written * BYTES_A_TOKEN * 3 + OUTCOME)
+    if isinstance(selector, LessSelector) and name in ("warmup", "gradients"):
+        epochs = selector.warmup.epochs or 1
+        if name == "gradients":
+            return 4.0 * rows.pool * selector.dimensions * epochs
+        return 3 * _adapter(config.model, selector.warmup) * epochs  # with Adam's moments
+    own = {
+        "base": parameters(config.model) * loading.BYTES[config.model.dtype],
+        "embed": rows.pool * 4.0 * (getattr(config.embedder, "dimensions", None) or WIDTH),
+        "select": n_selected * text * 2,  # in the store and in the run folder
+        "train": _adapter(config.model, train) if isinstance(train, LoraTrain) else 0.0,
+    }
+    return own.get(name, 0.0)
+
+
+def _adapter(model: Model, train: LoraTrain) -> float:
+    """Bytes of a LoRA adapter in float32: two thin matrices beside each weight matrix, taken as square."""
+    size = parameters(model)
+    # A transformer about as deep as its kind: 12 width^2 parameters a layer, width / 128 layers.
+    width = max(1.0, (size * 10.7) ** (1 / 3))
+    targets = train.target_modules
+    adapted = len(targets) / MATRICES if isinstance(targets, list) else 1.0
+    return 4.0 * size * adapted * min(1.0, 2 * train.r / width)

@@ -1,0 +1,189 @@
+"""Which stage outputs a sweep needs, which of them are there, and what the others will take. Nothing is made but `data`.
+
+Keys are the store's own. What stands behind an output that does not exist yet has a stand-in: the key it will have,
+and for training, whose key depends on the rows that will be selected, the selection's key instead of its content.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gip_exp import pipeline, result
+from gip_exp.config import STAGES, Config
+from gip_exp.config.judge import LLMJudge
+from gip_exp.config.sampler import EndpointSampler
+from gip_exp.console import Console
+from gip_exp.signals.table import SOURCE_STAGE
+from gip_exp.stages import data
+from gip_exp.stages.data import POOL, TEST
+from gip_exp.stages.rank import sizes
+from gip_exp.storage.files import read_jsonl
+from gip_exp.storage.store import Entry, Store, key_of
+from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, mt_bench_turns, on_gpu, samples
+from gip_exp.sweep.plan_folder import Planned
+
+MT_PROMPT, MT_REPLY = 1_800, 400  # tokens of a judgement of MT-Bench
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A cell that was asked for: its config, and its name for people."""
+
+    config: Config
+    label: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage output of a sweep, whichever cells need it."""
+
+    shelf: str
+    name: str
+    key: str
+    cached: bool
+    cost: Cost
+    gpu: bool
+    calls: int = 0  # of a paid or served model
+    usd: float | None = 0.0  # None: the model has no price
+
+
+@dataclass
+class Forecast:
+    """The cells, each once, and all their stage outputs by (shelf, key)."""
+
+    cells: list[Planned] = field(default_factory=list)
+    configs: list[Config] = field(default_factory=list)
+    steps: dict[tuple[str, str], Step] = field(default_factory=dict)
+    done: int = 0  # cells that need nothing any more
+    asked: int = 0  # cells before duplicates were dropped
+
+
+def forecast(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Forecast:
+    """Walk every cell. Raises UserError where the rows cannot be read or a budget is beyond the pool."""
+    whole = Forecast(asked=len(wanted))
+    runs: set[Path] = set()
+    with console.bar("planning", len(wanted)) as bar:
+        for one in wanted:
+            bar.advance()
+            config = one.config
+            folder = result.run_folder(config, pipeline.run_key(config)).resolve()
+            if folder in runs:
+                continue
+            runs.add(folder)
+            steps = _walk(config, console, speed)
+            whole.steps |= {(step.shelf, step.key): step for step in steps}
+            whole.done += all(step.cached for step in steps)
+            whole.cells.append(_cell(len(whole.cells), one, folder))
+            whole.configs.append(config)
+    return whole
+
+
+def _cell(number: int, wanted: Wanted, folder: Path) -> Planned:
+    until = wanted.config.until
+    ends = f"stopped:{until}" if until else "done"
+    return Planned(
+        number, wanted.label, str(folder), ends, "gpu" if _selects_on_gpu(wanted.config) else "cpu"
+    )
+
+
+def _selects_on_gpu(config: Config) -> bool:
+    """Whether the stages up to `select` need the model (LESS, its hidden states) or a judge that vLLM serves here."""
+    wanted = pipeline.stages(config.model_copy(update={"until": "select"}))
+    served = "score" in wanted and config.judge.kind == "vllm"
+    return served or (on_gpu(config) and any(stage.needs_device(config) for stage in wanted.values()))
+
+
+def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
+    store = Store(config.paths.root, on_wait=console.warn)
+    entries: dict[str, Entry] = {"data": _data(config, store, console)}
+    n_selected = sizes(config, entries)[1]
+    rows = _rows(entries["data"].folder)
+    steps = []
+    for name, stage in pipeline.stages(config).items():
+        identity = stage.identity(config, entries)
+        key = key_of(stage.shelf, identity)
+        found = store.find(stage.shelf, key, contents=False)
+        entries[name] = found or _stand_in(stage.shelf, key, store)
+        cost = Cost(0.0, 0.0, "")
+        calls: int = 0
+        usd: float | None = 0.0
+        if found is None:
+            measured = _measured(config.paths.root).of(identity, rows.pool, n_selected)
+            cost = measured or by_rule(name, config, rows, n_selected, speed)
+            calls, usd = _asking(name, key, config, entries["data"].folder)
+        gpu = on_gpu(config) and (stage.needs_device(config) or stage.shelf == "evaluate")
+        steps.append(Step(stage.shelf, name, key, found is not None, cost, gpu, calls, usd))
+    return steps
+
+
+def _stand_in(shelf: str, key: str, store: Store) -> Entry:
+    facts = {"digest": f"of {key}"} if shelf == "select" else {}
+    return Entry(
+        shelf, key, store.folder(shelf, key), {"facts": facts, "seconds": 0.0, "notes": []}, cached=False
+    )
+
+
+def _data(config: Config, store: Store, console: Console) -> Entry:
+    found = store.find("data", key_of("data", data.STAGE.identity(config, {})))
+    return found or pipeline.outputs(config, ["data"], console)["data"]
+
+
+@cache
+def _measured(root: Path) -> Measured:
+    return Measured(root)
+
+
+@cache
+def _rows(folder: Path) -> Rows:
+    pool, test = read_jsonl(folder / POOL), read_jsonl(folder / TEST)
+    from gip_exp.llm.wire import guess_tokens
+
+    prompt, completion = (
+        sum(guess_tokens(row[part]) for row in pool) / len(pool) for part in ("prompt", "completion")
+    )
+    return Rows(len(pool), len(test), prompt, completion)
+
+
+_ASKED: dict[str, tuple[int, float | None]] = {}  # score key -> calls and money: a pool is priced once
+
+
+def _asking(name: str, key: str, config: Config, rows: Path) -> tuple[int, float | None]:
+    """(calls, US dollars) of the judge or the endpoint that a stage asks."""
+    if name == "score" and isinstance(config.judge, LLMJudge):
+        if key not in _ASKED:
+            from gip_exp.signals import llm_judge
+
+            pool = read_jsonl(rows / POOL)
+            estimate = llm_judge.estimate(pool, config.judge, config.rubric, root=config.paths.root)
+            _ASKED[key] = (estimate.calls, 0.0 if config.judge.kind == "vllm" else estimate.cost_usd)
+        return _ASKED[key]
+    bench = config.evaluation.mt_bench
+    if name == "evaluate/mt_bench" and bench:
+        calls = mt_bench_turns(bench.limit_per_category) * bench.repeats
+        return calls, _price(bench.judge, calls, MT_PROMPT, MT_REPLY)
+    sampler = config.sampler
+    if name == SOURCE_STAGE["self_consistency"] and isinstance(sampler, EndpointSampler):
+        of = _rows(rows)
+        reply = min(sampler.max_tokens, 2 * of.completion_tokens)
+        return samples(sampler, of), _price(sampler, samples(sampler, of), of.prompt_tokens, reply)
+    return 0, 0.0
+
+
+def _price(asked: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: float) -> float | None:
+    """US dollars of calls with so many tokens each; None without a price."""
+    from gip_exp.llm.prices import Price, find_price
+
+    if asked.kind == "vllm":
+        return 0.0
+    price = find_price({name: Price(**one) for name, one in asked.prices.items()}, asked.model)
+    return None if price is None else price.cost(round(calls * prompt), round(calls * reply))
+
+
+def by_shelf(steps: Mapping[Any, Step]) -> dict[str, list[Step]]:
+    """The stage outputs by stage, in the order of the pipeline."""
+    found: dict[str, list[Step]] = {}
+    for step in steps.values():
+        found.setdefault(step.shelf, []).append(step)
+    return {shelf: found[shelf] for shelf in STAGES if shelf in found}

@@ -1,0 +1,288 @@
+"""LoRA fine-tuning with TRL's SFTTrainer and PEFT, loss on the completions only: for `train` and for LESS's warm-up.
+
+A killed run goes on from its last checkpoint to the same weights: a checkpoint holds the adapter, the optimiser and
+every random state. With `train.processes` above 1 the same code runs in that many processes (`gip_exp/processes.py`),
+which share every batch.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gip_exp.config.train import LoraTrain
+from gip_exp.errors import UserError
+from gip_exp.models import loading
+from gip_exp.models.device import Machine, kernel
+from gip_exp.models.prompts import Renderer
+from gip_exp.storage.manifest import peak_memory, versions
+from gip_exp.training import checkpoints
+from gip_exp.training.losses import History, check_fall, check_finite, from_log
+
+Figures = Callable[[dict[str, float]], None]
+OnSave = Callable[[Any, Path], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A fine-tuning: the rows, how, where, and what is kept.
+
+    Checkpoints with optimiser state go below `folder` every `save_every` steps or once an epoch (None: none); all of
+    them stay with `keep_all`, else the last. `on_save(trainer, checkpoint)` follows every save and must be a module's
+    function, so that other processes find it. The adapter goes to `adapter`, if given.
+    """
+
+    rows: list[dict[str, str]]
+    train: LoraTrain
+    machine: Machine
+    folder: Path
+    adapter: Path | None = None
+    save_every: int | Literal["epoch"] | None = None
+    keep_all: bool = False
+    on_save: OnSave | None = None
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps, where the rows are not packed."""
+        return total_steps(self.train, len(self.rows))
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What a fine-tuning left: every step's loss and rate, and what it cost.
+
+    `figures`: trainable_parameters, and of the part that this process saw (all of it, unless it went on from a
+    checkpoint) seconds, tokens (prompt and completion), tokens_per_second, peak_memory_bytes and peak_gpu_bytes (of
+    one process).
+    """
+
+    history: History
+    figures: dict[str, float | None]
+
+
+def steps_per_epoch(train: LoraTrain, n_rows: int) -> int:
+    """Optimiser steps that one pass over the rows takes."""
+    return math.ceil(n_rows / train.batch)
+
+
+def total_steps(train: LoraTrain, n_rows: int) -> int:
+    """Optimiser steps of the whole run."""
+    if train.steps is not None:
+        return train.steps
+    assert train.epochs is not None
+    return max(1, math.ceil(train.epochs * steps_per_epoch(train, n_rows)))
+
+
+def training_rows(examples: list[dict[str, Any]], render: Renderer) -> list[dict[str, str]]:
+    """`{"prompt", "completion"}` for every example. Raises UserError when there is none."""
+    if not examples:
+        raise UserError(
+            "the selection is empty: there is nothing to train on (budget, limit or unscored rows?)"
+        )
+    return [render.training_row(example) for example in examples]
+
+
+def finetune(
+    task: Task, *, on_step: Callable[[int, int, str], None] = lambda *_: None, log: Figures = lambda _: None
+) -> Finetuned:
+    """Train an adapter. Raises UserError when the loss is no number, does not fall, or memory runs out."""
+    loading.unload()  # the device belongs to the training now
+    if task.train.processes == 1:
+        done = work(task, on_step=on_step, log=log)
+    else:
+        from gip_exp.training.torchrun import finetune_in_processes
+
+        done = finetune_in_processes(task, on_step=on_step, log=log)
+    if task.train.require_loss_fall:
+        check_fall(done.history)
+    return done
+
+
+def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:
+    """This process's share of the training: all of it, or that of one rank."""
+    import torch
+
+    trainer = make_trainer(task)
+    with trainer.accelerator.main_process_first():  # it clears away; the others find that done
+        start = checkpoints.resumable(task.folder, _conditions(task)) if task.save_every else None
+    history: History = from_log(_log_of(start)) if start else []
+    trainer.add_callback(_reporter(task, trainer, history, on_step, log))
+    try:
+        cost = _train(trainer, start)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"training ran out of GPU memory: lower train.micro_batch={task.train.micro_batch} (the batch stays "
+            f"the same) or set train.gradient_checkpointing=true ({str(error).splitlines()[0]})"
+        ) from None
+    _check(task, trainer, history)
+    if task.adapter is not None:
+        trainer.save_model(str(task.adapter))
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    return Finetuned(history, {"trainable_parameters": trainable, **cost})
+
+
+def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
+    """Train from `start` (or the beginning) to the last step; what it took."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    seconds = tokens = 0.0
+    if start is not None and checkpoints.step(start) >= trainer.args.max_steps:
+        _load(trainer.model, start)  # the trainer would make another step
+    else:
+        seconds = trainer.train(resume_from_checkpoint=str(start) if start else None).metrics["train_runtime"]
+        # Counted from 0 by every process: what stands in the log before them is an earlier process's.
+        counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
+        tokens = counts[-1] if counts else 0.0
+    return {
+        "seconds": round(seconds, 3),
+        "tokens": tokens,
+        "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+        "peak_memory_bytes": peak_memory(),
+        "peak_gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+    }
+
+
+def _check(task: Task, trainer: Any, history: History) -> None:
+    """Raise UserError when losses or weights are no numbers; their checkpoints are of no use then."""
+    try:
+        check_finite(history)
+        if not all(p.isfinite().all() for p in trainer.model.parameters() if p.requires_grad):
+            raise UserError("training diverged: the adapter's weights are no numbers; lower train.lr")
+    except UserError:
+        trainer.accelerator.wait_for_everyone()
+        if trainer.is_world_process_zero():
+            checkpoints.clear(task.folder)
+        raise
+
+
+def _load(model: Any, checkpoint: Path) -> None:
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, load_peft_weights(str(checkpoint), device=str(model.device)))
+
+
+def _log_of(checkpoint: Path) -> list[dict[str, float]]:
+    from transformers import TrainerState
+
+    return TrainerState.load_from_json(str(checkpoint / "trainer_state.json")).log_history
+
+
+def _conditions(task: Task) -> dict[str, Any]:
+    """What a checkpoint must have been made under to be gone on from, beyond what the stage's key holds."""
+    train = task.train
+    return {
+        "processes": train.processes,
+        "micro_batch": train.micro_batch,
+        "device": task.machine.device,
+        "versions": versions(),
+    }
+
+
+def make_trainer(task: Task) -> Any:
+    """TRL's trainer with a fresh adapter: the rows tokenised and cut or packed, the completions as labels."""
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    place, train = task.machine.place, task.train
+    trainer: Any = SFTTrainer(
+        model=loading.load_base(place, task.machine.dtype, attention=kernel(train, task.machine.device)),
+        args=trainer_arguments(task),
+        train_dataset=Dataset.from_list(task.rows),
+        processing_class=loading.load_tokenizer(place),
+        peft_config=lora_config(train),
+    )
+    trainer.remove_callback(PrinterCallback)
+    rows = len(trainer.train_dataset)  # packed rows are fewer, and so are the steps of an epoch
+    trainer.args.max_steps = total_steps(train, rows)
+    if task.save_every == "epoch":
+        trainer.args.save_steps = steps_per_epoch(train, rows)
+    return trainer
+
+
+def lora_config(train: LoraTrain) -> Any:
+    """PEFT's configuration of the adapter."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=train.r,
+        lora_alpha=train.alpha,  # type: ignore[arg-type]
+        lora_dropout=train.dropout,
+        target_modules=train.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def trainer_arguments(task: Task) -> Any:
+    """TRL's configuration of the training."""
+    from trl import SFTConfig
+
+    train, machine = task.train, task.machine
+    arguments = SFTConfig(
+        output_dir=str(task.folder),
+        max_steps=task.steps,  # of packed rows: see make_trainer
+        per_device_train_batch_size=train.micro_batch,
+        gradient_accumulation_steps=train.batch // (train.micro_batch * train.processes),
+        learning_rate=train.lr,
+        lr_scheduler_type=train.schedule,
+        warmup_steps=train.warmup,  # a fraction since transformers 5
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        max_length=train.max_length,
+        packing=train.packing,
+        completion_only_loss=True,
+        gradient_checkpointing=train.gradient_checkpointing,
+        bf16=machine.dtype == "bfloat16",
+        fp16=machine.dtype == "float16",
+        use_cpu=machine.device == "cpu",
+        ddp_backend="gloo" if machine.device == "cpu" and train.processes > 1 else None,
+        ddp_find_unused_parameters=False if train.processes > 1 else None,
+        seed=train.seed,
+        data_seed=train.seed,
+        save_strategy="steps" if task.save_every else "no",
+        save_steps=task.save_every if isinstance(task.save_every, int) else 500,
+        report_to="none",
+        # Every step's: LESS weighs checkpoints by their steps' rates, and a resumed run continues the same list.
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would show a mean of earlier losses in place of NaN
+        disable_tqdm=True,
+        dataloader_pin_memory=machine.device == "cuda",
+    )
+    if train.processes == 1 and arguments.n_gpu > 1:
+        arguments._n_gpu = (
+            1  # else one process would spread over all visible GPUs (nn.DataParallel), which TRL refuses
+        )
+    return arguments
+
+
+def _reporter(
+    task: Task, trainer: Any, history: History, on_step: Callable[[int, int, str], None], log: Figures
+) -> Any:
+    """A callback that keeps every loss, moves the bar, seals checkpoints and stops a run whose loss is no number."""
+    from transformers import TrainerCallback
+
+    class Reporter(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
+            for row in from_log([{**(logs or {}), "step": state.global_step}]):
+                history.append(row)
+                on_step(state.global_step, state.max_steps, f"loss {row['loss']:.3f}")
+                if not math.isfinite(row["loss"]):
+                    control.should_training_stop = True
+                    return
+                log({"train/loss": row["loss"], "train/lr": row["lr"], "train/step": row["step"]})
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            trainer.accelerator.wait_for_everyone()
+            if not state.is_world_process_zero:
+                return
+            checkpoint = task.folder / f"checkpoint-{state.global_step}"
+            if task.on_save is not None:
+                task.on_save(trainer, checkpoint)
+            checkpoints.seal(checkpoint)
+            if not task.keep_all:
+                checkpoints.keep_only(checkpoint)
+
+    return Reporter()

@@ -1,0 +1,160 @@
+"""What an evaluation lacks is said before any work, each with its remedy."""
+
+import io
+import shutil
+
+import pytest
+
+from eval.bbh import HUB
+from eval.lm_harness import shipped_config
+from gip_exp import pipeline
+from gip_exp.config import parse
+from gip_exp.console import Console
+from gip_exp.errors import UserError
+from gip_exp.evaluation.requirements import missing
+from gip_exp.models import hub, loading
+from tests.conftest import MICRO
+
+SHORT = [setting for setting in MICRO if not setting.startswith("evaluation.")]
+
+
+@pytest.fixture
+def lacks(compose, tmp_path):
+    """missing(NAME, overrides...): what the evaluation lacks."""
+
+    def ask(name, *overrides):
+        config = parse(compose(*SHORT, f"paths.root={tmp_path}", f"evaluation=[{name}]", *overrides))
+        return missing(config, name)
+
+    return ask
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    monkeypatch.setattr(hub, "silence", lambda _: "no answer within 3 s")
+    monkeypatch.setattr(hub, "unreachable", lambda: "no answer within 3 s")
+
+
+@pytest.fixture
+def reachable(monkeypatch):
+    monkeypatch.setattr(hub, "silence", lambda _: "")
+
+
+def test_an_unknown_task_is_named_with_those_that_exist(lacks, data_dir):
+    (problem,) = lacks(
+        "bbh", "evaluation.bbh.tasks=[navigate,nagivate]", f"evaluation.bbh.data_dir={data_dir}/bbh"
+    )
+    assert "['nagivate']" in problem
+    assert "navigate" in problem.split("BBH's tasks: ")[1]
+
+
+def test_bbh_without_a_folder_or_the_hub_asks_for_one(lacks, unreachable):
+    (problem,) = lacks("bbh")
+    assert "evaluation.bbh.data_dir is not set" in problem
+    assert shipped_config("bbh", "zeroshot", "navigate.yaml")["dataset_path"] == HUB
+    assert HUB in problem
+
+
+def test_bbh_with_a_folder_that_lacks_a_task_names_its_file(lacks, data_dir, tmp_path):
+    shutil.copy(data_dir / "bbh" / "navigate.json", tmp_path)
+    (problem,) = lacks("bbh", "evaluation.bbh.tasks=[navigate,snarks]", f"evaluation.bbh.data_dir={tmp_path}")
+    assert "there is no snarks.json; put them there" in problem
+
+
+def test_an_address_where_nobody_answers_is_named_by_its_key(lacks, data_dir, unreachable):
+    files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
+    (problem,) = lacks("mt_bench", files, "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1")
+    assert problem.startswith(
+        "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1: nobody answers there"
+    )
+
+
+def test_a_reply_that_leaves_no_room_for_its_prompt_is_refused_before_any_work(lacks):
+    (problem,) = lacks("gsm8k", "evaluation.gsm8k.max_new_tokens=512", "model.scratch.context=512")
+    assert problem.startswith("evaluation.gsm8k.max_new_tokens=512 leaves no room for a prompt")
+
+
+def test_mt_bench_files_are_asked_for_where_they_cannot_be_downloaded(lacks, unreachable):
+    problem = "; ".join(lacks("mt_bench", "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1"))
+    assert "evaluation.mt_bench.data_dir is not set" in problem
+    assert "question.jsonl, judge_prompts.jsonl, reference_answer_gpt-4.jsonl" in problem
+
+
+def test_a_changed_questions_file_stops_a_run_before_any_work(compose, data_dir, tmp_path):
+    shutil.copytree(data_dir / "mt_bench", tmp_path / "files")
+    path = tmp_path / "files" / "question.jsonl"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().replace(b"Hawaii", b"Hawai"))
+    overrides = [
+        "evaluation=[mt_bench]",
+        f"evaluation.mt_bench.data_dir={tmp_path}/files",
+        "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1",
+        f"paths.root={tmp_path}/out",
+    ]
+    with pytest.raises(UserError, match=r"data_dir: .*question\.jsonl has sha256 .*, the published"):
+        pipeline.run(parse(compose(*SHORT, *overrides)), Console(io.StringIO()))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_s_votes_are_refused_for_mt_bench(lacks, data_dir, reachable):
+    (problem,) = lacks(
+        "mt_bench",
+        f"evaluation.mt_bench.data_dir={data_dir}/mt_bench",
+        "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1",
+        "evaluation.mt_bench.judge.votes=3",
+    )
+    assert "votes=3: MT-Bench has its own key for this, evaluation.mt_bench.repeats" in problem
+
+
+def test_a_form_for_replies_is_refused_where_nobody_can_hold_to_it(lacks, data_dir, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
+    (problem,) = lacks("mt_bench", files, "evaluation.mt_bench.judge_reply=rating")
+    assert "judge_reply=rating: only vLLM servers can hold a reply to a form" in problem
+
+
+def test_vllm_is_asked_for_by_the_evaluations_that_use_it(lacks, data_dir, monkeypatch, reachable):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    played = [
+        f"evaluation.mt_bench.data_dir={data_dir}/mt_bench",
+        "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1",
+    ]
+    (problem,) = lacks("mt_bench", "engine=vllm", *played)
+    assert problem.startswith("engine=vllm needs vLLM")
+    assert len(lacks("gsm8k", "engine=vllm", "evaluation.gsm8k.max_new_tokens=64")) == 1
+    assert lacks("answer_nll", "engine=vllm") == []
+
+
+def test_a_gpu_that_is_not_there_is_said_before_any_work(compose, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"engine\.device=cuda, but torch sees no CUDA device"):
+        pipeline.run(
+            parse(compose(*MICRO, f"paths.root={tmp_path}", "engine.device=cuda")), Console(io.StringIO())
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_without_test_rows_stop_an_evaluation_on_them_before_anything_is_trained(compose, tmp_path):
+    rows = "".join(f'{{"prompt": "{n} + 1?", "completion": "{n + 1}"}}\n' for n in range(40))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    overrides = [
+        "+experiment=gsm8k_cpu",
+        "data=own",
+        f"data.path={tmp_path}/rows.jsonl",
+        f"paths.root={tmp_path}/out",
+    ]
+    with pytest.raises(UserError, match=r"evaluation=\['gsm8k', 'answer_nll'\]: the data has no test rows"):
+        pipeline.run(parse(compose(*overrides)), Console(io.StringIO()))
+    assert [path.name for path in (tmp_path / "out" / "store").iterdir()] == ["data"]
+
+
+def test_half_a_model_in_the_hubs_cache_is_a_message(tmp_path, monkeypatch):
+    """Offline, the hub's client gives what it has, be it the config alone."""
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(UserError, match=r"the model some/model.* holds no \*.safetensors weights"):
+        loading.fetched("some/model", None)

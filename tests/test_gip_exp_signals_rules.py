@@ -1,0 +1,131 @@
+"""The rule judge: each attribute sees what it says it sees."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gip_exp.signals.rules import RUBRICS, score
+from gip_exp.signals.rules.math_answers import evaluate
+
+DATA = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
+QUESTION = "Question: Ann has 4 bags of 6 pens and gives away 5. How many are left?\nAnswer:"
+GOOD = " She has 4*6=<<4*6=24>>24 pens in her bags.\nThat leaves 24-5=<<24-5=19>>19 pens.\n#### 19"
+
+
+def math_scores(completion: str, prompt: str = QUESTION) -> dict[str, float]:
+    return {k: float(v[0]) for k, v in score([{"prompt": prompt, "completion": completion}], "math").items()}
+
+
+def reply_scores(completion: str, prompt: str) -> dict[str, float]:
+    rows = [{"prompt": prompt, "completion": completion}]
+    return {k: float(v[0]) for k, v in score(rows, "instruction").items()}
+
+
+def test_a_good_answer_has_full_marks_everywhere():
+    assert set(math_scores(GOOD).values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "completion", "value"),
+    [
+        ("final_line", GOOD.replace("\n#### 19", ""), 0.0),
+        ("final_line", "#### 19", 0.5),
+        ("final_line", GOOD + "\nBye.", 0.5),
+        ("marks_right", GOOD.replace("=24>>24", "=25>>25"), 0.5),
+        ("marks_right", "No idea.\n#### 3", 1.0),
+        ("form", GOOD.replace(">>24", ">>"), (1 + 0.75) / 2),
+        ("form", "Let me think.\n" + GOOD, (2 / 3 + 1) / 2),
+        ("conclusion", GOOD.replace("#### 19", "#### 24"), 0.5),
+        ("conclusion", GOOD.replace("#### 19", "#### 7"), 0.0),
+        ("grounded", GOOD.replace("24-5", "24-8"), 0.75),
+        ("coverage", " Bags: 4*6=<<4*6=24>>24 in all.\n#### 24", 2 / 3),
+        ("steps", " Bags: 4*6=<<4*6=24>>24 in all.\n#### 24", 0.5),
+        ("density", " That is 4*6=24, then 24-5=<<24-5=19>>19 pens.\n#### 19", 0.5),
+        ("length_fit", " 4*6=<<4*6=24>>24 pens.\n24-5=<<24-5=19>>19 pens.\n#### 19", float(np.exp(-0.5))),
+    ],
+)
+def test_an_attribute_falls_with_the_fault_it_describes(attribute, completion, value):
+    assert math_scores(completion)[attribute] == pytest.approx(value)
+
+
+def test_a_wrong_but_clean_operation_goes_unseen():
+    wrong = " She has 4+6=<<4+6=10>>10 pens in bags.\nThat leaves 10-5=<<10-5=5>>5 pens.\n#### 5"
+    assert math_scores(wrong) == math_scores(GOOD)
+
+
+def test_words_percentages_and_money_ground_an_operand():
+    prompt = "A dozen eggs cost $1,200 less 25%. Half of them break in a week. Three remain?"
+    answer = (
+        "It is <<1200*.25=300>>300, <<12/2=6>>6, <<7*3=21>>21 and <<1200*(100-25)/100=900>>900.\n#### 900"
+    )
+    values = math_scores(answer, prompt)
+    assert values["grounded"] == 1.0
+    assert values["marks_right"] == 1.0
+    assert values["coverage"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("48/2", 24.0), ("1,000 + 2,500", 3500.0), ("$3.50*2", 7.0), ("20%*50", 10.0), ("(3+2)*5", 25.0),
+        ("2 x 3", 6.0), ("2×3÷6", 1.0), ("-4+1", -3.0), ("05*2", 10.0), (".5*4", 2.0), ("180//3", 60.0),
+        ("1/0", None), ("2**9", None), ("__import__('os')", None), ("2+", None), ("True", None),
+        ("9e999*0", None), ("1+" * 300 + "1", None), ("(" * 150 + "1", None), ("", None),
+    ],
+)  # fmt: skip
+def test_expressions_are_evaluated_without_running_them(expression, value):
+    assert evaluate(expression) == value
+
+
+def test_a_rounded_decimal_is_right_and_a_rounded_whole_number_is_not():
+    assert math_scores("Each gets <<10/3=3.33>>3.33.\n#### 3.33")["marks_right"] == 1.0
+    assert math_scores("Each gets <<10/3=3>>3.\n#### 3")["marks_right"] == 0.0
+
+
+def test_replies_are_judged_on_their_surface():
+    prompt = "List three benefits of drinking green tea"
+    good = reply_scores("1. Green tea has antioxidants.\n2. It benefits the heart.\n3. It calms.", prompt)
+    assert good["complete"] == good["format"] == 1.0
+    assert reply_scores("Green tea benefits the", prompt)["complete"] == 0.5
+    assert reply_scores("tea tea tea tea tea tea", prompt)["distinct"] == 0.25
+    assert reply_scores("Bananas are yellow.", prompt)["on_topic"] == 0.0
+    assert reply_scores("bananas <noinput>", prompt)["format"] == 0.0
+    assert set(reply_scores("", prompt).values()) == {0.0}
+
+
+@pytest.mark.parametrize("rubric", RUBRICS)
+@pytest.mark.parametrize(
+    "text", ["", " ", "####", "<<=>>", "<<1=>>", "\n\n", "ß∑ 12 <<", "#### " + "9" * 400]
+)
+def test_any_text_gets_finite_scores_in_range(rubric, text):
+    for values in score([{"prompt": text, "completion": text}], rubric).values():
+        assert values.dtype == np.float64
+        assert values.shape == (1,)
+        assert 0 <= values[0] <= 1
+
+
+def test_no_rows_give_empty_columns():
+    assert all(v.shape == (0,) for v in score([], "math").values())
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="rubric is 'maths'; allowed: math, instruction"):
+        score([], "maths")
+    with pytest.raises(ValueError, match=r"example 1: completion must be text; has \['prompt'\]"):
+        score([{"prompt": "a", "completion": "b"}, {"prompt": "a"}], "math")
+
+
+def test_on_real_gsm8k_the_marks_are_all_right_and_other_attributes_vary():
+    path = DATA / "gsm8k" / "train.jsonl"
+    if not path.exists():
+        if "data" in os.environ.get("GIP_REQUIRE", "").split(","):
+            pytest.fail(f"{path} is missing and GIP_REQUIRE asks for it")
+        pytest.skip(f"{path} is missing")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    columns = score([{"prompt": r["question"], "completion": r["answer"]} for r in rows], "math")
+    assert columns["marks_right"].min() == 1.0
+    varying = {name for name, values in columns.items() if values.std() > 0.05}
+    assert varying == set(columns) - {"marks_right", "final_line"}
