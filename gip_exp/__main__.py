@@ -1,6 +1,6 @@
 """`python -m gip_exp +experiment=NAME [key=value ...]`: compose, run, show. Add `-m` to sweep over lists.
 
-`python -m gip_exp --cell DIR/cells/NNN.yaml [until=select]` runs a cell that `gip_exp.plan --write DIR` resolved.
+`python -m gip_exp --planned DIR/runs/NNN.yaml [until=select]` runs a run that `gip_exp.plan --write DIR` resolved.
 """
 
 import os
@@ -21,24 +21,24 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 @hydra.main(config_path="../conf", config_name="config", version_base="1.3")
 def run(composed: DictConfig) -> None:
-    """One cell of the experiment. Its own failure is shown at once, so that a sweep's other cells go on."""
+    """One run of the experiment. Its own failure is shown at once, so that a sweep's other runs go on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    from gip_exp.cli.run import run_cell
+    from gip_exp.cli.run import run_composed
 
     job = HydraConfig.get()
     swept = job.mode == RunMode.MULTIRUN
     try:
         values = OmegaConf.to_container(composed, resolve=True)
         assert isinstance(values, dict)
-        run_cell(
+        run_composed(
             {str(key): value for key, value in values.items()}, " ".join(job.overrides.task) if swept else ""
         )
     except (UserError, OmegaConfBaseException) as error:
         if swept:
-            raise  # the launcher must know which cells failed; Hydra then prints the cell's overrides
+            raise  # the launcher must know which runs failed; Hydra then prints the run's overrides
         _leave(error)
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         if not sys.argv[1:]:
             raise UserError("name an experiment, e.g. +experiment=quickstart; --help lists what there is")
         _check_options(sys.argv[1:])
-        if sys.argv[1:2] == ["--cell"]:
+        if sys.argv[1:2] == ["--planned"]:
             from gip_exp.cli.run import run_files
 
             sys.exit(run_files(sys.argv[2:]))
@@ -96,7 +96,7 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 def _check_options(arguments: Sequence[str]) -> None:
     """Refuse config keys with dashes before them: Hydra takes --experiment for an abbreviation of an option of its own."""
-    if any(text.startswith("--") and text != "--cell" for text in arguments):
+    if any(text.startswith("--") and text != "--planned" for text in arguments):
         from gip_exp.cli.hydra_errors import dashes
 
         if wrong := dashes(arguments):

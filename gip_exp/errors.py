@@ -29,7 +29,7 @@ def listed(title: str, problems: Sequence[str]) -> UserError:
 
 
 @contextmanager
-def mendable() -> Iterator[None]:
+def as_user_errors() -> Iterator[None]:
     """The pure packages name a bad argument with ValueError: around a call to them, that is a user's error."""
     try:
         yield

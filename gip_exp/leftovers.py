@@ -14,12 +14,12 @@ from gip_exp.storage.locks import kernel_lock
 
 
 @contextmanager
-def no_empty_shelf(root: Path, shelf: str) -> Iterator[None]:
-    """When the block ends in a UserError, take away the locks of `shelf` that guard nothing, and folders left empty."""
+def no_empty_shelf(root: Path, group: str) -> Iterator[None]:
+    """When the block ends in a UserError, take away the locks of `group` that guard nothing, and folders left empty."""
     try:
         yield
     except UserError:
-        folder = root / "store" / shelf
+        folder = root / "store" / group
         with suppress(OSError):
             for lock in folder.glob("*.lock"):
                 _unlink_unused(lock)
@@ -28,7 +28,7 @@ def no_empty_shelf(root: Path, shelf: str) -> Iterator[None]:
 
 
 class NoteSweep(Callback):
-    """Hydra tells where it will write a sweep's list of cells (`hydra.callbacks` in conf/config.yaml)."""
+    """Hydra tells where it will write a sweep's list of runs (`hydra.callbacks` in conf/config.yaml)."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         _sweeps.append((Path(str(config.hydra.sweep.dir)), Path(str(config.paths.root))))
@@ -38,7 +38,7 @@ _sweeps: list[tuple[Path, Path]] = []  # (folder of this process's sweep, paths.
 
 
 def forget_sweep() -> None:
-    """Take away the list of cells of this process's sweep where no cell came so far as to leave anything."""
+    """Take away the list of runs of this process's sweep where no run came so far as to leave anything."""
     for folder, root in _sweeps:
         if not (root / "runs").exists() and not (root / "store").exists():
             with suppress(OSError):

@@ -9,15 +9,15 @@ from gip_exp import result
 from gip_exp.config import Config
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
-from gip_exp.errors import UserError, listed, mendable
+from gip_exp.errors import UserError, as_user_errors, listed
 from gip_exp.evaluation import requirements
 from gip_exp.leftovers import no_empty_shelf
 from gip_exp.llm import kept_server
 from gip_exp.models import loading
 from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import tracking
-from gip_exp.runs.folder import ATTEMPT, CONFIG, RESULT
-from gip_exp.runs.lock import Attempt, attempt
+from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
+from gip_exp.runs.lock import RunLock, run_lock
 from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
 from gip_exp.storage.disk_errors import explained, make_folder, writable
@@ -43,7 +43,7 @@ def stages(config: Config) -> dict[str, Stage]:
             *evaluate.stages(config),
         )
     }
-    ends = [stage for stage in known.values() if stage.shelf == (config.until or "evaluate")]
+    ends = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
     if not config.until:
         # A finished run says what it selected, also with train=none, and leaves an adapter, also without evaluations.
         ends += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]
@@ -80,7 +80,7 @@ def run(config: Config, console: Console) -> Outcome:
     store = Store(config.paths.root, on_wait=console.warn)
     kept = preflight(config, plan, store, also=tracking.missing(config.tracking))
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
-    with no_empty_shelf(config.paths.root, data.STAGE.shelf):
+    with no_empty_shelf(config.paths.root, data.STAGE.group):
         entries = {
             "data": _produce(
                 data.STAGE,
@@ -92,7 +92,7 @@ def run(config: Config, console: Console) -> Outcome:
             )
         }
     rank.sizes(config, entries)
-    if any(stage.shelf == "evaluate" for stage in plan.values()):
+    if any(stage.group == "evaluate" for stage in plan.values()):
         requirements.check_test_rows(config, entries)
     key = run_key(config)
     folder = result.run_folder(config, key)
@@ -100,7 +100,7 @@ def run(config: Config, console: Console) -> Outcome:
         console.warn(f"paths.root={config.paths.root} cannot be written: the outputs are shown as they stand")
         return Outcome(folder, result.summarise(config, key, kept, _status(config)), kept)
     make_folder(folder, config.paths.root)
-    with explained(config.paths.root, f"writing {folder}"), attempt(folder, ATTEMPT, console.warn) as mine:
+    with explained(config.paths.root, f"writing {folder}"), run_lock(folder, RUN_LOCK, console.warn) as mine:
         remove_leftovers(folder)
         write_text(folder / CONFIG, as_yaml(config))
         with console.logging_to(folder / "log.txt"):
@@ -126,7 +126,7 @@ def _perform(
     key: str,
     folder: Path,
     console: Console,
-    mine: Attempt,
+    mine: RunLock,
 ) -> Outcome:
     """The stages one after the other, and what becomes of the run folder however that ends."""
     tracker = tracking.start(config, folder, console)
@@ -175,7 +175,7 @@ def preflight(
     for stage in plan.values():
         try:
             if all(name in entries for name in stage.inputs(config)):
-                found = store.find(stage.shelf, key_of(stage.shelf, stage.identity(config, entries)))
+                found = store.find(stage.group, key_of(stage.group, stage.identity(config, entries)))
                 if found is not None:
                     entries[stage.name] = found
                     continue
@@ -222,10 +222,10 @@ def _produce(
         console.say(f"  {stage.name} ...")
         if stage.needs_device(config):
             kept_server.release()
-        with console.working(stage.name), mendable():
+        with console.working(stage.name), as_user_errors():
             stage.build(Job(config, inputs, draft, console, tracker.log))
 
-    entry = store.produce(stage.shelf, stage.identity(config, entries), build, resumable=stage.resumable)
+    entry = store.produce(stage.group, stage.identity(config, entries), build, resumable=stage.resumable)
     if entry.cached:
         console.say(f"  {stage.name}: reused ({entry.key})", style="dim")
         for note in entry.notes:

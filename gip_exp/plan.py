@@ -1,8 +1,8 @@
 """`python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]`: a sweep before the spend.
 
-Prints the cells (duplicates dropped), what the store has of them, and about how many GPU-hours, judge calls, dollars
-and gigabytes the rest will take. `--write DIR` writes one resolved config a cell, for slurm/submit.sh or
-`python -m gip_exp --cell DIR/cells/*.yaml`. Reads the rows (stage `data`); makes and asks nothing else.
+Prints the runs (duplicates dropped), what the store has of them, and about how many GPU-hours, judge calls, dollars
+and gigabytes the rest will take. `--write DIR` writes one resolved config a run, for slurm/submit.sh or
+`python -m gip_exp --planned DIR/runs/*.yaml`. Reads the rows (stage `data`); makes and asks nothing else.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from gip_exp.errors import UserError, listed
 if TYPE_CHECKING:
     from gip_exp.config import Config
     from gip_exp.console import Console
-    from gip_exp.sweep.estimate import Forecast, Step, Wanted
+    from gip_exp.sweep.estimate import Estimate, Step, Wanted
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-LISTED = 20  # cells named on the screen
-NAMED = ("selector", "budget", "seed", "model")  # stand in a cell's name anyhow
+LISTED = 20  # runs named on the screen
+NAMED = ("selector", "budget", "seed", "model")  # stand in a run's name anyhow
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Cells, what is cached, and the GPU-hours, judge calls, money and disk that are left to spend.",
         allow_abbrev=False,
     )
-    parser.add_argument("--write", metavar="DIR", type=Path, help="write one resolved config a cell into DIR")
+    parser.add_argument("--write", metavar="DIR", type=Path, help="write one resolved config a run into DIR")
     parser.add_argument(
         "--tflops",
         type=_positive,
@@ -83,40 +83,40 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
     """Expand, look up, show, and write if asked to."""
     from gip_exp.console import Console
     from gip_exp.sweep.cost_model import Speed
-    from gip_exp.sweep.estimate import forecast
+    from gip_exp.sweep.estimate import estimate
 
     console = Console(sys.stdout)
-    cells = _cells(overrides)
-    whole = forecast(cells, console, Speed(options.tflops, options.bandwidth))
+    runs = _runs(overrides)
+    whole = estimate(runs, console, Speed(options.tflops, options.bandwidth))
     new = _written(whole, overrides, options.write) if options.write is not None else False
     show(whole, console)
     if options.write is not None:
         _say_how(new, options.write, console)
 
 
-def _cells(overrides: Sequence[str]) -> "list[Wanted]":
-    """Every cell's checked config and name; all that is wrong with any of them in one message."""
+def _runs(overrides: Sequence[str]) -> "list[Wanted]":
+    """Every run's checked config and name; all that is wrong with any of them in one message."""
     from gip_exp.config import parse
     from gip_exp.sweep import expand
     from gip_exp.sweep.estimate import Wanted
 
-    cells = expand.expand(overrides)
-    swept = {text for cell in cells for text in cell if not all(text in other for other in cells)}
+    runs = expand.expand(overrides)
+    swept = {text for run in runs for text in run if not all(text in other for other in runs)}
     found: list[Wanted] = []
     problems: dict[str, str] = {}
-    for cell, values in zip(cells, expand.compose(cells), strict=True):
-        others = [text for text in cell if text in swept and text.partition("=")[0] not in NAMED]
+    for run, values in zip(runs, expand.compose(runs), strict=True):
+        others = [text for text in run if text in swept and text.partition("=")[0] not in NAMED]
         try:
             config = _settled(parse(values))
         except UserError as error:
-            problems.setdefault(str(error), " ".join(cell))
+            problems.setdefault(str(error), " ".join(run))
             continue
         name = f"{config.selector.name}_b{config.budget}_s{config.seed} {config.model.name}"
         found.append(Wanted(config, " ".join([name, *others])))
     if problems:
         raise listed(
-            "the sweep has cells that cannot run:",
-            [f"{message} (first cell: {cell})" for message, cell in problems.items()],
+            "the sweep has runs that cannot run:",
+            [f"{message} (first run: {run})" for message, run in problems.items()],
         )
     return found
 
@@ -137,24 +137,22 @@ def _settled(config: "Config") -> "Config":
     return config.model_copy(update=update)
 
 
-def show(whole: "Forecast", console: "Console") -> None:
+def show(whole: "Estimate", console: "Console") -> None:
     """The tables."""
-    from gip_exp.sweep.estimate import by_shelf
+    from gip_exp.sweep.estimate import by_group
 
-    dropped = whole.asked - len(whole.cells)
+    dropped = whole.asked - len(whole.runs)
     same = f" ({dropped} more are the same runs again)" if dropped else ""
-    console.say(
-        f"{len(whole.cells)} cells{same}, {whole.done} of them have every stage already", style="bold"
-    )
-    for cell in whole.cells[:LISTED]:
-        console.say(f"  {cell.name}  {cell.label}")
-    if len(whole.cells) > LISTED:
-        console.say(f"  and {len(whole.cells) - LISTED} more")
+    console.say(f"{len(whole.runs)} runs{same}, {whole.done} of them have every stage already", style="bold")
+    for run in whole.runs[:LISTED]:
+        console.say(f"  {run.name}  {run.label}")
+    if len(whole.runs) > LISTED:
+        console.say(f"  and {len(whole.runs) - LISTED} more")
     table = Table("stage", *["all", "cached", "to make", "hours", "GPU-h", "calls", "USD", "disk"])
     for column in table.columns[1:]:
         column.justify = "right"
-    for shelf, steps in by_shelf(whole.steps).items():
-        table.add_row(shelf, *_figures(steps))
+    for group, steps in by_group(whole.steps).items():
+        table.add_row(group, *_figures(steps))
     table.add_section()
     table.add_row("", *_figures(list(whole.steps.values())))
     console.table(table)
@@ -205,18 +203,18 @@ def _size(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def _written(whole: "Forecast", overrides: Sequence[str], folder: Path) -> bool:
+def _written(whole: "Estimate", overrides: Sequence[str], folder: Path) -> bool:
     """Whether the plan is new; written before it is shown, so that a plan that cannot be written is not."""
     from gip_exp.pipeline import as_yaml
     from gip_exp.sweep import plan_folder
 
-    return plan_folder.write(folder, overrides, whole.cells, [as_yaml(config) for config in whole.configs])
+    return plan_folder.write(folder, overrides, whole.runs, [as_yaml(config) for config in whole.configs])
 
 
 def _say_how(new: bool, folder: Path, console: "Console") -> None:
     console.say(f"{'written' if new else 'unchanged'}: {folder}; run it with")
     console.say(f"  slurm/submit.sh {folder}                           on a cluster")
-    console.say(f"  python -m gip_exp --cell {folder}/cells/*.yaml     here")
+    console.say(f"  python -m gip_exp --planned {folder}/runs/*.yaml     here")
     console.say(f"  python -m gip_exp.status {folder} --watch          to look on")
 
 

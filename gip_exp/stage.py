@@ -35,7 +35,7 @@ class Job:
 @dataclass(frozen=True)
 class Stage:
     """`settings` gives everything beyond the inputs that can change the output; it becomes part of the key. A ValueError
-    of `build` is taken for a user's error (`errors.mendable`), as the pure packages raise them.
+    of `build` is taken for a user's error (`errors.as_user_errors`), as the pure packages raise them.
 
     `inputs` may depend on the config (a selector without scores does not wait for a judge); `keyed` names those whose
     keys enter this stage's key, by default all. `missing` lists what this machine lacks for the stage, each with its
@@ -54,7 +54,7 @@ class Stage:
     needs_device: Callable[[Config], bool] = field(default=lambda _: False)
 
     @property
-    def shelf(self) -> str:
+    def group(self) -> str:
         return self.name.split("/")[0]
 
     def identity(self, config: Config, entries: Entries) -> dict[str, Any]:

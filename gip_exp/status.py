@@ -1,4 +1,4 @@
-"""`python -m gip_exp.status DIR [--watch]`: done, running, failed and missing cells of a plan, or of the runs below DIR."""
+"""`python -m gip_exp.status DIR [--watch]`: done, running, failed and missing runs of a plan, or of the runs below DIR."""
 
 import argparse
 import json
@@ -62,31 +62,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m gip_exp.status",
-        description="The cells of a plan (gip_exp.plan --write DIR), or the runs below a folder, and how far they are.",
+        description="The runs of a plan (gip_exp.plan --write DIR), or the runs below a folder, and how far they are.",
     )
     parser.add_argument(
         "folder", metavar="DIR", type=Path, help="a plan's folder, or one above runs, e.g. outputs"
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--watch", action="store_true", help="look again every few seconds until nothing runs")
-    shape.add_argument("--json", action="store_true", help="for scripts: a list of the cells")
+    shape.add_argument("--json", action="store_true", help="for scripts: a list of the runs")
     shape.add_argument(
         "--todo",
         choices=("cpu", "gpu", "train"),
-        help="for slurm/submit.sh: cells that nobody works on and whose selection is to be made on CPU or GPU nodes, or "
+        help="for slurm/submit.sh: runs that nobody works on and whose selection is to be made on CPU or GPU nodes, or "
         "is there, as sbatch's --array takes them",
     )
     return parser
 
 
 def look(folder: Path) -> list[State]:
-    """The states of all cells of a plan, or of all runs below a folder."""
+    """The states of all runs of a plan, or of all runs below a folder."""
     return progress.of_plan(folder) if plan_folder.is_plan(folder) else progress.of_runs(folder)
 
 
 def table(states: Sequence[State]) -> Group:
     """The table, the count of every state, and what W&B still lacks."""
-    shown = Table("cell", "what", "state", "stage", "for", "where", "why", box=None, pad_edge=False)
+    shown = Table("run", "what", "state", "stage", "for", "where", "why", box=None, pad_edge=False)
     for state in states:
         since = _duration(time.time() - state.since) if state.since else ""
         color = COLORS.get(state.state, "")
@@ -101,7 +101,7 @@ def table(states: Sequence[State]) -> Group:
         )
     counted = Counter(state.state for state in states)
     parts = ", ".join(f"{counted[name]} {name}" for name in progress.ORDER if counted[name])
-    return Group(shown, Text(f"{len(states)} cells: {parts}", style="bold"), *_offline(states))
+    return Group(shown, Text(f"{len(states)} runs: {parts}", style="bold"), *_offline(states))
 
 
 def _text(words: str) -> Text:
@@ -110,15 +110,15 @@ def _text(words: str) -> Text:
 
 
 def _offline(states: Sequence[State]) -> list[Text]:
-    runs = progress.offline_wandb(state.run for state in states)
-    if not runs:
+    unsynced = progress.offline_wandb(state.folder for state in states)
+    if not unsynced:
         return []
-    lines = [f"  wandb sync {run}" for run in runs[:SHOWN]]
-    if len(runs) > SHOWN:
-        above = sorted({run.parent.parent.parent for run in runs})
-        lines += [f"  and {len(runs) - SHOWN} more; all of them: "]
+    lines = [f"  wandb sync {run}" for run in unsynced[:SHOWN]]
+    if len(unsynced) > SHOWN:
+        above = sorted({run.parent.parent.parent for run in unsynced})
+        lines += [f"  and {len(unsynced) - SHOWN} more; all of them: "]
         lines += [f"  wandb sync {folder}/*/wandb/offline-run-*" for folder in above]
-    return [Text(f"{len(runs)} offline W&B runs are not uploaded:", style="yellow"), *map(Text, lines)]
+    return [Text(f"{len(unsynced)} offline W&B runs are not uploaded:", style="yellow"), *map(Text, lines)]
 
 
 def _watch(folder: Path) -> None:
@@ -138,7 +138,7 @@ def _duration(seconds: float) -> str:
 
 
 def _array(numbers: Sequence[int]) -> str:
-    """`0-3,7`; an empty line for no cell."""
+    """`0-3,7`; an empty line for no run."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and number == parts[-1][1] + 1:

@@ -1,6 +1,6 @@
 #!/bin/bash
 # slurm/submit.sh DIR: submit what the plan in DIR (python -m gip_exp.plan ... --write DIR) still lacks.
-# The same command again submits only missing, failed, killed and stopped cells. slurm/README.md has the variables.
+# The same command again submits only missing, failed, killed and stopped runs. slurm/README.md has the variables.
 set -euo pipefail
 [ $# -eq 1 ] && [ -f "$1/plan.json" ] || { echo "usage: slurm/submit.sh DIR   (a folder that gip_exp.plan --write made)" >&2; exit 2; }
 plan=$(cd "$1" && pwd)
@@ -25,21 +25,21 @@ submit() { # submit FILE ARRAY [sbatch options]: the job's id, noted for gip_exp
 # What the two kinds of nodes need: partition, GPU and anything else that the cluster asks for.
 on_cpu=(${GIP_CPU_PARTITION:+--partition="$GIP_CPU_PARTITION"} ${GIP_CPU_ARGS:-})
 on_gpu=(${GIP_GPU_PARTITION:+--partition="$GIP_GPU_PARTITION"} ${GIP_GPU_ARGS---gpus=1})
-# aftercorr is afterok task by task: a cell trains once its own selection is there, and one that fails holds up no other.
+# aftercorr is afterok task by task: a run trains once its own selection is there, and one that fails holds up no other.
 after() { echo "--dependency=${GIP_DEPENDENCY:-aftercorr}:$1 --kill-on-invalid-dep=yes"; }
 
-[ -n "$cpu$gpu$train" ] || { echo "nothing to submit: every cell is done, queued or running"; exit 0; }
+[ -n "$cpu$gpu$train" ] || { echo "nothing to submit: every run is done, queued or running"; exit 0; }
 if [ -n "$cpu" ]; then
   id=$(submit select.sbatch "$cpu$at_once" "${on_cpu[@]}")
-  echo "selection of cells $cpu: job $id"
-  echo "training of cells $cpu after it: job $(submit train.sbatch "$cpu$at_once" "${on_gpu[@]}" $(after "$id"))"
+  echo "selection of runs $cpu: job $id"
+  echo "training of runs $cpu after it: job $(submit train.sbatch "$cpu$at_once" "${on_gpu[@]}" $(after "$id"))"
 fi
-if [ -n "$gpu" ]; then # LESS and hidden states: one at a time, because cells share what is dear there
+if [ -n "$gpu" ]; then # LESS and hidden states: one at a time, because runs share what is dear there
   id=$(submit select.sbatch "$gpu%1" "${on_gpu[@]}")
-  echo "selection of cells $gpu, which needs the model: job $id"
-  echo "training of cells $gpu after it: job $(submit train.sbatch "$gpu$at_once" "${on_gpu[@]}" $(after "$id"))"
+  echo "selection of runs $gpu, which needs the model: job $id"
+  echo "training of runs $gpu after it: job $(submit train.sbatch "$gpu$at_once" "${on_gpu[@]}" $(after "$id"))"
 fi
 if [ -n "$train" ]; then
-  echo "training of cells $train, selected already: job $(submit train.sbatch "$train$at_once" "${on_gpu[@]}")"
+  echo "training of runs $train, selected already: job $(submit train.sbatch "$train$at_once" "${on_gpu[@]}")"
 fi
 echo "look on with: python -m gip_exp.status $plan --watch"

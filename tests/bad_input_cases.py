@@ -17,7 +17,7 @@ QUICK, OWN, CPU = "+experiment=quickstart", "+experiment=own_data", "+experiment
 MINE = "data.path={work}/mine.jsonl"
 TEN = GOOD_ROW * 10
 VARIED = "".join(f'{{"question": "What is {n} + {n * n}?", "answer": "It is {n + n * n}.", "length": 7}}\n' for n in range(20))
-ROWS, STATES = "outputs/store/data/", "plan/states/"  # finished rows stay; a plan notes how its cells ended
+ROWS, STATES = "outputs/store/data/", "plan/states/"  # finished rows stay; a plan notes how its runs ended
 FAILED = "outputs/"  # what only computing can find: finished stages stay, and the run's folder says why it failed
 PLAN, STATUS, REPORT, ABLATIONS = "gip_exp.plan", "gip_exp.status", "gip_exp.report", "gip_exp.ablations"
 
@@ -367,10 +367,10 @@ PLACES = [
 
 
 def _edited(text: str, by: str) -> Prepare:
-    """The template's plan with `text` replaced in its first cell."""
+    """The template's plan with `text` replaced in its first run."""
 
     def damage(folder: Path) -> None:
-        path = folder / "cells" / "000.yaml"
+        path = folder / "runs" / "000.yaml"
         content = path.read_text()
         assert text in content
         path.write_text(content.replace(text, by))
@@ -380,7 +380,7 @@ def _edited(text: str, by: str) -> Prepare:
 
 def _cell(content: str | bytes | None) -> Prepare:
     def damage(folder: Path) -> None:
-        path = folder / "cells" / "000.yaml"
+        path = folder / "runs" / "000.yaml"
         path.unlink() if content is None else path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     return copied("plan", "plan", damage)
@@ -394,27 +394,27 @@ def _plan_file(content: str | None) -> Prepare:
     return copied("plan", "plan", damage)
 
 
-CELL = "--cell {work}/plan/cells/000.yaml"
+PLANNED = "--planned {work}/plan/runs/000.yaml"
 PLANS = [
-    case("a cell that is not named", "--cell", "--cell DIR/cells/000.yaml"),
-    case("a cell that is not there", "--cell /no/such.yaml", "/no/such.yaml"),
-    case("a cell that is not there", CELL, "000.yaml", more=_cell(None), keeps=STATES),
-    case("a plan's folder in a cell's place", "--cell {work}/plan", "plan", more=copied("plan", "plan")),
-    case("a cell that is no config", CELL, "000.yaml", more=_cell(""), keeps=STATES),
-    case("a cell that is no config", CELL, "000.yaml", more=_cell("- 1\n- 2\n"), keeps=STATES),
-    case("a cell that is no config", CELL, "000.yaml", more=_cell("{a: [\n"), keeps=STATES),
-    case("a cell that is no config", CELL, "000.yaml", more=_cell("text"), keeps=STATES),
-    case("a cell that is no config", CELL, "000.yaml", more=_cell(b"\xff\xfe\x00"), keeps=STATES),
-    case("a cell cut short", CELL, "is missing", more=_cell("experiment: quickstart\nbudget: 0.1\n"), keeps=STATES),
-    case("a cell that was edited", CELL, "no longer what was planned", more=_edited("'n': 40", "'n': 41"), keeps=STATES),
-    case("a cell that was edited", CELL, "budget=0.0", more=_edited("budget: 0.1", "budget: 0.0"), keeps=STATES),
-    case("a cell that was edited", CELL, "data.rows", more=_edited("'n': 40", "rows: 40"), keeps=STATES),
-    case("a cell with other results", f"{CELL} budget=0.2", "budget=0.2", "plan again", more=copied("plan", "plan"), keeps=STATES),
-    case("a cell with an unknown key", f"{CELL} bugdet=0.2", "bugdet", "did you mean budget?", more=copied("plan", "plan"), keeps=STATES),
-    case("a plan's list that is damaged", CELL, "plan.json", more=_plan_file("{"), keeps=STATES),
+    case("a run that is not named", "--planned", "--planned DIR/runs/000.yaml"),
+    case("a run that is not there", "--planned /no/such.yaml", "/no/such.yaml"),
+    case("a run that is not there", PLANNED, "000.yaml", more=_cell(None), keeps=STATES),
+    case("a plan's folder in a run's place", "--planned {work}/plan", "plan", more=copied("plan", "plan")),
+    case("a run that is no config", PLANNED, "000.yaml", more=_cell(""), keeps=STATES),
+    case("a run that is no config", PLANNED, "000.yaml", more=_cell("- 1\n- 2\n"), keeps=STATES),
+    case("a run that is no config", PLANNED, "000.yaml", more=_cell("{a: [\n"), keeps=STATES),
+    case("a run that is no config", PLANNED, "000.yaml", more=_cell("text"), keeps=STATES),
+    case("a run that is no config", PLANNED, "000.yaml", more=_cell(b"\xff\xfe\x00"), keeps=STATES),
+    case("a run cut short", PLANNED, "is missing", more=_cell("experiment: quickstart\nbudget: 0.1\n"), keeps=STATES),
+    case("a run that was edited", PLANNED, "no longer what was planned", more=_edited("'n': 40", "'n': 41"), keeps=STATES),
+    case("a run that was edited", PLANNED, "budget=0.0", more=_edited("budget: 0.1", "budget: 0.0"), keeps=STATES),
+    case("a run that was edited", PLANNED, "data.rows", more=_edited("'n': 40", "rows: 40"), keeps=STATES),
+    case("a run with other results", f"{PLANNED} budget=0.2", "budget=0.2", "plan again", more=copied("plan", "plan"), keeps=STATES),
+    case("a run with an unknown key", f"{PLANNED} bugdet=0.2", "bugdet", "did you mean budget?", more=copied("plan", "plan"), keeps=STATES),
+    case("a plan's list that is damaged", PLANNED, "plan.json", more=_plan_file("{"), keeps=STATES),
     case("a plan's list that is damaged", "{work}/plan", "plan.json", command=STATUS, more=_plan_file("{")),
-    case("a plan's list that is damaged", "{work}/plan", "plan.json", command=STATUS, more=_plan_file('{"cells": [{}]}')),
-    case("a plan's list that is damaged", "{work}/plan --todo cpu", "plan.json", command=STATUS, more=_plan_file('{"cells": 3}')),
+    case("a plan's list that is damaged", "{work}/plan", "plan.json", command=STATUS, more=_plan_file('{"runs": [{}]}')),
+    case("a plan's list that is damaged", "{work}/plan --todo cpu", "plan.json", command=STATUS, more=_plan_file('{"runs": 3}')),
     case("a plan that is none", "{work}/plan", "plan.json", command=STATUS, more=_plan_file(None)),
     case("a plan that is none", "{work}/plan --todo gpu", "plan.json", command=STATUS, more=_plan_file(None)),
     case("a folder that is not there", "/no/such", "/no/such", command=STATUS),

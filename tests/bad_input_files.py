@@ -24,7 +24,7 @@ class Templates:
 
     @cached_property
     def plan(self) -> Path:
-        """A plan of two cells; its runs would lie in the templates' own folder."""
+        """A plan of two runs; its runs would lie in the templates' own folder."""
         place = self.folder / "plan"
         command = [
             sys.executable,

@@ -31,10 +31,10 @@ MICRO = [
 # Files that take minutes go first: two processes that share the files (pytest -n 2) then end at about the same time.
 LONG = [
     "test_slurm.py",
-    "test_gip_exp_served.py",
-    "test_gip_exp_finetune.py",
+    "test_gip_exp_evaluation_served.py",
+    "test_gip_exp_training_finetune.py",
     "test_gip_exp_llm_server.py",
-    "test_gip_exp_evaluations.py",
+    "test_gip_exp_evaluation_tasks.py",
     "test_gip_exp_main.py",
     "test_gip_exp_pipeline.py",
 ]

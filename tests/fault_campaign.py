@@ -30,17 +30,17 @@ def _whole(bench: Bench) -> Sweep:
 
 
 def _few(bench: Bench) -> Sweep:
-    """Four cells for several processes to share."""
+    """Four runs for several processes to share."""
     return judged(bench.server.url, "seed=0,1", selectors="mp_ma,random")
 
 
 def _pair(bench: Bench) -> Sweep:
-    """Two cells through every stage."""
+    """Two runs through every stage."""
     return judged(bench.server.url, selectors="mp_ma,less")
 
 
 def _cell(bench: Bench) -> Sweep:
-    """One cell with a judge."""
+    """One run with a judge."""
     return judged(bench.server.url, multirun=False)
 
 

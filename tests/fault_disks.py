@@ -209,13 +209,13 @@ def clocks(bench: Bench, sweep: Sweep) -> list[Row]:
         root = bench.copy(sweep)
         shutil.rmtree(root / "store" / "train")
         run = next((root / "runs").glob("*/*"))
-        (run / "attempt.json").write_text(
+        (run / "run_lock.json").write_text(
             json.dumps({"host": "elsewhere", "pid": 1, "started": stamp, "stage": "train"})
         )
         (root / "store" / "train").mkdir()
         made = entries(root)
         key = json.loads((run / "result.json").read_text())["stages"]["train"]["key"]
-        for lock in (root / "store" / "train" / f"{key}.lock", run / "attempt.lock"):
+        for lock in (root / "store" / "train" / f"{key}.lock", run / "run_lock.lock"):
             lock.write_text(
                 "12345\nelsewhere\n"
             )  # as another kind of lock, or another host, may have left it

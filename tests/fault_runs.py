@@ -60,7 +60,7 @@ def judged(url: str, *more: str, selectors: str = "mp_ma", multirun: bool = True
 
 
 def single(*more: str, **variables: str) -> Sweep:
-    """One cell, judged by rules: no server."""
+    """One run, judged by rules: no server."""
     return Sweep((*SMALL, *more), variables)
 
 
@@ -193,7 +193,7 @@ def _result(path: Path) -> object:
 
 def remains(root: Path) -> list[str]:
     """What a finished root must not hold: partial and damaged outputs, temporary files, words of killed processes."""
-    unwanted = (r"\.partial$", r"\.damaged-\d+$", r"\.tmp$", r"attempt\.json$", r"^\.scores")
+    unwanted = (r"\.partial$", r"\.damaged-\d+$", r"\.tmp$", r"run_lock\.json$", r"^\.scores")
     return [
         str(path.relative_to(root))
         for path in sorted(root.rglob("*"))

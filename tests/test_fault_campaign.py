@@ -1,4 +1,4 @@
-"""A sample of the fault campaign on one cell: `python tests/fault_campaign.py` is all of it, for releases."""
+"""A sample of the fault campaign on one run: `python tests/fault_campaign.py` is all of it, for releases."""
 
 import random
 
@@ -17,7 +17,7 @@ def bench(tmp_path_factory):
 
 
 @pytest.fixture
-def cell(bench):
+def run(bench):
     return judged(bench.server.url, multirun=False)
 
 
@@ -27,9 +27,9 @@ def held(rows):
         assert row.ok, "\n".join(row.problems)
 
 
-def test_a_run_killed_in_stage_after_stage_ends_as_one_left_alone_and_buys_nothing_twice(bench, cell):
-    held(fault_kills.random_moments(bench, cell, ("base", "score", "train", "evaluate")))
+def test_a_run_killed_in_stage_after_stage_ends_as_one_left_alone_and_buys_nothing_twice(bench, run):
+    held(fault_kills.random_moments(bench, run, ("base", "score", "train", "evaluate")))
 
 
-def test_replies_are_bought_again_only_where_the_cache_was_damaged(bench, cell):
-    held(fault_disks.damaged_replies(bench, cell))
+def test_replies_are_bought_again_only_where_the_cache_was_damaged(bench, run):
+    held(fault_disks.damaged_replies(bench, run))

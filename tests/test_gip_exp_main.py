@@ -82,7 +82,7 @@ def test_a_broken_row_is_named_with_its_line(tmp_path):
     assert not (tmp_path / "out" / "runs").exists()
 
 
-def test_a_failed_cell_ends_no_other_and_makes_the_exit_code_2(tmp_path):
+def test_a_failed_run_ends_no_other_and_makes_the_exit_code_2(tmp_path):
     done = run("-m", *SWEEP, "selector=random,full", "budget=9999,0.1", root=tmp_path)
     assert done.returncode == 2
     assert "budget=9999 asks for more than the pool holds" in done.stderr
@@ -98,7 +98,7 @@ def test_hydra_leaves_nothing_outside_the_root(tmp_path):
     assert {path for path in ROOT.iterdir() if path.name not in ("__pycache__", ".mypy_cache")} <= before
 
 
-def test_each_cell_of_a_sweep_finishes_its_own_offline_wandb_run(tmp_path):
+def test_each_run_of_a_sweep_finishes_its_own_offline_wandb_run(tmp_path):
     done = run("-m", *SWEEP, "selector=random", "seed=0,1", "tracking=wandb", root=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "W&B: offline" in done.stderr

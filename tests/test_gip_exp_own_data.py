@@ -11,7 +11,7 @@ from gip_exp.config import parse
 from gip_exp.config.base import content
 from gip_exp.config.data import Hub, RowsData
 from gip_exp.console import Console
-from gip_exp.data import load as gather
+from gip_exp.data import load as load_module
 from gip_exp.errors import UserError
 from gip_exp.models.prompts import renderer
 from gip_exp.stages import data
@@ -195,7 +195,7 @@ def hub(monkeypatch):
         return rows_of(5 if split == "small" else 20)
 
     monkeypatch.setattr("datasets.load_dataset", load)
-    monkeypatch.setattr(gather, "missing_dataset", lambda *_: [])
+    monkeypatch.setattr(load_module, "missing_dataset", lambda *_: [])
     return asked
 
 
@@ -230,7 +230,7 @@ def test_a_path_that_is_given_wins_over_a_configs_own_data_set():
     config = RowsData(
         kind="rows", shape="auto", drop_empty=False, max_length=1, hub=Hub(name="a/b", config="main")
     )
-    assert gather.hub_of(config) == config.hub
-    assert gather.hub_of(config.model_copy(update={"path": "/tmp"})) is None
-    other = gather.hub_of(config.model_copy(update={"path": "c/d"}))
+    assert load_module.hub_of(config) == config.hub
+    assert load_module.hub_of(config.model_copy(update={"path": "/tmp"})) is None
+    other = load_module.hub_of(config.model_copy(update={"path": "c/d"}))
     assert other == Hub(name="c/d", config="main")

@@ -193,11 +193,13 @@ def test_a_disk_that_fills_up_at_the_end_leaves_the_files_of_a_finished_run_whol
         target.write(source.read(40))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    before = {path: path.read_bytes() for path in first.folder.rglob("*.json*") if "attempt" not in path.name}
+    before = {
+        path: path.read_bytes() for path in first.folder.rglob("*.json*") if "run_lock" not in path.name
+    }
     monkeypatch.setattr(shutil, "copyfileobj", half)
     with pytest.raises(UserError, match=r"no space left below .* while writing .*mp_ma_b0.1_s0.*run again"):
         pipeline.run(micro(shared_root), quiet())
-    after = {path: path.read_bytes() for path in first.folder.rglob("*.json*") if "attempt" not in path.name}
+    after = {path: path.read_bytes() for path in first.folder.rglob("*.json*") if "run_lock" not in path.name}
     assert after == before
     assert not list(first.folder.rglob("*.tmp"))
 

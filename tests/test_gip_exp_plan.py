@@ -1,4 +1,4 @@
-"""`gip_exp.plan`: the cells of a sweep, each once; what is cached; what the rest costs; cells that run as planned."""
+"""`gip_exp.plan`: the runs of a sweep, each once; what is cached; what the rest costs; runs that run as planned."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from gip_exp.console import Console
 from gip_exp.sweep import cost_model, expand, plan_folder
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed
-from gip_exp.sweep.estimate import Wanted, forecast
+from gip_exp.sweep.estimate import Wanted, estimate
 
 CONF = ROOT / "conf"
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -29,45 +29,45 @@ def run_plan(tmp_path, capsys, *overrides):
     return code, shown.out, shown.err
 
 
-def cell_command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gip_exp", "--cell", *map(str, arguments)]
+def planned_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gip_exp", "--planned", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_composes_with_its_own_experiments(name):
     own = [] if "+experiment" in (CONF / "sweep" / f"{name}.yaml").read_text() else ["+experiment=gsm8k_qwen"]
-    cells = expand.expand([*own, f"+sweep={name}"])
+    runs = expand.expand([*own, f"+sweep={name}"])
     ends = [
-        cells[0],
-        cells[len(cells) // 2],
-        cells[-1],
+        runs[0],
+        runs[len(runs) // 2],
+        runs[-1],
     ]  # composing all of them takes as long as planning them
-    for cell, values in zip(ends, expand.compose(ends), strict=True):
+    for run, values in zip(ends, expand.compose(ends), strict=True):
         config = parse(values)
-        assert f"selector={config.selector.name}" in cell
+        assert f"selector={config.selector.name}" in run
         assert name in config.tracking.group
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_sweep_composes_with_every_experiment(name, experiment):
-    cells = expand.expand(
+    runs = expand.expand(
         [f"+experiment={experiment}", f"+sweep={name}", "model=tiny", "selector=random,full"]
     )
-    assert {cell[0] for cell in cells if cell[0].startswith("+experiment")} <= {f"+experiment={experiment}"}
-    (values,) = expand.compose(cells[:1])
+    assert {run[0] for run in runs if run[0].startswith("+experiment")} <= {f"+experiment={experiment}"}
+    (values,) = expand.compose(runs[:1])
     assert parse(values).experiment == experiment
 
 
 def test_figure_1_is_two_models_six_selectors_four_budgets_and_full_once(tmp_path):
-    cells = expand.expand(["+experiment=gsm8k_qwen", "+sweep=figure1"])
+    runs = expand.expand(["+experiment=gsm8k_qwen", "+sweep=figure1"])
     found = {
-        tuple(text for text in cell if text.startswith(("model", "selector", "budget", "seed")))
-        for cell in cells
+        tuple(text for text in run if text.startswith(("model", "selector", "budget", "seed")))
+        for run in runs
     }
-    assert len(found) == len(cells) == 2 * 7 * 4 * 3
-    assert len({cell for cell in found if "selector=full" not in cell}) == 2 * 6 * 4 * 3
+    assert len(found) == len(runs) == 2 * 7 * 4 * 3
+    assert len({run for run in found if "selector=full" not in run}) == 2 * 6 * 4 * 3
 
 
 def test_the_launcher_for_slurm_takes_the_clusters_names_from_the_environment(monkeypatch):
@@ -98,7 +98,7 @@ def test_lists_are_expanded_as_the_command_line_does_and_give_way_to_it():
     narrowed = expand.expand(
         ["+experiment=gsm8k_qwen", "+sweep=figure1", "model=qwen3_4b", "seed=0", "budget=0.1"]
     )
-    assert [cell[:2] for cell in narrowed[:2]] == [
+    assert [run[:2] for run in narrowed[:2]] == [
         ["model=qwen3_4b", f"selector={s}"] for s in ("mp_ma", "mp_sc")
     ]
     assert len(narrowed) == 7
@@ -106,21 +106,22 @@ def test_lists_are_expanded_as_the_command_line_does_and_give_way_to_it():
 
 def test_planning_imports_no_heavy_library():
     code = (
-        "import sys; from gip_exp import cell, forecast, pipeline, plan, status, sweep\n"
+        "import sys; from gip_exp import pipeline, plan, status; from gip_exp.cli import run\n"
+        "from gip_exp.sweep import estimate, expand\n"
         "print({'torch', 'transformers', 'scipy', 'sklearn', 'wandb', 'pandas', 'lm_eval', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stderr
 
 
-def test_cells_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
+def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     axes = ["selector=mp_ma,random,full", "budget=0.05,0.1", "seed=0,1"]
     code, out, err = run_plan(tmp_path, capsys, *axes, "--write", str(tmp_path / "plan"))
     assert (code, err) == (0, "")
-    assert "10 cells (2 more are the same runs again)" in out
-    cells = plan_folder.read(tmp_path / "plan")
-    assert [cell.label.split()[0] for cell in cells[:2]] == ["mp_ma_b0.05_s0", "mp_ma_b0.05_s1"]
-    assert {path.name for path in (tmp_path / "plan" / "cells").iterdir()} == {
+    assert "10 runs (2 more are the same runs again)" in out
+    runs = plan_folder.read(tmp_path / "plan")
+    assert [run.label.split()[0] for run in runs[:2]] == ["mp_ma_b0.05_s0", "mp_ma_b0.05_s1"]
+    assert {path.name for path in (tmp_path / "plan" / "runs").iterdir()} == {
         f"{i:03d}.yaml" for i in range(10)
     }
     counts = {
@@ -140,14 +141,14 @@ def test_cells_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
 def test_what_is_in_the_store_counts_as_cached_and_its_key_is_the_pipelines(tmp_path, micro, capsys):
     config = micro(tmp_path / "outputs", "until=select")
     outcome = pipeline.run(config, Console(io.StringIO()))
-    whole = forecast([Wanted(config, "one")], Console(io.StringIO()), Speed())
+    whole = estimate([Wanted(config, "one")], Console(io.StringIO()), Speed())
     assert whole.done == 1
     assert {step.key for step in whole.steps.values()} == {
         stage["key"] for stage in outcome.result["stages"].values()
     }
-    assert whole.cells[0].run == str(outcome.folder.resolve())
-    assert whole.cells[0].ends == "stopped:select"
-    again = forecast(
+    assert whole.runs[0].folder == str(outcome.folder.resolve())
+    assert whole.runs[0].ends == "stopped:select"
+    again = estimate(
         [Wanted(micro(tmp_path / "outputs", "budget=0.05"), "two")], Console(io.StringIO()), Speed()
     )
     assert {step.name for step in again.steps.values() if step.cached} == {"data", "score", "embed", "rank"}
@@ -163,8 +164,8 @@ def test_selection_that_needs_the_model_is_planned_for_gpu_nodes(tmp_path, capsy
         str(tmp_path / "plan"),
     ]
     assert plan.main(arguments) == 0
-    cells = plan_folder.read(tmp_path / "plan")
-    assert [(cell.label.split("_b")[0], cell.selects_on) for cell in cells] == [
+    runs = plan_folder.read(tmp_path / "plan")
+    assert [(run.label.split("_b")[0], run.selects_on) for run in runs] == [
         ("mp_ma", "cpu"),
         ("less", "gpu"),
     ]
@@ -245,7 +246,7 @@ def test_answers_sampled_for_self_consistency_cost_hours_or_dollars(compose, tmp
     data = [f"data.path={tmp_path}", f"paths.root={tmp_path / 'outputs'}", "budget=1", "until=score"]
     config = parse(compose(*asked, *paid, *data))
     (step,) = [
-        s for s in forecast([Wanted(config, "")], Console(io.StringIO()), Speed()).steps.values() if s.calls
+        s for s in estimate([Wanted(config, "")], Console(io.StringIO()), Speed()).steps.values() if s.calls
     ]
     assert (step.name, step.calls, step.usd) == (
         name,
@@ -295,28 +296,28 @@ def test_a_config_survives_being_written_and_read(compose):
 
 
 @pytest.fixture
-def two_cells(tmp_path, capsys) -> Path:
+def two_runs(tmp_path, capsys) -> Path:
     assert (
         run_plan(tmp_path, capsys, "selector=random", "seed=0,1", "--write", str(tmp_path / "plan"))[0] == 0
     )
     return tmp_path / "plan"
 
 
-def test_planned_cells_run_from_their_files_and_stop_where_told(two_cells):
-    done = cell_command(two_cells / "cells" / "000.yaml", two_cells / "cells" / "001.yaml", "until=select")
+def test_planned_runs_run_from_their_files_and_stop_where_told(two_runs):
+    done = planned_command(two_runs / "runs" / "000.yaml", two_runs / "runs" / "001.yaml", "until=select")
     assert done.returncode == 0, done.stderr
-    assert [state.state for state in progress.of_plan(two_cells)] == ["selected", "selected"]
-    assert progress.to_submit(two_cells) == {"cpu": [], "gpu": [], "train": [0, 1]}
+    assert [state.state for state in progress.of_plan(two_runs)] == ["selected", "selected"]
+    assert progress.to_submit(two_runs) == {"cpu": [], "gpu": [], "train": [0, 1]}
 
 
-def test_a_cell_that_is_no_longer_what_was_planned_fails_and_ends_no_other(two_cells):
-    first = two_cells / "cells" / "000.yaml"
+def test_a_run_that_is_no_longer_what_was_planned_fails_and_ends_no_other(two_runs):
+    first = two_runs / "runs" / "000.yaml"
     first.write_text(first.read_text().replace("budget: 0.1", "budget: 0.2"))
-    done = cell_command(first, two_cells / "cells" / "001.yaml", "until=select")
+    done = planned_command(first, two_runs / "runs" / "001.yaml", "until=select")
     assert done.returncode == 2
     assert "is no longer what was planned" in done.stderr
     assert "Traceback" not in done.stderr
-    states = progress.of_plan(two_cells)
+    states = progress.of_plan(two_runs)
     assert [state.state for state in states] == ["failed", "selected"]
     assert "plan again into a new folder" in states[0].reason
 
@@ -329,8 +330,8 @@ def test_a_cell_that_is_no_longer_what_was_planned_fails_and_ends_no_other(two_c
         (["until=lunch"], "until='lunch'"),
     ],
 )
-def test_only_what_cannot_change_the_result_may_be_set_beside_a_cell(two_cells, arguments, part):
-    done = cell_command(two_cells / "cells" / "000.yaml", *arguments)
+def test_only_what_cannot_change_the_result_may_be_set_beside_a_run(two_runs, arguments, part):
+    done = planned_command(two_runs / "runs" / "000.yaml", *arguments)
     assert done.returncode == 2
     assert part in done.stderr
     assert "Traceback" not in done.stderr
@@ -341,8 +342,8 @@ def test_only_what_cannot_change_the_result_may_be_set_beside_a_cell(two_cells, 
 )
 def test_a_file_that_is_no_config_is_a_message(tmp_path, text, part):
     if text is not None:
-        (tmp_path / "cell.yaml").write_text(text)
-    done = cell_command(tmp_path / "cell.yaml")
+        (tmp_path / "run.yaml").write_text(text)
+    done = planned_command(tmp_path / "run.yaml")
     assert done.returncode == 2
     assert part in done.stderr
     assert "Traceback" not in done.stderr
@@ -350,6 +351,6 @@ def test_a_file_that_is_no_config_is_a_message(tmp_path, text, part):
 
 def test_a_runs_own_config_runs_again_as_the_same_run(tmp_path, micro):
     outcome = pipeline.run(micro(tmp_path, "selector=random", "until=select"), Console(io.StringIO()))
-    done = cell_command(outcome.folder / "config.yaml")
+    done = planned_command(outcome.folder / "config.yaml")
     assert done.returncode == 0, done.stderr
     assert "every stage was reused" in done.stderr

@@ -1,4 +1,4 @@
-"""Who is at work on a cell: told by a lock that dies with its process, never by a file that it may leave behind."""
+"""Who is at work on a run: told by a lock that dies with its process, never by a file that it may leave behind."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from gip_exp.runs import lock, slurm
 HOLD = """
 import sys, time
 from pathlib import Path
-from gip_exp.runs.lock import attempt, stoppable
-with stoppable(), attempt(Path(sys.argv[1]), sys.argv[2], print) as mine:
+from gip_exp.runs.lock import run_lock, stoppable
+with stoppable(), run_lock(Path(sys.argv[1]), sys.argv[2], print) as mine:
     mine.tell(stage="train")
     print("at work", flush=True)
     time.sleep(60)
@@ -40,29 +40,29 @@ def at_work(folder, name):
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process at work on `tmp_path`/cell."""
-    with at_work(tmp_path, "cell") as process:
+    """A process at work on `tmp_path`/run."""
+    with at_work(tmp_path, "run") as process:
         yield process
 
 
 def test_a_process_at_work_holds_the_lock_and_says_who_it_is(tmp_path, holder):
-    assert lock.alive(tmp_path, "cell")
-    told = lock.read(tmp_path, "cell")
+    assert lock.alive(tmp_path, "run")
+    told = lock.read(tmp_path, "run")
     assert (told["pid"], told["host"], told["stage"]) == (holder.pid, os.uname().nodename, "train")
 
 
 def test_a_killed_process_holds_nothing_whatever_its_file_says(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert not lock.alive(tmp_path, "cell")
-    assert "ended" not in lock.read(tmp_path, "cell")  # nobody was left to say so
+    assert not lock.alive(tmp_path, "run")
+    assert "ended" not in lock.read(tmp_path, "run")  # nobody was left to say so
 
 
 def test_sigterm_lets_the_lock_go_and_leaves_a_word(tmp_path, holder):
     holder.terminate()
     holder.wait(timeout=30)
-    assert not lock.alive(tmp_path, "cell")
-    told = lock.read(tmp_path, "cell")
+    assert not lock.alive(tmp_path, "run")
+    told = lock.read(tmp_path, "run")
     assert told["stopped"] == "Stopped"
     assert told["ended"] >= told["started"]
 
@@ -71,14 +71,14 @@ def test_the_word_is_there_before_slurm_is_asked_for_its_reason(tmp_path, monkey
     told = []
 
     def asked(_):
-        told.append(lock.read(tmp_path, "cell"))
+        told.append(lock.read(tmp_path, "run"))
         return "TimeLimit"
 
     monkeypatch.setattr(slurm, "why_stopped", asked)
-    with pytest.raises(lock.Stopped), lock.attempt(tmp_path, "cell", print):
+    with pytest.raises(lock.Stopped), lock.run_lock(tmp_path, "run", print):
         raise lock.Stopped
     assert told[0]["stopped"] == "Stopped"
-    assert lock.read(tmp_path, "cell")["slurm_reason"] == "TimeLimit"
+    assert lock.read(tmp_path, "run")["slurm_reason"] == "TimeLimit"
 
 
 def test_a_second_process_waits_until_the_first_is_gone(tmp_path, holder):
@@ -88,25 +88,25 @@ def test_a_second_process_waits_until_the_first_is_gone(tmp_path, holder):
         said.append(text)
         holder.kill()
 
-    with lock.attempt(tmp_path, "cell", kill_first):
-        assert lock.read(tmp_path, "cell")["pid"] == os.getpid()
+    with lock.run_lock(tmp_path, "run", kill_first):
+        assert lock.read(tmp_path, "run")["pid"] == os.getpid()
     assert "another process is at work on" in said[0]
 
 
 def test_what_ends_well_leaves_no_word_and_an_error_leaves_its_reason(tmp_path):
-    with lock.attempt(tmp_path, "cell", print):
-        assert lock.alive(tmp_path, "cell")
-    assert lock.read(tmp_path, "cell") == {}
-    with pytest.raises(UserError), lock.attempt(tmp_path, "cell", print):
+    with lock.run_lock(tmp_path, "run", print):
+        assert lock.alive(tmp_path, "run")
+    assert lock.read(tmp_path, "run") == {}
+    with pytest.raises(UserError), lock.run_lock(tmp_path, "run", print):
         raise UserError("the encoder is out of order")
-    assert lock.read(tmp_path, "cell")["error"] == "UserError: the encoder is out of order"
-    assert not lock.alive(tmp_path, "cell")
+    assert lock.read(tmp_path, "run")["error"] == "UserError: the encoder is out of order"
+    assert not lock.alive(tmp_path, "run")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]"])
 def test_a_half_written_word_counts_as_none(tmp_path, text):
-    (tmp_path / "cell.json").write_text(text)
-    assert lock.read(tmp_path, "cell") == {}
+    (tmp_path / "run.json").write_text(text)
+    assert lock.read(tmp_path, "run") == {}
 
 
 def test_a_signal_handler_of_somebody_else_is_left_in_place():
@@ -165,5 +165,5 @@ def test_a_job_whose_dependency_can_never_be_met_does_not_count_as_queued():
 
 
 def test_the_file_is_json_that_people_can_read(tmp_path):
-    with lock.attempt(tmp_path, "cell", print):
-        assert set(json.loads((tmp_path / "cell.json").read_text())) >= {"host", "pid", "started"}
+    with lock.run_lock(tmp_path, "run", print):
+        assert set(json.loads((tmp_path / "run.json").read_text())) >= {"host", "pid", "started"}

@@ -1,18 +1,18 @@
-"""`gip_exp.status`: every state a cell can be in, from its files, its lock and SLURM's word; bad input is a message."""
+"""`gip_exp.status`: every state a run can be in, from its files, its lock and SLURM's word; bad input is a message."""
 
 import json
 import os
 
 import pytest
 from report_runs import write_run
-from test_gip_exp_attempt import at_work, fake
+from test_gip_exp_runs_lock import at_work, fake
 
 from gip_exp import status
 from gip_exp.errors import UserError
 from gip_exp.runs import lock, slurm
 from gip_exp.sweep import plan_folder
 from gip_exp.sweep import state as progress
-from gip_exp.sweep.plan_folder import Planned
+from gip_exp.sweep.plan_folder import PlannedRun
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +26,12 @@ def no_slurm(tmp_path_factory, monkeypatch):
 
 
 def make_plan(tmp_path, count=1, ends="done", selects_on="cpu"):
-    """A plan of `count` cells whose runs lie below tmp_path/runs/toy."""
-    cells = [
-        Planned(i, f"mp_ma_b0.1_s{i} tiny", str(tmp_path / "runs" / "toy" / f"cell{i}"), ends, selects_on)
+    """A plan of `count` runs whose runs lie below tmp_path/runs/toy."""
+    runs = [
+        PlannedRun(i, f"mp_ma_b0.1_s{i} tiny", str(tmp_path / "runs" / "toy" / f"run{i}"), ends, selects_on)
         for i in range(count)
     ]
-    plan_folder.write(tmp_path / "plan", ["+experiment=quickstart"], cells, ["seed: 0\n"] * count)
+    plan_folder.write(tmp_path / "plan", ["+experiment=quickstart"], runs, ["seed: 0\n"] * count)
     return tmp_path / "plan"
 
 
@@ -45,31 +45,31 @@ def the_state(plan):
     return state.state, state.reason
 
 
-def test_a_planned_cell_without_a_run_is_missing(tmp_path):
+def test_a_planned_run_without_a_run_is_missing(tmp_path):
     assert the_state(make_plan(tmp_path)) == ("missing", "")
 
 
 def test_a_finished_run_is_done_whatever_its_last_process_said(tmp_path):
     plan = make_plan(tmp_path)
-    write_run(tmp_path / "runs", name="cell0")
+    write_run(tmp_path / "runs", name="run0")
     tell(plan, 0, ended=2.0, error="UserError: later")
     assert the_state(plan) == ("done", "")
 
 
-def test_a_cell_whose_config_stops_at_a_stage_is_done_there_and_another_is_selected(tmp_path):
+def test_a_run_whose_config_stops_at_a_stage_is_done_there_and_another_is_selected(tmp_path):
     plan = make_plan(tmp_path, ends="stopped:select")
-    write_run(tmp_path / "runs", name="cell0", status="stopped:select")
+    write_run(tmp_path / "runs", name="run0", status="stopped:select")
     assert the_state(plan) == ("done", "")
     other = make_plan(tmp_path / "other")
-    write_run(tmp_path / "other" / "runs", name="cell0", status="stopped:select")
+    write_run(tmp_path / "other" / "runs", name="run0", status="stopped:select")
     assert the_state(other) == ("selected", "")
 
 
-def test_a_cell_that_somebody_holds_is_running_with_its_stage(tmp_path):
+def test_a_run_that_somebody_holds_is_running_with_its_stage(tmp_path):
     plan = make_plan(tmp_path)
-    run = tmp_path / "runs" / "toy" / "cell0"
+    run = tmp_path / "runs" / "toy" / "run0"
     run.mkdir(parents=True)
-    with lock.attempt(plan / "states", "000", print), lock.attempt(run, "attempt", print) as mine:
+    with lock.run_lock(plan / "states", "000", print), lock.run_lock(run, "run_lock", print) as mine:
         mine.tell(stage="train")
         (state,) = progress.of_plan(plan)
         assert (state.state, state.stage) == ("running", "train")
@@ -78,12 +78,12 @@ def test_a_cell_that_somebody_holds_is_running_with_its_stage(tmp_path):
 
 def test_a_process_that_only_begins_is_not_shown_with_an_earlier_ones_words(tmp_path):
     plan = make_plan(tmp_path)
-    run = tmp_path / "runs" / "toy" / "cell0"
+    run = tmp_path / "runs" / "toy" / "run0"
     run.mkdir(parents=True)
-    (run / "attempt.json").write_text(
+    (run / "run_lock.json").write_text(
         json.dumps({"host": "lost", "pid": 1, "started": 1.0, "stage": "train"})
     )
-    with lock.attempt(plan / "states", "000", print):
+    with lock.run_lock(plan / "states", "000", print):
         (state,) = progress.of_plan(plan)
     assert (state.state, state.stage) == ("running", "")
     assert "lost" not in state.where
@@ -129,7 +129,7 @@ def test_slurm_says_what_became_of_a_silent_process(tmp_path, no_slurm, word, st
     assert part in reason
 
 
-def test_a_submitted_cell_is_queued_and_one_that_never_began_says_what_slurm_says(tmp_path, no_slurm):
+def test_a_submitted_run_is_queued_and_one_that_never_began_says_what_slurm_says(tmp_path, no_slurm):
     plan = make_plan(tmp_path)
     (plan / "jobs.txt").write_text("12\n13\n")
     fake(no_slurm, "squeue", "12|0|PENDING|Resources")
@@ -142,7 +142,7 @@ def test_a_submitted_cell_is_queued_and_one_that_never_began_says_what_slurm_say
     assert the_state(plan) == ("stopped", "cancelled, before it began: see logs/")
 
 
-def test_failed_and_stopped_cells_say_why(tmp_path):
+def test_failed_and_stopped_runs_say_why(tmp_path):
     plan = make_plan(tmp_path)
     tell(plan, 0, ended=2.0, error="UserError: no data: give data.path")
     assert the_state(plan) == ("failed", "no data: give data.path")
@@ -154,7 +154,7 @@ def test_failed_and_stopped_cells_say_why(tmp_path):
 
 def test_a_half_written_result_is_failed_and_says_what_to_do(tmp_path):
     plan = make_plan(tmp_path)
-    run = write_run(tmp_path / "runs", name="cell0")
+    run = write_run(tmp_path / "runs", name="run0")
     (run / "result.json").write_text('{"status": "do')
     assert the_state(plan) == ("failed", "result.json is damaged or half-written: run it again")
 
@@ -175,8 +175,8 @@ def test_runs_without_a_plan_are_shown_by_folder(tmp_path):
     [
         (lambda folder: (folder / "empty").mkdir(), "there are no runs below"),
         (lambda folder: folder.rmdir(), "is not a folder"),
-        (lambda folder: (folder / "plan.json").write_text('{"cells": [{"number'), "is damaged or not a plan"),
-        (lambda folder: (folder / "plan.json").write_text('{"cells": [{}]}'), "is damaged or not a plan"),
+        (lambda folder: (folder / "plan.json").write_text('{"runs": [{"number'), "is damaged or not a plan"),
+        (lambda folder: (folder / "plan.json").write_text('{"runs": [{}]}'), "is damaged or not a plan"),
     ],
 )
 def test_a_folder_with_nothing_to_show_is_a_message_and_exit_code_2(tmp_path, capsys, make, part):
@@ -189,12 +189,12 @@ def test_a_folder_with_nothing_to_show_is_a_message_and_exit_code_2(tmp_path, ca
 
 def test_the_table_counts_every_state_and_names_offline_wandb_runs(tmp_path, capsys):
     plan = make_plan(tmp_path, count=3)
-    run = write_run(tmp_path / "runs", name="cell0")
+    run = write_run(tmp_path / "runs", name="run0")
     offline = run / "wandb" / "offline-run-1"
     offline.mkdir(parents=True)
     assert status.main([str(plan)]) == 0
     shown = capsys.readouterr().out
-    assert "3 cells: 1 done, 2 missing" in shown
+    assert "3 runs: 1 done, 2 missing" in shown
     assert "1 offline W&B runs are not uploaded" in shown
     assert f"wandb sync {offline}" in shown.replace("\n", "")
     (offline / "run-1.wandb.synced").touch()
@@ -204,10 +204,10 @@ def test_the_table_counts_every_state_and_names_offline_wandb_runs(tmp_path, cap
 
 def test_what_is_left_is_listed_as_sbatch_takes_it_by_what_it_needs(tmp_path, capsys):
     plan = make_plan(tmp_path, count=6)
-    write_run(tmp_path / "runs", name="cell1")
-    write_run(tmp_path / "runs", name="cell4", status="stopped:select")
+    write_run(tmp_path / "runs", name="run1")
+    write_run(tmp_path / "runs", name="run4", status="stopped:select")
     tell(plan, 5, ended=2.0, error="UserError: broken")
-    with lock.attempt(plan / "states", "003", print):
+    with lock.run_lock(plan / "states", "003", print):
         assert progress.to_submit(plan) == {"cpu": [0, 2, 5], "gpu": [], "train": [4]}
         status.main([str(plan), "--todo", "cpu"])
     assert capsys.readouterr().out == "0,2,5\n"
@@ -228,8 +228,8 @@ def test_the_json_form_has_every_field(tmp_path, capsys):
 
 def test_another_plan_is_never_written_over(tmp_path):
     plan = make_plan(tmp_path)
-    cells = plan_folder.read(plan)
-    assert not plan_folder.write(plan, ["again"], cells, ["seed: 0\n"])
+    runs = plan_folder.read(plan)
+    assert not plan_folder.write(plan, ["again"], runs, ["seed: 0\n"])
     with pytest.raises(UserError, match="holds another plan"):
-        plan_folder.write(plan, ["again"], cells, ["seed: 1\n"])
-    assert (plan / "cells" / "000.yaml").read_text() == "seed: 0\n"
+        plan_folder.write(plan, ["again"], runs, ["seed: 1\n"])
+    assert (plan / "runs" / "000.yaml").read_text() == "seed: 0\n"

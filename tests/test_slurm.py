@@ -66,7 +66,7 @@ def at_rest(states: list[State]) -> bool:
 
 
 def running_in(stage: str):
-    """A condition: some cell is at work on `stage`, told by its own process."""
+    """A condition: some run is at work on `stage`, told by its own process."""
     return lambda states: any(state.state == progress.RUNNING and state.stage == stage for state in states)
 
 
@@ -83,8 +83,8 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
     assert counted(progress.of_plan(folder)) == {"missing": 12}
 
     said = submit(run, folder)
-    assert "selection of cells 0-11" in said
-    assert "training of cells 0-11 after it" in said
+    assert "selection of runs 0-11" in said
+    assert "training of runs 0-11 after it" in said
     assert set(counted(progress.of_plan(folder))) <= {"queued", "running"}
     assert "nothing to submit" in submit(run, folder)  # what is queued is not queued twice
 
@@ -100,14 +100,14 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
 
     states = until(folder, running_in("train"))
     victim = next(state for state in states if state.stage == "train")
-    told = json.loads((Path(victim.run) / "attempt.json").read_text())
+    told = json.loads((Path(victim.run) / "run_lock.json").read_text())
     os.kill(told["pid"], signal.SIGKILL)
     states = until(folder, at_rest)
     assert counted(states) == {"done": 11, "killed": 1}
     assert states[int(victim.name)].state == "killed"
     assert "during train" in states[int(victim.name)].reason
 
-    assert f"training of cells {int(victim.name)}, selected already" in submit(run, folder)
+    assert f"training of runs {int(victim.name)}, selected already" in submit(run, folder)
     assert counted(until(folder, at_rest)) == {"done": 12}
     assert "nothing to submit" in submit(run, folder)
     # Each shared stage was made once, whoever came first: a base and scores a seed, one ranking a selector and seed.
@@ -118,23 +118,23 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
         "embed": 2,
         "rank": 6,
     }
-    # On the shelf of scores lie the judge's table and mp_sc's own, for either seed.
-    for shelf, count in {"base": 2, "score": 4, "embed": 2, "rank": 6, "select": 12, "train": 12}.items():
-        assert len([path for path in (root / "store" / shelf).iterdir() if path.is_dir()]) == count, shelf
+    # On the group of scores lie the judge's table and mp_sc's own, for either seed.
+    for group, count in {"base": 2, "score": 4, "embed": 2, "rank": 6, "select": 12, "train": 12}.items():
+        assert len([path for path in (root / "store" / group).iterdir() if path.is_dir()]) == count, group
     shown = run(sys.executable, "-m", "gip_exp.status", folder)
-    assert "12 cells: 12 done" in shown.stdout
+    assert "12 runs: 12 done" in shown.stdout
 
 
-def test_a_cell_that_fails_for_good_says_why_and_holds_up_no_other(run, tmp_path):
+def test_a_run_that_fails_for_good_says_why_and_holds_up_no_other(run, tmp_path):
     axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", "until=select"]
     folder = plan(run, tmp_path / "plan", tmp_path / "outputs", *axes)
     submit(run, folder)
-    for _ in range(2):  # the second time only the failed cell is tried again
+    for _ in range(2):  # the second time only the failed run is tried again
         states = until(folder, at_rest)
         assert [state.state for state in states] == ["done", "failed"]
         assert states[1].label.endswith("selector.ridge=0.0")
         assert "ridge" in states[1].reason
-        assert "selection of cells 1:" in submit(run, folder)
+        assert "selection of runs 1:" in submit(run, folder)
     until(folder, at_rest)
 
 
@@ -154,7 +154,7 @@ def test_a_job_out_of_time_shows_as_such_and_is_tried_again(run, tmp_path, monke
     assert progress.to_submit(folder) == {"cpu": [], "gpu": [], "train": [0]}
 
 
-def test_hydras_launcher_runs_a_sweep_and_names_the_cell_that_failed(run, tmp_path):
+def test_hydras_launcher_runs_a_sweep_and_names_the_run_that_failed(run, tmp_path):
     if find_spec("submitit") is None or find_spec("hydra_plugins") is None:
         unavailable("slurm", "no submitit launcher: pip install 'gip-exp[slurm]'")
     root = tmp_path / "outputs"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from gip_exp.config.selector import GipSelector
-from gip_exp.errors import mendable
+from gip_exp.errors import as_user_errors
 from selection import Selection
 
 GATE = 0.5  # of gate_random, as in its selector
@@ -24,7 +24,7 @@ def gip(
     from selection import gip_select
 
     options = rule.model_dump(exclude={"kind", "name", "signal", "signals"}) | changes
-    with mendable():
+    with as_user_errors():
         return gip_select(features, budget, scores=scores, **options)
 
 
@@ -46,7 +46,7 @@ def choose(
         signal = None if method == "mp_sc" else scores[kept]
         return kept[gip(features[kept], signal, budget, rule, method=GIP[method]).indices]
     mask = None if rows is None else np.isin(np.arange(len(features)), rows)
-    with mendable():
+    with as_user_errors():
         if method == "top_score":
             return top_score.select(scores, budget, candidates=mask).indices
         if method == "gate_random":

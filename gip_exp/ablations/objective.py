@@ -23,7 +23,7 @@ from gip_exp.ablations.measures import jaccard, quality
 from gip_exp.ablations.methods import choose
 from gip_exp.config.base import Positive, Section
 from gip_exp.config.selector import GipSelector
-from gip_exp.errors import UserError, mendable
+from gip_exp.errors import UserError, as_user_errors
 from gip_exp.plotting import styled
 from gip_exp.report.figures.style import mark
 from gip_exp.report.figures.subsets import triangle
@@ -166,7 +166,7 @@ def _whole_sheet(material: Material, rule: GipSelector, chosen: dict[str, np.nda
     options = rule.model_dump(include={"ridge", "center", "normalize", "score_scaling"})
     inputs = {"scores": material.scores, **options}
     rows = []
-    with mendable():
+    with as_user_errors():
         everything = projection_energy(material.features, np.arange(len(material)), **inputs)
         for method, picks in chosen.items():
             row = {

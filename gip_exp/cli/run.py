@@ -1,4 +1,4 @@
-"""One cell of an experiment, from a composed config to the closing table; and planned cells, from their files."""
+"""One run of an experiment, from a composed config to the closing table; and planned runs, from their files."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.quiet import quiet_libraries
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
-from gip_exp.runs.lock import attempt, stoppable
+from gip_exp.runs.lock import run_lock, stoppable
 from gip_exp.sweep import plan_folder
 
 
-def run_cell(composed: Mapping[str, Any], cell: str = "") -> None:
-    """Validate, run, show. A failure is printed here, where it belongs to its cell, and raised to the caller.
+def run_composed(composed: Mapping[str, Any], overrides: str = "") -> None:
+    """Validate, run, show. A failure is printed here, where it belongs to its run, and raised to the caller.
 
-    `cell` names the cell of a sweep by its overrides.
+    `overrides` names the run of a sweep.
     """
     quiet_libraries()
     console = Console()
@@ -28,20 +28,20 @@ def run_cell(composed: Mapping[str, Any], cell: str = "") -> None:
         with stoppable():
             _run(parse(composed), console)
     except UserError as error:
-        _tell(error, console, cell)
+        _tell(error, console, overrides)
         raise
 
 
 def run_files(arguments: Sequence[str]) -> int:
-    """`--cell FILE ... [key=value ...]`: run resolved configs one after the other; 2 if any of them failed.
+    """`--planned FILE ... [key=value ...]`: run resolved configs one after the other; 2 if any of them failed.
 
-    A failed cell ends no other. In a plan, `states/` says who is at work on a cell and how that ended.
+    A failed run ends no other. In a plan, `states/` says who is at work on a run and how that ended.
     """
     files = [Path(text) for text in arguments if "=" not in text]
     overrides = [text for text in arguments if "=" in text]
     if not files:
         raise UserError(
-            "--cell needs a file that gip_exp.plan wrote: --cell DIR/cells/000.yaml [until=select]"
+            "--planned needs a file that gip_exp.plan wrote: --planned DIR/runs/000.yaml [until=select]"
         )
     quiet_libraries()
     console, failed = Console(), 0
@@ -60,7 +60,7 @@ def _run_file(path: Path, overrides: Sequence[str], console: Console) -> None:
     if plan is None:
         _run(_read(path, overrides), console)
         return
-    with attempt(plan / plan_folder.STATES, path.stem, console.warn):
+    with run_lock(plan / plan_folder.STATES, path.stem, console.warn):
         config = _read(path, overrides)
         _as_planned(config, plan, path)
         _run(config, console)
@@ -74,7 +74,7 @@ def _read(path: Path, overrides: Sequence[str]) -> Config:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from None
     if content(config) != content(as_planned):
         raise UserError(
-            f"{' '.join(overrides)} would change the result of {path}: beside --cell only settings that cannot are "
+            f"{' '.join(overrides)} would change the result of {path}: beside --planned only settings that cannot are "
             "allowed (until, engine.device, batch sizes, tracking, ...); for other results plan again"
         )
     return config
@@ -84,7 +84,7 @@ def _as_planned(config: Config, plan: Path, path: Path) -> None:
     from gip_exp import pipeline, result
 
     folder = result.run_folder(config, pipeline.run_key(config)).resolve()
-    expected = next((cell.run for cell in plan_folder.read(plan) if cell.name == path.stem), None)
+    expected = next((run.folder for run in plan_folder.read(plan) if run.name == path.stem), None)
     if expected != str(folder):
         raise UserError(
             f"{path} is no longer what was planned (run {expected}, now {folder}): its file, the data's or model's "
@@ -103,14 +103,14 @@ def _run(config: Config, console: Console) -> None:
         console.say(f"  {outcome.folder}")
 
 
-_TOLD: dict[str, str] = {}  # what this process said of its cells, and of which one first
+_TOLD: dict[str, str] = {}  # what this process said of its runs, and of which one first
 
 
-def _tell(error: UserError, console: Console, cell: str) -> None:
-    """Say it, with the cell where there are several: in full once, however many of a sweep's cells lack the same."""
-    first = _TOLD.setdefault(str(error), cell)
-    what = str(error) if first == cell else f"the same as in {first}"
-    console.say(f"error in {cell}: {what}" if cell else f"error: {what}", style="red")
+def _tell(error: UserError, console: Console, overrides: str) -> None:
+    """Say it, with the run where there are several: in full once, however many of a sweep's runs lack the same."""
+    first = _TOLD.setdefault(str(error), overrides)
+    what = str(error) if first == overrides else f"the same as in {first}"
+    console.say(f"error in {overrides}: {what}" if overrides else f"error: {what}", style="red")
     error.shown = os.getpid()  # type: ignore[attr-defined]  # here; a sweep's own process may be another one
 
 

@@ -17,7 +17,7 @@ MOST_PLACES = 3
 
 
 @dataclass(frozen=True)
-class Gathered:
+class LoadedRows:
     """Examples, the metadata of the pool, and the pool's rows as they were, all in one order."""
 
     pool: list[rows.Example]
@@ -50,7 +50,7 @@ def missing(data: RowsData) -> list[str]:
     return problems
 
 
-def gather(data: RowsData, job: Job) -> Gathered:
+def load_rows(data: RowsData, job: Job) -> LoadedRows:
     """Read the rows. Raises UserError that names every row that cannot be used, unless `data.drop_broken`."""
     hub = hub_of(data)
     title, train, test = _from_files(data) if hub is None else _from_hub(hub)
@@ -59,7 +59,7 @@ def gather(data: RowsData, job: Job) -> Gathered:
     job.draft.facts["shape"] = layout.shape
     reading = _read(train, layout, "train", title=title, data=data, job=job)
     _describe(reading, job)
-    return Gathered(
+    return LoadedRows(
         reading.examples,
         _read(test, layout, "test", title=f"{title}, test rows", data=data, job=job).examples if test else [],
         numbers(reading.rows, data.metadata, title),

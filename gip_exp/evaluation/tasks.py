@@ -1,4 +1,4 @@
-"""Each evaluation of `eval` with what it needs from the config: rows, rendered prompts, a player, a judge."""
+"""Each evaluation of `eval` with what it needs from the config: rows, rendered prompts, the served model, a judge."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from gip_exp.config.evaluation import MtBenchEvaluation
 from gip_exp.config.judge import LLMJudge
 from gip_exp.errors import UserError
 from gip_exp.evaluation.requirements import NO_TEST_ROWS
-from gip_exp.evaluation.tuned_model import Seat, seated
+from gip_exp.evaluation.tuned_model import TunedModel, serve
 from gip_exp.signals import llm_judge
 from gip_exp.stage import Job
 from gip_exp.stages.data import read_pool, read_test
@@ -30,66 +30,67 @@ def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
     return rows
 
 
-def gsm8k(job: Job, seat: Seat) -> "EvalResult":
+def gsm8k(job: Job, tuned: TunedModel) -> "EvalResult":
     """GSM8K exact match: zero-shot in the training format, or lm-eval's own few-shot task."""
     from eval import gsm8k as task
 
     config = job.config.evaluation.gsm8k
     assert config is not None
     rows = test_rows(job, config.limit)
-    with seated(seat) as player:
+    with serve(tuned) as served:
         if config.task == "few_shot":
             return task.few_shot(
-                player.lm(),
+                served.lm(),
                 test=[_question(example) for example in rows],
                 train=[_question(example) for example in read_pool(job.inputs)],
                 num_fewshot=config.shots,
                 max_gen_toks=config.max_new_tokens,
             )
         asked = [
-            {"id": row["id"], "prompt": seat.render.prompt(row["prompt"]), "reference": row["completion"]}
+            {"id": row["id"], "prompt": tuned.render.prompt(row["prompt"]), "reference": row["completion"]}
             for row in rows
         ]
-        stop = [seat.tokenizer.eos_token]
-        return task.zero_shot(player.lm(), asked, stop=stop, max_gen_toks=config.max_new_tokens)
+        stop = [tuned.tokenizer.eos_token]
+        return task.zero_shot(served.lm(), asked, stop=stop, max_gen_toks=config.max_new_tokens)
 
 
 def _question(example: dict[str, str]) -> dict[str, str]:
     return {"id": example["id"], "question": example["prompt"], "answer": example["completion"]}
 
 
-def answer_nll(job: Job, seat: Seat) -> "EvalResult":
+def answer_nll(job: Job, tuned: TunedModel) -> "EvalResult":
     """Likelihood of the reference answers, always in this process."""
     from eval.answer_nll import answer_nll as likelihood
 
     config = job.config.evaluation.answer_nll
     assert config is not None
     rows = [
-        {"id": example["id"], **seat.render.training_row(example)} for example in test_rows(job, config.limit)
+        {"id": example["id"], **tuned.render.training_row(example)}
+        for example in test_rows(job, config.limit)
     ]
-    return likelihood(seat.model, seat.tokenizer, rows, batch_size=job.config.engine.batch_size)
+    return likelihood(tuned.model, tuned.tokenizer, rows, batch_size=job.config.engine.batch_size)
 
 
-def bbh(job: Job, seat: Seat) -> "EvalResult":
+def bbh(job: Job, tuned: TunedModel) -> "EvalResult":
     """BIG-Bench Hard: lm-eval's prompts for the few-shot variants, the training format for the zero-shot ones."""
     from eval import bbh as task
 
     config = job.config.evaluation.bbh
     assert config is not None
-    with seated(seat) as player:
+    with serve(tuned) as served:
         return task.evaluate(
-            player.lm(),
+            served.lm(),
             variant=config.variant,
             tasks=config.tasks or task.TASKS,
             data_dir=Path(config.data_dir) if config.data_dir else None,
             limit=config.limit,
-            render=seat.render.prompt if config.variant.endswith("zeroshot") else None,
-            stop=[seat.tokenizer.eos_token],
+            render=tuned.render.prompt if config.variant.endswith("zeroshot") else None,
+            stop=[tuned.tokenizer.eos_token],
             max_gen_toks=config.max_new_tokens,
         )
 
 
-def mt_bench(job: Job, seat: Seat) -> "EvalResult":
+def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
     """MT-Bench: both turns played by the tuned model, graded by `evaluation.mt_bench.judge`."""
     from eval import mt_bench as task
     from eval.mt_bench_files import load_mt_bench
@@ -101,11 +102,11 @@ def mt_bench(job: Job, seat: Seat) -> "EvalResult":
     bench = load_mt_bench(
         config.data_dir, cache_dir=None if config.data_dir else root / "downloads" / "mt_bench"
     )
-    with seated(seat) as player:
+    with serve(tuned) as served:
 
         def answer(conversations: list[Any], temperature: float) -> list[str]:
-            texts = [seat.render.conversation(conversation) for conversation in conversations]
-            return player.generate(texts, temperature=temperature, max_tokens=config.max_new_tokens)
+            texts = [tuned.render.conversation(conversation) for conversation in conversations]
+            return served.generate(texts, temperature=temperature, max_tokens=config.max_new_tokens)
 
         answers = task.play(task.select_questions(bench, config.limit_per_category), answer)
     with llm_judge.grader(_held_to_form(config), root=root, console=job.console) as grade:

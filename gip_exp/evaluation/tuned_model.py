@@ -1,4 +1,4 @@
-"""The tuned model as a player: in this process, or behind one vLLM server; the same interface for every evaluation."""
+"""The tuned model, ready to answer: in this process, or behind one vLLM server; the same interface for every evaluation."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ BASE = "base"  # the name under which vLLM serves the model itself
 IN_FLIGHT = 64
 
 
-class Player(Protocol):
+class ServedModel(Protocol):
     """Answers rendered prompts."""
 
     def lm(self) -> "LM":
@@ -35,8 +35,8 @@ class Player(Protocol):
 
 
 @dataclass
-class Seat:
-    """What a player is made of: the base's folder, the adapter's (if any), their tokenizer and prompt format.
+class TunedModel:
+    """The parts of the tuned model: the base's folder, the adapter's (if any), their tokenizer and prompt format.
 
     It holds no model itself, so that `loading.unload` makes room for a judge's server on the same device.
     """
@@ -78,19 +78,19 @@ class Seat:
         return [self.render.prompt(question) for question in adapter_check.QUESTIONS]
 
 
-class LocalPlayer:
+class LocalModel:
     """`engine=hf`: transformers in this process."""
 
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
-        self._batch = seat.job.config.engine.batch_size
+    def __init__(self, tuned: TunedModel) -> None:
+        self._tuned = tuned
+        self._batch = tuned.job.config.engine.batch_size
 
     def lm(self) -> "LM":
         from lm_eval.models.huggingface import HFLM
 
         return HFLM(
-            pretrained=self._seat.model,
-            tokenizer=self._seat.tokenizer,
+            pretrained=self._tuned.model,
+            tokenizer=self._tuned.tokenizer,
             batch_size=self._batch,
             backend="causal",
         )
@@ -98,15 +98,15 @@ class LocalPlayer:
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
         from gip_exp.llm.generate import LocalGenerator
 
-        generator = LocalGenerator(self._seat.model, self._seat.tokenizer, batch_size=self._batch)
+        generator = LocalGenerator(self._tuned.model, self._tuned.tokenizer, batch_size=self._batch)
         return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 
-class ServedPlayer:
+class VllmModel:
     """`engine=vllm`: a server of our own, the adapter by name."""
 
-    def __init__(self, seat: Seat, server: "VLLMServer", name: str) -> None:
-        self._seat, self._server, self._name = seat, server, name
+    def __init__(self, tuned: TunedModel, server: "VLLMServer", name: str) -> None:
+        self._tuned, self._server, self._name = tuned, server, name
 
     def lm(self) -> "LM":
         from lm_eval.models.openai_completions import LocalCompletionsAPI
@@ -116,11 +116,11 @@ class ServedPlayer:
         return LocalCompletionsAPI(
             model=self._name,
             base_url=f"{self._server.base_url}/completions",
-            tokenizer=self._seat.place,
+            tokenizer=self._tuned.place,
             tokenizer_backend="huggingface",
             tokenized_requests=False,  # the server tokenises as training did, start token included
             num_concurrent=IN_FLIGHT,
-            max_length=_context(self._seat),
+            max_length=_context(self._tuned),
             header=loopback.bearer(),  # its own choice would be OPENAI_API_KEY
         )
 
@@ -140,45 +140,45 @@ class ServedPlayer:
         from gip_exp.llm.generate import EndpointGenerator
         from gip_exp.signals.llm_judge import CACHE
 
-        generator = EndpointGenerator(self.endpoint(), cache_dir=self._seat.job.config.paths.root / CACHE)
+        generator = EndpointGenerator(self.endpoint(), cache_dir=self._tuned.job.config.paths.root / CACHE)
         return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 
-def _context(seat: Seat) -> int:
+def _context(tuned: TunedModel) -> int:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(seat.place, trust_remote_code=False)
-    most = seat.job.config.engine.max_model_len
+    config = AutoConfig.from_pretrained(tuned.place, trust_remote_code=False)
+    most = tuned.job.config.engine.max_model_len
     own = int(config.max_position_embeddings)
     return own if most is None else min(own, most)
 
 
 @contextmanager
-def seated(seat: Seat) -> Iterator[Player]:
-    """The player that `engine` asks for. A server outlives the block, for the next adapter on the same base."""
-    config = seat.job.config
+def serve(tuned: TunedModel) -> Iterator[ServedModel]:
+    """Serve the tuned model through the config's `engine`. A server outlives the block, for the next adapter on the same base."""
+    config = tuned.job.config
     if config.engine.kind == "hf":
-        yield LocalPlayer(seat)
+        yield LocalModel(tuned)
         return
     from gip_exp.llm.server import ServerSettings
 
     loading.unload()
-    adapter = seat.adapter
-    name = f"tuned-{seat.job.inputs['train'].key}" if adapter else BASE
+    adapter = tuned.adapter
+    name = f"tuned-{tuned.job.inputs['train'].key}" if adapter else BASE
     if adapter:
-        loading.check_adapter(seat.place, adapter)
+        loading.check_adapter(tuned.place, adapter)
     settings = ServerSettings(
-        model=seat.place,
+        model=tuned.place,
         adapters={name: adapter} if adapter else {},
         served_name=BASE,
         dtype=config.model.dtype,
-        max_model_len=_context(seat),
+        max_model_len=_context(tuned),
         enforce_eager=config.engine.enforce_eager,
         extra_args=tuple(config.engine.server_args),
     )
     log = config.paths.root / "logs" / f"vllm_{os.getpid()}.log"
-    server = kept_server.serve(settings, log, say=seat.job.console.say)
+    server = kept_server.serve(settings, log, say=tuned.job.console.say)
     with server.explaining():
         if adapter and config.engine.check_adapter:
-            adapter_check.check_served(server, name, seat.probes(), adapter)
-        yield ServedPlayer(seat, server, name)
+            adapter_check.check_served(server, name, tuned.probes(), adapter)
+        yield VllmModel(tuned, server, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SELECTED_ROWS = "selected_rows.jsonl"  # the rows of selected.jsonl as people's data has them
 RESULT, CONFIG, SELECTED, PREDICTIONS = "result.json", "config.yaml", "selected.jsonl", "predictions"
-ATTEMPT = "attempt"  # attempt.json and attempt.lock: the process at work on the run
+RUN_LOCK = "run_lock"  # run_lock.json and run_lock.lock: the process at work on the run
 # Never searched for runs: stage outputs (large), what runs, reports and ablations keep for themselves.
 SKIPPED = frozenset({"store", PREDICTIONS, "report", "ablations", "wandb", ".git"})
 

@@ -1,7 +1,7 @@
-"""One process at work on one cell: a lock that dies with the process, and a file that says who it is or how it ended.
+"""One process at work on one run: a lock that dies with the process, and a file that says who it is or how it ended.
 
-`attempt.json` stands beside the result while a process works and stays when it ended badly. Whether the process is
-alive is never read from the file: it holds the kernel's lock on `attempt.lock` as long as it lives and not a moment
+`run_lock.json` stands beside the result while a process works and stays when it ended badly. Whether the process is
+alive is never read from the file: it holds the kernel's lock on `run_lock.lock` as long as it lives and not a moment
 longer, however it dies. A file without a lock and without an end is a process that was killed.
 """
 
@@ -29,8 +29,8 @@ class Stopped(BaseException):
     """SIGTERM: preempted, out of time or cancelled. Not an error of the run; it goes on when started again."""
 
 
-class Attempt:
-    """The process's own entry in `attempt.json`: host, pid, SLURM job, what it is doing."""
+class RunLock:
+    """The process's own entry in `run_lock.json`: host, pid, SLURM job, what it is doing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,7 +59,7 @@ class Attempt:
 
 
 @contextmanager
-def attempt(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterator[Attempt]:
+def run_lock(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterator[RunLock]:
     """Be the only process at work on `folder`/`name`; a second one waits, whatever machine it is on."""
     waiting = f"another process is at work on {folder / name}: waiting for it"
     with held(_lock(folder, name), lambda: on_wait(waiting)):
@@ -67,7 +67,7 @@ def attempt(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterator
             f".{_path(folder, name).name}.*.tmp"
         ):  # of a process killed while it wrote
             leftover.unlink(missing_ok=True)
-        mine = Attempt(_path(folder, name))
+        mine = RunLock(_path(folder, name))
         mine.tell()
         try:
             yield mine

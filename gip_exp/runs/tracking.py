@@ -1,4 +1,4 @@
-"""W&B, or the same interface doing nothing. One W&B run a cell, finished with the cell, resumed under the same id."""
+"""W&B, or the same interface doing nothing. One W&B run a run, finished with the run, resumed under the same id."""
 
 import netrc
 import os

@@ -1,6 +1,6 @@
 """Signals in the store: each a named table with its summary and its figure, whatever produced the numbers.
 
-An entry on the shelf `score` holds `scores.parquet` (id, one column a signal, null where not scored),
+An entry on the group `score` holds `scores.parquet` (id, one column a signal, null where not scored),
 `summary.json`, `summary.md`, `distribution.svg` and `.pdf`. SOURCE_STAGE says which stage makes which table.
 """
 

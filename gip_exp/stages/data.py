@@ -59,7 +59,7 @@ def _build(job: Job) -> None:
         pool, test, labels = _arithmetic(data)
         write_jsonl(job.folder / LABELS, labels)
     else:
-        found = load.gather(data, job)
+        found = load.load_rows(data, job)
         pool, test, metadata = found.pool, found.test, found.metadata
         if data.keep_rows:
             write_text(job.folder / ROWS, "".join(map(rows.as_json, found.originals[: data.limit])))

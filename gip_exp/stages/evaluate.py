@@ -10,7 +10,7 @@ from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
 from gip_exp.evaluation.requirements import missing
 from gip_exp.evaluation.tasks import EVALUATIONS, local_files
-from gip_exp.evaluation.tuned_model import Seat
+from gip_exp.evaluation.tuned_model import TunedModel
 from gip_exp.models import loading
 from gip_exp.runs.folder import PREDICTIONS
 from gip_exp.signals import llm_judge
@@ -69,7 +69,7 @@ def _missing(name: str, config: Config) -> list[str]:
 
 
 def _build(name: str, job: Job) -> None:
-    outcome = EVALUATIONS[name](job, Seat(job))
+    outcome = EVALUATIONS[name](job, TunedModel(job))
     for warning in outcome.warnings:
         job.note(warning)
     job.draft.facts["metrics"] = {metric: interval.as_dict() for metric, interval in outcome.metrics.items()}

@@ -17,7 +17,7 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.sampler import EndpointSampler, ModelSampler
 from gip_exp.errors import UserError
-from gip_exp.evaluation.tuned_model import Seat, ServedPlayer, seated
+from gip_exp.evaluation.tuned_model import TunedModel, VllmModel, serve
 from gip_exp.models import loading
 from gip_exp.signals import llm_judge
 from gip_exp.signals.table import SOURCE_STAGE, UNSCORED, write_table
@@ -174,25 +174,25 @@ def _drawing(job: Job) -> Iterator[Draw]:
         where = llm_judge.Endpoint(sampler.base_url, sampler.model, "")
         yield _remote(job, llm_judge.endpoint_settings(sampler, where), sampler.seed, None)
         return
-    seat = Seat(job)
+    tuned = TunedModel(job)
     if _in_process(job.config):
-        yield _local(seat, sampler)
+        yield _local(tuned, sampler)
         return
-    with seated(seat) as player:
-        assert isinstance(player, ServedPlayer)
+    with serve(tuned) as served:
+        assert isinstance(served, VllmModel)
         # vLLM's engine for CPUs dies of a seeded request at a temperature above 0.
         seed = None if loading.device(job.config) == "cpu" else sampler.seed
-        yield _remote(job, player.endpoint(), seed, seat)
+        yield _remote(job, served.endpoint(), seed, tuned)
 
 
-def _local(seat: Seat, sampler: ModelSampler) -> Draw:
+def _local(tuned: TunedModel, sampler: ModelSampler) -> Draw:
     from gip_exp.llm.generate import LocalGenerator
 
     def draw(block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         seed = 1_000_003 * sampler.seed + block  # another stream for every block, the same after a kill
-        size = seat.job.config.engine.batch_size
-        generator = LocalGenerator(seat.model, seat.tokenizer, batch_size=size, seed=seed)
-        texts = [seat.render.prompt(prompt) for prompt in prompts]
+        size = tuned.job.config.engine.batch_size
+        generator = LocalGenerator(tuned.model, tuned.tokenizer, batch_size=size, seed=seed)
+        texts = [tuned.render.prompt(prompt) for prompt in prompts]
         columns = [
             generator.generate(
                 texts, temperature=sampler.temperature, max_tokens=sampler.max_tokens, sample=number
@@ -204,23 +204,23 @@ def _local(seat: Seat, sampler: ModelSampler) -> Draw:
     return draw
 
 
-def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, seat: Seat | None) -> Draw:
-    """Draw through the reply cache. `seat`: the texts are rendered as for training; else they are a chat turn."""
+def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: TunedModel | None) -> Draw:
+    """Draw through the reply cache. `tuned`: the texts are rendered as for training; else they are a chat turn."""
     from gip_exp.llm.client import ask_all
     from gip_exp.llm.progress import ProgressBar
     from gip_exp.llm.request import Fault, Request
     from gip_exp.llm.settings import Sampling
 
     sampler = job.config.sampler
-    stop = (seat.tokenizer.eos_token,) if seat else ()
+    stop = (tuned.tokenizer.eos_token,) if tuned else ()
     sampling = Sampling(sampler.temperature, max_tokens=sampler.max_tokens, seed=seed, stop=stop)
 
     def request(prompt: str, number: int) -> "Request":
-        if seat is None:
+        if tuned is None:
             return Request(
                 messages=({"role": "user", "content": prompt},), sampling=sampling, repetition=number
             )
-        return Request(prompt=seat.render.prompt(prompt), sampling=sampling, repetition=number)
+        return Request(prompt=tuned.render.prompt(prompt), sampling=sampling, repetition=number)
 
     def draw(_block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]

@@ -41,7 +41,7 @@ def file_sketch(path: Path) -> str:
 
     The samples lie evenly over the whole file: two merges of different adapters into one base differ in every layer,
     but neither at the start (header, embeddings) nor at the end (the last norm). Made once a process as long as the
-    file stays the same: a plan asks for every cell.
+    file stays the same: a plan asks for every run.
     """
     facts = path.stat()
     if facts.st_size <= SMALL_FILE:

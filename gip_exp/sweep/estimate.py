@@ -22,14 +22,14 @@ from gip_exp.stages.rank import sizes
 from gip_exp.storage.files import read_jsonl
 from gip_exp.storage.store import Entry, Store, key_of
 from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, mt_bench_turns, on_gpu, samples
-from gip_exp.sweep.plan_folder import Planned
+from gip_exp.sweep.plan_folder import PlannedRun
 
 MT_PROMPT, MT_REPLY = 1_800, 400  # tokens of a judgement of MT-Bench
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A cell that was asked for: its config, and its name for people."""
+    """A run that was asked for: its config, and its name for people."""
 
     config: Config
     label: str
@@ -37,9 +37,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage output of a sweep, whichever cells need it."""
+    """One stage output of a sweep, whichever runs need it."""
 
-    shelf: str
+    group: str
     name: str
     key: str
     cached: bool
@@ -50,19 +50,19 @@ class Step:
 
 
 @dataclass
-class Forecast:
-    """The cells, each once, and all their stage outputs by (shelf, key)."""
+class Estimate:
+    """The runs, each once, and all their stage outputs by (group, key)."""
 
-    cells: list[Planned] = field(default_factory=list)
+    runs: list[PlannedRun] = field(default_factory=list)
     configs: list[Config] = field(default_factory=list)
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
-    done: int = 0  # cells that need nothing any more
-    asked: int = 0  # cells before duplicates were dropped
+    done: int = 0  # runs that need nothing any more
+    asked: int = 0  # runs before duplicates were dropped
 
 
-def forecast(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Forecast:
-    """Walk every cell. Raises UserError where the rows cannot be read or a budget is beyond the pool."""
-    whole = Forecast(asked=len(wanted))
+def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estimate:
+    """Walk every run. Raises UserError where the rows cannot be read or a budget is beyond the pool."""
+    whole = Estimate(asked=len(wanted))
     runs: set[Path] = set()
     with console.bar("planning", len(wanted)) as bar:
         for one in wanted:
@@ -73,17 +73,17 @@ def forecast(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Foreca
                 continue
             runs.add(folder)
             steps = _walk(config, console, speed)
-            whole.steps |= {(step.shelf, step.key): step for step in steps}
+            whole.steps |= {(step.group, step.key): step for step in steps}
             whole.done += all(step.cached for step in steps)
-            whole.cells.append(_cell(len(whole.cells), one, folder))
+            whole.runs.append(_run(len(whole.runs), one, folder))
             whole.configs.append(config)
     return whole
 
 
-def _cell(number: int, wanted: Wanted, folder: Path) -> Planned:
+def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
     until = wanted.config.until
     ends = f"stopped:{until}" if until else "done"
-    return Planned(
+    return PlannedRun(
         number, wanted.label, str(folder), ends, "gpu" if _selects_on_gpu(wanted.config) else "cpu"
     )
 
@@ -103,9 +103,9 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
     steps = []
     for name, stage in pipeline.stages(config).items():
         identity = stage.identity(config, entries)
-        key = key_of(stage.shelf, identity)
-        found = store.find(stage.shelf, key, contents=False)
-        entries[name] = found or _stand_in(stage.shelf, key, store)
+        key = key_of(stage.group, identity)
+        found = store.find(stage.group, key, contents=False)
+        entries[name] = found or _stand_in(stage.group, key, store)
         cost = Cost(0.0, 0.0, "")
         calls: int = 0
         usd: float | None = 0.0
@@ -113,15 +113,15 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
             measured = _measured(config.paths.root).of(identity, rows.pool, n_selected)
             cost = measured or by_rule(name, config, rows, n_selected, speed)
             calls, usd = _asking(name, key, config, entries["data"].folder)
-        gpu = on_gpu(config) and (stage.needs_device(config) or stage.shelf == "evaluate")
-        steps.append(Step(stage.shelf, name, key, found is not None, cost, gpu, calls, usd))
+        gpu = on_gpu(config) and (stage.needs_device(config) or stage.group == "evaluate")
+        steps.append(Step(stage.group, name, key, found is not None, cost, gpu, calls, usd))
     return steps
 
 
-def _stand_in(shelf: str, key: str, store: Store) -> Entry:
-    facts = {"digest": f"of {key}"} if shelf == "select" else {}
+def _stand_in(group: str, key: str, store: Store) -> Entry:
+    facts = {"digest": f"of {key}"} if group == "select" else {}
     return Entry(
-        shelf, key, store.folder(shelf, key), {"facts": facts, "seconds": 0.0, "notes": []}, cached=False
+        group, key, store.folder(group, key), {"facts": facts, "seconds": 0.0, "notes": []}, cached=False
     )
 
 
@@ -181,9 +181,9 @@ def _price(asked: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: 
     return None if price is None else price.cost(round(calls * prompt), round(calls * reply))
 
 
-def by_shelf(steps: Mapping[Any, Step]) -> dict[str, list[Step]]:
+def by_group(steps: Mapping[Any, Step]) -> dict[str, list[Step]]:
     """The stage outputs by stage, in the order of the pipeline."""
     found: dict[str, list[Step]] = {}
     for step in steps.values():
-        found.setdefault(step.shelf, []).append(step)
-    return {shelf: found[shelf] for shelf in STAGES if shelf in found}
+        found.setdefault(step.group, []).append(step)
+    return {group: found[group] for group in STAGES if group in found}

@@ -1,4 +1,4 @@
-"""The cells of a sweep, expanded exactly as `python -m gip_exp -m ...` would: Hydra's own parser and basic sweeper."""
+"""The runs of a sweep, expanded exactly as `python -m gip_exp -m ...` would: Hydra's own parser and basic sweeper."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def _hydra() -> Iterator[Any]:
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every cell. Lists multiply; what `+sweep=` brings gives way to the command line's own keys.
+    """The overrides of every run. Lists multiply; what `+sweep=` brings gives way to the command line's own keys.
 
     Raises Hydra's errors for what does not parse or compose.
     """
@@ -32,11 +32,11 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         return BasicSweeper.split_arguments(parsed, None)[0]
 
 
-def compose(cells: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """Every cell's composed config as plain values, references filled in."""
+def compose(runs: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """Every run's composed config as plain values, references filled in."""
     with _hydra() as hydra:
-        for cell in cells:
-            composed = _compose(hydra, cell, RunMode.RUN)
+        for run in runs:
+            composed = _compose(hydra, run, RunMode.RUN)
             OmegaConf.set_struct(composed, False)
             composed.pop("hydra")
             values = OmegaConf.to_container(composed, resolve=True)

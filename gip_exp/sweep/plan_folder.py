@@ -1,7 +1,7 @@
-"""A plan on disk: one resolved config per cell, and which run each of them is.
+"""A plan on disk: one resolved config per run, and which run folder each of them has.
 
-`DIR/plan.json` (written last: without it there is no plan), `DIR/cells/NNN.yaml`; once jobs run, `DIR/states/` holds
-who is at work on a cell or how its last process ended, `DIR/logs/` what the jobs printed, `DIR/jobs.txt` their ids.
+`DIR/plan.json` (written last: without it there is no plan), `DIR/runs/NNN.yaml`; once jobs run, `DIR/states/` holds
+who is at work on a run or how its last process ended, `DIR/logs/` what the jobs printed, `DIR/jobs.txt` their ids.
 """
 
 import json
@@ -13,17 +13,17 @@ from typing import Any
 from gip_exp.errors import UserError
 from gip_exp.storage.files import write_json, write_text
 
-PLAN, CELLS, STATES, LOGS, JOBS = "plan.json", "cells", "states", "logs", "jobs.txt"
-FIELDS = ("number", "label", "run", "ends", "selects_on")
+PLAN, RUNS, STATES, LOGS, JOBS = "plan.json", "runs", "states", "logs", "jobs.txt"
+FIELDS = ("number", "label", "folder", "ends", "selects_on")
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A cell: its number in the plan, its run folder, the status it ends with, and the nodes its selection needs."""
+class PlannedRun:
+    """A run: its number in the plan, its run folder, the status it ends with, and the nodes its selection needs."""
 
     number: int
     label: str  # selector, budget, seed and model, for people
-    run: str  # the run folder, absolute
+    folder: str  # the run folder, absolute
     ends: str  # done, or stopped:<stage> where the config itself stops there
     selects_on: str  # cpu, or gpu where the selection needs the model
 
@@ -32,21 +32,21 @@ class Planned:
         return f"{self.number:03d}"
 
 
-def write(folder: Path, command: Sequence[str], cells: Sequence[Planned], configs: Sequence[str]) -> bool:
+def write(folder: Path, command: Sequence[str], runs: Sequence[PlannedRun], configs: Sequence[str]) -> bool:
     """Write the plan; False if exactly this one is there already. Raises UserError rather than change another."""
-    content = {"command": list(command), "cells": [asdict(cell) for cell in cells]}
+    content = {"command": list(command), "runs": [asdict(run) for run in runs]}
     if (folder / PLAN).is_file():
-        if _same(folder, cells, configs):
+        if _same(folder, runs, configs):
             return False
         raise UserError(
             f"--write {folder} holds another plan, and jobs may be running from it: choose a new folder, or delete "
             "that one"
         )
     try:
-        for part in (CELLS, STATES, LOGS):
+        for part in (RUNS, STATES, LOGS):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        for cell, config in zip(cells, configs, strict=True):
-            write_text(folder / CELLS / f"{cell.name}.yaml", config)
+        for run, config in zip(runs, configs, strict=True):
+            write_text(folder / RUNS / f"{run.name}.yaml", config)
         write_json(folder / PLAN, content)
     except OSError as error:
         raise UserError(
@@ -55,9 +55,9 @@ def write(folder: Path, command: Sequence[str], cells: Sequence[Planned], config
     return True
 
 
-def _same(folder: Path, cells: Sequence[Planned], configs: Sequence[str]) -> bool:
-    texts = [_text(folder / CELLS / f"{cell.name}.yaml") for cell in cells]
-    return list(cells) == read(folder) and texts == list(configs)
+def _same(folder: Path, runs: Sequence[PlannedRun], configs: Sequence[str]) -> bool:
+    texts = [_text(folder / RUNS / f"{run.name}.yaml") for run in runs]
+    return list(runs) == read(folder) and texts == list(configs)
 
 
 def _text(path: Path) -> str:
@@ -68,13 +68,13 @@ def is_plan(folder: Path) -> bool:
     return (folder / PLAN).is_file()
 
 
-def read(folder: Path) -> list[Planned]:
-    """The cells of a plan. Raises UserError when `plan.json` is damaged."""
+def read(folder: Path) -> list[PlannedRun]:
+    """The runs of a plan. Raises UserError when `plan.json` is damaged."""
     path = folder / PLAN
     try:
         return [
-            Planned(**{name: row[name] for name in FIELDS})
-            for row in json.loads(path.read_text("utf-8"))["cells"]
+            PlannedRun(**{name: row[name] for name in FIELDS})
+            for row in json.loads(path.read_text("utf-8"))["runs"]
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -82,10 +82,10 @@ def read(folder: Path) -> list[Planned]:
         ) from error
 
 
-def folder_of(cell: Path) -> Path | None:
-    """The plan that a cell's file stands in, if it does."""
-    above = cell.resolve().parent.parent
-    return above if cell.parent.name == CELLS and is_plan(above) else None
+def folder_of(run: Path) -> Path | None:
+    """The plan that a run's file stands in, if it does."""
+    above = run.resolve().parent.parent
+    return above if run.parent.name == RUNS and is_plan(above) else None
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -97,9 +97,11 @@ def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     try:
         config = OmegaConf.load(path)
     except (OSError, YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--cell {path} cannot be read ({error}): give a resolved config (YAML)") from error
+        raise UserError(
+            f"--planned {path} cannot be read ({error}): give a resolved config (YAML)"
+        ) from error
     if not OmegaConf.is_dict(config):
-        raise UserError(f"--cell {path} holds no config: give a file that gip_exp.plan wrote")
+        raise UserError(f"--planned {path} holds no config: give a file that gip_exp.plan wrote")
     OmegaConf.set_struct(config, True)
     try:
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))

@@ -1,6 +1,6 @@
-"""How far the cells of a plan, or the runs below a folder, are: read from their files, locks and SLURM's queue.
+"""How far the runs of a plan, or the runs below a folder, are: read from their files, locks and SLURM's queue.
 
-Nothing is believed that a killed process could leave behind: a cell is running as long as a process holds its lock
+Nothing is believed that a killed process could leave behind: a run is running as long as a process holds its lock
 (or SLURM says that its job runs, where locks do not reach across nodes), done when its result says so.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 from gip_exp.errors import UserError
 from gip_exp.runs import folder as run_folder
 from gip_exp.runs import lock, slurm
-from gip_exp.runs.folder import ATTEMPT, CONFIG, RESULT
+from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
 from gip_exp.runs.folder import SELECTED as SELECTED_FILE
 from gip_exp.sweep import plan_folder
-from gip_exp.sweep.plan_folder import Planned
+from gip_exp.sweep.plan_folder import PlannedRun
 
 DONE, RUNNING, QUEUED, SELECTED = "done", "running", "queued", "selected"
 FAILED, KILLED, STOPPED, MISSING = "failed", "killed", "stopped", "missing"
@@ -25,7 +25,7 @@ ORDER = (DONE, RUNNING, QUEUED, SELECTED, STOPPED, KILLED, FAILED, MISSING)
 
 @dataclass(frozen=True)
 class State:
-    """One cell: what it is doing or how it ended. `reason`: why it failed, was killed or stopped, or SLURM lets it wait."""
+    """One run: what it is doing or how it ended. `reason`: why it failed, was killed or stopped, or SLURM lets it wait."""
 
     name: str
     label: str
@@ -34,32 +34,32 @@ class State:
     stage: str = ""
     since: float | None = None  # seconds since the epoch
     where: str = ""  # SLURM job, or host and process
-    run: str = ""
+    folder: str = ""
 
 
-def of_plan(folder: Path) -> list[State]:
-    """The state of every planned cell. Raises UserError when the plan cannot be read."""
-    cells = plan_folder.read(folder)
-    told = [lock.read(folder / plan_folder.STATES, cell.name) for cell in cells]
-    submitted = plan_folder.jobs(folder)
+def of_plan(plan: Path) -> list[State]:
+    """The state of every planned run. Raises UserError when the plan cannot be read."""
+    runs = plan_folder.read(plan)
+    told = [lock.read(plan / plan_folder.STATES, run.name) for run in runs]
+    submitted = plan_folder.jobs(plan)
     known = slurm.jobs([*submitted, *(str(facts["slurm_job"]) for facts in told if "slurm_job" in facts)])
-    return [_planned(folder, cell, submitted, known) for cell in cells]
+    return [_planned(plan, run, submitted, known) for run in runs]
 
 
-def _planned(folder: Path, cell: Planned, submitted: list[str], known: Mapping[str, slurm.Job]) -> State:
-    run = Path(cell.run)
-    base = State(cell.name, cell.label, MISSING, run=cell.run)
-    at_cell, told = lock.look(folder / plan_folder.STATES, cell.name)
-    at_work, at_run = lock.look(run, ATTEMPT)
-    if _result(run).get("status") in (DONE, cell.ends):
+def _planned(plan: Path, run: PlannedRun, submitted: list[str], known: Mapping[str, slurm.Job]) -> State:
+    folder = Path(run.folder)
+    base = State(run.name, run.label, MISSING, folder=run.folder)
+    at_plan, told = lock.look(plan / plan_folder.STATES, run.name)
+    at_work, at_run = lock.look(folder, RUN_LOCK)
+    if _result(folder).get("status") in (DONE, run.ends):
         return replace(base, state=DONE)
-    if at_cell or at_work:  # what an earlier process left in the other file is not this one's word
-        return _running(base, {**(told if at_cell else {}), **(at_run if at_work else {})})
+    if at_plan or at_work:  # what an earlier process left in the other file is not this one's word
+        return _running(base, {**(told if at_plan else {}), **(at_run if at_work else {})})
     if told and told.get("pid") == at_run.get("pid"):
         told = {"stage": at_run.get("stage", ""), **told}  # the same process: only it knows what it was doing
-    names = [f"{job}_{cell.number}" for job in submitted]
+    names = [f"{job}_{run.number}" for job in submitted]
     waiting = _in_queue(base, [*names, str(told.get("slurm_job"))], known)
-    return waiting or _without_word(base, names, told, known) or _at_rest(base, told or at_run, run, known)
+    return waiting or _without_word(base, names, told, known) or _at_rest(base, told or at_run, folder, known)
 
 
 def _without_word(
@@ -99,24 +99,24 @@ def of_runs(root: Path) -> list[State]:
             f"there are no runs below {root} and it holds no {plan_folder.PLAN}: give a folder that gip_exp.plan wrote "
             "(--write), or one above runs, e.g. outputs"
         )
-    told = [lock.read(folder, ATTEMPT) for folder in folders]
+    told = [lock.read(folder, RUN_LOCK) for folder in folders]
     known = slurm.jobs([str(facts["slurm_job"]) for facts in told if "slurm_job" in facts])
     return [_unplanned(root, folder, known) for folder in folders]
 
 
-def _unplanned(root: Path, run: Path, known: Mapping[str, slurm.Job]) -> State:
-    name = str(run.relative_to(root)) if run != root else run.name
-    base = State("", name, MISSING, run=str(run))
-    at_work, told = lock.look(run, ATTEMPT)
-    if _result(run).get("status") == DONE:
+def _unplanned(root: Path, folder: Path, known: Mapping[str, slurm.Job]) -> State:
+    name = str(folder.relative_to(root)) if folder != root else folder.name
+    base = State("", name, MISSING, folder=str(folder))
+    at_work, told = lock.look(folder, RUN_LOCK)
+    if _result(folder).get("status") == DONE:
         return replace(base, state=DONE)
     if at_work:
         return _running(base, told)
-    return _in_queue(base, [str(told.get("slurm_job"))], known) or _at_rest(base, told, run, known)
+    return _in_queue(base, [str(told.get("slurm_job"))], known) or _at_rest(base, told, folder, known)
 
 
-def _at_rest(base: State, told: Mapping[str, Any], run: Path, known: Mapping[str, slurm.Job]) -> State:
-    """A cell that nobody holds and nobody queued: how did its last process end?"""
+def _at_rest(base: State, told: Mapping[str, Any], folder: Path, known: Mapping[str, slurm.Job]) -> State:
+    """A run that nobody holds and nobody queued: how did its last process end?"""
     job = known.get(str(told.get("slurm_job")))
     if told and "ended" not in told:
         return replace(base, state=KILLED, reason=_killed(told, job), where=_where(told))
@@ -125,10 +125,10 @@ def _at_rest(base: State, told: Mapping[str, Any], run: Path, known: Mapping[str
         return replace(base, state=FAILED, reason=reason, where=_where(told))
     if "stopped" in told:
         return replace(base, state=STOPPED, reason=_stopped(told, job), where=_where(told))
-    return _by_result(base, _result(run), run)
+    return _by_result(base, _result(folder), folder)
 
 
-def _by_result(base: State, result: Mapping[str, Any], run: Path) -> State:
+def _by_result(base: State, result: Mapping[str, Any], folder: Path) -> State:
     status = str(result.get("status", ""))
     if status == FAILED:
         return replace(base, state=FAILED, reason=str(result.get("error", "no reason recorded")))
@@ -139,7 +139,7 @@ def _by_result(base: State, result: Mapping[str, Any], run: Path) -> State:
         return replace(base, state=STOPPED, reason=f"on request after {stage}")
     if "unreadable" in result:
         return replace(base, state=FAILED, reason=f"{RESULT} is damaged or half-written: run it again")
-    if (run / CONFIG).is_file():
+    if (folder / CONFIG).is_file():
         return replace(base, state=KILLED, reason="it left no result and no word")
     return base
 
@@ -169,8 +169,8 @@ def _where(told: Mapping[str, Any]) -> str:
     return f"{told['host']}, process {told.get('pid')}" if "host" in told else ""
 
 
-def _result(run: Path) -> dict[str, Any]:
-    path = run / RESULT
+def _result(folder: Path) -> dict[str, Any]:
+    path = folder / RESULT
     if not path.is_file():
         return {}
     try:
@@ -180,23 +180,23 @@ def _result(run: Path) -> dict[str, Any]:
     return result if isinstance(result, dict) else {"unreadable": True}
 
 
-def offline_wandb(runs: Iterable[str]) -> list[Path]:
+def offline_wandb(folders: Iterable[str]) -> list[Path]:
     """Offline W&B runs of these run folders that were not uploaded yet (`wandb sync` leaves a `.synced` beside)."""
     found = []
-    for run in runs:
-        for place in sorted((Path(run) / "wandb").glob("offline-run-*")):
+    for folder in folders:
+        for place in sorted((Path(folder) / "wandb").glob("offline-run-*")):
             if not any(place.glob("*.synced")):
                 found.append(place)
     return found
 
 
-def to_submit(folder: Path) -> dict[str, list[int]]:
-    """The cells that nobody works on, by what they need next: cpu or gpu (their selection), or train."""
+def to_submit(plan: Path) -> dict[str, list[int]]:
+    """The runs that nobody works on, by what they need next: cpu or gpu (their selection), or train."""
     found: dict[str, list[int]] = {"cpu": [], "gpu": [], "train": []}
-    by_name = {state.name: state.state for state in of_plan(folder)}
-    for cell in plan_folder.read(folder):
-        if by_name[cell.name] in (DONE, RUNNING, QUEUED):
+    by_name = {state.name: state.state for state in of_plan(plan)}
+    for run in plan_folder.read(plan):
+        if by_name[run.name] in (DONE, RUNNING, QUEUED):
             continue
-        selected = (Path(cell.run) / SELECTED_FILE).is_file()
-        found["train" if selected else cell.selects_on].append(cell.number)
+        selected = (Path(run.folder) / SELECTED_FILE).is_file()
+        found["train" if selected else run.selects_on].append(run.number)
     return found
