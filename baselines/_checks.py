@@ -12,11 +12,11 @@ Conventions shared by all baselines:
 from __future__ import annotations
 
 import numbers
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from selection.checks import Problems, check_candidates, check_matrix, resolve_budget
@@ -69,7 +69,8 @@ def check_pool(
 
 def to_float64(value: Any) -> FloatArray:
     """An array or tensor, on any device, as float64; numpy itself knows no bf16."""
-    if isinstance(value, torch.Tensor):
+    torch = sys.modules.get("torch")  # who hands in a tensor has imported it
+    if torch is not None and isinstance(value, torch.Tensor):
         value = value.detach().to("cpu", torch.float64).numpy()
     return np.asarray(value, dtype=np.float64)
 

@@ -23,13 +23,14 @@ use through Y.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 
 from baselines._checks import FloatArray, IntArray, as_float64, check_count, check_pool, ranking
 from selection.checks import Problems
-from selection.types import Selection
+from selection.types import Seed, Selection
 
 _EPSILON = 1e-8  # added to each variance; with two picks every correlation is +-1 and only this decides
 
@@ -54,7 +55,12 @@ def pick(features: Any, k: int, first: int) -> IntArray:
 
 
 def select(
-    features: Any, budget: int | float, *, batch_size: int = 1024, seed: int, candidates: Any = None
+    features: Any,
+    budget: int | float,
+    *,
+    batch_size: Annotated[int, Ge(2)] = 1024,
+    seed: Seed,
+    candidates: Any = None,
 ) -> Selection:
     """Run `pick` in random batches and join the picks; nested in budget for a given seed and batch size.
 

@@ -8,9 +8,10 @@ O(n d + d^2) and no n x n matrix exists. lam keeps the determinant away from 0 b
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt
 
 from baselines._checks import as_float64, check_pool, ranking, unit_rows
 from selection.checks import Problems
@@ -19,7 +20,9 @@ from selection.types import Selection
 _LEAST_RIDGE = 1e-12  # below it float64 cannot tell lam from the rounding of unit rows
 
 
-def select(features: Any, budget: int | float, *, ridge: float = 1.0, candidates: Any = None) -> Selection:
+def select(
+    features: Any, budget: int | float, *, ridge: Annotated[float, Gt(0)] = 1.0, candidates: Any = None
+) -> Selection:
     """Pick rows by the largest gain in log det; nested in budget, deterministic, ties to the lowest index.
 
     Args:

@@ -15,30 +15,31 @@ that the weights do not depend on a number of processes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 
 from baselines._checks import FloatArray, IntArray, check_count, check_pool, ranking
 from baselines.hashed_ngrams import MAX_BUCKETS, hash_texts
 from selection.checks import Problems, check_candidates
-from selection.types import Selection
+from selection.types import Count, NonNegative, Seed, Selection
 
 _FLOOR = 1e-8  # added to both frequencies before the logarithm, as the authors do
 
 
 def log_weights(
-    raw_texts: Sequence[str],
+    texts: Sequence[str],
     target_texts: Sequence[str],
     *,
     ngrams: int = 2,
     buckets: int = 10_000,
     laplace: float = 0.0,
 ) -> FloatArray:
-    """Log importance weights (n,) float64 of `raw_texts`, in nats; larger is more like the target.
+    """Log importance weights (n,) float64 of `texts`, in nats; larger is more like the target.
 
     Args:
-        raw_texts: the pool, n texts (prompt, newline, completion).
+        texts: the pool, n texts (prompt, newline, completion).
         target_texts: examples of what the subset should resemble; never the test set.
         ngrams: longest n-gram counted.
         buckets: number m of hash buckets.
@@ -48,15 +49,15 @@ def log_weights(
         ValueError: naming every bad argument: no texts, an entry that is not a string, a text without tokens.
     """
     problems = Problems()
-    rows = np.arange(len(raw_texts))
-    _check_texts(problems, "raw_texts", raw_texts, rows)
+    rows = np.arange(len(texts))
+    _check_texts(problems, "texts", texts, rows)
     _check_options(problems, target_texts, ngrams, buckets, laplace)
     problems.raise_if_any()
-    return _weights(raw_texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace)[0]
+    return _weights(texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace)[0]
 
 
 def _weights(
-    raw_texts: Sequence[str],
+    texts: Sequence[str],
     target_texts: Sequence[str],
     rows: IntArray,
     *,
@@ -66,10 +67,10 @@ def _weights(
 ) -> tuple[FloatArray, IntArray]:
     """Log weights and token counts (len(rows),) of the pool's `rows`, which alone make up its frequencies."""
     n = len(rows)
-    hashed = hash_texts([raw_texts[i] for i in rows] + list(target_texts), ngrams=ngrams, buckets=buckets)
+    hashed = hash_texts([texts[i] for i in rows] + list(target_texts), ngrams=ngrams, buckets=buckets)
     problems = Problems()
     for argument, tokens, names in (
-        ("raw_texts", hashed.tokens[:n], rows),
+        ("texts", hashed.tokens[:n], rows),
         ("target_texts", hashed.tokens[n:], np.arange(len(target_texts))),
     ):
         if (tokens == 0).any():
@@ -87,22 +88,22 @@ def _weights(
 
 
 def select(
-    raw_texts: Sequence[str],
+    texts: Sequence[str],
     target_texts: Sequence[str],
     budget: int | float,
     *,
-    seed: int,
-    ngrams: int = 2,
-    buckets: int = 10_000,
-    laplace: float = 0.0,
+    seed: Seed,
+    ngrams: Count = 2,
+    buckets: Count = 10_000,
+    laplace: NonNegative = 0.0,
     top_k: bool = False,
-    min_tokens: int = 0,
+    min_tokens: Annotated[int, Ge(0)] = 0,
     candidates: Any = None,
 ) -> Selection:
     """Resample the pool by importance; nested in budget for a given seed.
 
     Args:
-        raw_texts, target_texts, ngrams, buckets, laplace: as for `log_weights`.
+        texts, target_texts, ngrams, buckets, laplace: as for `log_weights`.
         budget: count or share of n (see `baselines._checks`).
         seed: of the Gumbel noise, one value a pool row whatever the budget.
         top_k: take the largest weights, without noise (the seed then changes nothing).
@@ -118,10 +119,10 @@ def select(
         ValueError: naming every bad argument.
     """
     problems = Problems()
-    n = len(raw_texts)
+    n = len(texts)
     mask = check_candidates(Problems(), candidates, n)
     rows = np.arange(n) if mask is None else np.flatnonzero(mask)
-    _check_texts(problems, "raw_texts", raw_texts, rows)
+    _check_texts(problems, "texts", texts, rows)
     _check_options(problems, target_texts, ngrams, buckets, laplace)
     check_count(problems, "min_tokens", min_tokens, low=0)
     if n:
@@ -129,7 +130,7 @@ def select(
     problems.raise_if_any()
     weights, tokens = np.full(n, -np.inf), np.full(n, -1)
     weights[rows], tokens[rows] = _weights(
-        raw_texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace
+        texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace
     )
     if not (tokens >= min_tokens).any():
         raise ValueError(

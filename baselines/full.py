@@ -11,10 +11,10 @@ from selection.checks import Problems
 from selection.types import Selection
 
 
-def select(n: int, *, candidates: Any = None) -> Selection:
+def select(n: int, budget: int | float = 1.0, *, candidates: Any = None) -> Selection:  # noqa: ARG001
     """Pick every row (every row that the boolean mask `candidates` (n,) allows), lowest index first.
 
-    There is no budget: it would change nothing. Gains are zero.
+    `budget` changes nothing: it is there because every method has one. Gains are zero.
 
     Raises:
         ValueError: naming every bad argument.

@@ -14,11 +14,11 @@ import numpy as np
 from baselines._checks import check_pool, ranking
 from baselines.top_score import checked_scores, mean_scores
 from selection.checks import Problems
-from selection.types import Selection
+from selection.types import Seed, Selection, Share
 
 
 def select(
-    scores: Any, budget: int | float, *, seed: int, gate: float = 0.5, candidates: Any = None
+    scores: Any, budget: int | float, *, seed: Seed, gate: Share = 0.5, candidates: Any = None
 ) -> Selection:
     """Pick at random among the top `gate` share of the candidates by mean score, then the rest by score.
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from baselines._checks import as_float64, check_pool, ranking
 from selection.checks import Problems
-from selection.types import Selection
+from selection.types import Seed, Selection
 
 
-def select(features: Any, budget: int | float, *, seed: int, candidates: Any = None) -> Selection:
+def select(features: Any, budget: int | float, *, seed: Seed, candidates: Any = None) -> Selection:
     """Pick rows that leave no row far from a pick; nested in budget.
 
     Args:

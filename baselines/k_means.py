@@ -12,11 +12,12 @@ import numpy as np
 
 from baselines._checks import as_float64, check_count, check_pool, ranking
 from selection.checks import Problems
-from selection.types import Selection
+from selection.types import Count, Seed, Selection, per_budget
 
 
+@per_budget
 def select(
-    features: Any, budget: int | float, *, seed: int, max_iter: int = 100, candidates: Any = None
+    features: Any, budget: int | float, *, seed: Seed, max_iter: Count = 100, candidates: Any = None
 ) -> Selection:
     """Pick the medoid-like row of each of `budget` clusters, largest cluster first.
 

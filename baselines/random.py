@@ -8,10 +8,10 @@ import numpy as np
 
 from baselines._checks import check_pool, ranking
 from selection.checks import Problems
-from selection.types import Selection
+from selection.types import Seed, Selection
 
 
-def select(n: int, budget: int | float, *, seed: int, candidates: Any = None) -> Selection:
+def select(n: int, budget: int | float, *, seed: Seed, candidates: Any = None) -> Selection:
     """Pick uniformly without replacement.
 
     Args:

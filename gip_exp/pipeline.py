@@ -1,11 +1,12 @@
 """The stage graph, in reading order, and one run through it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gip_exp import result
+from gip_exp.artifacts import sizes
 from gip_exp.config import Config
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
@@ -91,7 +92,7 @@ def run(config: Config, console: Console) -> Outcome:
                 tracker=tracking.NoTracker(),
             )
         }
-    rank.sizes(config, entries)
+    sizes(config, entries)
     if any(stage.group == "evaluate" for stage in plan.values()):
         requirements.check_test_rows(config, entries)
     key = run_key(config)
@@ -218,14 +219,21 @@ def _produce(
 ) -> Entry:
     inputs = {name: entries[name] for name in stage.inputs(config)}
 
+    identity = stage.identity(config, entries)
+    changed: tuple[str, ...] = ()
+
     def build(draft: Draft) -> None:
-        console.say(f"  {stage.name} ...")
+        nonlocal changed
+        changed = store.changed_code(stage.group, identity)
+        why = f" again: {', '.join(changed)} changed" if changed else ""
+        console.say(f"  {stage.name} ...{why}")
         if stage.needs_device(config):
             kept_server.release()
         with console.working(stage.name), as_user_errors():
             stage.build(Job(config, inputs, draft, console, tracker.log))
 
-    entry = store.produce(stage.group, stage.identity(config, entries), build, resumable=stage.resumable)
+    entry = store.produce(stage.group, identity, build, resumable=stage.resumable)
+    entry = replace(entry, changed_code=changed)
     if entry.cached:
         console.say(f"  {stage.name}: reused ({entry.key})", style="dim")
         for note in entry.notes:
@@ -275,7 +283,7 @@ def run_key(config: Config) -> str:
         "settings": {
             name: stage.settings(config, {}) for name, stage in whole.items() if name not in _FOLLOWING
         },
-        "versions": {stage.name: stage.version for stage in whole.values()},
+        "code": {stage.name: stage.code_files(config) for stage in whole.values()},
     }
     return result.config_key(config, identities)
 

@@ -7,12 +7,10 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+from gip_exp.artifacts import LABELS, POOL, read_selected, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
-from gip_exp.stages.data import LABELS, POOL
-from gip_exp.stages.rank import sizes
-from gip_exp.stages.select import read_selected
 from gip_exp.storage.files import digest, read_jsonl
 from gip_exp.storage.store import Entry
 
@@ -20,7 +18,7 @@ PARTS = ("value", "n", "low", "high")
 
 
 def config_key(config: Config, identities: Mapping[str, Any]) -> str:
-    """8 hex digits of everything that can change the result: config, data and model files, stage versions."""
+    """8 hex digits of everything that can change the result: config, data and model files, the code of the stages."""
     return digest({"config": content(config), **identities}, 8)
 
 
@@ -67,7 +65,8 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
 
 
 def _stage(entry: Entry) -> dict[str, Any]:
-    return {"key": entry.key, "seconds": entry.seconds, "cached": entry.cached}
+    changed = {"changed_code": list(entry.changed_code)} if entry.changed_code else {}
+    return {"key": entry.key, "seconds": entry.seconds, "cached": entry.cached, **changed}
 
 
 def _together(evaluated: Mapping[str, Entry]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gip_exp.config import Config
 from gip_exp.console import Console
+from gip_exp.storage.code_digest import Root, code_of
 from gip_exp.storage.store import Draft, Entry
 
 Entries = Mapping[str, Entry]
@@ -40,11 +41,11 @@ class Stage:
     `inputs` may depend on the config (a selector without scores does not wait for a judge); `keyed` names those whose
     keys enter this stage's key, by default all. `missing` lists what this machine lacks for the stage, each with its
     remedy; it is asked before anything runs. `needs_device` says whether it computes with a model, so that a server that
-    is kept for evaluations makes room. The store folder is the name up to a slash.
+    is kept for evaluations makes room. `code` names what `build` finds only at run time (the selector's function); with
+    all that both use it becomes part of the key. The store folder is the name up to a slash.
     """
 
     name: str
-    version: int
     inputs: Callable[[Config], tuple[str, ...]]
     settings: Callable[[Config, Entries], dict[str, Any]]
     build: Callable[[Job], None]
@@ -52,6 +53,7 @@ class Stage:
     resumable: bool = False
     keyed: Callable[[Config], tuple[str, ...]] | None = None
     needs_device: Callable[[Config], bool] = field(default=lambda _: False)
+    code: Callable[[Config], tuple[Root, ...]] = field(default=lambda _: ())
 
     @property
     def group(self) -> str:
@@ -62,7 +64,11 @@ class Stage:
         keyed = (self.keyed or self.inputs)(config)
         return {
             "name": self.name,
-            "version": self.version,
+            "code": self.code_files(config),
             "settings": self.settings(config, entries),
             "inputs": {name: entries[name].key for name in keyed},
         }
+
+    def code_files(self, config: Config) -> dict[str, str]:
+        """Digest of the code that makes the output, by source file."""
+        return code_of(self.build, *self.code(config))

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+
+# Types of options, with their bounds, for signatures: what reads a signature can check a value before the call.
+Count = Annotated[int, Ge(1)]
+NonNegative = Annotated[float, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**32)]
+Share = Annotated[float, Gt(0), Le(1)]
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def per_budget(select: Function) -> Function:
+    """Mark a selection method whose picks for a small budget are not the first of those for a larger one."""
+    select.per_budget = True  # type: ignore[attr-defined]
+    return select
 
 
 @dataclass(frozen=True, eq=False)

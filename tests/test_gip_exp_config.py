@@ -28,20 +28,25 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+# What has no default: which model answers, which file ranks.
+ASKED = {
+    ("sampler", "openai"): ["sampler.model=qwen"],
+    ("selector", "ranking"): ["selector.path=ranking.jsonl"],
+}
+
+
 @pytest.mark.parametrize("experiment", names("experiment"))
 @pytest.mark.parametrize("selector", names("selector"))
 def test_every_experiment_composes_with_every_selector(compose, experiment, selector):
-    config = parse(compose(f"+experiment={experiment}", f"selector={selector}"))
+    asked = ASKED.get(("selector", selector), [])
+    config = parse(compose(f"+experiment={experiment}", f"selector={selector}", *asked))
     assert config.experiment == experiment
     assert config.selector.name == selector
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in GROUPS for name in names(group)])
 def test_every_file_of_every_group_composes(compose, group, name):
-    asked = (
-        ["sampler.model=qwen"] if (group, name) == ("sampler", "openai") else []
-    )  # which model: no default
-    config = parse(compose("+experiment=quickstart", f"{group}={name}", *asked))
+    config = parse(compose("+experiment=quickstart", f"{group}={name}", *ASKED.get((group, name), [])))
     assert getattr(config, group) is not None
 
 

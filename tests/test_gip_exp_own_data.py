@@ -6,6 +6,7 @@ import json
 import pytest
 
 from gip_exp import pipeline
+from gip_exp.artifacts import read_selected
 from gip_exp.cli.run import say_what_to_do, show
 from gip_exp.config import parse
 from gip_exp.config.base import content
@@ -15,7 +16,6 @@ from gip_exp.data import load as load_module
 from gip_exp.errors import UserError
 from gip_exp.models.prompts import renderer
 from gip_exp.stages import data
-from gip_exp.stages.select import read_selected
 from gip_exp.storage.files import read_jsonl
 from gip_exp.training.finetune import training_rows
 

@@ -286,7 +286,7 @@ def test_a_run_that_fails_leaves_a_result_that_says_why(micro, tmp_path, monkeyp
 
 def test_no_label_reaches_a_judge_an_embedder_or_a_selector(micro, tmp_path, monkeypatch):
     """The label file may be read once the selection is made, for the report, and never before."""
-    from gip_exp.stages.data import LABELS
+    from gip_exp.artifacts import LABELS
 
     outcome = pipeline.run(micro(tmp_path, "until=data"), quiet())
     (outcome.entries["data"].folder / LABELS).rename(tmp_path / "hidden")
@@ -343,7 +343,8 @@ def test_a_ranking_that_is_not_nested_is_made_for_its_own_budget(first, micro, s
 
 
 def test_processes_share_less_gradients_and_find_the_same_features(first, micro, shared_root, tmp_path):
-    from gip_exp.stages.gradients import TARGET, TRAIN, WORK
+    from baselines.less import TARGET, TRAIN
+    from gip_exp.stages.gradients import WORK
 
     one = pipeline.run(micro(shared_root, "selector=less", "until=gradients"), quiet()).entries["gradients"]
     shared = ["selector=less", "until=gradients", "train.processes=2", "train.micro_batch=8"]

@@ -19,10 +19,19 @@ and at the end
 from baselines.less.adam import AdamState, adam_direction, adam_state, write_parameter_names
 from baselines.less.features import gradient_features, load_features
 from baselines.less.gradients import lora_parameters, per_example_gradients
-from baselines.less.influence import influence, learning_rate_weights, select
+from baselines.less.influence import (
+    TARGET,
+    TRAIN,
+    influence,
+    learning_rate_weights,
+    select,
+    select_by_gradients,
+)
 from baselines.less.projection import CountSketch
 
 __all__ = [
+    "TARGET",
+    "TRAIN",
     "AdamState",
     "CountSketch",
     "adam_direction",
@@ -34,5 +43,6 @@ __all__ = [
     "lora_parameters",
     "per_example_gradients",
     "select",
+    "select_by_gradients",
     "write_parameter_names",
 ]

@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from baselines._checks import FloatArray, check_pool, ranking, to_float64
+from baselines.less.features import load_features
 from selection.checks import Problems, check_matrix
 from selection.types import Selection
+
+TRAIN, TARGET = "train", "target"  # folders of features, within that of a checkpoint
 
 _BLOCK = 4096  # rows checked and multiplied at a time
 
@@ -71,22 +74,22 @@ def influence(
     return scores.max(axis=1)
 
 
-def select(scores: Any, budget: int | float, *, candidates: Any = None) -> Selection:
+def select(influence_scores: Any, budget: int | float, *, candidates: Any = None) -> Selection:
     """Pick the largest influence scores (n,); nested in budget, ties to the lowest index.
 
     Args:
-        scores: (n,) from `influence`; rows outside `candidates` may hold NaN.
+        influence_scores: (n,) from `influence`; rows outside `candidates` may hold NaN.
         budget: count or share of n (see `baselines._checks`).
         candidates: optional boolean mask (n,).
 
     Returns:
-        Selection; gains are the scores of the picks, `objective["mean_influence"]` their mean.
+        Selection; gains are the influence scores of the picks, `objective["mean_influence"]` their mean.
 
     Raises:
         ValueError: naming every bad argument.
     """
     problems = Problems()
-    values = np.asarray(scores, dtype=np.float64)
+    values = np.asarray(influence_scores, dtype=np.float64)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"scores: has shape {values.shape}; give one score a pool row, shape (n,)")
     rows, count = check_pool(problems, len(values), budget, candidates)
@@ -96,6 +99,31 @@ def select(scores: Any, budget: int | float, *, candidates: Any = None) -> Selec
     problems.raise_if_any()
     picks = rows[np.argsort(-values[rows], kind="stable")][:count]
     return ranking(picks, values[picks], objective={"mean_influence": float(values[picks].mean())})
+
+
+def select_by_gradients(
+    gradients: Sequence[str | Path],
+    checkpoint_weights: Sequence[float],
+    budget: int | float,
+    *,
+    candidates: Any = None,
+) -> Selection:
+    """Pick the largest influence, from the features that `gradient_features` wrote.
+
+    Args:
+        gradients: a folder per checkpoint with the features of the pool (`train`) and of the target (`target`).
+        checkpoint_weights: one per folder, from `learning_rate_weights`.
+        budget: count or share of n (see `baselines._checks`).
+        candidates: optional boolean mask (n,).
+
+    Returns:
+        Selection, as from `select`.
+
+    Raises:
+        ValueError: naming every bad argument, or features that cannot be read.
+    """
+    train, target = ([load_features(Path(folder) / part) for folder in gradients] for part in (TRAIN, TARGET))
+    return select(influence(train, target, checkpoint_weights), budget, candidates=candidates)
 
 
 def learning_rate_weights(folders: Sequence[str | Path]) -> FloatArray:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gip_exp import pipeline
+from gip_exp.artifacts import FEATURES, read_pool
 from gip_exp.config import Config
 from gip_exp.console import Console
 from gip_exp.data import split
 from gip_exp.errors import UserError
-from gip_exp.stages.data import read_pool
-from gip_exp.stages.embed import FEATURES
 from gip_exp.stages.score import read_scores
 
 LEAST_ROWS = 10

@@ -128,7 +128,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.table(metrics)
     table = Table("stage", "seconds", "", "key")
     for name, stage in result["stages"].items():
-        table.add_row(name, f"{stage['seconds']:.1f}", "reused" if stage["cached"] else "made", stage["key"])
+        table.add_row(name, f"{stage['seconds']:.1f}", _how(stage), stage["key"])
     console.table(table)
     selected = result["n_selected"]
     if selected is not None:
@@ -136,6 +136,16 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.say(f"  {selected:,} of {result['n_pool']:,} examples by {result['selector']}{held_out}")
     if result["stages"] and all(stage["cached"] for stage in result["stages"].values()):
         console.say("  every stage was reused: nothing was computed again")
+
+
+def _how(stage: Mapping[str, Any]) -> str:
+    """Reused, made, or made again because its code changed."""
+    parts = [stage, *stage.get("parts", {}).values()]
+    changed = sorted({file for part in parts for file in part.get("changed_code", ())})
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        return f"made again: code of {changed[0]}{more} changed"
+    return "reused" if stage["cached"] else "made"
 
 
 def say_what_to_do(result: Mapping[str, Any], folder: Path, console: Console) -> None:

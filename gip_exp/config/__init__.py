@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import ValidationError, create_model, field_validator, model_validator
 
 from gip_exp.config.base import NEUTRAL, Name, Section, Seed
 from gip_exp.config.data import Data
@@ -20,12 +20,13 @@ from gip_exp.config.keys import options, unknown_key
 from gip_exp.config.model import Model
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import Sampler
-from gip_exp.config.selector import Selector
+from gip_exp.config.selector import Selector, section_of
 from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
 from gip_exp.config.train import Train
 from gip_exp.errors import UserError, listed
 from gip_exp.redaction import REMEDY, secret_places
+from gip_exp.registry.selectors import installed
 
 LONGEST = 120  # characters of a value in a message
 STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
@@ -100,7 +101,7 @@ def parse(values: Mapping[str, Any]) -> Config:
     if missing := list(_still_missing(values)):
         raise listed("the configuration has several problems:", [_missing(key) for key in missing])
     try:
-        config = Config.model_validate(dict(values))
+        config = _model(values).model_validate(dict(values))
     except ValidationError as error:
         raise listed(
             "the configuration has several problems:", [_say(problem) for problem in error.errors()]
@@ -108,6 +109,15 @@ def parse(values: Mapping[str, Any]) -> Config:
     if problem := _impossible_stop(config):
         raise UserError(problem)
     return config
+
+
+def _model(values: Mapping[str, Any]) -> type[Config]:
+    """Config, with the options of the selector where that comes from an installed package."""
+    selector = values.get("selector")
+    kind = selector.get("kind") if isinstance(selector, Mapping) else None
+    if not isinstance(kind, str) or kind not in installed():
+        return Config
+    return create_model("Config", __base__=Config, selector=(section_of(kind), ...))
 
 
 # For these, pydantic puts the member's kind into a location, which is no key of ours.

@@ -1,11 +1,13 @@
 """How the tuned model is evaluated (`evaluation=`)."""
 
-from typing import Annotated, Literal
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from gip_exp.config.base import NEUTRAL, Positive, Section
 from gip_exp.config.judge import LLMJudge
+from gip_exp.registry import evaluations
 
 
 class Gsm8kEvaluation(Section):
@@ -47,13 +49,44 @@ class MtBenchEvaluation(Section):
     judge: LLMJudge
 
 
-class Evaluations(Section):
-    gsm8k: Gsm8kEvaluation | None = None
-    answer_nll: AnswerNllEvaluation | None = None
-    bbh: BbhEvaluation | None = None
-    mt_bench: MtBenchEvaluation | None = None
+_WRITTEN: dict[str, type[Section]] = {
+    "gsm8k": Gsm8kEvaluation,
+    "answer_nll": AnswerNllEvaluation,
+    "bbh": BbhEvaluation,
+    "mt_bench": MtBenchEvaluation,
+}
+
+
+class _Evaluations(Section):
+    """The evaluations asked for; one that is not asked for is None."""
 
     def chosen(self) -> dict[str, Section]:
         """The evaluations asked for, by name, in a fixed order."""
         named = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: section for name, section in named.items() if section is not None}
+
+
+def _sections() -> dict[str, type[Section]]:
+    """The options of every evaluation by name: of those above, and of those that `eval` and `conf` have more."""
+    names = (path.name.removesuffix(".yaml") for path in files("conf").joinpath("evaluation").iterdir())
+    more = {
+        name: create_model(f"{name}Evaluation", __base__=Section, **evaluations.signature(name)[1])  # type: ignore[call-overload]
+        for name in sorted(names)
+        if name not in _WRITTEN and evaluations.exists(name)
+    }
+    return {**_WRITTEN, **more}
+
+
+if TYPE_CHECKING:
+
+    class Evaluations(_Evaluations):
+        gsm8k: Gsm8kEvaluation | None = None
+        answer_nll: AnswerNllEvaluation | None = None
+        bbh: BbhEvaluation | None = None
+        mt_bench: MtBenchEvaluation | None = None
+else:
+    Evaluations = create_model(
+        "Evaluations",
+        __base__=_Evaluations,
+        **{name: (section | None, None) for name, section in _sections().items()},
+    )

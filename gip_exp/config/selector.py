@@ -1,26 +1,36 @@
-"""The selectors and their options, one class a kind."""
+"""The selectors and their options (`selector=`): one class a kind, most of them made from the selector's signature."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from functools import cache, reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from gip_exp.config.base import NEUTRAL, Name, NonNegative, Positive, Section, Seed, Share
 from gip_exp.config.train import LoraTrain
+from gip_exp.registry import selectors
 
 SOURCES = ("judge", "self_consistency", "self_compression", "metadata")  # what a mixture can be made of
 ScoreSignal = Literal["judge", "self_consistency", "metadata", "mixture"]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class OnScores(Section):
+class SelectorSection(Section):
+    """What every selector has: its kind (which function), its name in folders and reports, its signal."""
+
+    kind: str
+    name: Name
+    signal: str = "none"
+
+
+class OnScores(SelectorSection):
     """A selector that reads a table of scores: which one, and for a mixture what is in it.
 
     `signals` maps a source (`judge`) or one column of it (`judge.accuracy`) to its weight. A source stands for all
     its columns, an entry for a column goes before that for its source, null leaves a source or a column out.
     """
 
-    signal: str
     signals: dict[str, Weight | None] = Field(default_factory=dict)
 
     @property
@@ -93,78 +103,10 @@ class GipSelector(OnScores):
         return self
 
 
-class RandomSelector(Section):
-    kind: Literal["random"]
-    name: Name
-    signal: Literal["none"]
-    seed: Seed
+class LessSelector(SelectorSection):
+    """LESS: its warm-up, and the projection of its gradients; the stages `warmup` and `gradients` read them."""
 
-
-class FullSelector(Section):
-    kind: Literal["full"]
-    name: Name
-    signal: Literal["none"]
-
-
-class TopScoreSelector(OnScores):
-    kind: Literal["top_score"]
-    name: Name
-    signal: ScoreSignal
-
-
-class GateRandomSelector(OnScores):
-    """Keep the best `gate` share by mean score, then choose at random among them."""
-
-    kind: Literal["gate_random"]
-    name: Name
-    signal: ScoreSignal
-    gate: Share
-    seed: Seed
-
-
-class DsirSelector(Section):
-    kind: Literal["dsir"]
-    name: Name
-    signal: Literal["target"]
-    ngrams: Positive
-    buckets: Positive
-    laplace: NonNegative
-    seed: Seed
-
-
-class DisfSelector(Section):
-    kind: Literal["disf"]
-    name: Name
-    signal: Literal["none"]
-    batch_size: Annotated[int, Field(ge=2)]
-    seed: Seed
-
-
-class SeededFeatureSelector(Section):
-    """Selectors on the embeddings with a random start."""
-
-    kind: Literal["k_center", "k_means"]
-    name: Name
-    signal: Literal["none"]
-    seed: Seed
-
-
-class FacilityLocationSelector(Section):
-    kind: Literal["facility_location"]
-    name: Name
-    signal: Literal["none"]
-
-
-class DppSelector(Section):
-    kind: Literal["dpp"]
-    name: Name
-    signal: Literal["none"]
-    ridge: Annotated[float, Field(gt=0)]
-
-
-class LessSelector(Section):
     kind: Literal["less"]
-    name: Name
     signal: Literal["target"]
     warmup_share: Share
     warmup: LoraTrain
@@ -173,17 +115,47 @@ class LessSelector(Section):
     gradient_batch: Annotated[Positive, NEUTRAL]
 
 
-Selector = Annotated[
-    GipSelector
-    | RandomSelector
-    | FullSelector
-    | TopScoreSelector
-    | GateRandomSelector
-    | DsirSelector
-    | DisfSelector
-    | SeededFeatureSelector
-    | FacilityLocationSelector
-    | DppSelector
-    | LessSelector,
-    Field(discriminator="kind"),
-]
+class RankingSelector(SelectorSection):
+    """A ranking made elsewhere: a file of ids or row numbers, best first."""
+
+    kind: Literal["ranking"]
+    path: Annotated[str, NEUTRAL]  # what the file holds goes into the key instead
+
+
+def less(config: Any) -> LessSelector:
+    """The config's selector, which is LESS wherever its own stages are asked for."""
+    assert isinstance(config.selector, LessSelector)
+    return config.selector
+
+
+_WRITTEN: dict[str, type[SelectorSection]] = {
+    "gip": GipSelector,
+    "less": LessSelector,
+    "ranking": RankingSelector,
+}
+
+
+@cache
+def section_of(kind: str) -> type[SelectorSection]:
+    """The options of a selector as a part of the config. Raises UserError for an unknown kind."""
+    if kind in _WRITTEN:
+        return _WRITTEN[kind]
+    selector = selectors.find(kind)
+    signal = "target" if selector.at_target else "none"
+    fields: dict[str, Any] = {
+        "kind": (Literal[kind], ...),
+        "signal": (Literal[signal], signal),
+        **selector.options,
+    }
+    base: type[SelectorSection] = SelectorSection
+    if "scores" in selector.reads:
+        base, fields["signal"] = OnScores, (ScoreSignal, ...)
+    section: type[SelectorSection] = create_model(kind, __base__=base, **fields)
+    return section
+
+
+if TYPE_CHECKING:
+    Selector = SelectorSection
+else:
+    _KINDS = [section_of(kind) for kind in dict.fromkeys([*_WRITTEN, *selectors.own()])]
+    Selector = Annotated[reduce(or_, _KINDS), Field(discriminator="kind")]

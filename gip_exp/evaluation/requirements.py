@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from gip_exp.artifacts import read_test
 from gip_exp.config import Config
 from gip_exp.config.base import Section
 from gip_exp.config.evaluation import BbhEvaluation, MtBenchEvaluation
 from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
+from gip_exp.evaluation import registry
 from gip_exp.models import hub, loading
 from gip_exp.signals import llm_judge
 from gip_exp.stage import Entries
-from gip_exp.stages.data import read_test
 
 NO_TEST_ROWS = (
     "the data has no test rows to evaluate on: put a test file beside the training file, or choose "
@@ -20,17 +21,13 @@ NO_TEST_ROWS = (
 
 def missing(config: Config, name: str) -> list[str]:
     """What the evaluation `name` lacks on this machine, each with its remedy."""
-    chosen = config.evaluation.chosen()[name]
+    chosen, evaluation = config.evaluation.chosen()[name], registry.find(name)
     problems = []
-    if config.engine.kind == "vllm" and name != "answer_nll":  # likelihoods are computed in this process
+    if config.engine.kind == "vllm" and evaluation.served:
         problems += llm_judge.missing_vllm("engine=vllm", "engine=hf") + _rank(config)
-    if name != "mt_bench":  # the others go through lm-eval, which refuses such a length when all is trained
+    if evaluation.harness:  # lm-eval refuses a reply longer than the context, when all is trained
         problems += _room(name, chosen, config)
-    if isinstance(chosen, MtBenchEvaluation):
-        problems += _mt_bench(chosen, config)
-    if isinstance(chosen, BbhEvaluation):
-        problems += _bbh(chosen)
-    return problems
+    return problems + evaluation.missing(chosen, config)
 
 
 def _rank(config: Config) -> list[str]:
@@ -60,12 +57,13 @@ def _room(name: str, chosen: Section, config: Config) -> list[str]:
 
 def check_test_rows(config: Config, entries: Entries) -> None:
     """Raise UserError when an evaluation asks for test rows and the data came without; known once the data is read."""
-    asking = [name for name in ("gsm8k", "answer_nll") if name in config.evaluation.chosen()]
+    asking = [name for name in config.evaluation.chosen() if registry.find(name).test_rows]
     if asking and not read_test(entries):
         raise UserError(f"evaluation={asking}: {NO_TEST_ROWS}")
 
 
-def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
+def mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
+    """What MT-Bench lacks: its judge, or its question files."""
     from eval import mt_bench_files
 
     problems = llm_judge.missing(config.judge, "evaluation.mt_bench.judge")
@@ -99,7 +97,8 @@ def _mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
     return problems
 
 
-def _bbh(config: BbhEvaluation) -> list[str]:
+def bbh(config: BbhEvaluation, _: Config) -> list[str]:
+    """What BBH lacks: known tasks, or their question files."""
     from eval import bbh
 
     wanted = config.tasks if config.tasks is not None else list(bbh.TASKS)

@@ -5,20 +5,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gip_exp.artifacts import read_pool, read_test
 from gip_exp.config import Config
-from gip_exp.config.evaluation import MtBenchEvaluation
+from gip_exp.config.evaluation import (
+    AnswerNllEvaluation,
+    BbhEvaluation,
+    Gsm8kEvaluation,
+    MtBenchEvaluation,
+)
 from gip_exp.config.judge import LLMJudge
 from gip_exp.errors import UserError
-from gip_exp.evaluation.requirements import NO_TEST_ROWS
+from gip_exp.evaluation import requirements
+from gip_exp.evaluation.registry import Evaluation, Questions
 from gip_exp.evaluation.tuned_model import TunedModel, serve
 from gip_exp.signals import llm_judge
 from gip_exp.stage import Job
-from gip_exp.stages.data import read_pool, read_test
 from gip_exp.storage.files import file_digest, write_jsonl
 
 if TYPE_CHECKING:
     from eval.results import EvalResult  # and scipy with it
 
+BBH_QUESTIONS, BBH_TASKS = 6_511, 27
+BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; a reasoned answer
+MT_QUESTIONS, MT_CATEGORIES, MT_TURNS = 80, 8, 2
+MT_READ = 600  # tokens a turn, on average over the first and the second, which holds the first answer
 RATING = r"Rating: \[\[(10|[1-9])\]\]"  # what MT-Bench's prompts ask a judge to end with
 
 
@@ -26,7 +36,7 @@ def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
     """The first `limit` test rows. Raises UserError when the data came without any."""
     rows = read_test(job.inputs)[:limit]
     if not rows:
-        raise UserError(NO_TEST_ROWS)
+        raise UserError(requirements.NO_TEST_ROWS)
     return rows
 
 
@@ -167,14 +177,50 @@ def _check_unscored(unscored: int, n: int, most: float, warnings: Sequence[str])
         )
 
 
-def local_files(config: Config, name: str) -> dict[str, Any]:
-    """Digests of local question files that the user may change; MT-Bench's are pinned by hash already."""
-    bbh_config = config.evaluation.bbh
-    if name != "bbh" or bbh_config is None or not bbh_config.data_dir:
+def _bbh_files(section: BbhEvaluation, _: Config) -> dict[str, Any]:
+    """Digests of local question files, which the user may change."""
+    if not section.data_dir:
         return {}
-    return {
-        "files": {path.name: file_digest(path) for path in sorted(Path(bbh_config.data_dir).glob("*.json"))}
-    }
+    return {"files": {path.name: file_digest(path) for path in sorted(Path(section.data_dir).glob("*.json"))}}
 
 
-EVALUATIONS = {"gsm8k": gsm8k, "answer_nll": answer_nll, "bbh": bbh, "mt_bench": mt_bench}
+def _judge_of_mt_bench(section: MtBenchEvaluation, config: Config) -> dict[str, Any]:
+    """Its judge is its weights, not where they lie; in this process, the draws of a batch come from one generator."""
+    batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
+    return {"judge": llm_judge.identity(section.judge), **batch}
+
+
+def _gsm8k_asks(section: Gsm8kEvaluation, rows: Any) -> Questions:
+    written = min(section.max_new_tokens, 2 * rows.completion_tokens)
+    read = rows.prompt_tokens + section.shots * rows.tokens
+    return Questions(min(rows.test, section.limit or rows.test), read, written)
+
+
+def _answer_nll_asks(section: AnswerNllEvaluation, rows: Any) -> Questions:
+    return Questions(min(rows.test, section.limit or rows.test), rows.tokens)
+
+
+def _bbh_asks(section: BbhEvaluation, _: Any) -> Questions:
+    tasks = BBH_TASKS if section.tasks is None else len(section.tasks)
+    each = BBH_QUESTIONS / BBH_TASKS
+    return Questions(round(tasks * min(each, section.limit or each)), BBH_READ, BBH_WRITTEN)
+
+
+def mt_bench_turns(limit_per_category: int | None) -> int:
+    """Replies that MT-Bench asks of the model, and gradings that it asks of its judge."""
+    questions = MT_QUESTIONS if limit_per_category is None else MT_CATEGORIES * limit_per_category
+    return min(questions, MT_QUESTIONS) * MT_TURNS
+
+
+def _mt_bench_asks(section: MtBenchEvaluation, _: Any) -> Questions:
+    return Questions(mt_bench_turns(section.limit_per_category), MT_READ, section.max_new_tokens, MT_TURNS)
+
+
+EVALUATIONS = {
+    "gsm8k": Evaluation(gsm8k, (gsm8k,), asks=_gsm8k_asks, test_rows=True),
+    "answer_nll": Evaluation(answer_nll, (answer_nll,), asks=_answer_nll_asks, test_rows=True, served=False),
+    "bbh": Evaluation(bbh, (bbh,), requirements.bbh, _bbh_files, _bbh_asks),
+    "mt_bench": Evaluation(
+        mt_bench, (mt_bench,), requirements.mt_bench, _judge_of_mt_bench, _mt_bench_asks, harness=False
+    ),
+}

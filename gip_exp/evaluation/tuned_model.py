@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gip_exp.artifacts import ADAPTER
 from gip_exp.evaluation import adapter_check
 from gip_exp.llm import kept_server
 from gip_exp.models import loading
 from gip_exp.models.prompts import Renderer, renderer
 from gip_exp.stage import Job
-from gip_exp.stages.train import ADAPTER
 
 if TYPE_CHECKING:
     from lm_eval.api.model import LM

@@ -7,13 +7,12 @@ and on the pool's texts.
 
 from typing import Any
 
+from gip_exp.artifacts import read_pool, text_of
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.model import Scratch
 from gip_exp.quiet import no_loading_bars
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool
-from gip_exp.stages.embed import text_of
 
 
 def _scratch(config: Config) -> Scratch:
@@ -83,4 +82,4 @@ def _documents(scratch: Scratch, pool: list[dict[str, str]]) -> list[str]:
     return [example["prompt"] for example in pool[: scratch.documents]]
 
 
-STAGE = Stage("base", 1, lambda _: ("data",), _settings, _build, needs_device=lambda _: True)
+STAGE = Stage("base", lambda _: ("data",), _settings, _build, needs_device=lambda _: True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gip_exp.artifacts import LABELS, METADATA, POOL, ROWS, TEST
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
@@ -19,11 +20,8 @@ from gip_exp.data import load, rows
 from gip_exp.data.metadata import Metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.storage.files import file_digest, read_jsonl, write_jsonl, write_text
+from gip_exp.storage.files import file_digest, write_jsonl, write_text
 from selection.signals import SignalTable, write_signals
-
-POOL, TEST, LABELS, METADATA = "pool.jsonl", "test.jsonl", "labels.jsonl", "metadata.parquet"
-ROWS = "rows.jsonl"
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
@@ -111,14 +109,4 @@ def _missing(config: Config) -> list[str]:
     return load.missing(config.data) if isinstance(config.data, RowsData) else []
 
 
-def read_pool(entries: Entries) -> list[rows.Example]:
-    """All training rows, in file order."""
-    return read_jsonl(entries["data"].folder / POOL)
-
-
-def read_test(entries: Entries) -> list[rows.Example]:
-    """The test rows, in file order; empty when there are none."""
-    return read_jsonl(entries["data"].folder / TEST)
-
-
-STAGE = Stage("data", 1, lambda _: (), _settings, _build, _missing)
+STAGE = Stage("data", lambda _: (), _settings, _build, _missing)

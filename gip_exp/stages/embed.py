@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gip_exp.artifacts import FEATURES, read_pool, text_of
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.embedder import OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder
@@ -13,18 +14,11 @@ from gip_exp.config.model import Model
 from gip_exp.errors import UserError
 from gip_exp.models import loading
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool
 
 if TYPE_CHECKING:
     from gip_exp.models.encoder import Encoder
 
-FEATURES = "features.npy"
 TOKEN = r"\w+|[^\w\s]"
-
-
-def text_of(example: dict[str, str]) -> str:
-    """The text that embedders and DSIR read."""
-    return f"{example['prompt']}\n{example['completion']}"
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -159,7 +153,6 @@ def _missing(config: Config) -> list[str]:
 
 STAGE = Stage(
     "embed",
-    2,
     _inputs,
     _settings,
     _build,

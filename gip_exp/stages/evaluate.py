@@ -8,17 +8,15 @@ from typing import Any
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
+from gip_exp.evaluation import registry
 from gip_exp.evaluation.requirements import missing
-from gip_exp.evaluation.tasks import EVALUATIONS, local_files
 from gip_exp.evaluation.tuned_model import TunedModel
 from gip_exp.models import loading
 from gip_exp.runs.folder import PREDICTIONS
-from gip_exp.signals import llm_judge
 from gip_exp.stage import Entries, Job, Stage
+from gip_exp.storage.code_digest import Root
 from gip_exp.storage.files import copy_file, write_jsonl
 from gip_exp.storage.store import Entry
-
-VERSIONS = {"gsm8k": 1, "answer_nll": 1, "bbh": 1, "mt_bench": 3}
 
 
 def stages(config: Config) -> list[Stage]:
@@ -26,11 +24,11 @@ def stages(config: Config) -> list[Stage]:
     return [
         Stage(
             f"evaluate/{name}",
-            VERSIONS[name],
             _inputs,
             partial(_settings, name),
             partial(_build, name),
             partial(_missing, name),
+            code=partial(_code, name),
         )
         for name in config.evaluation.chosen()
     ]
@@ -46,8 +44,7 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
     return {
         "evaluation": name,
         **content(config.evaluation.chosen()[name]),
-        **_of_mt_bench(name, config),
-        **local_files(config, name),
+        **registry.find(name).settings(config.evaluation.chosen()[name], config),
         "engine": content(config.engine),
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
@@ -55,13 +52,8 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
     }
 
 
-def _of_mt_bench(name: str, config: Config) -> dict[str, Any]:
-    """Its judge is its weights, not where they lie; in this process, the draws of a batch come from one generator."""
-    bench = config.evaluation.mt_bench
-    if name != "mt_bench" or bench is None:
-        return {}
-    batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
-    return {"judge": llm_judge.identity(bench.judge), **batch}
+def _code(name: str, _: Config) -> tuple[Root, ...]:
+    return registry.find(name).code
 
 
 def _missing(name: str, config: Config) -> list[str]:
@@ -69,7 +61,7 @@ def _missing(name: str, config: Config) -> list[str]:
 
 
 def _build(name: str, job: Job) -> None:
-    outcome = EVALUATIONS[name](job, TunedModel(job))
+    outcome = registry.find(name).run(job, TunedModel(job))
     for warning in outcome.warnings:
         job.note(warning)
     job.draft.facts["metrics"] = {metric: interval.as_dict() for metric, interval in outcome.metrics.items()}

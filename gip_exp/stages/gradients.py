@@ -3,26 +3,23 @@
 Finished shards survive a kill: the stage goes on from them. Several processes (`train.processes`) share the shards.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from gip_exp.artifacts import CHECKPOINTS, read_pool
 from gip_exp.config import Config
+from gip_exp.config.selector import less
 from gip_exp.data import split
 from gip_exp.models import loading
 from gip_exp.models.device import Machine, machine, missing
 from gip_exp.models.prompts import Renderer, renderer
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool
-from gip_exp.stages.warmup import checkpoints, less
+from gip_exp.training.checkpoints import numbered
 from gip_exp.training.torchrun import share
 
-TRAIN, TARGET = "train", "target"
 WORK = "work"  # what processes that share the work tell each other
 
 
@@ -43,7 +40,7 @@ def _build(job: Job) -> None:
     selector, where = less(job.config), machine(job.config, job.inputs)
     tokenizer = loading.load_tokenizer(where.place)
     pool_rows, target_rows = _examples(job, renderer(job.config.model.prompt, tokenizer), tokenizer)
-    folders = checkpoints(job.inputs["warmup"].folder)
+    folders = numbered(job.inputs["warmup"].folder / CHECKPOINTS)
     task = {
         "machine": asdict(where),
         "checkpoints": [str(folder) for folder in folders],
@@ -75,7 +72,7 @@ def _build(job: Job) -> None:
 
 def share_of_process(task: Mapping[str, Any], tell: Callable[[Mapping[str, Any]], None]) -> None:
     """This process's shards of the features at every checkpoint: all of them, or those of one rank of torchrun."""
-    from baselines.less import adam_state, gradient_features
+    from baselines.less import TARGET, TRAIN, adam_state, gradient_features
 
     where = Machine(**task["machine"])
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -117,21 +114,4 @@ def _examples(
     return [tokens(row) for row in parts.pool], [tokens(row) for row in parts.target]
 
 
-def influence_scores(entries: Entries) -> np.ndarray:
-    """(n,) float64: the influence of every pool row on the target, over all checkpoints."""
-    from baselines.less import influence, load_features
-
-    folders = sorted(
-        entries["gradients"].folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1])
-    )
-    weights = json.loads((entries["warmup"].folder / "weights.json").read_text())
-    return influence(
-        [load_features(folder / TRAIN) for folder in folders],
-        [load_features(folder / TARGET) for folder in folders],
-        weights,
-    )
-
-
-STAGE = Stage(
-    "gradients", 1, _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True
-)
+STAGE = Stage("gradients", _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True)

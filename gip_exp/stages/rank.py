@@ -1,67 +1,49 @@
 """`rank`: the selector orders the pool, best first, as far as the budget class needs (budgets share a ranking).
 
-Writes `ranking.parquet`: row (number in the data's order), id, gain, in pick order.
+Writes `ranking.parquet`: row (number in the data's order), id, gain, in pick order. Which function ranks and what it
+reads is in `gip_exp.selectors`; this stage fills its parameters.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import inspect
+import json
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gip_exp.artifacts import (
+    RANKING,
+    WEIGHTS,
+    read_features,
+    read_pool,
+    selector_of,
+    sizes,
+    text_of,
+)
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.selector import (
-    DisfSelector,
-    DppSelector,
-    DsirSelector,
-    FacilityLocationSelector,
-    FullSelector,
-    GateRandomSelector,
-    GipSelector,
-    LessSelector,
-    OnScores,
-    RandomSelector,
-    SeededFeatureSelector,
-    TopScoreSelector,
-)
-from gip_exp.data import split
+from gip_exp.config.selector import OnScores, RankingSelector, SelectorSection
+from gip_exp.data import ranking_file, split
 from gip_exp.errors import UserError
+from gip_exp.registry import selectors
 from gip_exp.signals.table import SOURCE_STAGE, scores_of
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool
-from gip_exp.stages.embed import FEATURES, text_of
-from gip_exp.stages.gradients import influence_scores
+from gip_exp.training.checkpoints import numbered
 
 if TYPE_CHECKING:
     from selection import Selection  # and torch with it
 
-RANKING = "ranking.parquet"
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """What a selector sees of the pool: n rows, and how many to rank."""
-
-    n: int
-    rank_to: int
-    features: np.ndarray | None  # (n, d) float32
-    scores: np.ndarray | None  # (n, k) float64, NaN in unscored rows
-    scored: np.ndarray | None  # (n,) bool, rows that may be picked; None means all
-    texts: Callable[[], tuple[list[str], list[str]]]  # of the pool and of the target rows, read on demand
-    influence: Callable[[], np.ndarray]  # (n,) LESS's scores, computed on demand
+# The stages behind what a selector reads.
+_STAGES = {"features": ("embed",), "gradients": ("warmup", "gradients")}
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
     needs = ["data"]
     if isinstance(config.selector, OnScores):
         needs.append(SOURCE_STAGE[config.selector.signal])
-    if config.selector.kind in ON_FEATURES:
-        needs.append("embed")
-    if config.selector.kind == "less":
-        needs += ["warmup", "gradients"]
-    return tuple(needs)
+    reads = selector_of(config).reads
+    return tuple(needs + [stage for name, stages in _STAGES.items() if name in reads for stage in stages])
 
 
 def _keyed(config: Config) -> tuple[str, ...]:
@@ -71,25 +53,18 @@ def _keyed(config: Config) -> tuple[str, ...]:
 
 def _rank_to(config: Config, n_pool: int, n_selected: int) -> int:
     """A ranking nested in budget is shared by a class of budgets; any other is made for its own budget."""
-    return split.rank_to(n_selected, n_pool) if config.selector.kind not in NOT_NESTED else n_selected
-
-
-def sizes(config: Config, entries: Entries) -> tuple[int, int]:
-    """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool, or a target that is empty."""
-    n_rows = int(entries["data"].facts["n_rows"])
-    n_pool = len(split.split(n_rows, config.target).pool)
-    if config.selector.kind in AT_TARGET and n_pool == n_rows:
-        raise UserError(
-            f"selector={config.selector.name} aims at held-out rows, and none of {n_rows} is held out: at most "
-            f"target.max_share={config.target.max_share} of the rows are (raise it), or give more rows"
-        )
-    return n_pool, split.count(config.budget, n_pool)
+    return split.rank_to(n_selected, n_pool) if selector_of(config).nested else n_selected
 
 
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:
     n_pool, n_selected = sizes(config, entries)
+    package, file = selector_of(config).package, {}
+    if isinstance(config.selector, RankingSelector):
+        file = {"file": ranking_file.digest(Path(config.selector.path))}
     return {
         "selector": content(config.selector),
+        **({"package": package} if package else {}),
+        **file,
         "target": content(config.target),
         "rank_to": _rank_to(config, n_pool, n_selected),
     }
@@ -99,187 +74,130 @@ def _build(job: Job) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    examples = read_pool(job.inputs)
-    rows = split.split(len(examples), job.config.target).pool
-    candidates = _candidates(job, rows)
-    selection = RANKERS[job.config.selector.kind](job.config.selector, candidates)
-    picked = rows[selection.indices]
-    table = {"row": picked, "id": [examples[row]["id"] for row in picked], "gain": selection.gains}
+    pool = _Pool(job)
+    n_pool, n_selected = sizes(job.config, job.inputs)
+    candidates = pool.candidates
+    if candidates is not None and n_selected > candidates.sum():
+        raise UserError(
+            f"budget={job.config.budget} asks for {n_selected} rows, but only {candidates.sum()} of {n_pool} were "
+            "scored: lower the budget, or get more rows scored (judge.round asks for the unscored ones again)"
+        )
+    to = _rank_to(job.config, n_pool, n_selected)
+    to = to if candidates is None else min(to, int(candidates.sum()))
+    if isinstance(job.config.selector, RankingSelector):
+        selection = _from_file(job, pool, to, n_selected)
+    else:
+        selection = _by_function(job.config.selector, selector_of(job.config), pool, to)
+    picked = pool.rows[selection.indices]
+    table = {"row": picked, "id": [pool.ids[row] for row in picked], "gain": selection.gains}
     pq.write_table(pa.table(table), job.folder / RANKING)
-    unscored = 0 if candidates.scored is None else int((~candidates.scored).sum())
     job.draft.facts.update(
-        n_pool=len(rows),
-        n_unscored=unscored,
-        rank_to=candidates.rank_to,
+        n_pool=n_pool,
+        n_unscored=0 if candidates is None else int((~candidates).sum()),
+        rank_to=to,
         rounds=len(selection.rounds),
         objective={name: float(value) for name, value in selection.objective.items()},
     )
 
 
-def _candidates(job: Job, rows: np.ndarray) -> Candidates:
-    _, n_selected = sizes(job.config, job.inputs)
-    scores = scored = features = None
-    selector = job.config.selector
-    if isinstance(selector, OnScores) and selector.signal != "self_compression":
-        ids = [example["id"] for example in read_pool(job.inputs)]
-        scores = scores_of(job.inputs, SOURCE_STAGE[selector.signal], ids)[rows]
-        known = ~np.isnan(scores).any(axis=1)
-        scored = None if known.all() else known
-        if n_selected > known.sum():
-            raise UserError(
-                f"budget={job.config.budget} asks for {n_selected} rows, but only {known.sum()} of {len(rows)} were "
-                "scored: lower the budget, or get more rows scored (judge.round asks for the unscored ones again)"
-            )
-    if "embed" in job.inputs:
-        features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")[rows]
-    to = _rank_to(job.config, len(rows), n_selected)
-    if scored is not None:
-        to = min(to, int(scored.sum()))
-    return Candidates(
-        len(rows),
-        to,
-        features,
-        scores,
-        scored,
-        partial(_texts, job, rows),
-        partial(influence_scores, job.inputs),
-    )
+class _Pool:
+    """What selectors read (`selectors.READS`), each under its name and read when it is asked for."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._examples = read_pool(job.inputs)
+        parts = split.split(len(self._examples), job.config.target)
+        self.rows, self._target = parts.pool, parts.target  # numbers in the data's order
+        self.ids = [example["id"] for example in self._examples]
+
+    @property
+    def n(self) -> int:
+        return len(self.rows)
+
+    @property
+    def features(self) -> np.ndarray:
+        return read_features(self._job.inputs)[self.rows]
+
+    @cached_property
+    def _signal(self) -> np.ndarray | None:
+        selector = self._job.config.selector
+        if not isinstance(selector, OnScores) or selector.signal == "self_compression":
+            return None
+        return scores_of(self._job.inputs, SOURCE_STAGE[selector.signal], self.ids)[self.rows]
+
+    @property
+    def scores(self) -> np.ndarray | None:
+        """(n, k); (n,) of a mixture for any selector but GIP: its weights would be lost where columns are scaled alike."""
+        if self._signal is None:
+            return None
+        scores = np.nan_to_num(self._signal, nan=0.0)  # unscored rows are no candidates and never read
+        selector = self._job.config.selector
+        return scores.sum(axis=1) if selector.signal == "mixture" and selector.kind != "gip" else scores
+
+    @property
+    def candidates(self) -> np.ndarray | None:
+        """(n,) bool, the rows whose every score is known; None where that is all of them."""
+        if self._signal is None:
+            return None
+        scored = ~np.isnan(self._signal).any(axis=1)
+        return None if scored.all() else scored
+
+    @property
+    def texts(self) -> list[str]:
+        return [text_of(self._examples[row]) for row in self.rows]
+
+    @property
+    def target_texts(self) -> list[str]:
+        return [text_of(self._examples[row]) for row in self._target]
+
+    @property
+    def gradients(self) -> list[Path]:
+        return numbered(self._job.inputs["gradients"].folder)
+
+    @property
+    def checkpoint_weights(self) -> list[float]:
+        return json.loads((self._job.inputs["warmup"].folder / WEIGHTS).read_text())
 
 
-def _texts(job: Job, rows: np.ndarray) -> tuple[list[str], list[str]]:
-    """(texts of the pool, texts of the held-out target rows)."""
-    examples = read_pool(job.inputs)
-    target = split.split(len(examples), job.config.target).target
-    return [text_of(examples[row]) for row in rows], [text_of(examples[row]) for row in target]
+def _by_function(config: SelectorSection, selector: selectors.Selector, pool: _Pool, to: int) -> "Selection":
+    """Call the selector's function with what it reads and with its options."""
+    if pool.candidates is not None and "candidates" not in selector.reads:
+        raise UserError(
+            f"selector={config.name}: {int((~pool.candidates).sum())} of {pool.n} rows are unscored, and this selector "
+            "cannot leave rows out: get them scored (judge.round), or choose one that takes `candidates`"
+        )
+    function = selector.load()
+    taken = inspect.signature(function).parameters.keys() - selectors.READS.keys()
+    options = {name: getattr(config, name) for name in type(config).model_fields if name in taken}
+    return function(**{name: getattr(pool, name) for name in selector.reads}, budget=to, **options)
 
 
-def _gip(selector: GipSelector, candidates: Candidates) -> "Selection":
-    from selection import gip_select
+def _from_file(job: Job, pool: _Pool, to: int, n_selected: int) -> "Selection":
+    """The first `to` rows of a ranking file that are in the pool; rows that are held out are left out and counted."""
+    from selection.types import Selection
 
-    assert candidates.features is not None
-    scores = candidates.scores
-    if scores is not None and candidates.scored is not None:
-        scores = np.where(candidates.scored[:, None], scores, 0.0)  # never read: these rows are no candidates
-    return gip_select(
-        candidates.features,
-        candidates.rank_to,
-        scores=scores,
-        candidates=candidates.scored,
-        method=selector.method,
-        ridge=selector.ridge,
-        center=selector.center,
-        normalize=selector.normalize,
-        score_scaling=selector.score_scaling,
-        tol=selector.tol,
-        noise=selector.noise,
-    )
-
-
-def _random(selector: RandomSelector, candidates: Candidates) -> "Selection":
-    from baselines import random
-
-    return random.select(candidates.n, candidates.rank_to, seed=selector.seed)
-
-
-def _full(_: FullSelector, candidates: Candidates) -> "Selection":
-    from baselines import full
-
-    return full.select(candidates.n)
-
-
-def _to_rank_by(selector: OnScores, scores: np.ndarray | None) -> np.ndarray | None:
-    """Rules that rank by the mean scale every column alike: a mixture, which has weights, becomes one column."""
-    return scores.sum(axis=1) if selector.signal == "mixture" and scores is not None else scores
-
-
-def _top_score(selector: TopScoreSelector, candidates: Candidates) -> "Selection":
-    from baselines import top_score
-
-    scores = _to_rank_by(selector, candidates.scores)
-    return top_score.select(scores, candidates.rank_to, candidates=candidates.scored)
-
-
-def _gate_random(selector: GateRandomSelector, candidates: Candidates) -> "Selection":
-    from baselines import gate_random
-
-    return gate_random.select(
-        _to_rank_by(selector, candidates.scores),
-        candidates.rank_to,
-        seed=selector.seed,
-        gate=selector.gate,
-        candidates=candidates.scored,
-    )
-
-
-def _dsir(selector: DsirSelector, candidates: Candidates) -> "Selection":
-    from baselines import dsir
-
-    pool_texts, target_texts = candidates.texts()
-    return dsir.select(
-        pool_texts,
-        target_texts,
-        candidates.rank_to,
-        seed=selector.seed,
-        ngrams=selector.ngrams,
-        buckets=selector.buckets,
-        laplace=selector.laplace,
-    )
-
-
-def _disf(selector: DisfSelector, candidates: Candidates) -> "Selection":
-    from baselines import disf
-
-    return disf.select(
-        candidates.features, candidates.rank_to, batch_size=selector.batch_size, seed=selector.seed
-    )
-
-
-def _seeded(selector: SeededFeatureSelector, candidates: Candidates) -> "Selection":
-    from baselines import k_center, k_means
-
-    method = {"k_center": k_center.select, "k_means": k_means.select}[selector.kind]
-    return method(candidates.features, candidates.rank_to, seed=selector.seed)
-
-
-def _facility_location(_: FacilityLocationSelector, candidates: Candidates) -> "Selection":
-    from baselines import facility_location
-
-    return facility_location.select(candidates.features, candidates.rank_to)
-
-
-def _dpp(selector: DppSelector, candidates: Candidates) -> "Selection":
-    from baselines import dpp
-
-    return dpp.select(candidates.features, candidates.rank_to, ridge=selector.ridge)
-
-
-def _less(_: LessSelector, candidates: Candidates) -> "Selection":
-    from baselines.less import select
-
-    return select(candidates.influence(), candidates.rank_to)
-
-
-RANKERS: dict[str, Callable[[Any, Candidates], "Selection"]] = {
-    "gip": _gip,
-    "random": _random,
-    "full": _full,
-    "top_score": _top_score,
-    "gate_random": _gate_random,
-    "dsir": _dsir,
-    "disf": _disf,
-    "k_center": _seeded,
-    "k_means": _seeded,
-    "facility_location": _facility_location,
-    "dpp": _dpp,
-    "less": _less,
-}
-ON_FEATURES = {"gip", "disf", "k_center", "k_means", "facility_location", "dpp"}
-NOT_NESTED = {"k_means"}
-AT_TARGET = {"dsir", "less"}  # these aim at the held-out rows
+    assert isinstance(job.config.selector, RankingSelector)
+    path = Path(job.config.selector.path)
+    ranked = ranking_file.read(path, pool.ids)
+    position = {int(row): place for place, row in enumerate(pool.rows)}
+    kept = [position[row] for row in ranked if row in position]
+    if held_out := len(ranked) - len(kept):
+        job.note(f"{path}: {held_out} of its {len(ranked)} rows are held out as the target and left out")
+    if len(kept) < n_selected:
+        raise UserError(
+            f"selector.path={path} ranks {len(kept)} rows of the pool, budget={job.config.budget} asks for {n_selected}: "
+            "lower the budget, or give a longer ranking"
+        )
+    kept = kept[:to]
+    return Selection(np.array(kept, dtype=np.int64), np.zeros(len(kept)))
 
 
 def _missing(config: Config) -> list[str]:
-    if config.selector.kind not in AT_TARGET or config.target.n:
+    if isinstance(config.selector, RankingSelector) and not Path(config.selector.path).is_file():
+        return [
+            f"selector.path={config.selector.path} is no file: give a ranking (parquet, JSONL or .npy), best first"
+        ]
+    if not selector_of(config).at_target or config.target.n:
         return []
     return [
         f"target.n=0 holds out no rows, and selector={config.selector.name} aims at them: set target.n=128, also for "
@@ -287,4 +205,9 @@ def _missing(config: Config) -> list[str]:
     ]
 
 
-STAGE = Stage("rank", 2, _inputs, _settings, _build, _missing, keyed=_keyed)
+def _code(config: Config) -> tuple[str, ...]:
+    function = selector_of(config).function
+    return (function,) if function else ()
+
+
+STAGE = Stage("rank", _inputs, _settings, _build, _missing, keyed=_keyed, code=_code)

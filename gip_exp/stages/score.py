@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gip_exp.artifacts import read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge, RulesJudge
@@ -17,7 +18,6 @@ from gip_exp.signals import llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
-from gip_exp.stages.data import read_pool
 from gip_exp.storage.files import write_jsonl, write_text
 from selection.signals import SignalTable
 
@@ -95,4 +95,4 @@ def _missing(config: Config) -> list[str]:
     ]
 
 
-STAGE = Stage("score", 2, lambda _: ("data",), _settings, _build, _missing)
+STAGE = Stage("score", lambda _: ("data",), _settings, _build, _missing)

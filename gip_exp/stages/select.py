@@ -7,12 +7,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from gip_exp.artifacts import RANKING, ROWS, read_pool, sizes
 from gip_exp.config import Config
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import ROWS, read_pool
-from gip_exp.stages.rank import RANKING, sizes
-from gip_exp.storage.files import digest, read_jsonl, write_jsonl, write_text
+from gip_exp.storage.files import digest, write_jsonl, write_text
 
 
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:
@@ -44,9 +43,4 @@ def _digest(selected: list[dict[str, Any]]) -> str:
     return digest([[row["id"], row["prompt"], row["completion"]] for row in selected], 32)
 
 
-def read_selected(entries: Entries) -> list[dict[str, Any]]:
-    """The selected rows in pick order: id, prompt, completion, rank, gain."""
-    return read_jsonl(entries["select"].folder / SELECTED)
-
-
-STAGE = Stage("select", 1, lambda _: ("data", "rank"), _settings, _build)
+STAGE = Stage("select", lambda _: ("data", "rank"), _settings, _build)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eval.self_consistency import final_answer, share_that_agrees
+from gip_exp.artifacts import read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.sampler import EndpointSampler, ModelSampler
@@ -22,7 +23,6 @@ from gip_exp.models import loading
 from gip_exp.signals import llm_judge
 from gip_exp.signals.table import SOURCE_STAGE, UNSCORED, write_table
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool
 from gip_exp.storage.files import read_jsonl, write_jsonl
 from selection.signals import SignalTable
 
@@ -244,7 +244,6 @@ def _missing(config: Config) -> list[str]:
 
 STAGE = Stage(
     SOURCE_STAGE["self_consistency"],
-    1,
     _inputs,
     _settings,
     _build,

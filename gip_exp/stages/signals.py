@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gip_exp.artifacts import FEATURES, read_pool
+from gip_exp.artifacts import METADATA as METADATA_FILE
 from gip_exp.config import Config
 from gip_exp.config.data import RowsData
 from gip_exp.config.judge import LLMJudge
@@ -12,9 +14,6 @@ from gip_exp.config.selector import GipSelector, OnScores
 from gip_exp.errors import UserError
 from gip_exp.signals.table import SOURCE_STAGE, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import METADATA as METADATA_FILE
-from gip_exp.stages.data import read_pool
-from gip_exp.stages.embed import FEATURES
 from selection.signals import SignalTable, mixture, read_signals
 
 
@@ -89,12 +88,9 @@ def column_weights(
     return {column: weight for column, weight in found.items() if weight is not None}
 
 
-METADATA = Stage(
-    SOURCE_STAGE["metadata"], 1, lambda _: ("data",), lambda *_: {}, _metadata, _missing_metadata
-)
+METADATA = Stage(SOURCE_STAGE["metadata"], lambda _: ("data",), lambda *_: {}, _metadata, _missing_metadata)
 SELF_COMPRESSION = Stage(
     SOURCE_STAGE["self_compression"],
-    1,
     lambda _: ("data", "embed"),
     lambda config, _: dict(_preparation(config)),
     _self_compression,
@@ -132,4 +128,4 @@ def _columns(config: Config) -> dict[str, tuple[str, ...]]:
     return {source: known[source] for source in _chosen(config).sources if source in known}
 
 
-MIXTURE = Stage(SOURCE_STAGE["mixture"], 1, _mixture_inputs, _mixture_settings, _mixture, _missing_columns)
+MIXTURE = Stage(SOURCE_STAGE["mixture"], _mixture_inputs, _mixture_settings, _mixture, _missing_columns)

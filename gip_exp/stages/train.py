@@ -7,6 +7,7 @@ same examples share one adapter, and `full` trains once however it is swept. Wri
 import math
 from typing import Any
 
+from gip_exp.artifacts import ADAPTER, LOSSES, read_selected
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
@@ -15,12 +16,10 @@ from gip_exp.models import loading
 from gip_exp.models.device import machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.select import read_selected
 from gip_exp.storage.files import write_jsonl
 from gip_exp.training.finetune import Finetuned, Task, finetune, training_rows
 from gip_exp.training.losses import quarters
 
-ADAPTER, LOSSES = "adapter", "losses.jsonl"
 WORK = "work"  # checkpoints, gone when the output is whole
 
 
@@ -113,7 +112,6 @@ def _facts(done: Finetuned, task: Task) -> dict[str, Any]:
 
 STAGE = Stage(
     "train",
-    2,
     _inputs,
     _settings,
     _build,

@@ -5,26 +5,18 @@ from typing import Any
 
 import numpy as np
 
+from gip_exp.artifacts import CHECKPOINTS, WEIGHTS, read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.selector import LessSelector
+from gip_exp.config.selector import less
 from gip_exp.data import split
 from gip_exp.models import loading
 from gip_exp.models.device import machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages.data import read_pool
 from gip_exp.storage.files import write_json
 from gip_exp.training.checkpoints import numbered
 from gip_exp.training.finetune import Task, finetune, training_rows
-
-CHECKPOINTS = "checkpoints"
-
-
-def less(config: Config) -> LessSelector:
-    """The selector, which is LESS wherever this stage is asked for."""
-    assert isinstance(config.selector, LessSelector)
-    return config.selector
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -63,9 +55,9 @@ def _build(job: Job) -> None:
     )
     with job.console.bar("warming up for LESS", task.steps) as bar:
         finetune(task, on_step=bar.update)
-    folders = checkpoints(job.folder)
+    folders = numbered(job.folder / CHECKPOINTS)
     weights = learning_rate_weights(folders)
-    write_json(job.folder / "weights.json", [float(weight) for weight in weights])
+    write_json(job.folder / WEIGHTS, [float(weight) for weight in weights])
     job.draft.facts.update(examples=len(rows), checkpoints=len(folders), weights=[float(w) for w in weights])
 
 
@@ -85,9 +77,4 @@ def _drawn(job: Job) -> list[dict[str, str]]:
     return [examples[row] for row in drawn]
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint folders of a warm-up, in order of training."""
-    return numbered(folder / CHECKPOINTS)
-
-
-STAGE = Stage("warmup", 1, _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True)
+STAGE = Stage("warmup", _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True)

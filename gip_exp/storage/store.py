@@ -7,6 +7,7 @@ clock is involved. A resumable stage finds what a killed predecessor left in its
 are not as its manifest says is moved aside and made again.
 """
 
+import json
 import os
 import shutil
 import time
@@ -24,13 +25,17 @@ from gip_exp.storage.manifest import MANIFEST
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished stage output. `seconds` is what it cost to make, whoever made it; `cached` says it was there."""
+    """A finished stage output. `seconds` is what it cost to make, whoever made it; `cached` says it was there.
+
+    `changed_code` names the source files for which it was made again now, instead of reusing an older one.
+    """
 
     stage: str
     key: str
     folder: Path
     manifest: Mapping[str, Any]
     cached: bool
+    changed_code: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -83,6 +88,23 @@ class Store:
             return None
         return Entry(stage, key, self.folder(stage, key), kept, cached=True)
 
+    def changed_code(self, stage: str, identity: Mapping[str, Any]) -> tuple[str, ...]:
+        """The source files in which this output's code differs from that of the newest output alike in all else."""
+        rest = {part: value for part, value in identity.items() if part != "code"}
+        newest: Mapping[str, Any] | None = None
+        for path in self.folder(stage, "").glob(f"*/{MANIFEST}"):
+            try:
+                kept = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            alike = isinstance(kept, dict) and all(kept.get(part) == value for part, value in rest.items())
+            if alike and (newest is None or kept.get("finished", "") > newest.get("finished", "")):
+                newest = kept
+        if newest is None:
+            return ()
+        theirs, ours = newest.get("code", {}), identity.get("code", {})
+        return tuple(sorted(file for file in {*theirs, *ours} if theirs.get(file) != ours.get(file)))
+
     def produce(
         self,
         stage: str,
@@ -93,7 +115,7 @@ class Store:
     ) -> Entry:
         """The entry for `identity`, made by `build` if nobody made it yet.
 
-        `identity` is everything that can change the content: stage version, settings, the keys of the inputs.
+        `identity` is everything that can change the content: code, settings, the keys of the inputs.
         """
         key = key_of(stage, identity)
         entry = self.find(stage, key)

@@ -19,6 +19,8 @@ from gip_exp.config.model import Model
 from gip_exp.config.sampler import EndpointSampler, ModelSampler
 from gip_exp.config.selector import LessSelector
 from gip_exp.config.train import LoraTrain
+from gip_exp.evaluation import registry
+from gip_exp.evaluation.registry import Questions
 from gip_exp.models import loading
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.training.finetune import total_steps
@@ -33,10 +35,6 @@ BYTES_A_TOKEN = 4
 OUTCOME = 200  # bytes of a question's line beside the texts
 MATRICES = 7  # of a layer, which LoRA may adapt
 SERVED_BATCH = 256  # vLLM's own batching
-BBH_QUESTIONS, BBH_TASKS = 6_511, 27
-BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; a reasoned answer
-MT_QUESTIONS, MT_CATEGORIES, MT_TURNS = 80, 8, 2
-MT_READ = 600  # tokens a turn, on average over the first and the second, which holds the first answer
 OWN_SETTINGS = ("seed", "selected", "projection_seed")  # siblings may differ in these
 ENCODER, WIDTH = 0.6e9, 1_024  # parameters and dimensions of a sentence encoder, at most
 
@@ -179,53 +177,27 @@ def _backward(train: LoraTrain) -> int:
     return 6 if train.gradient_checkpointing else 4
 
 
-@dataclass(frozen=True)
-class Questions:
-    """What an evaluation or self-consistency asks of the model: how many replies, and tokens read and written for each."""
-
-    n: int = 0
-    read: float = 0.0
-    written: float = 0.0
-
-
 def samples(sampler: ModelSampler | EndpointSampler, rows: Rows) -> int:
     """Replies that self-consistency asks for."""
     return rows.pool * sampler.samples
 
 
-def mt_bench_turns(limit_per_category: int | None) -> int:
-    """Replies that MT-Bench asks of the player, and gradings that it asks of its judge."""
-    questions = MT_QUESTIONS if limit_per_category is None else MT_CATEGORIES * limit_per_category
-    return min(questions, MT_QUESTIONS) * MT_TURNS
-
-
 def _asked(name: str, config: Config, rows: Rows) -> Questions:
-    chosen = config.evaluation
+    """Replies and tokens that a stage asks of the model."""
     if name == SOURCE_STAGE["self_consistency"] and isinstance(config.sampler, ModelSampler):
         written = min(config.sampler.max_tokens, 2 * rows.completion_tokens)
         return Questions(samples(config.sampler, rows), rows.prompt_tokens, written)
-    if name == "evaluate/gsm8k" and chosen.gsm8k:
-        written = min(chosen.gsm8k.max_new_tokens, 2 * rows.completion_tokens)
-        read = rows.prompt_tokens + chosen.gsm8k.shots * rows.tokens
-        return Questions(min(rows.test, chosen.gsm8k.limit or rows.test), read, written)
-    if name == "evaluate/answer_nll" and chosen.answer_nll:
-        return Questions(min(rows.test, chosen.answer_nll.limit or rows.test), rows.tokens)
-    if name == "evaluate/bbh" and chosen.bbh:
-        tasks = BBH_TASKS if chosen.bbh.tasks is None else len(chosen.bbh.tasks)
-        each = BBH_QUESTIONS / BBH_TASKS
-        return Questions(round(tasks * min(each, chosen.bbh.limit or each)), BBH_READ, BBH_WRITTEN)
-    if name == "evaluate/mt_bench" and chosen.mt_bench:
-        turns = mt_bench_turns(chosen.mt_bench.limit_per_category)
-        return Questions(turns, MT_READ, chosen.mt_bench.max_new_tokens)
-    return Questions()
+    group, _, evaluation = name.partition("/")
+    if group != "evaluate":
+        return Questions()
+    return registry.find(evaluation).asks(config.evaluation.chosen()[evaluation], rows)
 
 
 def _tokens_in_turn(name: str, config: Config, rows: Rows) -> float:
     """Tokens that must be generated one after the other: batches times the length of an answer."""
     batch = SERVED_BATCH if config.engine.kind == "vllm" else config.engine.batch_size
     asked = _asked(name, config, rows)
-    turns = MT_TURNS if name == "evaluate/mt_bench" else 1  # a second turn waits for the first
-    return math.ceil(asked.n / turns / batch) * turns * asked.written
+    return math.ceil(asked.n / asked.turns / batch) * asked.turns * asked.written
 
 
 def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp import pipeline, result
+from gip_exp.artifacts import POOL, TEST, sizes
 from gip_exp.config import STAGES, Config
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.sampler import EndpointSampler
 from gip_exp.console import Console
+from gip_exp.evaluation.tasks import mt_bench_turns
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.stages import data
-from gip_exp.stages.data import POOL, TEST
-from gip_exp.stages.rank import sizes
 from gip_exp.storage.files import read_jsonl
 from gip_exp.storage.store import Entry, Store, key_of
-from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, mt_bench_turns, on_gpu, samples
+from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, on_gpu, samples
 from gip_exp.sweep.plan_folder import PlannedRun
 
 MT_PROMPT, MT_REPLY = 1_800, 400  # tokens of a judgement of MT-Bench

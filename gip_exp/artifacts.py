@@ -1,0 +1,67 @@
+"""Names and readers of stage outputs: what one stage leaves for another, so that stages do not import each other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gip_exp.config import Config
+from gip_exp.config.selector import RankingSelector
+from gip_exp.data import split
+from gip_exp.data.rows import Example
+from gip_exp.errors import UserError
+from gip_exp.registry import selectors
+from gip_exp.runs.folder import SELECTED
+from gip_exp.stage import Entries
+from gip_exp.storage.files import read_jsonl
+
+POOL, TEST, LABELS, METADATA = "pool.jsonl", "test.jsonl", "labels.jsonl", "metadata.parquet"  # of `data`
+ROWS = "rows.jsonl"  # of `data`: the pool's rows as they were, in the same order
+FEATURES = "features.npy"  # of `embed`
+CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"  # of `warmup`
+RANKING = "ranking.parquet"  # of `rank`
+ADAPTER, LOSSES = "adapter", "losses.jsonl"  # of `train`
+
+
+def read_pool(entries: Entries) -> list[Example]:
+    """All training rows, in file order."""
+    return read_jsonl(entries["data"].folder / POOL)
+
+
+def read_test(entries: Entries) -> list[Example]:
+    """The test rows, in file order; empty when there are none."""
+    return read_jsonl(entries["data"].folder / TEST)
+
+
+def text_of(example: Mapping[str, str]) -> str:
+    """The text that embedders and DSIR read: prompt, newline, completion."""
+    return f"{example['prompt']}\n{example['completion']}"
+
+
+def read_features(entries: Entries) -> np.ndarray:
+    """(n, d) float32 of all training rows, memory-mapped."""
+    return np.load(entries["embed"].folder / FEATURES, mmap_mode="r")
+
+
+def read_selected(entries: Entries) -> list[dict[str, Any]]:
+    """The selected rows in pick order: id, prompt, completion, rank, gain."""
+    return read_jsonl(entries["select"].folder / SELECTED)
+
+
+def selector_of(config: Config) -> selectors.Selector:
+    """What the config's selector reads, and whether its picks are nested in the budget."""
+    if isinstance(config.selector, RankingSelector):
+        return selectors.Selector("ranking", "", frozenset(), {})
+    return selectors.find(config.selector.kind)
+
+
+def sizes(config: Config, entries: Entries) -> tuple[int, int]:
+    """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool, or a target that is empty."""
+    n_rows = int(entries["data"].facts["n_rows"])
+    n_pool = len(split.split(n_rows, config.target).pool)
+    if selector_of(config).at_target and n_pool == n_rows:
+        raise UserError(
+            f"selector={config.selector.name} aims at held-out rows, and none of {n_rows} is held out: at most "
+            f"target.max_share={config.target.max_share} of the rows are (raise it), or give more rows"
+        )
+    return n_pool, split.count(config.budget, n_pool)

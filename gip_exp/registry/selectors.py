@@ -1,0 +1,144 @@
+"""The selectors: functions that order a pool, found by name; their signatures say what they read.
+
+A selector is one function,
+
+    def select(features, budget, *, seed: Seed, candidates=None) -> Selection: ...
+
+in `baselines/<kind>.py`, or in an installed package that names it under the entry-point group `gip_exp.selectors`.
+The harness fills the parameters listed in `READS`. All others are options: they become the keys `selector.<option>`,
+checked by the type of the parameter. A function marked with `selection.types.per_budget` is called for every budget,
+any other once for the largest.
+"""
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gip_exp.errors import UserError
+from gip_exp.registry.signature import sort
+
+GROUP = "gip_exp.selectors"  # of entry points
+READS = {
+    "n": "rows in the pool",
+    "features": "(n, d) float32, the embeddings",
+    "scores": "(n, k) float64, the signal's columns; None for a signal without scores",
+    "texts": "n texts of the pool, prompt and completion",
+    "target_texts": "texts of the held-out target rows",
+    "gradients": "a folder per LESS checkpoint, with the gradient features of the pool and of the target rows",
+    "checkpoint_weights": "a weight per LESS checkpoint",
+    "candidates": "(n,) bool, rows that may be picked, or None for all",
+    "budget": "how many rows to pick",
+}
+AT_TARGET = frozenset({"target_texts", "gradients"})
+# Two whose modules are heavy, so that a config is checked without loading them: function, and what it reads.
+_HEAVY = {
+    "gip": ("selection.select:gip_select", ("features", "scores", "candidates")),
+    "less": (
+        "baselines.less.influence:select_by_gradients",
+        ("gradients", "checkpoint_weights", "candidates"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Selector:
+    """One selector: where its function is, what it reads, which options it takes.
+
+    Attributes:
+        kind: its name in configs (`selector.kind`).
+        function: `module:name`.
+        reads: the parameters that the harness fills, without the budget.
+        options: name -> (type, default or `...`) of the other parameters; empty for gip and less, whose options stand
+            in `gip_exp.config.selector`.
+        nested: whether the picks for a small budget are the first of those for a larger one.
+        package: `name==version` of the installed package it comes from; empty for the project's own.
+    """
+
+    kind: str
+    function: str
+    reads: frozenset[str]
+    options: Mapping[str, tuple[Any, Any]]
+    nested: bool = True
+    package: str = ""
+
+    @property
+    def at_target(self) -> bool:
+        """Whether it aims at the held-out target rows."""
+        return bool(self.reads & AT_TARGET)
+
+    def load(self) -> Any:
+        """Import the function."""
+        module, _, name = self.function.partition(":")
+        return getattr(import_module(module), name)
+
+
+@cache
+def own() -> Mapping[str, Selector]:
+    """The project's own selectors by kind."""
+    import baselines
+
+    found = {
+        kind: Selector(kind, function, frozenset(reads), {}) for kind, (function, reads) in _HEAVY.items()
+    }
+    for module in pkgutil.iter_modules(baselines.__path__):
+        if module.name.startswith("_") or module.name in found:
+            continue
+        select = getattr(import_module(f"baselines.{module.name}"), "select", None)
+        if select is not None:
+            found[module.name] = _from_signature(module.name, select)
+    return dict(sorted(found.items()))
+
+
+@cache
+def installed() -> Mapping[str, EntryPoint]:
+    """Selectors of installed packages by kind, not yet imported. A name of the project's own cannot be taken."""
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in own()}
+
+
+@cache
+def find(kind: str) -> Selector:
+    """The selector of this kind. Raises UserError for an unknown kind, or a package that cannot be used."""
+    if kind in own():
+        return own()[kind]
+    if kind not in installed():
+        raise UserError(
+            f"selector.kind={kind!r}: there is no such selector; choose from: {', '.join([*own(), *installed()])}"
+        )
+    point = installed()[kind]
+    package = f"{point.dist.name}=={point.dist.version}" if point.dist else ""
+    try:
+        return _from_signature(kind, point.load(), package)
+    except (ImportError, AttributeError, TypeError, NameError) as error:
+        raise UserError(
+            f"selector.kind={kind}: the function {point.value} of the installed package {package or point.value} cannot "
+            f"be used ({type(error).__name__}: {error}): reinstall or uninstall the package"
+        ) from error
+
+
+def _from_signature(kind: str, select: Any, package: str = "") -> Selector:
+    reads, options = sort(select, READS)
+    function = f"{select.__module__}:{select.__qualname__}"
+    nested = not getattr(select, "per_budget", False)
+    return Selector(kind, function, reads - {"budget"}, options, nested, package)
+
+
+def register_installed() -> None:
+    """Give Hydra a config `selector=<kind>` for every selector of an installed package; its options have defaults.
+
+    An option called `seed` without a default follows the run's seed; any other without one has to be given.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    for kind in installed():
+        options = {name: default for name, (_, default) in find(kind).options.items()}
+        given = {name: "???" if default is ... else default for name, default in options.items()}
+        if options.get("seed") is ...:
+            given["seed"] = "${seed}"
+        signal = "judge" if "scores" in find(kind).reads else "none"
+        ConfigStore.instance().store(
+            group="selector", name=kind, node={"kind": kind, "name": kind, "signal": signal, **given}
+        )

@@ -1,0 +1,232 @@
+"""Digests of the code behind a stage output: the function that makes it and all that it uses of the project's code.
+
+From a function the names in its body are followed through the project's modules (and through the package of an
+installed selector), definition by definition. Two versions of a definition are the same when their syntax trees are:
+comments, layout, docstrings and type annotations of functions do not count. What is called through an object or found
+at run time is followed where its class or function is named; a stage adds what it looks up by name
+(`Stage.code`). Nothing is imported or run.
+
+Example:
+    >>> sorted(code_of("baselines.random:select"))[0]
+    'baselines/_checks.py'
+"""
+
+import ast
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+OWN = ("gip_exp", "selection", "baselines", "eval")
+# Cannot change what an output holds: settings are in the key by value; the rest carries, shows or guards.
+PLUMBING = (
+    *(f"gip_exp.{name}" for name in ("config", "console", "errors", "plotting", "quiet", "redaction")),
+    *(f"gip_exp.{name}" for name in ("registry", "stage", "storage", "runs", "pipeline")),
+    *(
+        f"gip_exp.llm.{name}"
+        for name in ("cache", "client", "connections", "errors", "estimate", "kept_server")
+    ),
+    *(
+        f"gip_exp.llm.{name}"
+        for name in ("loopback", "prices", "progress", "server", "supervise", "transport")
+    ),
+)
+Root = str | Callable[..., Any]  # "module:name", or the function itself
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module's top-level definitions by name, what its imports bind, and where it stands."""
+
+    file: str
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    imports: dict[str, tuple[str, str | None]] = field(
+        default_factory=dict
+    )  # name -> (module, name in it or None)
+    loose: list[ast.stmt] = field(default_factory=list)  # statements that bind no name
+
+
+def code_of(*roots: Root) -> dict[str, str]:
+    """Digest of what the roots use of each source file.
+
+    Args:
+        roots: functions, or their places as `module:name`.
+
+    Returns:
+        File (relative to the folder its package is in) -> 12 hex digits, sorted by file.
+    """
+    return dict(_code_of(tuple(_place(root) for root in roots)))
+
+
+@cache
+def _code_of(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    packages = frozenset({*OWN, *(place.partition(":")[0].partition(".")[0] for place in places)})
+    used: dict[str, set[str]] = {}  # module -> names
+    waiting = [(module, name or None) for module, _, name in (place.partition(":") for place in places)]
+    while waiting:
+        module, name = waiting.pop()
+        waiting += _follow(module, name, packages, used)
+    return tuple(
+        sorted((_parsed(module).file, _digest(_parsed(module), names)) for module, names in used.items())
+    )
+
+
+def _place(root: Root) -> str:
+    if isinstance(root, str):
+        return root
+    while isinstance(root, partial):
+        root = root.func
+    return f"{root.__module__}:{root.__qualname__.partition('.')[0]}"
+
+
+def _follow(
+    module: str, name: str | None, packages: frozenset[str], used: dict[str, set[str]]
+) -> Iterator[tuple[str, str | None]]:
+    """Note a definition as used; yield what it refers to. A name of None stands for the whole module."""
+    if module.partition(".")[0] not in packages or _in(module, PLUMBING) or _source(module) is None:
+        return
+    if name is not None and _source(f"{module}.{name}") and name not in _parsed(module).definitions:
+        yield f"{module}.{name}", None
+        return
+    found = _parsed(module)
+    if name is not None and name not in found.definitions:
+        if name in found.imports:
+            yield found.imports[name]
+        return
+    known = used.setdefault(module, set())
+    for wanted in list(found.definitions) if name is None else [name]:
+        if wanted not in known:
+            known.add(wanted)
+            for statement in [*found.definitions[wanted], *found.loose]:
+                yield from _references(statement, module, found)
+
+
+def _references(statement: ast.stmt, module: str, found: _Module) -> Iterator[tuple[str, str | None]]:
+    """The project's definitions that a statement names: (module, name)."""
+    local: dict[str, tuple[str, str | None]] = {}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            local |= _bound(node)
+    bound = {**found.imports, **local}
+    inside = {node.value for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
+            target, name = bound[node.value.id]
+            whole = target if name is None else f"{target}.{name}"
+            yield (whole, node.attr) if name is None or _source(whole) else (target, name)
+        elif isinstance(node, ast.Name) and node not in inside:
+            if node.id in found.definitions:
+                yield module, node.id
+            elif node.id in bound:
+                yield bound[node.id]
+        elif isinstance(node, ast.Name) and node.id in found.definitions:
+            yield module, node.id
+
+
+@cache
+def _parsed(module: str) -> _Module:
+    path, root = _source(module), _root(module.partition(".")[0])
+    assert path is not None
+    assert root is not None
+    found = _Module(path.relative_to(root).as_posix())
+    for statement in _Plain().visit(ast.parse(path.read_text(encoding="utf-8"))).body:
+        _sort(statement, found)
+    return found
+
+
+def _sort(statement: ast.stmt, found: _Module) -> None:
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        found.imports.update(_bound(statement))
+    elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        found.definitions.setdefault(statement.name, []).append(statement)
+    elif isinstance(statement, ast.If | ast.Try):
+        for inner in ast.iter_child_nodes(statement):
+            if isinstance(inner, ast.stmt):
+                _sort(inner, found)
+    else:
+        names = [
+            n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        ]
+        for name in names:
+            found.definitions.setdefault(name, []).append(statement)
+        if not names:
+            found.loose.append(statement)
+
+
+def _bound(node: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
+    """The names that an import binds (absolute imports, as the import test demands)."""
+    if isinstance(node, ast.ImportFrom):
+        return {alias.asname or alias.name: (node.module or "", alias.name) for alias in node.names}
+    return {alias.asname or alias.name: (alias.name, None) for alias in node.names}
+
+
+class _Plain(ast.NodeTransformer):
+    """Takes away what cannot change a result: docstrings, other loose texts, annotations of functions."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def _function(self, node: Any) -> ast.AST:
+        node.returns = None
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg):
+                argument.annotation = None
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Constant(
+            ast.unparse(node.annotation)
+        )  # counts as text; its names are not followed
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else self.generic_visit(node)
+
+
+def _digest(module: _Module, names: set[str]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(names):
+        for statement in module.definitions[name]:
+            whole.update(f"{name}\n{ast.dump(statement)}\n".encode())
+    for statement in module.loose:
+        whole.update(f"{ast.dump(statement)}\n".encode())
+    return whole.hexdigest()[:12]
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """The module's file, found without importing its packages; None where there is no such module."""
+    root = _root(module.partition(".")[0])
+    if root is None:
+        return None
+    path = root.joinpath(*module.split("."))
+    files = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+@cache
+def _root(package: str) -> Path | None:
+    """The folder that a top-level package or module is in."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    file = Path(spec.origin)
+    return file.parent.parent if file.name == "__init__.py" else file.parent
+
+
+def _in(module: str, places: tuple[str, ...]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
