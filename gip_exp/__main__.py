@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from gip_exp.errors import UserError
 from gip_exp.leftovers import forget_sweep
 from gip_exp.redaction import REMEDY, secret_arguments
+from gip_exp.registry.selectors import register_installed
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the boundary below as they are
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -61,6 +62,7 @@ def main() -> None:
 
             sys.exit(run_files(sys.argv[2:]))
         sys.argv[1:] = [with_home(argument) for argument in sys.argv[1:]]
+        register_installed(sys.argv[1:])
         run()
     except UserError as error:
         _leave(error)

@@ -279,6 +279,7 @@ def run_key(config: Config) -> str:
     whole = stages(config.model_copy(update={"until": None}))
     identities = {
         "model": loading.identity(config.model),
+        "selector": rank.source(config),
         # Files that the config names (rows, weights, questions) count by what is in them, as in the stages' own keys.
         "settings": {
             name: stage.settings(config, {}) for name, stage in whole.items() if name not in _FOLLOWING

@@ -68,7 +68,7 @@ def _no_file(error: Exception, *_: Sequence[str]) -> str:
     group, name = str(missing).rpartition("/")[::2]
     if not group:
         return f"there is no config {missing!r}: leave --config-name out, and choose by +experiment=NAME"
-    there = list(getattr(error, "options", None) or options(group))
+    there = sorted({*(getattr(error, "options", None) or ()), *options(group)})
     hint = f"; {SUBMITIT}" if "submitit" in name else ""
     what = _chosen(group, name)
     return (

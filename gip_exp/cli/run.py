@@ -130,6 +130,11 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     for name, stage in result["stages"].items():
         table.add_row(name, f"{stage['seconds']:.1f}", _how(stage), stage["key"])
     console.table(table)
+    for name, stage in result["stages"].items():
+        if changed := _changed(stage):
+            console.say(
+                f"  {name} was made again because its code changed: {', '.join(changed)}", style="yellow"
+            )
     selected = result["n_selected"]
     if selected is not None:
         held_out = f" ({result['n_target']:,} more are held out as the target)" if result["n_target"] else ""
@@ -138,13 +143,16 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.say("  every stage was reused: nothing was computed again")
 
 
+def _changed(stage: Mapping[str, Any]) -> list[str]:
+    """The source files for which a stage was made again."""
+    parts = [stage, *stage.get("parts", {}).values()]
+    return sorted({file for part in parts for file in part.get("changed_code", ())})
+
+
 def _how(stage: Mapping[str, Any]) -> str:
     """Reused, made, or made again because its code changed."""
-    parts = [stage, *stage.get("parts", {}).values()]
-    changed = sorted({file for part in parts for file in part.get("changed_code", ())})
-    if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        return f"made again: code of {changed[0]}{more} changed"
+    if _changed(stage):
+        return "made again"
     return "reused" if stage["cached"] else "made"
 
 

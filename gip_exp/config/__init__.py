@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError, create_model, field_validator, model_validator
+from pydantic import Field, ValidationError, create_model, field_validator, model_validator
 
 from gip_exp.config.base import NEUTRAL, Name, Section, Seed
 from gip_exp.config.data import Data
@@ -20,7 +20,7 @@ from gip_exp.config.keys import options, unknown_key
 from gip_exp.config.model import Model
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import Sampler
-from gip_exp.config.selector import Selector, section_of
+from gip_exp.config.selector import RankingSelector, Selector, section_of
 from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
 from gip_exp.config.train import Train
@@ -117,7 +117,10 @@ def _model(values: Mapping[str, Any]) -> type[Config]:
     kind = selector.get("kind") if isinstance(selector, Mapping) else None
     if not isinstance(kind, str) or kind not in installed():
         return Config
-    return create_model("Config", __base__=Config, selector=(section_of(kind), ...))
+    # As a union, so that its problems are located as those of the others.
+    kinds: Any = section_of(kind) | RankingSelector
+    selectors: Any = Annotated[kinds, Field(discriminator="kind")]
+    return create_model("Config", __base__=Config, selector=(selectors, ...))
 
 
 # For these, pydantic puts the member's kind into a location, which is no key of ours.

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from gip_exp.registry.selectors import installed
+
 PLUS = ("experiment", "sweep")  # groups that the config does not hold by itself: +experiment=NAME
 
 
@@ -60,7 +62,8 @@ def options(group: str) -> tuple[str, ...]:
     folder = files("conf").joinpath(*group.split("/"))
     if group not in groups() or not folder.is_dir():
         return ()
-    return tuple(sorted(part.name[:-5] for part in folder.iterdir() if part.name.endswith(".yaml")))
+    names = {part.name[:-5] for part in folder.iterdir() if part.name.endswith(".yaml")}
+    return tuple(sorted(names | set(installed()) if group == "selector" else names))
 
 
 def _owners(key: str) -> list[str]:

@@ -11,7 +11,7 @@ any other once for the largest.
 """
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -126,14 +126,17 @@ def _from_signature(kind: str, select: Any, package: str = "") -> Selector:
     return Selector(kind, function, reads - {"budget"}, options, nested, package)
 
 
-def register_installed() -> None:
-    """Give Hydra a config `selector=<kind>` for every selector of an installed package; its options have defaults.
+def register_installed(arguments: Iterable[str]) -> None:
+    """Give Hydra a config `selector=<kind>` for the selectors of installed packages that the arguments name.
 
     An option called `seed` without a default follows the run's seed; any other without one has to be given.
     """
+    if not installed():
+        return
     from hydra.core.config_store import ConfigStore
 
-    for kind in installed():
+    named = " ".join(argument for argument in arguments if argument.startswith("selector="))
+    for kind in (kind for kind in installed() if kind in named):
         options = {name: default for name, (_, default) in find(kind).options.items()}
         given = {name: "???" if default is ... else default for name, default in options.items()}
         if options.get("seed") is ...:

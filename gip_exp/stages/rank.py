@@ -56,15 +56,19 @@ def _rank_to(config: Config, n_pool: int, n_selected: int) -> int:
     return split.rank_to(n_selected, n_pool) if selector_of(config).nested else n_selected
 
 
+def source(config: Config) -> dict[str, str]:
+    """What a selector from outside is: the digest of its file, or the version of its package."""
+    if isinstance(config.selector, RankingSelector):
+        return {"file": ranking_file.digest(Path(config.selector.path))}
+    package = selector_of(config).package
+    return {"package": package} if package else {}
+
+
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:
     n_pool, n_selected = sizes(config, entries)
-    package, file = selector_of(config).package, {}
-    if isinstance(config.selector, RankingSelector):
-        file = {"file": ranking_file.digest(Path(config.selector.path))}
     return {
         "selector": content(config.selector),
-        **({"package": package} if package else {}),
-        **file,
+        **source(config),
         "target": content(config.target),
         "rank_to": _rank_to(config, n_pool, n_selected),
     }

@@ -11,6 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from gip_exp.registry.selectors import register_installed
+
 
 @contextmanager
 def _hydra() -> Iterator[Any]:
@@ -24,6 +26,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     Raises Hydra's errors for what does not parse or compose.
     """
     with _hydra() as hydra:
+        register_installed(overrides)
         sweep = _compose(hydra, overrides, RunMode.MULTIRUN)
         params = sweep.hydra.sweeper.get("params") or {}
         texts = [f"{key}={value}" for key, value in params.items()]
