@@ -11,7 +11,7 @@ from gip_exp.config import Config
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, as_user_errors, listed
-from gip_exp.evaluation import requirements
+from gip_exp.evaluation import registry
 from gip_exp.leftovers import no_empty_shelf
 from gip_exp.llm import kept_server
 from gip_exp.models import loading
@@ -94,7 +94,7 @@ def run(config: Config, console: Console) -> Outcome:
         }
     sizes(config, entries)
     if any(stage.group == "evaluate" for stage in plan.values()):
-        requirements.check_test_rows(config, entries)
+        registry.check_test_rows(config, entries)
     key = run_key(config)
     folder = result.run_folder(config, key)
     if len(kept) == len(plan) and folder.is_dir() and not writable(folder):

@@ -11,7 +11,7 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.evaluation.requirements import missing
+from gip_exp.evaluation.registry import missing
 from gip_exp.models import hub, loading
 from tests.conftest import MICRO
 

@@ -23,8 +23,9 @@ from gip_exp.models import loading
 from gip_exp.models.device import Machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.training import checkpoints
-from gip_exp.training.finetune import Task, finetune, make_trainer, training_rows
+from gip_exp.training.finetune import finetune, make_trainer, training_rows
 from gip_exp.training.losses import check_fall
+from gip_exp.training.task import Task
 from tests.fault_server import wait_until
 from tests.tiny_families import PROMPTS, make_family
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from gip_exp.config.root import Config
 from gip_exp.registry.selectors import installed
 
 PLUS = ("experiment", "sweep")  # groups that the config does not hold by itself: +experiment=NAME
@@ -93,8 +94,6 @@ def mappings() -> tuple[str, ...]:
 
 
 def _fields() -> Iterator[tuple[str, Any]]:
-    from gip_exp.config import Config
-
     return _fields_of(Config, "")
 
 

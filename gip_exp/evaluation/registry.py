@@ -2,60 +2,46 @@
 (`gip_exp.registry.evaluations` says how to write one).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from gip_exp.artifacts import read_test
+from gip_exp.config import Config
+from gip_exp.config.base import Section
+from gip_exp.errors import UserError
+from gip_exp.evaluation import requirements
+from gip_exp.evaluation.spec import Evaluation, Questions
+from gip_exp.evaluation.tasks import EVALUATIONS
+from gip_exp.evaluation.tuned_model import TunedModel, serve
 from gip_exp.registry import evaluations
+from gip_exp.signals import llm_judge
+from gip_exp.stage import Entries, Job
 
 if TYPE_CHECKING:
-    from eval.results import EvalResult
-    from gip_exp.config import Config
-    from gip_exp.config.base import Section
-    from gip_exp.evaluation.tuned_model import TunedModel
-    from gip_exp.stage import Job
-
-
-@dataclass(frozen=True)
-class Questions:
-    """What an evaluation asks of the model: how many replies, and tokens read and written for each."""
-
-    n: int = 0
-    read: float = 0.0
-    written: float = 0.0
-    turns: int = 1  # asked one after the other
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation.
-
-    Attributes:
-        run: makes the result from the job and the tuned model; `module:name` of it is followed for the stage's key.
-        missing: what it lacks on this machine beyond the model, each with its remedy.
-        settings: what beside its options changes its result.
-        asks: replies and tokens that it costs, from its options and the rows of the data (`sweep.cost_model.Rows`).
-        test_rows: whether it asks for the data's test rows.
-        served: whether it goes through `engine` (a likelihood is computed in this process).
-        harness: whether lm-eval generates, which refuses replies longer than the context.
-    """
-
-    run: Callable[["Job", "TunedModel"], "EvalResult"]
-    code: tuple[str | Callable[..., Any], ...] = ()
-    missing: Callable[[Any, "Config"], list[str]] = field(default=lambda *_: [])
-    settings: Callable[[Any, "Config"], dict[str, Any]] = field(default=lambda *_: {})
-    asks: Callable[[Any, Any], Questions] = field(default=lambda *_: Questions())
-    test_rows: bool = False
-    served: bool = True
-    harness: bool = True
+    from eval.results import EvalResult  # and scipy with it
 
 
 def find(name: str) -> Evaluation:
     """The evaluation of this name; the config has seen to it that there is one."""
-    from gip_exp.evaluation.tasks import EVALUATIONS
-
     return EVALUATIONS[name] if name in EVALUATIONS else _from_signature(name)
+
+
+def missing(config: Config, name: str) -> list[str]:
+    """What the evaluation `name` lacks on this machine, each with its remedy."""
+    chosen, evaluation = config.evaluation.chosen()[name], find(name)
+    problems = []
+    if config.engine.kind == "vllm" and evaluation.served:
+        problems += llm_judge.missing_vllm("engine=vllm", "engine=hf") + requirements.served_rank(config)
+    if evaluation.harness:  # lm-eval refuses a reply longer than the context, when all is trained
+        problems += requirements.room(name, chosen, config)
+    return problems + evaluation.missing(chosen, config)
+
+
+def check_test_rows(config: Config, entries: Entries) -> None:
+    """Raise UserError when an evaluation asks for test rows and the data came without; known once the data is read."""
+    asking = [name for name in config.evaluation.chosen() if find(name).test_rows]
+    if asking and not read_test(entries):
+        raise UserError(f"evaluation={asking}: {requirements.NO_TEST_ROWS}")
 
 
 @cache
@@ -78,11 +64,8 @@ def _asks(section: Any, rows: Any) -> Questions:
     return Questions(n, rows.prompt_tokens, min(longest or float("inf"), 2 * rows.completion_tokens))
 
 
-def _run(name: str, job: "Job", tuned: "TunedModel") -> "EvalResult":
+def _run(name: str, job: Job, tuned: TunedModel) -> "EvalResult":
     """Call `evaluate` with what it reads and with its options."""
-    from gip_exp.artifacts import read_test
-    from gip_exp.evaluation.tuned_model import serve
-
     section: Section = job.config.evaluation.chosen()[name]
     function = evaluations.function(name)
     reads, options = evaluations.signature(name)

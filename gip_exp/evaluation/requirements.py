@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-from gip_exp.artifacts import read_test
 from gip_exp.config import Config
 from gip_exp.config.base import Section
 from gip_exp.config.evaluation import BbhEvaluation, MtBenchEvaluation
 from gip_exp.config.train import LoraTrain
-from gip_exp.errors import UserError
-from gip_exp.evaluation import registry
 from gip_exp.models import hub, loading
 from gip_exp.signals import llm_judge
-from gip_exp.stage import Entries
 
 NO_TEST_ROWS = (
     "the data has no test rows to evaluate on: put a test file beside the training file, or choose "
@@ -19,18 +15,7 @@ NO_TEST_ROWS = (
 )
 
 
-def missing(config: Config, name: str) -> list[str]:
-    """What the evaluation `name` lacks on this machine, each with its remedy."""
-    chosen, evaluation = config.evaluation.chosen()[name], registry.find(name)
-    problems = []
-    if config.engine.kind == "vllm" and evaluation.served:
-        problems += llm_judge.missing_vllm("engine=vllm", "engine=hf") + _rank(config)
-    if evaluation.harness:  # lm-eval refuses a reply longer than the context, when all is trained
-        problems += _room(name, chosen, config)
-    return problems + evaluation.missing(chosen, config)
-
-
-def _rank(config: Config) -> list[str]:
+def served_rank(config: Config) -> list[str]:
     from gip_exp.llm.adapters import SERVABLE_RANKS
 
     most = SERVABLE_RANKS[-1]
@@ -41,7 +26,7 @@ def _rank(config: Config) -> list[str]:
     ]
 
 
-def _room(name: str, chosen: Section, config: Config) -> list[str]:
+def room(name: str, chosen: Section, config: Config) -> list[str]:
     """Whether a reply of the length asked for leaves room for its prompt."""
     asked = getattr(chosen, "max_new_tokens", None)
     limits = {"the model": loading.context(config.model)}
@@ -53,13 +38,6 @@ def _room(name: str, chosen: Section, config: Config) -> list[str]:
         for what, limit in limits.items()
         if asked and limit and asked >= limit
     ]
-
-
-def check_test_rows(config: Config, entries: Entries) -> None:
-    """Raise UserError when an evaluation asks for test rows and the data came without; known once the data is read."""
-    asking = [name for name in config.evaluation.chosen() if registry.find(name).test_rows]
-    if asking and not read_test(entries):
-        raise UserError(f"evaluation={asking}: {NO_TEST_ROWS}")
 
 
 def mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:

@@ -16,7 +16,7 @@ from gip_exp.config.evaluation import (
 from gip_exp.config.judge import LLMJudge
 from gip_exp.errors import UserError
 from gip_exp.evaluation import requirements
-from gip_exp.evaluation.registry import Evaluation, Questions
+from gip_exp.evaluation.spec import Evaluation, Questions
 from gip_exp.evaluation.tuned_model import TunedModel, serve
 from gip_exp.signals import llm_judge
 from gip_exp.stage import Job

@@ -9,7 +9,6 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
 from gip_exp.evaluation import registry
-from gip_exp.evaluation.requirements import missing
 from gip_exp.evaluation.tuned_model import TunedModel
 from gip_exp.models import loading
 from gip_exp.runs.folder import PREDICTIONS
@@ -57,7 +56,7 @@ def _code(name: str, _: Config) -> tuple[Root, ...]:
 
 
 def _missing(name: str, config: Config) -> list[str]:
-    return loading.missing(config) + missing(config, name)
+    return loading.missing(config) + registry.missing(config, name)
 
 
 def _build(name: str, job: Job) -> None:

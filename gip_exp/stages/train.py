@@ -17,8 +17,9 @@ from gip_exp.models.device import machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_jsonl
-from gip_exp.training.finetune import Finetuned, Task, finetune, training_rows
+from gip_exp.training.finetune import finetune, training_rows
 from gip_exp.training.losses import quarters
+from gip_exp.training.task import Finetuned, Task
 
 WORK = "work"  # checkpoints, gone when the output is whole
 

@@ -16,7 +16,8 @@ from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_json
 from gip_exp.training.checkpoints import numbered
-from gip_exp.training.finetune import Task, finetune, training_rows
+from gip_exp.training.finetune import finetune, training_rows
+from gip_exp.training.task import Task
 
 
 def _inputs(config: Config) -> tuple[str, ...]:

@@ -20,10 +20,10 @@ from gip_exp.config.sampler import EndpointSampler, ModelSampler
 from gip_exp.config.selector import LessSelector
 from gip_exp.config.train import LoraTrain
 from gip_exp.evaluation import registry
-from gip_exp.evaluation.registry import Questions
+from gip_exp.evaluation.spec import Questions
 from gip_exp.models import loading
 from gip_exp.signals.table import SOURCE_STAGE
-from gip_exp.training.finetune import total_steps
+from gip_exp.training.task import total_steps
 
 TFLOPS = 200.0  # bfloat16 LoRA training with transformers on an A100 or H100, roughly
 BANDWIDTH = 2.0  # TB/s of the card's memory

@@ -1,77 +1,26 @@
 """LoRA fine-tuning with TRL's SFTTrainer and PEFT, loss on the completions only: for `train` and for LESS's warm-up.
 
 A killed run goes on from its last checkpoint to the same weights: a checkpoint holds the adapter, the optimiser and
-every random state. With `train.processes` above 1 the same code runs in that many processes (`gip_exp/processes.py`),
+every random state. With `train.processes` above 1 the same code runs in that many processes (`torchrun.py`),
 which share every batch.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.device import Machine, kernel
+from gip_exp.models.device import kernel
 from gip_exp.models.prompts import Renderer
 from gip_exp.storage.manifest import peak_memory, versions
 from gip_exp.training import checkpoints
 from gip_exp.training.losses import History, check_fall, check_finite, from_log
-
-Figures = Callable[[dict[str, float]], None]
-OnSave = Callable[[Any, Path], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """A fine-tuning: the rows, how, where, and what is kept.
-
-    Checkpoints with optimiser state go below `folder` every `save_every` steps or once an epoch (None: none); all of
-    them stay with `keep_all`, else the last. `on_save(trainer, checkpoint)` follows every save and must be a module's
-    function, so that other processes find it. The adapter goes to `adapter`, if given.
-    """
-
-    rows: list[dict[str, str]]
-    train: LoraTrain
-    machine: Machine
-    folder: Path
-    adapter: Path | None = None
-    save_every: int | Literal["epoch"] | None = None
-    keep_all: bool = False
-    on_save: OnSave | None = None
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps, where the rows are not packed."""
-        return total_steps(self.train, len(self.rows))
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """What a fine-tuning left: every step's loss and rate, and what it cost.
-
-    `figures`: trainable_parameters, and of the part that this process saw (all of it, unless it went on from a
-    checkpoint) seconds, tokens (prompt and completion), tokens_per_second, peak_memory_bytes and peak_gpu_bytes (of
-    one process).
-    """
-
-    history: History
-    figures: dict[str, float | None]
-
-
-def steps_per_epoch(train: LoraTrain, n_rows: int) -> int:
-    """Optimiser steps that one pass over the rows takes."""
-    return math.ceil(n_rows / train.batch)
-
-
-def total_steps(train: LoraTrain, n_rows: int) -> int:
-    """Optimiser steps of the whole run."""
-    if train.steps is not None:
-        return train.steps
-    assert train.epochs is not None
-    return max(1, math.ceil(train.epochs * steps_per_epoch(train, n_rows)))
+from gip_exp.training.task import Figures, Finetuned, Task, as_json, from_json, steps_per_epoch, total_steps
+from gip_exp.training.torchrun import Event, share
 
 
 def training_rows(examples: list[dict[str, Any]], render: Renderer) -> list[dict[str, str]]:
@@ -88,15 +37,35 @@ def finetune(
 ) -> Finetuned:
     """Train an adapter. Raises UserError when the loss is no number, does not fall, or memory runs out."""
     loading.unload()  # the device belongs to the training now
-    if task.train.processes == 1:
-        done = work(task, on_step=on_step, log=log)
-    else:
-        from gip_exp.training.torchrun import finetune_in_processes
-
-        done = finetune_in_processes(task, on_step=on_step, log=log)
+    run = work if task.train.processes == 1 else _in_processes
+    done = run(task, on_step=on_step, log=log)
     if task.train.require_loss_fall:
         check_fall(done.history)
     return done
+
+
+def _in_processes(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:
+    """`work` in `train.processes` processes. Raises UserError as that does, RuntimeError when one dies."""
+
+    def tell(event: Mapping[str, Any]) -> None:
+        if "step" in event:
+            on_step(event["step"], event["total"], event["note"])
+        else:
+            log(dict(event))
+
+    outcome = share(
+        _share_of_process, as_json(task), processes=task.train.processes, folder=task.folder, tell=tell
+    )
+    return Finetuned(outcome["history"], outcome["figures"])
+
+
+def _share_of_process(values: Mapping[str, Any], tell: Event) -> Any:
+    done = work(
+        from_json(values),
+        on_step=lambda step, total, note: tell({"step": step, "total": total, "note": note}),
+        log=tell,
+    )
+    return asdict(done)
 
 
 def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:

@@ -29,7 +29,8 @@ from torch import nn
 
 from gip_exp.config.train import LoraTrain
 from gip_exp.models.device import Machine, kernel
-from gip_exp.training.finetune import Task, lora_config, trainer_arguments
+from gip_exp.training.finetune import lora_config, trainer_arguments
+from gip_exp.training.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIPPED = 5  # steps

@@ -1,0 +1,71 @@
+"""The whole config: every section of it, and the stages that `until` can name."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from gip_exp.config.base import NEUTRAL, Name, Section, Seed
+from gip_exp.config.data import Data
+from gip_exp.config.embedder import Embedder
+from gip_exp.config.engine import Engine
+from gip_exp.config.evaluation import Evaluations
+from gip_exp.config.judge import Judge
+from gip_exp.config.model import Model
+from gip_exp.config.rubric import Rubric
+from gip_exp.config.sampler import Sampler
+from gip_exp.config.selector import Selector
+from gip_exp.config.target import Target
+from gip_exp.config.tracking import Tracking
+from gip_exp.config.train import Train
+
+STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
+
+
+class Paths(Section):
+    root: Path  # store, runs and sweep folders lie below
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        if isinstance(given, str) and (not given.strip() or "\0" in given):
+            raise ValueError(f"paths.root={given!r} must name a folder, e.g. outputs")
+        return given
+
+
+class Config(Section):
+    experiment: Name
+    budget: int | float
+    seed: Seed
+    until: Annotated[Literal[STAGES] | None, NEUTRAL] = None  # type: ignore[valid-type]
+    paths: Annotated[Paths, NEUTRAL]
+    data: Data
+    target: Target
+    judge: Judge
+    rubric: Rubric
+    sampler: Sampler
+    embedder: Embedder
+    selector: Selector
+    model: Model
+    train: Train
+    engine: Engine
+    evaluation: Evaluations = Evaluations()
+    tracking: Annotated[Tracking, NEUTRAL]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            budget = values.get("budget")
+            if isinstance(budget, bool) or not isinstance(budget, int | float):
+                raise ValueError(
+                    f"budget={budget!r} must be a count (an integer from 1) or a share (0 < share <= 1.0)"
+                )
+            if isinstance(budget, int) and budget < 1:
+                raise ValueError(f"budget={budget} must be a count of at least 1, or a share such as 0.1")
+            if isinstance(budget, float) and not 0 < budget <= 1:
+                raise ValueError(f"budget={budget} is not a share in (0, 1]; for a count write an integer")
+            selector = values.get("selector")
+            if isinstance(selector, dict) and selector.get("kind") == "full":
+                values = {**values, "budget": 1.0}  # the whole pool, however it is swept
+        return values
