@@ -1,7 +1,7 @@
 """Names and readers of stage outputs: what one stage leaves for another, so that stages do not import each other."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from gip_exp.data.rows import Example
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
 from gip_exp.runs.folder import SELECTED
+from gip_exp.runs.records import DataFacts, RankFacts, SelectFacts
 from gip_exp.stage import Entries
 from gip_exp.storage.files import read_jsonl
 
@@ -48,6 +49,21 @@ def read_selected(entries: Entries) -> list[dict[str, Any]]:
     return read_jsonl(entries["select"].folder / SELECTED)
 
 
+def data_facts(entries: Entries) -> DataFacts:
+    """What `data` reported."""
+    return cast(DataFacts, entries["data"].facts)
+
+
+def rank_facts(entries: Entries) -> RankFacts:
+    """What `rank` reported."""
+    return cast(RankFacts, entries["rank"].facts)
+
+
+def select_facts(entries: Entries) -> SelectFacts:
+    """What `select` reported."""
+    return cast(SelectFacts, entries["select"].facts)
+
+
 def selector_of(config: Config) -> selectors.Selector:
     """What the config's selector reads, and whether its picks are nested in the budget."""
     if isinstance(config.selector, RankingSelector):
@@ -57,7 +73,7 @@ def selector_of(config: Config) -> selectors.Selector:
 
 def sizes(config: Config, entries: Entries) -> tuple[int, int]:
     """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool, or a target that is empty."""
-    n_rows = int(entries["data"].facts["n_rows"])
+    n_rows = data_facts(entries)["n_rows"]
     n_pool = len(split.split(n_rows, config.target).pool)
     if selector_of(config).at_target and n_pool == n_rows:
         raise UserError(

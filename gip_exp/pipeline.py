@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from gip_exp import result
 from gip_exp.artifacts import sizes
@@ -19,6 +18,7 @@ from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import tracking
 from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
 from gip_exp.runs.lock import RunLock, run_lock
+from gip_exp.runs.records import RunResult
 from gip_exp.stage import Job, Stage
 from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
 from gip_exp.storage.disk_errors import explained, make_folder, writable
@@ -67,7 +67,7 @@ class Outcome:
     """A finished run: its folder and the content of its `result.json`."""
 
     folder: Path
-    result: Mapping[str, Any]
+    result: RunResult
     entries: Mapping[str, Entry]
 
 
@@ -269,7 +269,8 @@ def _record_failure(
             return  # the same run was done before: what it found still holds
         summary = result.summarise(config, key, entries, "failed")
         said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
-        write_json(folder / RESULT, {**summary, "error": said[:2000]})
+        summary["error"] = said[:2000]
+        write_json(folder / RESULT, summary)
     except (OSError, ValueError, KeyError, UserError):
         pass  # a full disk, or an output that went away: the first error is the one to show
 

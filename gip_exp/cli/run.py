@@ -14,6 +14,7 @@ from gip_exp.errors import UserError
 from gip_exp.quiet import quiet_libraries
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.runs.lock import run_lock, stoppable
+from gip_exp.runs.records import RunResult, StageRecord
 from gip_exp.sweep import plan_folder
 
 
@@ -114,7 +115,7 @@ def _tell(error: UserError, console: Console, overrides: str) -> None:
     error.shown = os.getpid()  # type: ignore[attr-defined]  # here; a sweep's own process may be another one
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
+def show(result: RunResult, console: Console) -> None:
     """The closing tables: metrics with intervals, then the stages with seconds and what was reused."""
     if result["metrics"]:
         metrics = Table("metric", "value", "95 % interval", "n", title=None, title_justify="left")
@@ -143,20 +144,20 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.say("  every stage was reused: nothing was computed again")
 
 
-def _changed(stage: Mapping[str, Any]) -> list[str]:
+def _changed(stage: StageRecord) -> list[str]:
     """The source files for which a stage was made again."""
     parts = [stage, *stage.get("parts", {}).values()]
     return sorted({file for part in parts for file in part.get("changed_code", ())})
 
 
-def _how(stage: Mapping[str, Any]) -> str:
+def _how(stage: StageRecord) -> str:
     """Reused, made, or made again because its code changed."""
     if _changed(stage):
         return "made again"
     return "reused" if stage["cached"] else "made"
 
 
-def say_what_to_do(result: Mapping[str, Any], folder: Path, console: Console) -> None:
+def say_what_to_do(result: RunResult, folder: Path, console: Console) -> None:
     """Where the subset of a run that stops at it lies, the file for any trainer last."""
     if result["selector"] == "mp_sc":
         console.say("  mp_sc looks for variety only; selector=mp_ma also weighs a judge's scores (judge=...)")

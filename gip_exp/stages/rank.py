@@ -27,6 +27,7 @@ from gip_exp.config.selector import OnScores, RankingSelector, SelectorSection
 from gip_exp.data import ranking_file, split
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
+from gip_exp.runs.records import RankFacts
 from gip_exp.signals.table import SOURCE_STAGE, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
@@ -95,13 +96,14 @@ def _build(job: Job) -> None:
     picked = pool.rows[selection.indices]
     table = {"row": picked, "id": [pool.ids[row] for row in picked], "gain": selection.gains}
     pq.write_table(pa.table(table), job.folder / RANKING)
-    job.draft.facts.update(
+    facts = RankFacts(
         n_pool=n_pool,
         n_unscored=0 if candidates is None else int((~candidates).sum()),
         rank_to=to,
         rounds=len(selection.rounds),
         objective={name: float(value) for name, value in selection.objective.items()},
     )
+    job.draft.facts.update(facts)
 
 
 class _Pool:
