@@ -62,7 +62,17 @@ class RowsData(Section):
     hub: Hub | None = None
     limit: Positive | None = None
     metadata: list[str] = Field(default_factory=list)  # numeric columns of the rows that are kept as a signal
+    # Of them, those in which a low number is good (losses, perplexity): content of score/metadata, not of the rows.
+    lower_is_better: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
     max_length: Annotated[Positive, NEUTRAL]
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> "RowsData":
+        if absent := [column for column in self.lower_is_better if column not in self.metadata]:
+            raise ValueError(
+                f"data.lower_is_better names {absent[0]!r}, which is not in data.metadata={self.metadata}: add it there"
+            )
+        return self
 
 
 Data = Annotated[ArithmeticData | RowsData, Field(discriminator="kind")]
