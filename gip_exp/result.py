@@ -56,6 +56,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "n_selected": n_selected if "select" in entries else None,
         "n_unscored": entries["rank"].facts["n_unscored"] if "rank" in entries else None,
         "n_target": int(entries["data"].facts["n_rows"]) - n_pool if n_pool is not None else None,
+        "dropped": entries["data"].facts.get("dropped", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
         "subset": subset(entries),
         "training": training(entries),

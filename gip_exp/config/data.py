@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed
+from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed, Share
 
 
 class ArithmeticData(Section):
@@ -56,6 +56,10 @@ class RowsData(Section):
     shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages"]
     drop_empty: bool  # leave out rows without a completion instead of refusing them
     drop_broken: Annotated[bool, LATER] = False  # leave out, and count, every row that cannot be used
+    repeated: Annotated[Literal["keep", "drop"], LATER] = "keep"  # rows whose texts stood before
+    near_copies: Annotated[Share | None, LATER] = (
+        None  # drop rows that share as much of an earlier one's words
+    )
     keep_rows: Annotated[bool, LATER] = False  # the selected rows as they were, beside the examples
     columns: Annotated[Columns, LATER] = Columns()  # where the rows have none of the known shapes
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
