@@ -10,6 +10,7 @@ from typing import Any
 from gip_exp.artifacts import LABELS, POOL, read_selected, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
+from gip_exp.evaluation import untouched
 from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
 from gip_exp.storage.files import digest, read_jsonl
 from gip_exp.storage.store import Entry
@@ -56,8 +57,9 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "n_selected": n_selected if "select" in entries else None,
         "n_unscored": entries["rank"].facts["n_unscored"] if "rank" in entries else None,
         "n_target": int(entries["data"].facts["n_rows"]) - n_pool if n_pool is not None else None,
-        "dropped": entries["data"].facts.get("dropped", {}) if "data" in entries else {},
+        "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
+        "contamination": untouched.summary(entries),
         "subset": subset(entries),
         "training": training(entries),
         "stages": stages,

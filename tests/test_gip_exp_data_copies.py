@@ -16,7 +16,6 @@ def rows(*texts):
 def test_equal_rows_name_the_first_of_their_kind():
     pool = rows(("a", "x"), ("a", "y"), ("a", "x"), ("b", "x"), ("a", "x"))
     assert equal_rows(pool) == [Copy(2, 0, 1.0), Copy(4, 0, 1.0)]
-    assert equal_rows(pool)[0].named(pool) == {"row": "train-000002", "of": "train-000000", "similarity": 1.0}
 
 
 def test_a_near_copy_names_the_kept_row_that_it_repeats():

@@ -111,7 +111,10 @@ def test_repeats_and_conversations_are_said(own, tmp_path):
     ]
     _, said = run(own(written(tmp_path / "a.jsonl", [{"messages": turns}] * 3 + [{"messages": turns[:2]}])))
     assert "3 of 4 rows are conversations of several turns: the last reply is the completion" in said
-    assert "2 of 4 rows repeat the texts of an earlier row and are left out" in said
+    assert (
+        "2 of 4 rows are left out: they repeat the texts of an earlier row (data.repeated=drop; first: "
+        in said
+    )
 
 
 def test_copies_are_left_out_listed_and_counted(own, tmp_path):
@@ -121,16 +124,15 @@ def test_copies_are_left_out_listed_and_counted(own, tmp_path):
     kept = ("data.metadata=[votes]", "budget=1.0", "target.n=0")
     everything, said = run(own(path, "data.repeated=keep", *kept))
     assert everything.result["n_selected"] == 23
-    assert everything.result["dropped"] == {"repeated": 0, "near_copies": 0}
-    assert "2 of 23 rows repeat the texts of an earlier row and stay (data.repeated=drop" in said
+    assert everything.result["left_out"] == {}
+    assert "2 of 23 rows repeat the texts of an earlier row (data.repeated=drop" in said
     outcome, said = run(own(path, "data.near_copies=0.8", *kept))
-    assert outcome.result["dropped"] == {"repeated": 2, "near_copies": 1}
-    assert "1 of 23 rows are near-copies of an earlier row (data.near_copies=0.8) and are left out" in said
-    listed = read_jsonl(outcome.entries["data"].folder / "copies.jsonl")
-    assert [(row["row"], row["of"]) for row in listed] == [
-        ("train-000020", "train-000005"),
-        ("train-000021", "train-000003"),
-        ("train-000022", "train-000000"),
+    assert outcome.result["left_out"] == {"repeated": 2, "near_copies": 1}
+    assert "1 of 23 rows are left out: they are near-copies of an earlier row (data.near_copies=0.8;" in said
+    assert read_jsonl(outcome.entries["data"].folder / "left_out.jsonl") == [
+        {"id": "train-000020", "why": "repeated", "of": "train-000005"},
+        {"id": "train-000021", "why": "near_copies", "of": "train-000003", "similarity": 1.0},
+        {"id": "train-000022", "why": "repeated", "of": "train-000000"},
     ]
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows)

@@ -60,6 +60,9 @@ class RowsData(Section):
     near_copies: Annotated[Share | None, LATER] = (
         None  # drop rows that share as much of an earlier one's words
     )
+    contaminated: Annotated[Literal["note", "drop"], LATER] = (
+        "note"  # rows that hold 13 words of a test question
+    )
     keep_rows: Annotated[bool, LATER] = False  # the selected rows as they were, beside the examples
     columns: Annotated[Columns, LATER] = Columns()  # where the rows have none of the known shapes
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead

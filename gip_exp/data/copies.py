@@ -6,7 +6,7 @@ index (`datasketch`); each is compared word by word before it counts, so chance 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from gip_exp.data.words import words
@@ -27,10 +27,6 @@ class Copy:
     row: int
     of: int
     similarity: float
-
-    def named(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """As a line of a file, with the rows' ids."""
-        return asdict(self) | {"row": examples[self.row]["id"], "of": examples[self.of]["id"]}
 
 
 def equal_rows(examples: Sequence[Mapping[str, Any]]) -> list[Copy]:

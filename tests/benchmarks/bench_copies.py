@@ -1,7 +1,8 @@
 """How many different rows a subset holds when half of the pool are copies, for every selector, with and without them.
 
 400 rows of Alpaca: 200 different ones, and 200 copies, five each of 40 of them (equal, or with a word changed). 100 are
-selected by each selector through the whole harness: `data.repeated=keep`, then `data.repeated=drop data.near_copies=0.8`.
+selected by each selector through the whole harness: `data.repeated=keep`, then `drop`, and of near-copies those with a
+similarity of at least 0.8 or 0.6 left out too (`data.near_copies`).
 Judge and embedder are those of `experiment/own_data`; 40 rows are held out as the target, which DSIR needs.
 
 Run: python tests/benchmarks/bench_copies.py
@@ -29,7 +30,10 @@ SELECTORS = (
     "random", "top_score", "gate_random", "dsir", "disf", "k_center", "k_means", "facility_location", "dpp", "mp_sc",
     "mp_ma", "omp_ma", "logdet_ma",
 )  # fmt: skip
-WITHOUT = ("data.repeated=drop", "data.near_copies=0.8")
+LEFT_OUT = {
+    "equal": (("data.repeated=keep",), ("data.repeated=drop",)),
+    "near": (("data.repeated=keep",), ("data.near_copies=0.8",), ("data.near_copies=0.6",)),
+}
 DIFFERENT, COPIED, TIMES, BUDGET = 200, 40, 5, 100
 
 
@@ -63,7 +67,8 @@ def different(path: Path, origin: dict[str, str], root: str, *overrides: str) ->
 
 
 def main() -> None:
-    print("| selector | equal copies | left out | near-copies | left out |\n|---|---:|---:|---:|---:|")
+    print("| selector | equal copies | left out | near-copies | left out from 0.8 | from 0.6 |")
+    print("|---|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as root:
         pools = {kind: rows(kind) for kind in ("equal", "near")}
         for kind, pool in pools.items():
@@ -73,7 +78,7 @@ def main() -> None:
             counts = []
             for kind, pool in pools.items():
                 origin = {row["completion"]: row["origin"] for row in pool}
-                for options in (("data.repeated=keep",), WITHOUT):
+                for options in LEFT_OUT[kind]:
                     path = Path(root) / f"{kind}.jsonl"
                     counts.append(different(path, origin, root, f"selector={selector}", *options))
             print(f"| {selector} | {' | '.join(map(str, counts))} |", flush=True)
