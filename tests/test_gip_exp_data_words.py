@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gip_exp.data.words import tokens, word_spans, words
+from gip_exp.data.words import is_unspaced, tokens, word_spans, words
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,17 @@ def test_tokens_of_english_text_are_those_of_the_plain_pattern(data_dir):
     texts = [f"{row['question']}\n{row['answer']} “café” ½" for row in rows]
     assert [tokens(text) for text in texts] == [re.findall(r"\w+|[^\w\s]", text) for text in texts]
     assert any(not text.isascii() for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain English", False),
+        ("", False),
+        ("写一首诗。", True),
+        ("translate 你好 into English", False),
+        ("GPT 是什么意思", True),
+    ],
+)
+def test_a_text_is_unspaced_when_most_of_its_letters_are(text, expected):
+    assert is_unspaced(text) is expected

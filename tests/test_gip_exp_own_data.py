@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pytest
 
 from gip_exp import pipeline
@@ -258,3 +259,19 @@ def test_a_path_that_is_given_wins_over_a_configs_own_data_set():
     assert load_module.hub_of(config.model_copy(update={"path": "/tmp"})) is None
     other = load_module.hub_of(config.model_copy(update={"path": "c/d"}))
     assert other == Hub(name="c/d", config="main")
+
+
+def test_rows_in_a_script_without_spaces_have_vectors_of_their_own(own, data_dir):
+    path = data_dir / "cases" / "chinese.jsonl"
+    outcome, said = run(own(path, "selector=mp_sc", "budget=20"))
+    features = np.load(outcome.entries["embed"].folder / "features.npy")
+    assert len(np.unique(np.round(features, 5), axis=0)) == len(features) == 300
+    assert "have the vector of another one" not in said
+    _, said = run(own(path, "selector=dsir", "target.n=20", "budget=20"))
+    assert "280 of 280 rows are in scripts without spaces, where DSIR's words" in said
+
+
+def test_different_texts_with_the_same_vector_are_said(own, tmp_path):
+    rows = [{"prompt": f"say it {FILLER[i % 4]}", "completion": f"unheard{i}"} for i in range(40)]
+    _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=mp_sc", "budget=3"))
+    assert "36 of 40 different texts have the vector of another one to embedder=tfidf" in said

@@ -14,6 +14,7 @@ _OF_THEM = "".join(rf"\p{{scx={script}}}" for script in SCRIPTS)
 _UNSPACED = rf"[[{_OF_THEM}]&&[\p{{L}}\p{{N}}]]"
 _LETTER = rf"[[\p{{L}}\p{{N}}_]--{_UNSPACED}]"
 _WORD = rf"{_UNSPACED}\p{{M}}*|{_LETTER}(?:{_LETTER}|[\p{{M}}\p{{Join_Control}}])*"
+LETTER = regex.compile(r"\p{L}")
 UNSPACED = regex.compile(f"(?V1){_UNSPACED}")
 WORD = regex.compile(f"(?V1){_WORD}")
 TOKEN = regex.compile(rf"(?V1){_WORD}|[^\p{{L}}\p{{N}}_\s]")
@@ -37,3 +38,8 @@ def word_spans(text: str) -> tuple[list[str], list[tuple[int, int]]]:
     """Words without regard to case, and where each begins and ends in `text`."""
     spans = [match.span() for match in (ASCII_WORD if text.isascii() else WORD).finditer(text)]
     return [text[start:end].casefold() for start, end in spans], spans
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether most letters of the text are of a script without spaces."""
+    return not text.isascii() and 2 * len(UNSPACED.findall(text)) > len(LETTER.findall(text))
