@@ -1,4 +1,4 @@
-"""The one result type that every selection method of the project returns."""
+"""The result type of every selection method of the project."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ def per_budget(select: Function) -> Function:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Rows chosen from a pool, in the order in which they were chosen.
+    """Rows selected from a pool, in the order in which they were picked. Arrays cannot be changed.
 
-    indices: (b,) int64, row numbers in the caller's pool, in pick order, no row twice.
-    gains: (b,) float64, what each pick added by its method's own measure; methods without one give zeros.
-    rounds: positions in `indices` at which a round of the greedy rule starts; begins with 0.
-    objective: named values of the objective after the last pick (see `gip_select`); may be empty.
+    Attributes:
+        indices: (b,) int64, row numbers in the caller's pool, in pick order, no row twice.
+        gains: (b,) float64, what each pick added by the measure of its method; zeros for methods without one.
+        rounds: positions in `indices` at which a round of the greedy rule starts; begins with 0.
+        objective: named values of the objective after the last pick (see `gip_select`); may be empty.
+
+    Raises:
+        ValueError: naming everything that is wrong with the arguments.
+
+    Example:
+        >>> picked = Selection(np.array([4, 0, 7]), np.array([0.9, 0.5, 0.1]))
+        >>> picked.prefix(2).indices.tolist()
+        [4, 0]
     """
 
     indices: np.ndarray
@@ -61,10 +70,17 @@ class Selection:
         return len(self.indices)
 
     def prefix(self, budget: int) -> Selection:
-        """The first `budget` picks, which for a greedy rule are its selection for that smaller budget.
+        """Return the first picks, which for a greedy rule are its selection for that smaller budget.
 
-        The objective is kept only where nothing is cut off: it describes the state after the last pick.
-        Raises ValueError if `budget` is not an int in 1..len(self).
+        Args:
+            budget: number of picks to keep.
+
+        Returns:
+            Selection; its objective is empty unless all picks are kept, because it describes the state after
+            the last one.
+
+        Raises:
+            ValueError: `budget` is not an int in 1..len(self).
         """
         whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
         if not whole or not 1 <= budget <= len(self):

@@ -13,6 +13,7 @@ PACKAGES = ("selection", "baselines", "eval")
 INTERNAL = {
     "selection.checks",
     "selection.communicate",
+    "selection.objective",
     "selection.plain",
     "selection.prepare",
     "selection.problem",
@@ -57,6 +58,10 @@ def test_examples_run_and_give_what_they_say(name):
 
 
 def test_every_public_function_is_shown_in_an_example():
+    import selection
+
+    shown = "\n".join(example.source for test in examples("selection.objective") for example in test.examples)
+    assert all(f"{name}(" in shown for name in selection.__all__ if name.islower() and name != "gip_select")
     open_modules = [
         name for name in modules() if name not in INTERNAL and not name.split(".")[-1].startswith("_")
     ]
