@@ -1,8 +1,7 @@
-"""Read run folders: `result.json`, `config.yaml`, `selected.jsonl`, `predictions/<metric>.jsonl`. Nothing
-else is used.
+"""Read run folders: `result.json`, `config.yaml`, `selected.jsonl`, `predictions/<metric>.jsonl`.
 
-A folder is a run when it holds a `result.json` or a `config.yaml`; one without a result is unfinished.
-Whatever cannot be read is reported, all of it together, and never left out in silence.
+A folder is a run if it holds a `result.json` or a `config.yaml`; one without a result is unfinished. Everything
+that cannot be read is reported together, and nothing is left out silently.
 """
 
 import json
@@ -18,13 +17,15 @@ from gip_exp.runs.folder import CONFIG, PREDICTIONS, RESULT, SELECTED, below
 
 DONE, FAILED, UNFINISHED, STOPPED = "done", "failed", "unfinished", "stopped"
 FIELDS = ("experiment", "model", "selector", "budget", "seed", "metrics", "stages", "status")
-METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")  # it names a file too
-TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of its per-question outcomes
+METRIC = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"
+)  # also part of a file name
+TOLERANCE = 1e-9  # relative, between a metric in result.json and the mean of its per-question outcomes
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One question's outcome, and the reference it was held against (which says what was asked)."""
+    """The outcome of one question, and its reference answer (which identifies what was asked)."""
 
     value: float
     reference: str
@@ -32,70 +33,84 @@ class Answer:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. `settings` is its config, flattened to `section.key`, lists as their JSON; empty when there
-    is no config.yaml.
+    """One run folder.
+
+    Attributes:
+        folder: its path.
+        result: content of `result.json`.
+        settings: its config, flattened to `section.key`, lists as JSON; empty without a config.yaml.
+        answers: metric -> question id -> answer.
+        selected: ids of the selected rows; not read for `full`.
+        modified: time of `result.json`, seconds since the epoch.
     """
 
     folder: Path
     result: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    answers: Mapping[str, Mapping[str, Answer]] = field(
-        default_factory=dict
-    )  # metric -> question id -> answer
-    selected: frozenset[str] = frozenset()  # ids; not read for `full`
-    modified: float = 0.0  # of result.json, seconds since the epoch
+    answers: Mapping[str, Mapping[str, Answer]] = field(default_factory=dict)
+    selected: frozenset[str] = frozenset()
+    modified: float = 0.0
 
     @property
     def experiment(self) -> str:
+        """Name of the experiment."""
         return str(self.result["experiment"])
 
     @property
     def model(self) -> str:
+        """Name of the model."""
         return str(self.result["model"])
 
     @property
     def selector(self) -> str:
+        """Name of the selector."""
         return str(self.result["selector"])
 
     @property
     def seed(self) -> int:
+        """The run's seed."""
         return int(self.result["seed"])
 
     @property
     def budget(self) -> int | float:
+        """The budget as configured: a count or a share."""
         return self.result["budget"]
 
     @property
     def n_selected(self) -> int | None:
+        """Rows selected; None if the run stopped before."""
         return self.result.get("n_selected")
 
     @property
     def n_pool(self) -> int | None:
+        """Rows of the pool."""
         return self.result.get("n_pool")
 
     @property
     def status(self) -> str:
-        """done, stopped, failed; the full text (`stopped:select`) stays in `result`."""
+        """One of done, stopped, failed; the full text (`stopped:select`) is in `result`."""
         return str(self.result["status"]).partition(":")[0]
 
     @property
     def stages(self) -> Mapping[str, Mapping[str, Any]]:
+        """Key and seconds of each stage."""
         return self.result["stages"]
 
     @property
     def subset(self) -> Mapping[str, Any]:
+        """Quality and coverage of the subset, where the pool has labels."""
         return self.result.get("subset") or {}
 
     @property
     def tuned(self) -> bool:
-        """False for `train=none`: said by the config, or by a finished run without a train stage."""
+        """Whether the model was fine-tuned: by the config, else by the stages of the result."""
         kind = self.settings.get("train.kind")
         return kind != "none" if kind is not None else "train" in self.stages
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run folder that gives no numbers: failed (with its error), or without a result."""
+    """A run folder without numbers: failed (with its error), or without a result."""
 
     folder: Path
     status: str
@@ -104,7 +119,7 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Found:
-    """Every run below a folder: those with something to report, and the others."""
+    """Every run below a folder: those with numbers, and the others."""
 
     root: Path
     runs: tuple[Run, ...]
@@ -112,7 +127,7 @@ class Found:
 
 
 def read_runs(root: Path) -> Found:
-    """All runs below `root`. UserError, listing what is damaged or failed, if none can be reported."""
+    """Read all runs below `root`; UserError lists what is damaged, or why there is nothing to report."""
     if not root.is_dir():
         raise UserError(f"DIR={root} is not a folder: give the folder that holds the runs, e.g. outputs/runs")
     runs: list[Run] = []
@@ -157,10 +172,10 @@ def _read(folder: Path) -> Run | Unfinished:
     missing = [name for name in FIELDS if name not in result]
     if missing:
         raise ValueError(
-            f"{path} lacks {', '.join(missing)}: it was not written by this project, or only in part"
+            f"{path} lacks {', '.join(missing)}: it was not written by this project, or is incomplete"
         )
     if wrong := _wrong_fields(result):
-        raise ValueError(f"{path} is of another schema or was edited: {'; '.join(wrong)}")
+        raise ValueError(f"{path} has another schema or was edited: {'; '.join(wrong)}")
     settings = _spelt_out(_settings(folder / CONFIG))
     run = Run(folder, result, settings, modified=path.stat().st_mtime)
     if run.status == FAILED:
@@ -172,7 +187,7 @@ def _read(folder: Path) -> Run | Unfinished:
 
 
 def _wrong_fields(result: Mapping[str, Any]) -> list[str]:
-    """The fields that are not of the kind that `result.json` has."""
+    """Return the fields of `result.json` whose types are wrong."""
     metrics, stages = result["metrics"], result["stages"]
     named = isinstance(metrics, dict) and all(isinstance(metric, dict) for metric in metrics.values())
     checks = {
@@ -213,7 +228,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _spelt_out(value: Any) -> Any:
-    """The same values without control characters in their texts and names: they go into pages, figures and terminals."""
+    """Return the same values without control characters: they go into pages, figures and terminals."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):
@@ -235,10 +250,10 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _answers(folder: Path, name: str, metric: Mapping[str, Any]) -> dict[str, Answer]:
-    """The per-question outcomes, held against the metric that `result.json` gives for them."""
+    """Read the per-question outcomes and check them against the metric in `result.json`."""
     if not METRIC.fullmatch(name) or ".." in name:
         raise ValueError(
-            f"{folder / RESULT} gives {name[:80]!r}, which is no name of a metric (like gsm8k/exact_match)"
+            f"{folder / RESULT} gives {name[:80]!r}, which is not a metric name (like gsm8k/exact_match)"
         )
     path = folder / PREDICTIONS / f"{name}.jsonl"
     if not path.is_file():
