@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-# Types of options, with their bounds, for signatures: what reads a signature can check a value before the call.
+# Types of options with their bounds, for signatures: whoever reads a signature can check a value before the call.
 Count = Annotated[int, Ge(1)]
 NonNegative = Annotated[float, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
@@ -18,7 +18,21 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def per_budget(select: Function) -> Function:
-    """Mark a selection method whose picks for a small budget are not the first of those for a larger one."""
+    """Mark a selection method whose picks for a small budget are not the first of those for a larger one.
+
+    Args:
+        select: the selection function.
+
+    Returns:
+        The same function, with the attribute `per_budget`.
+
+    Example:
+        >>> @per_budget
+        ... def select(n, budget):
+        ...     return Selection(np.arange(budget), np.zeros(budget))
+        >>> select.per_budget
+        True
+    """
     select.per_budget = True  # type: ignore[attr-defined]
     return select
 

@@ -122,7 +122,7 @@ def select_by_gradients(
     """Pick the largest influence, from the features that `gradient_features` wrote.
 
     Args:
-        gradients: a folder per checkpoint with the features of the pool (`train`) and of the target (`target`).
+        gradients: one folder per checkpoint with the features of the pool (`train`) and of the target (`target`).
         checkpoint_weights: one per folder, from `learning_rate_weights`.
         budget: count or share of n (see `baselines._checks`).
         candidates: optional boolean mask (n,).
@@ -132,6 +132,19 @@ def select_by_gradients(
 
     Raises:
         ValueError: naming every bad argument, or features that cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> def write(folder, rows):  # as `gradient_features` does
+        ...     folder.mkdir()
+        ...     spec = {"rows": len(rows), "dim": rows.shape[1], "shard_size": 256}
+        ...     _ = (folder / "features.json").write_text(json.dumps(spec))
+        ...     np.save(folder / "shard_00000.npy", rows)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder) / TRAIN, np.eye(2, dtype=np.float32))
+        ...     write(Path(folder) / TARGET, np.array([[0.6, 0.8]], dtype=np.float32))
+        ...     select_by_gradients([folder], [1.0], 1).indices.tolist()
+        [1]
     """
     train, target = ([load_features(Path(folder) / part) for folder in gradients] for part in (TRAIN, TARGET))
     return select(influence(train, target, checkpoint_weights), budget, candidates=candidates)
