@@ -221,7 +221,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or half-written ({error})") from error
+        raise ValueError(f"{path} is damaged or incomplete ({error})") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} is damaged: it holds no JSON object")
     return value
@@ -245,7 +245,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
-                raise ValueError(f"{path}, line {number}, is damaged or half-written ({error})") from error
+                raise ValueError(f"{path}, line {number}, is damaged or incomplete ({error})") from error
     return rows
 
 
@@ -270,7 +270,7 @@ def _answers(folder: Path, name: str, metric: Mapping[str, Any]) -> dict[str, An
     if len(answers) != metric["n"] or abs(mean - metric["value"]) > TOLERANCE * max(1.0, abs(mean)):
         raise ValueError(
             f"{path} has {len(answers)} outcomes with mean {mean:.6g}, but {RESULT} says "
-            f"{metric['value']:.6g} over {metric['n']}: one of the two is half-written or another run's"
+            f"{metric['value']:.6g} over {metric['n']}: one of the two is incomplete or from another run's"
         )
     return answers
 
@@ -283,7 +283,7 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is damaged or half-written ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path} is damaged or incomplete ({str(error).splitlines()[0]})") from error
     if not isinstance(loaded, dict | None):
         raise ValueError(f"{path} is damaged: it holds no settings")
     return dict(_flat(loaded or {}, ""))
