@@ -1,5 +1,5 @@
 """Selection methods to compare with, all returning the same `Selection`.
 
-One method a module, each with a `select`; `less` is a folder. Conventions (budget, candidates, ties):
-`_checks`.
+One module per method, each with a `select` function; `less` is a package. The conventions for budgets,
+candidates and ties are described in `_checks`.
 """

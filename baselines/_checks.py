@@ -1,12 +1,12 @@
-"""What every baseline checks about its arguments, and how it hands back its picks.
+"""Argument checks shared by all baselines, and the construction of their result.
 
-Conventions shared by all baselines:
+Conventions of all baselines:
 
 - `budget`: an int is a count (1..n), a float in (0, 1] a share of the n pool rows: max(1, round(share * n)).
-- `candidates`: an optional boolean mask (n,); False rows stay in the pool that a share refers to, but are
-  never picked and their values (NaN, say) are not read: for instance rows that the judge could not score.
-- picks come in order: where a method is nested in budget, the picks for b are a prefix of those for B >= b.
-- ties go to the lowest index.
+- `candidates`: an optional boolean mask (n,). Rows with False count in the pool that a share refers to, but
+  are never picked, and their values are not read and may be NaN: for instance rows without a score.
+- Picks are ordered. Where a method is nested in the budget, the picks for b are a prefix of those for B >= b.
+- Ties go to the lowest index.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 
 
 def check_seed(problems: Problems, seed: Any) -> None:
-    """Ask for an int >= 0."""
+    """Note a problem unless `seed` is an int >= 0."""
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
         problems.add("seed", f"got {seed!r}; give an int >= 0")
 
@@ -35,7 +35,7 @@ def check_seed(problems: Problems, seed: Any) -> None:
 def check_count(
     problems: Problems, argument: str, value: Any, high: int | None = None, *, low: int = 1
 ) -> None:
-    """Ask for an int from `low` to `high` (None: no upper end)."""
+    """Note a problem unless `value` is an int from `low` to `high` (None: no upper bound)."""
     is_int = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_int or value < low or (high is not None and value > high):
         span = f"an int >= {low}" if high is None else f"an int from {low} to {high}"
@@ -45,7 +45,7 @@ def check_count(
 def check_pool(
     problems: Problems, n: int, budget: int | float, candidates: Any, *, seed: int | None = None
 ) -> tuple[IntArray, int]:
-    """Rows that may be picked (ascending) and the number of picks; problems are noted, not raised."""
+    """Return the rows that may be picked (ascending) and the number of picks; problems are noted, not raised."""
     check_count(problems, "n", n)
     if problems.messages and problems.messages[-1].startswith("n:"):
         return np.zeros(0, dtype=np.int64), 1
@@ -68,17 +68,17 @@ def check_pool(
 
 
 def to_float64(value: Any) -> FloatArray:
-    """An array or tensor, on any device, as float64; numpy itself knows no bf16."""
-    torch = sys.modules.get("torch")  # who hands in a tensor has imported it
+    """Return an array or tensor on any device as float64 (NumPy cannot read bfloat16 tensors)."""
+    torch = sys.modules.get("torch")  # a caller that passes a tensor has imported it
     if torch is not None and isinstance(value, torch.Tensor):
         value = value.detach().to("cpu", torch.float64).numpy()
     return np.asarray(value, dtype=np.float64)
 
 
 def as_float64(problems: Problems, argument: str, value: Any, candidates: Any = None) -> FloatArray:
-    """`value` as a float64 matrix (n, d); NaN and inf are noted, unless in rows that `candidates` rules out.
+    """Return `value` as a float64 matrix (n, d); NaN and inf are noted, except in rows outside `candidates`.
 
-    Where something is wrong the problem is noted and a matrix of zeros with as many rows comes back.
+    If there is a problem, it is noted and a matrix of zeros with the same number of rows is returned.
     """
     if not check_matrix(problems, argument, value):
         return np.zeros((max(1, len(value) if np.ndim(value) else 0), 1))
@@ -91,7 +91,7 @@ def as_float64(problems: Problems, argument: str, value: Any, candidates: Any = 
         problems.add(
             argument,
             f"row {int(bad.argmax())} holds NaN or inf ({int(bad.sum())} such rows in all); "
-            "mend them or mark them False in candidates",
+            "fix them or mark them False in candidates",
         )
         return np.zeros_like(matrix)
     return matrix
@@ -100,7 +100,7 @@ def as_float64(problems: Problems, argument: str, value: Any, candidates: Any = 
 def ranking(
     indices: Any, gains: Any, *, rounds: tuple[int, ...] = (0,), objective: Mapping[str, float] | None = None
 ) -> Selection:
-    """A `Selection` from picks in order and what each was worth."""
+    """Return a `Selection` from picks in order and the gain of each."""
     return Selection(
         indices=np.asarray(indices, dtype=np.int64),
         gains=np.asarray(gains, dtype=np.float64),
@@ -110,7 +110,7 @@ def ranking(
 
 
 def unit_rows(matrix: FloatArray, rows: IntArray) -> FloatArray:
-    """Rows `rows` of `matrix` scaled to unit length: (len(rows), d). Raises ValueError naming a zero row."""
+    """Return rows `rows` of `matrix` scaled to unit length, (len(rows), d); ValueError names a zero row."""
     part = matrix[rows]
     length = np.linalg.norm(part, axis=1, keepdims=True)
     if not length.all():

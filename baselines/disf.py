@@ -1,10 +1,10 @@
 """DiSF: pick the subset whose features are least correlated (arXiv 2504.20644; the GIP paper writes DISF).
 
-The pool is cut at random into batches. In a batch the first pick is random; then comes, again and again, the
-candidate whose arrival leaves the smallest sum of squared off-diagonal correlations between feature columns.
+The pool is split at random into batches. In each batch the first pick is random; each further pick is the
+candidate that leaves the smallest sum of squared off-diagonal correlations between feature columns.
 
 Symbols, for one batch
-    X (n, d)   features as given, float64, neither centred nor scaled
+    X (n, d)   features as passed, float64, neither centred nor scaled
     s, m       picks so far, and m = s + 1 with a candidate x
     a, C (d)   mean and (d, d) scatter matrix of the s picks: C = sum (x_i - a)(x_i - a)^T
     delta      x - a;  kappa = s / m
@@ -16,9 +16,8 @@ and divided by sqrt(v + 1e-8). The candidate adds kappa delta delta^T to the sca
 
     (m - 1)^2 ||R||_F^2 = w^T (C o C) w + 2 kappa (w delta)^T C (w delta) + kappa^2 (w . delta^2)^2
 
-and the diagonal to take off is sum (v w)^2: two matrix products for all candidates at once, where the plain
-way builds a (d, d) matrix for each. While s is small, C = Y^T Y with the s centred picks Y is cheaper to
-use through Y.
+and the diagonal to subtract is sum (v w)^2: two matrix products for all candidates together, instead of one
+(d, d) matrix per candidate. While s is small, C = Y^T Y is cheaper to use through the s centred picks Y.
 """
 
 from __future__ import annotations
@@ -32,19 +31,28 @@ from baselines._checks import FloatArray, IntArray, as_float64, check_count, che
 from selection.checks import Problems
 from selection.types import Seed, Selection
 
-_EPSILON = 1e-8  # added to each variance; with two picks every correlation is +-1 and only this decides
+_EPSILON = 1e-8  # added to each variance; with two picks every correlation is +-1, so this alone decides
 
 
 def pick(features: Any, k: int, first: int) -> IntArray:
-    """The k rows (k,) int64 that the greedy rule picks from one batch, `first` at their head.
+    """Pick k rows from one batch with the greedy rule, starting from `first`.
 
     Args:
-        features: (n, d) array or tensor; read in float64, used as given.
+        features: (n, d) array or tensor; read in float64, neither centred nor scaled.
         k: number of picks, 1..n.
         first: row that starts the subset. Ties go to the lowest index.
 
+    Returns:
+        (k,) int64, rows in pick order, `first` at the head.
+
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> import numpy as np
+        >>> features = np.random.default_rng(0).normal(size=(20, 4))
+        >>> pick(features, 3, first=5).tolist()
+        [5, 8, 19]
     """
     problems = Problems()
     matrix = as_float64(problems, "features", features)
@@ -62,17 +70,17 @@ def select(
     seed: Seed,
     candidates: Any = None,
 ) -> Selection:
-    """Run `pick` in random batches and join the picks; nested in budget for a given seed and batch size.
+    """Run `pick` in random batches and merge the picks; nested in budget for a given seed and batch size.
 
     A batch of size B gets round(budget / n * B) picks, give or take one so that the total is exact: picks are
     merged in the order of (rank within the batch + 1/2) / B (the Sainte-Lague rule of proportional seats),
-    which also makes a smaller budget's subset a prefix.
+    which also makes the subset for a smaller budget a prefix.
 
     Args:
         features: (n, d) embeddings, array or tensor; rows outside `candidates` are not read.
         budget: count or share of n (see `baselines._checks`).
-        batch_size: rows a batch (the authors' 1,024, of which they pick 16); the last batch may be shorter.
-        seed: of the cut into batches and of each batch's first pick.
+        batch_size: rows per batch (the authors use 1,024 and pick 16); the last batch may be shorter.
+        seed: seed of the split into batches and of the first pick of each batch.
         candidates: optional boolean mask (n,).
 
     Returns:
@@ -81,6 +89,12 @@ def select(
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> import numpy as np
+        >>> features = np.random.default_rng(0).normal(size=(20, 4))
+        >>> select(features, 0.2, batch_size=10, seed=0).indices.tolist()
+        [4, 0, 11, 9]
     """
     problems = Problems()
     matrix = as_float64(problems, "features", features, candidates)
@@ -106,7 +120,7 @@ def select(
 
 
 def _greedy(X: FloatArray, k: int, first: int) -> tuple[IntArray, FloatArray]:
-    """Picks (k,) and the criterion after each (k,), 0 for the first."""
+    """Return the picks (k,) and the criterion after each (k,), 0 for the first."""
     picks, values = [first], [0.0]
     free = np.ones(len(X), dtype=bool)
     free[first] = False
@@ -125,7 +139,7 @@ def _greedy(X: FloatArray, k: int, first: int) -> tuple[IntArray, FloatArray]:
 
 
 def _criterion(delta: FloatArray, Y: FloatArray, scatter: FloatArray) -> FloatArray:
-    """Criterion (c,) with each candidate added; delta (c, d), centred picks Y (s, d), scatter = Y^T Y."""
+    """Return the criterion (c,) with each candidate added: delta (c, d), centred picks Y (s, d), scatter = Y^T Y."""
     s, d = Y.shape
     kappa = s / (s + 1)
     v = (np.diagonal(scatter) + kappa * delta**2) / s
@@ -144,7 +158,7 @@ def _criterion(delta: FloatArray, Y: FloatArray, scatter: FloatArray) -> FloatAr
 
 
 def _mean_squared_correlation(X: FloatArray) -> float:
-    """Mean squared off-diagonal correlation of the columns of X (m, d); 0 where there are no pairs."""
+    """Return the mean squared off-diagonal correlation of the columns of X (m, d); 0 if there are no pairs."""
     m, d = X.shape
     if m < 2 or d < 2:
         return 0.0

@@ -1,4 +1,4 @@
-"""Greedy MAP of a determinantal point process (Chen et al., arXiv 1709.05135): rows that span much volume.
+"""Greedy MAP of a determinantal point process (Chen et al., arXiv 1709.05135): rows that span a large volume.
 
 Symbols: F (n x d) unit rows f_i, lam = ridge > 0, K = F F^T + lam I; the greedy rule adds the row that raises
 log det K_S most. With A = lam I + F_S^T F_S the conditional variance of row j given S is
@@ -37,6 +37,13 @@ def select(
 
     Raises:
         ValueError: naming every bad argument, or the first zero row.
+
+    Example:
+        The repeated direction comes last.
+
+        >>> import numpy as np
+        >>> select(np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), 3).indices.tolist()
+        [0, 2, 1]
     """
     problems = Problems()
     matrix = as_float64(problems, "features", features, candidates)
@@ -48,7 +55,7 @@ def select(
     g = np.full(len(F), ridge + 1.0)
     picks, gains = np.empty(count, dtype=np.int64), np.empty(count)
     for t in range(count):
-        # All variances start equal and rounding must not break ties: what is this close counts as one.
+        # All variances start equal, and rounding must not break ties: values this close count as equal.
         pick = int((g >= g.max() * (1.0 - 1e-12)).argmax())
         picks[t], gains[t] = pick, np.log(g[pick])
         u = inverse @ F[pick]

@@ -6,10 +6,10 @@ c is
 
     log w = c . (log(p_target + 1e-8) - log(p_raw + 1e-8))
 
-and the subset is a sample without replacement with probability proportional to w: add Gumbel noise to log w
-and take the largest (Gumbel top-k). Everything follows the authors' package `data-selection` 1.0.3 except
-that no example is dropped for being short unless `min_tokens` asks for it, that the noise is seeded, and
-that the weights do not depend on a number of processes.
+and the subset is a sample without replacement with probability proportional to w: Gumbel noise is added to
+log w and the largest values are taken (Gumbel top-k). Everything follows the authors' package
+`data-selection` 1.0.3, with three exceptions: short examples are dropped only if `min_tokens` asks for it,
+the noise is seeded, and weights do not depend on a number of processes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def log_weights(
     buckets: int = 10_000,
     laplace: float = 0.0,
 ) -> FloatArray:
-    """Log importance weights (n,) float64 of `texts`, in nats; larger is more like the target.
+    """Compute the log importance weight of every pool text.
 
     Args:
         texts: the pool, n texts (prompt, newline, completion).
@@ -45,8 +45,15 @@ def log_weights(
         buckets: number m of hash buckets.
         laplace: pseudo-count added to every bucket of the target, >= 0.
 
+    Returns:
+        (n,) float64, in nats; larger is more like the target.
+
     Raises:
         ValueError: naming every bad argument: no texts, an entry that is not a string, a text without tokens.
+
+    Example:
+        >>> log_weights(["add two and two", "a poem about rain"], ["add one and two"]).argmax()
+        np.int64(0)
     """
     problems = Problems()
     rows = np.arange(len(texts))
@@ -65,7 +72,7 @@ def _weights(
     buckets: int,
     laplace: float,
 ) -> tuple[FloatArray, IntArray]:
-    """Log weights and token counts (len(rows),) of the pool's `rows`, which alone make up its frequencies."""
+    """Return log weights and token counts (len(rows),) of the pool's `rows`; its frequencies count only these rows."""
     n = len(rows)
     hashed = hash_texts([texts[i] for i in rows] + list(target_texts), ngrams=ngrams, buckets=buckets)
     problems = Problems()
@@ -103,20 +110,29 @@ def select(
     """Resample the pool by importance; nested in budget for a given seed.
 
     Args:
-        texts, target_texts, ngrams, buckets, laplace: as for `log_weights`.
+        texts: as for `log_weights`.
+        target_texts: as for `log_weights`.
         budget: count or share of n (see `baselines._checks`).
-        seed: of the Gumbel noise, one value a pool row whatever the budget.
-        top_k: take the largest weights, without noise (the seed then changes nothing).
+        seed: seed of the Gumbel noise, one value per pool row whatever the budget.
+        ngrams: as for `log_weights`.
+        buckets: as for `log_weights`.
+        laplace: as for `log_weights`.
+        top_k: take the largest weights, without noise (the seed then has no effect).
         min_tokens: rows with fewer tokens are never picked (the authors' default is 100; 0 keeps all). They
-            still count towards the pool's frequencies.
-        candidates: optional boolean mask (n,); other rows are not read at all, so the pool's frequencies are
-            those of the candidates.
+            still count towards the frequencies of the pool.
+        candidates: optional boolean mask (n,); other rows are not read at all, so the frequencies of the pool
+            are those of the candidates.
 
     Returns:
         Selection; gains are the log weights of the picks, `objective["mean_log_weight"]` their mean.
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> pool = ["add two and two", "a poem about rain", "add three and one"]
+        >>> select(pool, ["add one and two"], 2, seed=0, top_k=True).indices.tolist()
+        [0, 2]
     """
     problems = Problems()
     n = len(texts)
@@ -142,7 +158,26 @@ def select(
 def resample(
     weights: FloatArray, budget: int | float, *, seed: int, top_k: bool = False, candidates: Any = None
 ) -> Selection:
-    """Draw from log weights (n,) without replacement (Gumbel top-k), most wanted first; see `select`."""
+    """Draw rows without replacement with probability proportional to exp(weight) (Gumbel top-k).
+
+    Args:
+        weights: (n,) float64 log weights in nats; rows outside `candidates` may hold NaN or inf.
+        budget: count or share of n (see `baselines._checks`).
+        seed: seed of the Gumbel noise.
+        top_k: take the largest weights, without noise.
+        candidates: optional boolean mask (n,).
+
+    Returns:
+        Selection; gains are the log weights of the picks, `objective["mean_log_weight"]` their mean.
+
+    Raises:
+        ValueError: naming every bad argument.
+
+    Example:
+        >>> import numpy as np
+        >>> resample(np.array([0.1, 3.0, 2.0]), 2, seed=0, top_k=True).indices.tolist()
+        [1, 2]
+    """
     problems = Problems()
     rows, count = check_pool(problems, len(weights), budget, candidates, seed=seed)
     if len(rows) and not np.isfinite(weights[rows]).all():
@@ -155,7 +190,7 @@ def resample(
 
 
 def _check_texts(problems: Problems, argument: str, texts: Any, rows: IntArray) -> None:
-    """Ask for at least one text, and for strings at `rows`."""
+    """Note a problem unless there is at least one text and every entry at `rows` is a string with a UTF-8 form."""
     if isinstance(texts, str):
         problems.add(argument, "got one string; give a list of strings, one an example")
     elif not len(texts):
@@ -168,7 +203,7 @@ def _check_texts(problems: Problems, argument: str, texts: Any, rows: IntArray) 
         lone = next((int(i) for i in rows if not _encodes(texts[i])), None)
         if lone is not None:
             problems.add(
-                argument, f"row {lone} holds half of a surrogate pair, which has no UTF-8; mend that text"
+                argument, f"row {lone} holds half of a surrogate pair, which has no UTF-8; fix that text"
             )
 
 

@@ -1,9 +1,9 @@
 """Facility location: greedy cover of the pool by similar picks.
 
 Symbols: u_ij = max(0, cosine of rows i and j); f(S) = sum_i max over j in S of u_ij (0 for the empty set).
-f is monotone and submodular, so greedy reaches at least 1 - 1/e of the best value (Nemhauser et al. 1978),
-and a gain computed earlier bounds today's from above (Minoux 1978): only rows whose bound still competes
-are looked at again, in blocks, and the n x n similarities are never held at once.
+f is monotone and submodular, so the greedy rule reaches at least 1 - 1/e of the best value (Nemhauser et al.
+1978), and a gain computed earlier is an upper bound of the current one (Minoux 1978): only rows whose bound
+can still win are evaluated again, in blocks, and the n x n similarities are never held at once.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ def select(features: Any, budget: int | float, *, candidates: Any = None) -> Sel
 
     Raises:
         ValueError: naming every bad argument, or the first zero row.
+
+    Example:
+        >>> import numpy as np
+        >>> features = np.array([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [0.0, 1.0]])
+        >>> select(features, 2).indices.tolist()
+        [2, 3]
     """
     problems = Problems()
     matrix = as_float64(problems, "features", features, candidates)
@@ -52,7 +58,7 @@ def select(features: Any, budget: int | float, *, candidates: Any = None) -> Sel
 
 
 def _gains(X: FloatArray, block: IntArray, covered: FloatArray) -> FloatArray:
-    """Increase of f (len(block),) for each row of `block`, given what is covered (n,) >= 0."""
+    """Return the increase of f (len(block),) for each row of `block`, given the current cover (n,) >= 0."""
     similarity = X @ X[block].T
     similarity -= covered[:, None]
     np.maximum(similarity, 0.0, out=similarity)
@@ -60,9 +66,9 @@ def _gains(X: FloatArray, block: IntArray, covered: FloatArray) -> FloatArray:
 
 
 def _best(X: FloatArray, covered: FloatArray, bounds: FloatArray, *, fresh: bool) -> tuple[int, float]:
-    """Row with the largest gain, and the gain; tightens `bounds` in place for every row it looks at."""
-    close = 1e-12 * len(X)  # rounding differs between blocks: what is this close counts as a tie
-    # No gain is below 0: a bound close to it need not be looked at again.
+    """Return the row with the largest gain, and the gain; tightens `bounds` in place for every row it evaluates."""
+    close = 1e-12 * len(X)  # rounding differs between blocks: gains this close count as ties
+    # No gain is below 0, so a bound close to 0 need not be evaluated again.
     checked = (bounds <= close) | fresh
     while True:
         top = bounds.max()

@@ -1,4 +1,4 @@
-"""The whole pool, in its own order: what a selected subset is measured against."""
+"""The whole pool, in its own order: the reference for every selected subset."""
 
 from __future__ import annotations
 
@@ -12,12 +12,22 @@ from selection.types import Selection
 
 
 def select(n: int, budget: int | float = 1.0, *, candidates: Any = None) -> Selection:  # noqa: ARG001
-    """Pick every row (every row that the boolean mask `candidates` (n,) allows), lowest index first.
+    """Pick every row, lowest index first.
 
-    `budget` changes nothing: it is there because every method has one. Gains are zero.
+    Args:
+        n: rows of the pool.
+        budget: has no effect; it is there because every method has one.
+        candidates: optional boolean mask (n,); other rows are left out.
+
+    Returns:
+        Selection with zero gains.
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> select(3).indices.tolist()
+        [0, 1, 2]
     """
     problems = Problems()
     rows, _ = check_pool(problems, n, 1, candidates)

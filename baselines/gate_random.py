@@ -1,6 +1,6 @@
 """Quality gate, then random: drop the worst rows by mean score and pick at random among the rest.
 
-The cheapest rule that has both quality and diversity, hence what a cleverer rule must be compared with.
+The cheapest method with both quality and diversity, and therefore a necessary comparison for any other.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def select(
 
     Args:
         scores: (n, k) or (n,), as for `top_score.select`; the same mean score.
-        budget: count or share of n (see `baselines._checks`). Past the gate the rows that it kept out follow
-            in order of score, so that any budget works and picks are nested.
-        seed: of the order within the gate.
-        gate: share of the candidates let through, in (0, 1]; rounded up. Ties go to the lowest index.
+        budget: count or share of n (see `baselines._checks`). After the rows within the gate, the others
+            follow in order of score, so that any budget works and picks are nested.
+        seed: seed of the order within the gate.
+        gate: share of the candidates that pass the gate, in (0, 1]; rounded up. Ties go to the lowest index.
         candidates: optional boolean mask (n,).
 
     Returns:
@@ -35,6 +35,12 @@ def select(
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> import numpy as np
+        >>> scores = np.array([5.0, 1.0, 4.0, 2.0])
+        >>> sorted(select(scores, 2, seed=0).indices.tolist())
+        [0, 2]
     """
     problems = Problems()
     matrix = checked_scores(problems, scores, candidates)

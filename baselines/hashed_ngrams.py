@@ -1,12 +1,12 @@
-"""Hashed n-gram counts of many texts at once: the features of DSIR.
+r"""Hashed n-gram counts of many texts at once: the features of DSIR.
 
-A text is lower-cased and split into longest runs of word characters or of other visible characters: the
-pattern `\\w+|[^\\w\\s]+` of NLTK's WordPunctTokenizer, with the Unicode classes of the `regex` package,
+A text is lower-cased and split into maximal runs of word characters or of other visible characters: the
+pattern `\w+|[^\w\s]+` of NLTK's WordPunctTokenizer, with the Unicode classes of the `regex` package,
 which NLTK 3.10 uses (older versions use `re`, for which ½ and ³ are word characters too). The bucket of an
-n-gram, its tokens joined by one space, is the SHA-256 digest of its UTF-8 bytes, read as one big-endian
+n-gram, its tokens joined by one space, is the SHA-256 digest of its UTF-8 bytes, read as a big-endian
 number, modulo the number of buckets.
 
-Nothing loops over tokens in Python: runs are found by comparing the classes of neighbouring characters,
+There is no Python loop over tokens: runs are found by comparing the classes of neighbouring characters,
 tokens and n-grams are numbered by Arrow's hash tables, and every distinct n-gram is hashed once for the
 whole corpus.
 """
@@ -26,16 +26,18 @@ import regex
 from baselines._checks import FloatArray, IntArray
 
 MAX_BUCKETS = 2**24  # counts are kept for every bucket
-_CHUNK = 256  # texts split at a time: their temporaries stay in the processor's cache
+_CHUNK = 256  # texts split at a time, so that temporaries stay in the processor's cache
 _SPACE, _WORD, _OTHER = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class HashedTexts:
-    """The hashed n-grams of a list of texts, as flat arrays in which an entry carries its text's number.
+    """The hashed n-grams of a list of texts, as flat arrays with one entry per n-gram occurrence.
 
-    rows, buckets: (total,) text and bucket of every n-gram occurrence, all orders from 1 to n.
-    tokens: (texts,) number of tokens of each text.
+    Attributes:
+        rows: (total,) int64, number of the text of every occurrence, all orders from 1 to n.
+        buckets: (total,) int64, bucket of every occurrence.
+        tokens: (texts,) int64, number of tokens of each text.
     """
 
     rows: IntArray
@@ -43,19 +45,32 @@ class HashedTexts:
     tokens: IntArray
 
     def sums(self, per_bucket: FloatArray) -> FloatArray:
-        """Sum of `per_bucket` (m,) over the n-grams of each text: (texts,) float64."""
+        """Return the sum of `per_bucket` (m,) over the n-grams of each text: (texts,) float64."""
         total = np.bincount(self.rows, weights=per_bucket[self.buckets], minlength=len(self.tokens))
         return total.astype(np.float64, copy=False)
 
 
 def hash_texts(texts: Sequence[str], *, ngrams: int = 2, buckets: int = 10_000) -> HashedTexts:
-    """Hash every n-gram (n = 1..`ngrams`) of `texts` to a bucket below `buckets` (at most MAX_BUCKETS)."""
+    """Hash every n-gram (n = 1..`ngrams`) of `texts` to a bucket.
+
+    Args:
+        texts: the texts; each a string.
+        ngrams: longest n-gram.
+        buckets: number of buckets, at most MAX_BUCKETS.
+
+    Returns:
+        HashedTexts over all texts.
+
+    Example:
+        >>> hash_texts(["two plus two", "one"], ngrams=1, buckets=100).tokens.tolist()
+        [3, 1]
+    """
     words, token, tokens = _tokenize(texts)
     row = np.repeat(np.arange(len(texts)), tokens)
     all_rows, all_buckets = [row], [_hash(words, buckets)[token]]
     gram, names = token, words
     for ahead in range(1, ngrams):
-        # gram[i] is the n-gram of `ahead` tokens that starts at token i; it grows while its text goes on.
+        # gram[i] is the n-gram of `ahead` tokens that starts at token i; it grows within its text only.
         starts = np.flatnonzero(row[:-ahead] == row[ahead:])
         encoded = pa.array(gram[starts] * len(words) + token[starts + ahead]).dictionary_encode()
         prefix, last = np.divmod(encoded.dictionary.to_numpy(), max(1, len(words)))
@@ -70,7 +85,7 @@ def hash_texts(texts: Sequence[str], *, ngrams: int = 2, buckets: int = 10_000) 
 
 
 def _tokenize(texts: Sequence[str]) -> tuple[list[bytes], IntArray, IntArray]:
-    """Vocabulary (UTF-8), the number of every token in it, and each text's token count (texts,)."""
+    """Return the vocabulary (UTF-8), the number of every token in it, and the token count of each text (texts,)."""
     vocabulary: defaultdict[str, int] = defaultdict()
     vocabulary.default_factory = vocabulary.__len__  # a new token gets the next number
     numbers, counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
@@ -85,7 +100,7 @@ def _tokenize(texts: Sequence[str]) -> tuple[list[bytes], IntArray, IntArray]:
 
 
 def _visible_runs(text: str) -> tuple[IntArray, IntArray, list[str]]:
-    """Start (in characters) and distinct-run number of each token of `text`, and the distinct runs."""
+    """Return start (in characters) and distinct-run number of each token of `text`, and the distinct runs."""
     data = text.encode()
     wide = len(data) != len(text)
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32) if wide else np.frombuffer(data, np.uint8)
@@ -100,7 +115,7 @@ def _visible_runs(text: str) -> tuple[IntArray, IntArray, list[str]]:
     encoded = pa.StringArray.from_buffers(len(first), offsets, pa.py_buffer(data)).dictionary_encode()
     run, distinct = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     visible = kind != _SPACE
-    # Runs of space keep a number of their own, which nothing refers to: drop them from the vocabulary.
+    # Runs of white space have numbers of their own, to which nothing refers: drop them from the vocabulary.
     used = np.zeros(len(distinct), dtype=bool)
     used[run[visible]] = True
     renumbered = np.cumsum(used) - 1
@@ -112,7 +127,7 @@ def _visible_runs(text: str) -> tuple[IntArray, IntArray, list[str]]:
 
 
 def _classes(points: np.ndarray) -> np.ndarray:
-    """Class (space, word or other) of each code point."""
+    """Return the class (space, word or other) of each code point."""
     if points.dtype == np.uint8:
         return _ascii_classes()[points]
     seen = np.zeros(int(points.max()) + 1, dtype=bool)
@@ -136,7 +151,7 @@ def _class(point: int) -> int:
 
 
 def _hash(names: Sequence[bytes], buckets: int) -> IntArray:
-    """Bucket (len(names),) of each n-gram."""
+    """Return the bucket (len(names),) of each n-gram."""
     digests = b"".join([sha256(name).digest() for name in names])
     words = np.frombuffer(digests, dtype=">u4").reshape(-1, 8).astype(np.uint64)
     remainder = np.zeros(len(words), dtype=np.uint64)

@@ -1,7 +1,7 @@
 """k-center: farthest-first traversal (Gonzalez 1985; as core-set: Sener and Savarese, arXiv 1708.00489).
 
-The next pick is the row farthest, in Euclidean distance, from the picks so far: at most twice the smallest
-possible covering radius. Quality plays no part, and outliers come early.
+The next pick is the row with the largest Euclidean distance to the picks so far; the covering radius is at
+most twice the smallest possible one. Quality plays no part, and outliers are picked early.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def select(features: Any, budget: int | float, *, seed: Seed, candidates: Any = 
     """Pick rows that leave no row far from a pick; nested in budget.
 
     Args:
-        features: (n, d) embeddings, array or tensor, used as given; rows outside `candidates` are not read.
+        features: (n, d) embeddings, array or tensor, not rescaled; rows outside `candidates` are not read.
         budget: count or share of n (see `baselines._checks`).
-        seed: draws the first pick.
+        seed: seed of the first pick.
         candidates: optional boolean mask (n,).
 
     Returns:
@@ -30,13 +30,19 @@ def select(features: Any, budget: int | float, *, seed: Seed, candidates: Any = 
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> import numpy as np
+        >>> picked = select(np.array([[0.0], [1.0], [10.0]]), 2, seed=0)
+        >>> picked.indices.tolist(), picked.objective["radius"]
+        ([2, 0], 1.0)
     """
     problems = Problems()
     matrix = as_float64(problems, "features", features, candidates)
     rows, count = check_pool(problems, len(matrix), budget, candidates, seed=seed)
     problems.raise_if_any()
     X = matrix[rows]
-    X -= X.mean(axis=0)  # distances stay, and lose less to rounding in the expansion below
+    X -= X.mean(axis=0)  # distances do not change, and the expansion below loses less to rounding
     square = np.einsum("ij,ij->i", X, X)
     nearest = np.full(len(X), np.inf)
     picks, gains = np.empty(count, dtype=np.int64), np.zeros(count)
@@ -47,6 +53,6 @@ def select(features: Any, budget: int | float, *, seed: Seed, candidates: Any = 
             gains[t] = np.sqrt(max(0.0, nearest[pick]))
         picks[t] = pick
         np.minimum(nearest, np.maximum(square + square[pick] - 2.0 * (X @ X[pick]), 0.0), out=nearest)
-        nearest[pick] = -1.0  # below every distance: never again
+        nearest[pick] = -1.0  # below every distance, so never picked again
     radius = float(np.sqrt(max(0.0, nearest.max())))
     return ranking(rows[picks], gains, objective={"radius": radius})

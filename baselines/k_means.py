@@ -1,6 +1,6 @@
-"""k-means representatives: as many clusters as picks, and from each the row nearest its centre.
+"""k-means representatives: as many clusters as picks, and from each the row nearest to its centre.
 
-NOT nested in budget: another number of clusters is another clustering.
+Not nested in budget: another number of clusters is another clustering.
 """
 
 from __future__ import annotations
@@ -19,22 +19,28 @@ from selection.types import Count, Seed, Selection, per_budget
 def select(
     features: Any, budget: int | float, *, seed: Seed, max_iter: Count = 100, candidates: Any = None
 ) -> Selection:
-    """Pick the medoid-like row of each of `budget` clusters, largest cluster first.
+    """Pick the row nearest to the centre of each of `budget` clusters, largest cluster first.
 
     Args:
-        features: (n, d) embeddings, array or tensor, used as given; rows outside `candidates` are not read.
+        features: (n, d) embeddings, array or tensor, not rescaled; rows outside `candidates` are not read.
         budget: count or share of n (see `baselines._checks`).
-        seed: of the k-means++ start.
-        max_iter: most Lloyd iterations.
+        seed: seed of the k-means++ initialisation.
+        max_iter: maximum number of Lloyd iterations.
         candidates: optional boolean mask (n,).
 
     Returns:
-        Selection; gains are cluster sizes. Where the pool has fewer distinct rows than the budget, clusters
-        come out empty: the lowest rows not picked yet fill up, with gain 0. `objective["inertia"]` is the
-        sum of squared distances to the centres.
+        Selection; gains are cluster sizes. If the pool has fewer distinct rows than the budget, some clusters
+        are empty, and the lowest rows not picked yet take their place with gain 0. `objective["inertia"]` is
+        the sum of squared distances to the centres.
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> import numpy as np
+        >>> features = np.array([[0.0], [0.1], [0.2], [5.0]])
+        >>> select(features, 2, seed=0).indices.tolist()
+        [1, 3]
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning

@@ -1,7 +1,7 @@
-"""Top score: the rows with the best mean score, with no regard for diversity.
+"""Top score: the rows with the highest mean score, without regard for diversity.
 
-Symbols: S (n x k) scores, one column a signal, larger is better; each column is divided by its root mean
-square (GIP's default scaling, so that both see the same numbers); a row's score is its mean scaled column.
+Symbols: S (n x k) scores, one column per signal, larger is better. Each column is divided by its root mean
+square, as GIP does by default, so that both see the same numbers; the score of a row is the mean over columns.
 """
 
 from __future__ import annotations
@@ -16,18 +16,42 @@ from selection.types import Selection
 
 
 def mean_scores(scores: FloatArray, rows: IntArray) -> FloatArray:
-    """Row means (n,) of the columns of `scores` (n, k), each divided by its root mean square over `rows`.
+    """Return the mean of each row over columns that are divided by their root mean square.
 
-    Rows outside `rows` may hold NaN and get NaN.
+    Args:
+        scores: (n, k) float64; rows outside `rows` may hold NaN and get NaN.
+        rows: (m,) row numbers over which the root mean squares are taken.
+
+    Returns:
+        (n,) float64.
+
+    Example:
+        >>> import numpy as np
+        >>> mean_scores(np.array([[1.0, 10.0], [1.0, 10.0]]), np.arange(2)).tolist()
+        [1.0, 1.0]
     """
-    # By a power of two first, which rounds nothing: then squares neither overflow nor vanish.
+    # Divide by a power of two first, which is exact, so that squares neither overflow nor underflow.
     scores = np.ldexp(scores, -np.frexp(np.abs(scores[rows]).max(axis=0))[1])
     scale = np.sqrt(np.mean(np.square(scores[rows]), axis=0))
     return (scores / scale).mean(axis=1)
 
 
 def checked_scores(problems: Problems, scores: Any, candidates: Any) -> FloatArray:
-    """`scores` as float64 (n, k); a vector (n,) is one column. Notes NaN, inf and all-zero columns."""
+    """Return `scores` as float64 (n, k), noting problems instead of raising.
+
+    Args:
+        problems: NaN, inf and columns that are all zero are noted here.
+        scores: (n, k), or (n,) for one column; array or tensor.
+        candidates: optional boolean mask (n,); other rows are not checked.
+
+    Returns:
+        (n, k) float64; zeros if a problem was noted.
+
+    Example:
+        >>> import numpy as np
+        >>> checked_scores(Problems(), np.array([1, 2]), None).tolist()
+        [[1.0], [2.0]]
+    """
     if np.ndim(scores) == 1 and hasattr(scores, "shape"):
         scores = scores[:, None]
     noted = len(problems.messages)
@@ -56,6 +80,11 @@ def select(scores: Any, budget: int | float, *, candidates: Any = None) -> Selec
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> import numpy as np
+        >>> select(np.array([[1.0, 2.0], [5.0, 4.0], [3.0, 3.0]]), 2).indices.tolist()
+        [1, 2]
     """
     problems = Problems()
     matrix = checked_scores(problems, scores, candidates)

@@ -1,1 +1,1 @@
-"""Evaluations and their statistics. A model, generator or judge is handed in, never imported."""
+"""Evaluations and their statistics. Models, generators and judges are passed in, never imported."""

@@ -1,11 +1,11 @@
 """Negative log-likelihood of the reference answers: a smooth companion of exact match for every model.
 
-Per row: the mean over the completion's tokens (the end-of-sequence token included) and over its *number
-tokens*, those that overlap a run of digits; the final answer alone mostly measures copying, number tokens
+Per row: the mean over the tokens of the completion (including the end-of-sequence token) and over its *number
+tokens*, those that overlap a run of digits. The final answer alone mostly measures copying; number tokens
 measure the arithmetic.
 
 Tokens are those of training (TRL's prompt/completion format): prompt + completion + end of sequence is
-tokenised as one text, and the completion starts where it stops agreeing with the tokenised prompt.
+tokenised as one text, and the completion starts at the first token that differs from the tokenised prompt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ DIGITS = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class EncodedRow:
-    """`input_ids` of prompt and completion; the completion is `input_ids[start:]`, `numbers` its flags."""
+    """A tokenised row.
+
+    Attributes:
+        input_ids: token ids of prompt and completion.
+        start: position at which the completion starts.
+        numbers: for each token of the completion, whether it overlaps a run of digits.
+    """
 
     input_ids: list[int]
     start: int
@@ -36,9 +42,11 @@ class EncodedRow:
 
 @dataclass(frozen=True)
 class AnswerNLL(EvalResult):
-    """Nats per token. `metrics` average the rows' means, `per_token` weighs every token alike.
+    """Result in nats per token; `metrics` averages the means of the rows.
 
-    `without_numbers` counts rows whose completion has no digit: they are left out of `answer_nll/numbers`.
+    Attributes:
+        per_token: the same metrics with every token weighted equally.
+        without_numbers: rows whose completion has no digit; they are left out of `answer_nll/numbers`.
     """
 
     per_token: dict[str, float] = field(default_factory=dict)
@@ -48,12 +56,38 @@ class AnswerNLL(EvalResult):
 def answer_nll(
     model: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, batch_size: int = 8
 ) -> AnswerNLL:
-    """`answer_nll/completion` and `answer_nll/numbers` of a causal language model (transformers, or PEFT's).
+    """Compute `answer_nll/completion` and `answer_nll/numbers` of a causal language model.
 
-    `rows`: `{"id", "prompt", "completion"}`, texts rendered exactly as for training. Rows are batched by
-    length; the model is used where it is, in evaluation mode, and put back into its mode. ValueError for
-    bad rows, a tokenizer without offsets, rows longer than the model's context and likelihoods that are not
-    finite.
+    Args:
+        model: a model of transformers or PEFT. It stays on its device, is run in evaluation mode, and its
+            mode is restored.
+        tokenizer: its fast tokenizer, with an end-of-sequence token.
+        rows: mappings with `id`, `prompt` and `completion`, texts rendered exactly as for training.
+        batch_size: rows per forward pass; rows are batched by length.
+
+    Returns:
+        AnswerNLL, lower is better.
+
+    Raises:
+        ValueError: bad rows, a tokenizer without offsets, rows longer than the model's context, or
+            likelihoods that are not finite.
+
+    Example:
+        A model with zero weights gives each of 8 tokens the same probability, ln 8 = 2.079 nats.
+
+        >>> import torch
+        >>> from tokenizers import Tokenizer, models, pre_tokenizers
+        >>> from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+        >>> words = Tokenizer(models.WordLevel({"</s>": 0, "2": 1, "+": 2, "=": 3, "4": 4}, "</s>"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>")
+        >>> shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 8}
+        >>> config = Qwen3Config(vocab_size=8, num_attention_heads=1, num_key_value_heads=1, **shape)
+        >>> model = Qwen3ForCausalLM(config)
+        >>> _ = torch.nn.init.zeros_(model.lm_head.weight)
+        >>> rows = [{"id": "1", "prompt": "2 + 2 =", "completion": " 4"}]
+        >>> round(answer_nll(model, tokenizer, rows).metrics["answer_nll/numbers"].value, 3)
+        2.079
     """
     import torch
 
@@ -74,7 +108,28 @@ def answer_nll(
 
 
 def encode(tokenizer: Any, prompt: str, completion: str) -> EncodedRow:
-    """Token ids as TRL 1.16's `SFTTrainer` makes them of a plain prompt/completion pair."""
+    """Tokenise a prompt/completion pair as `SFTTrainer` of TRL 1.16 does.
+
+    Args:
+        tokenizer: a fast tokenizer with an end-of-sequence token.
+        prompt: the rendered prompt.
+        completion: the rendered completion; the end-of-sequence token is appended if it is missing.
+
+    Returns:
+        EncodedRow.
+
+    Raises:
+        ValueError: the tokenizer has no character offsets or no end-of-sequence token.
+
+    Example:
+        >>> from tokenizers import Tokenizer, models, pre_tokenizers
+        >>> from transformers import PreTrainedTokenizerFast
+        >>> words = Tokenizer(models.WordLevel({"</s>": 0, "2": 1, "+": 2, "=": 3, "4": 4}, "</s>"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>")
+        >>> encode(tokenizer, "2 + 2 =", " 4")
+        EncodedRow(input_ids=[1, 2, 1, 3, 4, 0], start=4, numbers=[True, False])
+    """
     if not getattr(tokenizer, "is_fast", False) or not tokenizer.eos_token:
         raise ValueError(
             f"the tokenizer {type(tokenizer).__name__} must give character offsets (a fast tokenizer) "
@@ -88,14 +143,14 @@ def encode(tokenizer: Any, prompt: str, completion: str) -> EncodedRow:
     alone = tokenizer(prompt)["input_ids"]
     start = next((i for i, (a, b) in enumerate(zip(alone, ids, strict=False)) if a != b), len(alone))
     digits = [False] * len(text)
-    # The end-of-sequence token may itself hold digits ("<|eot_1|>"): it is no number of the answer.
+    # The end-of-sequence token may itself contain digits ("<|eot_1|>"), which are not part of the answer.
     for run in DIGITS.finditer(text, len(prompt), len(text) - len(tokenizer.eos_token)):
         digits[run.start() : run.end()] = [True] * (run.end() - run.start())
     return EncodedRow(ids, start, [any(digits[low:high]) for low, high in offsets[start:]])
 
 
 def _batch_losses(model: Any, rows: Sequence[EncodedRow]) -> list[torch.Tensor]:
-    """Per row the losses of its completion tokens, float64 on the CPU."""
+    """Return the losses of the completion tokens of each row, float64 on the CPU."""
     import torch
 
     width = max(len(row.input_ids) for row in rows)
@@ -104,7 +159,7 @@ def _batch_losses(model: Any, rows: Sequence[EncodedRow]) -> list[torch.Tensor]:
     for i, row in enumerate(rows):
         input_ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
         attention_mask[i, : len(row.input_ids)] = 1
-    # Logits over a large vocabulary dwarf the rest: ask only for the positions from the first completion on.
+    # Logits over a large vocabulary dominate memory: compute them only from the first completion token on.
     kept = width - (min(row.start for row in rows) - 1)
     logits = model(
         input_ids=input_ids.to(model.device),
@@ -164,7 +219,7 @@ def _check_lengths(model: Any, rows: Sequence[Mapping[str, Any]], encoded: Seque
     for row, tokens in zip(rows, encoded, strict=True):
         if longest is not None and len(tokens.input_ids) > longest:
             problems.append(
-                f"row {row['id']!r} has {len(tokens.input_ids)} tokens, the model holds {longest}"
+                f"row {row['id']!r} has {len(tokens.input_ids)} tokens, but the model's context is {longest}"
             )
         if tokens.start == 0:
             problems.append(f"row {row['id']!r}: no token of the prompt comes before the completion")

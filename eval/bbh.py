@@ -1,10 +1,9 @@
 """BIG-Bench Hard through lm-eval's shipped task definitions, from local files or the hub.
 
-Changed against lm-eval, for every variant: the few-shot tasks stop at the letter "Q", which cuts replies
-such as "Queen" short; here they stop where a next question starts. The zero-shot tasks with a chain of
-thought name no length, so that lm-eval would cut them after 256 tokens; here they get 1,024, as the
-few-shot ones. Kept as shipped: the extraction of answers. The few-shot rule wants "the answer is X." with
-its full stop.
+Differences from lm-eval: its few-shot tasks stop at the letter "Q", which truncates replies such as "Queen";
+here they stop where the next question starts. Its zero-shot tasks with a chain of thought set no length, so
+that lm-eval truncates them after 256 tokens; here they get 1,024 like the few-shot ones. Answer extraction is
+as shipped: the few-shot rule expects "the answer is X." with the full stop.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from eval.statistics import Interval, wilson
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
-HUB = "SaylorTwift/bbh"  # where lm-eval takes the questions from
+HUB = "SaylorTwift/bbh"  # the data set that lm-eval reads
 TASKS = (
     "boolean_expressions",
     "causal_judgement",
@@ -56,7 +55,14 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Variant:
-    """How one of lm-eval's four sets of BBH tasks is run: the rule that counts, the tokens a reply gets."""
+    """How one of lm-eval's four sets of BBH tasks is run.
+
+    Attributes:
+        rule: name of the lm-eval filter whose outcome counts.
+        max_gen_toks: tokens per reply.
+        zero_shot: whether prompts can be rendered in the training format.
+        ending: text appended to a rendered question.
+    """
 
     rule: str
     max_gen_toks: int
@@ -84,13 +90,39 @@ def evaluate(
     stop: Sequence[str] = (),
     max_gen_toks: int | None = None,
 ) -> EvalResult:
-    """Exact match per task, `bbh/<task>`, and over all questions together, `bbh/all`, with Wilson intervals.
+    """Compute exact match per task, `bbh/<task>`, and over all questions, `bbh/all`.
 
-    `model` is an lm-eval `LM`; `data_dir` holds `<task>.json` files (`{"examples": [{"input",
-    "target"}]}`), else the hub is asked; `limit` takes the first questions of each task. `render` turns a
-    task's question into a prompt in the training format, in place of lm-eval's "Q: ... A:"; only the
-    zero-shot variants have room for it. `stop` adds stop texts; `max_gen_toks` overrides the variant's.
-    Question ids are `<task>/<number>`.
+    Args:
+        model: an lm-eval `LM`.
+        variant: cot_fewshot, fewshot, cot_zeroshot or zeroshot.
+        tasks: tasks to run, see TASKS.
+        data_dir: folder of `<task>.json` files (`{"examples": [{"input", "target"}]}`); None reads the hub.
+        limit: use the first questions of each task only.
+        render: turns a question into a prompt in the training format, instead of lm-eval's "Q: ... A:"; for
+            the zero-shot variants only.
+        stop: further stop texts.
+        max_gen_toks: tokens per reply; None uses the variant's.
+
+    Returns:
+        EvalResult with Wilson intervals; question ids are `<task>/<number>`.
+
+    Raises:
+        ValueError: bad arguments, missing or malformed files, or a model that generates nothing.
+
+    Example:
+        >>> import tempfile
+        >>> from lm_eval.api.model import LM
+        >>> class SaysTrue(LM):
+        ...     loglikelihood = loglikelihood_rolling = None
+        ...     def generate_until(self, requests):
+        ...         return ["So the answer is True."] * len(requests)
+        >>> questions = [{"input": "not False is", "target": "True"}, {"input": "not True is", "target": "False"}]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "boolean_expressions.json"
+        ...     _ = path.write_text(json.dumps({"examples": questions}))
+        ...     result = evaluate(SaysTrue(), tasks=["boolean_expressions"], data_dir=Path(folder))
+        >>> result.metrics["bbh/all"].value
+        0.5
     """
     _check_arguments(variant, tasks, limit, render, max_gen_toks)
     configs = [
@@ -120,7 +152,7 @@ def _config(
     stop: Sequence[str],
     max_gen_toks: int,
 ) -> dict[str, Any]:
-    """lm-eval's task with our data, a stop that cannot cut an answer, and a length."""
+    """Return lm-eval's task with our data, stop texts that cannot truncate an answer, and a reply length."""
     config = shipped_config("bbh", variant, f"{task}.yaml")
     if render is not None:
         before, after = config.pop("description", ""), VARIANTS[variant].ending
@@ -128,7 +160,7 @@ def _config(
         config |= {"doc_to_text": "prompt", "target_delimiter": ""}
     until = [NEXT_QUESTION if text == "Q" else text for text in config["generation_kwargs"]["until"]]
     config["generation_kwargs"] |= {"until": [*until, *stop], "max_gen_toks": max_gen_toks}
-    # By column name: lm-eval would evaluate a target that looks like a Python list.
+    # Given as a column name, because lm-eval would evaluate a target text that looks like a Python list.
     config |= in_memory({"test": questions}) | {"task": _name(variant, task), "doc_to_target": "target"}
     return config
 
@@ -138,13 +170,33 @@ def _name(variant: str, task: str) -> str:
 
 
 def read_task(task: str, data_dir: Path | None) -> list[dict[str, Any]]:
-    """Rows `{"id", "input", "target"}` of one task."""
+    """Read the questions of one task.
+
+    Args:
+        task: one of TASKS.
+        data_dir: folder of `<task>.json` files; None reads the hub.
+
+    Returns:
+        Rows with `id`, `input` and `target`.
+
+    Raises:
+        ValueError: the file is missing or malformed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "navigate.json").write_text(
+        ...         '{"examples": [{"input": "Turn around twice.", "target": "Yes"}]}'
+        ...     )
+        ...     read_task("navigate", Path(folder))
+        [{'id': 'navigate/0', 'input': 'Turn around twice.', 'target': 'Yes'}]
+    """
     if data_dir is None:
         examples = _from_hub(task)
     else:
         file = Path(data_dir) / f"{task}.json"
         if not file.is_file():
-            raise ValueError(f"{file} is missing; a folder of BBH holds one <task>.json a task")
+            raise ValueError(f"{file} is missing; a folder of BBH holds one <task>.json per task")
         try:
             examples = [dict(row) for row in json.loads(file.read_text(encoding="utf-8"))["examples"]]
         except (ValueError, KeyError, TypeError) as error:
@@ -180,7 +232,7 @@ def _check_arguments(
         problems.append(f"variant is {variant!r}; allowed are {', '.join(VARIANTS)}")
     elif render is not None and not VARIANTS[variant].zero_shot:
         problems.append(
-            f"render has no place in the few-shot variant {variant}; use zeroshot or cot_zeroshot"
+            f"render cannot be used with the few-shot variant {variant}; use zeroshot or cot_zeroshot"
         )
     unknown = [task for task in tasks if task not in TASKS]
     if unknown or not tasks or len(set(tasks)) < len(tasks):

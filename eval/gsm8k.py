@@ -1,7 +1,7 @@
 """GSM8K exact match through lm-eval: zero-shot in the training format, and lm-eval's own few-shot task.
 
 The model is any lm-eval `LM` (the Hugging Face backend, `local-completions` against a server, ...). Both
-variants extract the answer by lm-eval's two rules: `exact_match` wants the number after `####`,
+variants extract the answer by lm-eval's two rules: `exact_match` requires the number after `####`,
 `flexible_match` takes the last number of the reply.
 """
 
@@ -21,18 +21,40 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, Any]]
 
-# lm-eval's name of a rule -> ours, in metric names.
+# lm-eval's name of a rule -> its name in our metrics.
 RULES = {"strict-match": "exact_match", "flexible-extract": "flexible_match"}
-# What lm-eval's backends generate when a task, like its GSM8K, does not say.
+# Reply length of lm-eval's backends for tasks that set none, such as its GSM8K.
 LM_EVAL_MAX_GEN_TOKS = 256
 
 
 def zero_shot(model: LM, rows: Rows, *, stop: Sequence[str], max_gen_toks: int) -> EvalResult:
-    """Exact match on prompts in the training format: `gsm8k/exact_match` and `gsm8k/flexible_match`.
+    """Compute `gsm8k/exact_match` and `gsm8k/flexible_match` on prompts in the training format.
 
-    `rows`: `{"id", "prompt", "reference"}`, the prompt rendered by the caller exactly as for training, the
-    reference a solution that ends in `#### N`, or N alone. Generation is greedy and ends at the
-    end-of-sequence token, at a text in `stop` or after `max_gen_toks` tokens.
+    Generation is greedy and ends at the end-of-sequence token, at a stop text or after `max_gen_toks` tokens.
+
+    Args:
+        model: an lm-eval `LM`.
+        rows: mappings with `id`, `prompt` (rendered by the caller exactly as for training) and `reference` (a
+            solution that ends in `#### N`, or N alone).
+        stop: stop texts.
+        max_gen_toks: tokens per reply.
+
+    Returns:
+        EvalResult with Wilson intervals.
+
+    Raises:
+        ValueError: bad rows or arguments, or a model that generates nothing.
+
+    Example:
+        >>> from lm_eval.api.model import LM
+        >>> class SaysThree(LM):
+        ...     loglikelihood = loglikelihood_rolling = None
+        ...     def generate_until(self, requests):
+        ...         return ["1 + 2 = 3"] * len(requests)
+        >>> rows = [{"id": "a", "prompt": "What is 1 + 2?", "reference": "#### 3"}]
+        >>> result = zero_shot(SaysThree(), rows, stop=["Question:"], max_gen_toks=64)
+        >>> {name: metric.value for name, metric in result.metrics.items()}
+        {'gsm8k/exact_match': 0.0, 'gsm8k/flexible_match': 1.0}
     """
     check_rows(rows, ("prompt", "reference"), "question")
     _check_max_gen_toks(max_gen_toks)
@@ -45,7 +67,7 @@ def zero_shot(model: LM, rows: Rows, *, stop: Sequence[str], max_gen_toks: int) 
     config |= in_memory({"test": questions})
     config |= {
         "task": "gsm8k_zero_shot",
-        # Column names: the texts reach the model and the metric untouched by a template.
+        # Column names, so that no template changes the texts.
         "doc_to_text": "prompt",
         "doc_to_target": "reference",
         "num_fewshot": 0,
@@ -64,10 +86,33 @@ def few_shot(
     max_gen_toks: int = LM_EVAL_MAX_GEN_TOKS,
     limit: int | None = None,
 ) -> EvalResult:
-    """lm-eval's GSM8K task as shipped: `gsm8k/few_shot_exact_match` and `gsm8k/few_shot_flexible_match`.
+    """Compute `gsm8k/few_shot_exact_match` and `gsm8k/few_shot_flexible_match`: lm-eval's GSM8K task as shipped.
 
-    `test` and `train` (where the examples in the prompt come from) are rows `{"question", "answer"}` or
-    `.jsonl` files of them; without both, the hub's `openai/gsm8k`. Rows without an `id` get their position.
+    Args:
+        model: an lm-eval `LM`.
+        test: questions, as rows with `question` and `answer` or as a `.jsonl` file of them; rows without an
+            `id` get their position. None, together with `train`, reads `openai/gsm8k` from the hub.
+        train: where the worked examples of the prompt come from, in the same form.
+        num_fewshot: worked examples per prompt.
+        max_gen_toks: tokens per reply.
+        limit: use the first questions only.
+
+    Returns:
+        EvalResult with Wilson intervals.
+
+    Raises:
+        ValueError: bad rows, files or arguments, too few train rows, or a model that generates nothing.
+
+    Example:
+        >>> from lm_eval.api.model import LM
+        >>> class SaysThree(LM):
+        ...     loglikelihood = loglikelihood_rolling = None
+        ...     def generate_until(self, requests):
+        ...         return ["#### 3"] * len(requests)
+        >>> rows = [{"question": "What is 1 + 2?", "answer": "#### 3"}]
+        >>> result = few_shot(SaysThree(), test=rows, train=rows, num_fewshot=1)
+        >>> result.metrics["gsm8k/few_shot_exact_match"].value
+        1.0
     """
     _check_few_shot(test, train, num_fewshot, limit)
     _check_max_gen_toks(max_gen_toks)
@@ -86,7 +131,7 @@ def few_shot(
 
 
 def _questions(source: Rows | Path, what: str) -> list[dict[str, str]]:
-    """Rows `{"id", "question", "answer"}` from rows or a `.jsonl` file."""
+    """Return rows with `id`, `question` and `answer`, from rows or a `.jsonl` file."""
     rows: Rows = _read_jsonl(source) if isinstance(source, str | Path) else source
     numbered = [{"id": str(number), **row} for number, row in enumerate(rows)]
     check_rows(numbered, ("question", "answer"), what)
@@ -98,7 +143,7 @@ def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise ValueError(f"{file} is not a file; give GSM8K's train.jsonl and test.jsonl")
     rows = []
-    # Not splitlines: JSON may hold line separators of other alphabets unescaped.
+    # Not splitlines, because JSON texts may contain Unicode line separators unescaped.
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         if line.strip():
             try:
@@ -106,7 +151,7 @@ def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 raise ValueError(f"{file}, line {number} is not JSON: {error}") from error
             if not isinstance(row, dict):
-                raise ValueError(f'{file}, line {number} is no object {{"question": ..., "answer": ...}}')
+                raise ValueError(f'{file}, line {number} is not an object {{"question": ..., "answer": ...}}')
             rows.append(row)
     return rows
 

@@ -1,8 +1,8 @@
-"""Runs lm-eval tasks on a model that is handed in, quietly, and keeps the outcome of each question.
+"""Runs lm-eval tasks on a given model, without its output, and keeps the outcome of each question.
 
-lm-eval's own `evaluate` does the work: `simple_evaluate` is the same plus a seeding of the global generators
-(decoding here is greedy), an index of thousands of tasks and a report on the machine, which together take
-longer than a small evaluation.
+lm-eval's `evaluate` does the work. `simple_evaluate` adds seeding of the global generators (decoding here is
+greedy), an index of thousands of tasks and a report on the machine, which together take longer than a small
+evaluation.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from eval.results import Prediction, listed
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
-# lm-eval's own default, so that few-shot prompts are the ones of published numbers.
+# lm-eval's default, so that few-shot prompts are those of published numbers.
 FEWSHOT_SEED = 1234
-# Of lm-eval's warnings, those that say that a number is not what it seems.
+# Parts of lm-eval's warnings that affect the meaning of a number.
 TELLING = ("truncat", "null content", "request failed")
 
 
@@ -33,26 +33,54 @@ Outcomes = dict[str, tuple[Prediction, ...]]
 
 @dataclass(frozen=True)
 class HarnessRun:
-    """All tasks of one call by name, and the warnings that matter."""
+    """All tasks of one call.
+
+    Attributes:
+        tasks: outcomes by task name.
+        warnings: lm-eval's warnings that affect the numbers, each once.
+    """
 
     tasks: dict[str, Outcomes]
     warnings: tuple[str, ...]
 
 
 def shipped_config(*path: str) -> dict[str, Any]:
-    """A task definition as lm-eval ships it, `path` below its tasks folder, includes resolved."""
+    """Read a task definition as lm-eval ships it, includes resolved.
+
+    Args:
+        path: parts of the path below lm-eval's tasks folder.
+
+    Returns:
+        The definition, without the keys that belong to lm-eval's index.
+
+    Example:
+        >>> shipped_config("gsm8k", "gsm8k.yaml")["output_type"]
+        'generate_until'
+    """
     import lm_eval.tasks
     from lm_eval.tasks._yaml_loader import load_yaml  # the loader that knows lm-eval's `!function` tag
 
     config = load_yaml(Path(lm_eval.tasks.__file__).parent.joinpath(*path))
-    # Tags and groups belong to lm-eval's index, which a task handed over as a dict does not enter.
+    # Tags and groups belong to lm-eval's index, in which a task passed as a dictionary does not appear.
     for key in ("tag", "group", "include"):
         config.pop(key, None)
     return config
 
 
 def in_memory(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Config entries that give a task these rows by split, without files, hub or dataset cache."""
+    """Return entries of a task definition that supply its rows, without files, hub or dataset cache.
+
+    Args:
+        splits: rows by split name.
+
+    Returns:
+        Entries to merge into a task definition.
+
+    Example:
+        >>> entries = in_memory({"test": [{"id": "1", "prompt": "2 + 2"}]})
+        >>> entries["custom_dataset"]()["test"]["prompt"][0]
+        '2 + 2'
+    """
 
     def build(**_: Any) -> dict[str, Any]:
         from datasets import Dataset
@@ -63,12 +91,33 @@ def in_memory(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, An
 
 
 def run_tasks(model: LM, configs: Sequence[Mapping[str, Any]], *, limit: int | None = None) -> HarnessRun:
-    """Run the tasks in one pass, greedily, on one process.
+    """Run tasks in one pass, greedily, in one process.
 
-    Each config is an lm-eval task definition with its own `task` name. A question's id is the `id` of its
-    row, else its position. Raises ValueError for a model of several processes, one too short for the
-    replies asked for or one that drops the start token, and when it replies with nothing at all;
-    RuntimeError when requests went unanswered.
+    Args:
+        model: an lm-eval `LM`.
+        configs: task definitions, each with its own `task` name. The id of a question is the `id` of its
+            row, else its position.
+        limit: use the first questions of each task only.
+
+    Returns:
+        HarnessRun.
+
+    Raises:
+        ValueError: the model runs as several processes, has a context too short for the requested replies,
+            omits the start token, or generates nothing at all.
+        RuntimeError: requests were not answered.
+
+    Example:
+        >>> from lm_eval.api.model import LM
+        >>> class SaysFour(LM):
+        ...     loglikelihood = loglikelihood_rolling = None
+        ...     def generate_until(self, requests):
+        ...         return ["#### 4"] * len(requests)
+        >>> rows = [{"question": "What is 2 + 2?", "answer": "#### 4"}]
+        >>> config = shipped_config("gsm8k", "gsm8k.yaml") | {"num_fewshot": 0}
+        >>> run = run_tasks(SaysFour(), [config | in_memory({"test": rows, "train": rows})])
+        >>> run.tasks["gsm8k"]["strict-match"][0].value
+        1.0
     """
     _check_model(model, configs)
     from lm_eval.api.task import ConfigurableTask
@@ -91,9 +140,18 @@ def run_tasks(model: LM, configs: Sequence[Mapping[str, Any]], *, limit: int | N
 
 @contextmanager
 def quiet_lm_eval() -> Iterator[list[str]]:
-    """Silence lm-eval's log, prints and progress bars; yield a list that fills with the telling warnings.
+    """Silence lm-eval's log, prints and progress bars.
 
-    Loggers and tqdm are put back on leaving. Both are global: not for two threads at once.
+    Loggers and tqdm are restored on exit. Both are global, so this is not safe in two threads at once.
+
+    Yields:
+        A list that fills with the warnings that affect the numbers.
+
+    Example:
+        >>> with quiet_lm_eval() as warnings:
+        ...     logging.getLogger("lm_eval").warning("prompt truncated")
+        >>> warnings
+        ['prompt truncated']
     """
     from tqdm.std import tqdm
 
@@ -137,12 +195,12 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
     problems = []
     if model.world_size > 1:
         problems.append(
-            f"the model runs as {model.world_size} processes; hand in one (for several GPUs: a server)"
+            f"the model runs as {model.world_size} processes; pass one of a single process (for several GPUs, a server)"
         )
     start = _dropped_start_token(model)
     if start is not None:
         problems.append(
-            f"the model's requests leave out {start}, which its tokenizer puts in front of every text in "
+            f"the model's requests omit {start}, which its tokenizer puts before every text in "
             "training; create it with add_bos_token=True"
         )
     longest = getattr(model, "max_length", None)
@@ -150,7 +208,7 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
         wanted = config.get("generation_kwargs", {}).get("max_gen_toks", 0)
         if longest is not None and wanted >= longest:
             problems.append(
-                f"{config['task']}: max_gen_toks is {wanted}, but the model holds {longest} tokens, prompt "
+                f"{config['task']}: max_gen_toks is {wanted}, but the model's context is {longest} tokens, prompt "
                 "included; ask for fewer tokens or give the model a longer context"
             )
     if problems:
@@ -158,7 +216,7 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _dropped_start_token(model: Any) -> str | None:
-    """The tokenizer's start token if prompts are encoded without it, the default of lm-eval's API models."""
+    """Return the tokenizer's start token if prompts are encoded without it, the default of lm-eval's API models."""
     tokenizer = getattr(model, "tokenizer", None)
     start = getattr(tokenizer, "bos_token_id", None)
     # Prompts sent as text are tokenised by the server, with its own start token.
@@ -189,6 +247,6 @@ def _check_replies(runs: Mapping[str, Outcomes], warnings: Sequence[str]) -> Non
     if not any(replies):
         raise ValueError(
             f"the model generated nothing for any question of {', '.join(runs)}; "
-            "look at the stop strings, max_gen_toks, the adapter and the prompt format"
+            "check the stop strings, max_gen_toks, the adapter and the prompt format"
             + (f" (lm-eval warned: {listed(warnings)})" if warnings else "")
         )

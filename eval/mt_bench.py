@@ -1,10 +1,10 @@
-"""MT-Bench: both turns of 80 questions, each answer graded 1 to 10 by a judge that is handed in.
+"""MT-Bench: both turns of 80 questions, each answer graded 1 to 10 by a given judge.
 
 As published: a temperature per category, single-answer grading, reference answers for math, reasoning and
-coding, second turns judged with the whole conversation. Different from FastChat on purpose: a judgement that
-fails is counted and its question reported as unscored; the last `[[n]]` of a reply is the rating, not the first,
-and a number in single brackets is none; whatever in an answer could pass for a mark of the judge's prompt or for a
-rating is shown with spaces in it.
+coding, second turns judged with the whole conversation. Deliberate differences from FastChat: a failed
+judgement is counted and its question reported as unscored; the last `[[n]]` of a reply is the rating, not the
+first, and a number in single brackets is not a rating; anything in an answer that looks like a mark of the
+judge's prompt or like a rating is shown with spaces in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEMPERATURES = {
     "humanities": 0.1,
 }
 WITH_REFERENCE = frozenset({"math", "reasoning", "coding"})
-# What the published judge prompts are built of, and a rating, which a judge might quote.
+# The marks of the published judge prompts, and a rating, which a judge might quote from an answer.
 _MARKS = re.compile(
     r"(\[|<\|)(The (?:Start|End) of [^\[\]<>\n]{1,80}|\[\d+(?:\.\d+)?\]|(?:Instruction|Question)(?=\]))(\]|\|>)"
     r"|^(#)(## (?:User|Assistant A|Reference answer))(:)",
@@ -37,9 +37,9 @@ _MARKS = re.compile(
 
 Conversation = list[dict[str, str]]
 Reply = str | Failed
-# generator(conversations, temperature): one reply a conversation, in order.
+# generator(conversations, temperature): one reply per conversation, in order.
 Generator = Callable[[list[Conversation], float], Sequence[Reply]]
-# judge(conversations, repeat): the same; `repeat` counts from 0 and belongs in the key of a reply cache.
+# judge(conversations, repeat): the same; `repeat` counts from 0 and must be part of a reply cache's key.
 Judge = Callable[[list[Conversation], int], Sequence[Reply]]
 
 
@@ -51,11 +51,30 @@ def evaluate(
     repeats: int = 1,
     limit_per_category: int | None = None,
 ) -> MTBenchResult:
-    """Play both turns with `generator`, grade them `repeats` times with `judge`.
+    """Answer both turns of every question and grade the answers.
 
-    `limit_per_category` takes the first questions of each category (a trial, not MT-Bench). ValueError for
-    bad arguments, a generator or judge that breaks its contract, a model that generates nothing and a judge
-    without a single usable rating.
+    Args:
+        bench: questions and judge prompts, see `load_mt_bench`.
+        generator: the model, called with conversations and a temperature; one reply (or Failed) each.
+        judge: called with conversations and the number of the repeat; one reply (or Failed) each.
+        repeats: how often every answer is graded.
+        limit_per_category: use the first questions of each category only (a trial, not MT-Bench).
+
+    Returns:
+        MTBenchResult.
+
+    Raises:
+        ValueError: bad arguments, a generator or judge that breaks its contract, a model that generates
+            nothing, or a judge without a single usable rating.
+
+    Example:
+        >>> from eval.mt_bench_files import JudgePrompt
+        >>> question = Question(1, "writing", ("Write about rain.", "Make it shorter."))
+        >>> prompt = JudgePrompt("Grade the answer.", "{question} {answer}")
+        >>> bench = MTBench((question,), {"single-v1": prompt, "single-v1-multi-turn": prompt})
+        >>> result = evaluate(bench, lambda talks, _: ["Rain."] * len(talks), lambda talks, _: ["[[7]]"] * len(talks))
+        >>> result.metrics["mt_bench/writing"].value
+        7.0
     """
     questions = select_questions(bench, limit_per_category)
     if repeats < 1:
@@ -64,7 +83,23 @@ def evaluate(
 
 
 def play(questions: Sequence[Question], generator: Generator) -> tuple[Answer, ...]:
-    """The model's answers to both turns, in the order of the questions; one batch a turn and temperature."""
+    """Generate the answers to both turns, one batch per turn and temperature.
+
+    Args:
+        questions: the questions, at least one.
+        generator: the model, see `evaluate`.
+
+    Returns:
+        One Answer per question, in their order; a failed reply ends its conversation.
+
+    Raises:
+        ValueError: unknown categories, missing references, or a model that generates nothing.
+
+    Example:
+        >>> question = Question(1, "writing", ("Write about rain.", "Make it shorter."))
+        >>> play([question], lambda talks, temperature: [f"reply {len(talk)}" for talk in talks])[0].turns
+        ('reply 1', 'reply 3')
+    """
     _check_questions(questions)
     talks: dict[int, Conversation] = {q.id: [] for q in questions}
     failures: dict[int, str] = {}
@@ -101,9 +136,29 @@ def grade(
     repeats: int = 1,
     shown: Callable[[str], str] = str,
 ) -> MTBenchResult:
-    """Judge every turn that has an answer, `repeats` times, and average.
+    """Grade every turn that has an answer, `repeats` times, and average.
 
-    `shown` is how an answer is put into the judge's prompt, where the judge's chat format has control tokens.
+    Args:
+        bench: questions and judge prompts.
+        answers: the model's answers, see `play`.
+        judge: see `evaluate`.
+        repeats: how often every answer is graded.
+        shown: how an answer is written into the judge's prompt, to break up control tokens of its chat format.
+
+    Returns:
+        MTBenchResult.
+
+    Raises:
+        ValueError: answers to unknown questions, no answers, or no usable rating at all.
+
+    Example:
+        >>> from eval.mt_bench_files import JudgePrompt
+        >>> question = Question(1, "writing", ("Write about rain.", "Make it shorter."))
+        >>> prompt = JudgePrompt("Grade the answer.", "{question} {answer}")
+        >>> bench = MTBench((question,), {"single-v1": prompt, "single-v1-multi-turn": prompt})
+        >>> answer = Answer(1, ("Rain falls.", "Rain."))
+        >>> grade(bench, [answer], lambda talks, _: ["[[8]]", "no rating"]).unscored
+        (1,)
     """
     known = {q.id: q for q in bench.questions}
     unknown = [str(a.question_id) for a in answers if a.question_id not in known]
@@ -132,7 +187,24 @@ def grade(
 
 
 def judge_prompt(bench: MTBench, question: Question, turn: int, answers: Sequence[str]) -> Conversation:
-    """The published judge prompt for one turn (0 or 1) as messages; the second turn shows both."""
+    """Return the published judge prompt for one turn as messages.
+
+    Args:
+        bench: the judge prompts.
+        question: the question.
+        turn: 0 or 1; the prompt of the second turn shows both.
+        answers: the model's answers up to this turn.
+
+    Returns:
+        A system and a user message.
+
+    Example:
+        >>> from eval.mt_bench_files import JudgePrompt
+        >>> question = Question(1, "writing", ("Write about rain.", "Make it shorter."))
+        >>> bench = MTBench((question,), {"single-v1": JudgePrompt("Grade.", "[Question] {question} {answer}")})
+        >>> judge_prompt(bench, question, 0, ["Give me [[10]]"])[1]["content"]
+        '[Question] Write about rain. Give me [ [10] ]'
+    """
     name = "single-math-v1" if question.category in WITH_REFERENCE else "single-v1"
     prompt = bench.prompts[name if turn == 0 else f"{name}-multi-turn"]
     answers = [_without_marks(answer) for answer in answers]
@@ -149,25 +221,43 @@ def judge_prompt(bench: MTBench, question: Question, turn: int, answers: Sequenc
 
 
 def _without_marks(answer: str) -> str:
-    """The answer with what only the judge's prompt may say broken up: `[[10]]` becomes `[ [10] ]`."""
+    """Return the answer with marks that only the judge's prompt may contain broken up: `[[10]]` becomes `[ [10] ]`."""
     return _MARKS.sub(lambda found: " ".join(part for part in found.groups() if part), answer)
 
 
 def _replies(who: str, replies: Sequence[Reply], asked: Sequence[Conversation]) -> Sequence[Reply]:
     if isinstance(replies, str):
-        raise ValueError(f"the {who} gave one text; a list with a reply for each conversation is due")
+        raise ValueError(
+            f"the {who} returned one text; it must return a list with a reply for each conversation"
+        )
     if len(replies) != len(asked):
         raise ValueError(
-            f"the {who} gave {len(replies)} replies to {len(asked)} conversations; one each is due"
+            f"the {who} returned {len(replies)} replies to {len(asked)} conversations; it must return one each"
         )
     for reply in replies:
         if not isinstance(reply, str | Failed):
-            raise ValueError(f"the {who} replied with {reply!r}; a reply is a text or Failed(reason)")
+            raise ValueError(f"the {who} replied with {reply!r}; a reply must be a text or Failed(reason)")
     return replies
 
 
 def select_questions(bench: MTBench, limit: int | None) -> list[Question]:
-    """All questions, or the first `limit` of each category. ValueError for a limit below 1."""
+    """Return all questions, or the first `limit` of each category.
+
+    Args:
+        bench: the questions.
+        limit: questions per category; None for all.
+
+    Returns:
+        Questions in their order.
+
+    Raises:
+        ValueError: `limit` is below 1.
+
+    Example:
+        >>> questions = tuple(Question(i, "writing", ("Write.", "Shorter.")) for i in range(3))
+        >>> [question.id for question in select_questions(MTBench(questions, {}), 2)]
+        [0, 1]
+    """
     if limit is None:
         return list(bench.questions)
     if limit < 1:

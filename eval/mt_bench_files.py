@@ -1,8 +1,7 @@
-"""MT-Bench's published questions, judge prompts and reference answers: read from a folder, or downloaded
-once.
+"""MT-Bench's published questions, judge prompts and reference answers: from a folder, or downloaded once.
 
-The files are FastChat's (Apache-2.0) at one pinned revision and never copied into this project. Every read
-checks their sha256: with an edited question or prompt the numbers are no longer MT-Bench's.
+The files are FastChat's (Apache-2.0) at a pinned revision and are never copied into this project. Every read
+checks their SHA-256: with an edited question or prompt the numbers are no longer MT-Bench's.
 """
 
 from __future__ import annotations
@@ -23,7 +22,13 @@ SOURCE = f"https://raw.githubusercontent.com/lm-sys/FastChat/{REVISION}/fastchat
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """`name` in a data or cache folder, `path` below SOURCE, and the sha256 of its content."""
+    """One of the published files.
+
+    Attributes:
+        name: its name in a data or cache folder.
+        path: its path below SOURCE.
+        sha256: digest of its content.
+    """
 
     name: str
     path: str
@@ -49,7 +54,14 @@ REFERENCES = PublishedFile(
 
 @dataclass(frozen=True)
 class Question:
-    """A two-turn question; `reference` holds the reference answers of math, reasoning and coding."""
+    """A two-turn question.
+
+    Attributes:
+        id: its published number.
+        category: writing, roleplay, reasoning, math, coding, extraction, stem or humanities.
+        turns: the two turns.
+        reference: reference answers to both turns, for math, reasoning and coding.
+    """
 
     id: int
     category: str
@@ -79,11 +91,24 @@ def load_mt_bench(
     cache_dir: str | Path | None = None,
     download: Callable[[str], bytes] | None = None,
 ) -> MTBench:
-    """Read the three files from `data_dir`, or from `cache_dir` after downloading what is not there yet.
+    """Read the three published files.
 
-    Exactly one of the two folders must be given. `download` fetches a URL (default: HTTPS, 60 s).
-    ValueError names a missing file, one whose sha256 differs (found and published hash) and a failed
-    download.
+    Args:
+        data_dir: folder that holds them.
+        cache_dir: folder to keep downloaded files in, instead of `data_dir`; exactly one must be given.
+        download: fetches a URL (default: HTTPS, 60 s).
+
+    Returns:
+        MTBench.
+
+    Raises:
+        ValueError: both or no folder given, a missing file, a file with another SHA-256, or a failed
+            download.
+
+    Example:
+        >>> bench = load_mt_bench(cache_dir="downloads")  # doctest: +SKIP
+        >>> len(bench.questions)  # doctest: +SKIP
+        80
     """
     if (data_dir is None) == (cache_dir is None):
         raise ValueError(
@@ -132,7 +157,7 @@ def _read(path: Path, file: PublishedFile) -> bytes:
 
 
 def _cached(folder: Path, file: PublishedFile, download: Callable[[str], bytes]) -> bytes:
-    """The file from the cache; downloaded, checked and moved into place in one step if it is not there."""
+    """Return the file from the cache; if it is missing, download and check it, then move it into place atomically."""
     path = folder / file.name
     if path.exists():
         return _read(path, file)

@@ -1,7 +1,7 @@
 """From a judge's replies to MT-Bench scores: ratings, means over questions, spread over repeats.
 
-A judgement without a rating never becomes a number. A question counts in its category and in `all` only when both
-its turns are rated, and in a turn's mean when that turn is; questions with an unrated turn are listed.
+A judgement without a rating never becomes a number. A question counts in its category and in `all` only if both
+of its turns are rated, and in the mean of a turn if that turn is; questions with an unrated turn are listed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,20 @@ RATING = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")
 
 @dataclass(frozen=True)
 class Failed:
-    """In place of a reply: why there is none."""
+    """Takes the place of a reply and says why there is none."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The model's replies to the turns it reached, and why it stopped if it did."""
+    """The model's replies to a question.
+
+    Attributes:
+        question_id: the question.
+        turns: replies to the turns that were reached.
+        failure: why the conversation stopped early, if it did.
+    """
 
     question_id: int
     turns: tuple[str, ...]
@@ -37,7 +43,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judgement:
-    """One reply of the judge. `rating` is None exactly where `failure` says why."""
+    """One reply of the judge; `rating` is None exactly if `failure` gives a reason."""
 
     question_id: int
     category: str
@@ -52,10 +58,14 @@ class Judgement:
 class MTBenchResult(EvalResult):
     """Means over questions: `mt_bench/<category>`, `mt_bench/all`, `mt_bench/turn_1`, `mt_bench/turn_2`.
 
-    A question's value is the mean of its two turns' ratings, each the mean over the judge's repeats. A
-    question with an unrated turn is in `unscored`; `failures` are the judgements without a rating.
-    `judge_spread` is the standard deviation, over repeats, of each metric (questions rated in every repeat;
-    empty with one repeat).
+    The value of a question is the mean rating of its two turns, each averaged over the repeats of the judge.
+
+    Attributes:
+        answers: the model's answers.
+        judgements: every reply of the judge.
+        unscored: ids of questions with an unrated turn.
+        judge_spread: standard deviation of each metric over repeats, on questions rated in every repeat; empty
+            with one repeat.
     """
 
     answers: tuple[Answer, ...] = ()
@@ -65,11 +75,25 @@ class MTBenchResult(EvalResult):
 
     @property
     def failures(self) -> tuple[Judgement, ...]:
+        """Judgements without a rating."""
         return tuple(j for j in self.judgements if j.rating is None)
 
 
 def parse_rating(reply: str) -> float | Failed:
-    """The last `[[n]]` of a judge's reply, 1 <= n <= 10; else why there is none."""
+    """Return the last `[[n]]` of a judge's reply, 1 <= n <= 10, or Failed with the reason.
+
+    Args:
+        reply: the judge's whole reply.
+
+    Returns:
+        The rating, or Failed.
+
+    Example:
+        >>> parse_rating("Better than [[5]]. Rating: [[8]]")
+        8.0
+        >>> parse_rating("Rating: [[11]]")
+        Failed(reason='rating 11 is not in 1..10')
+    """
     found = RATING.findall(reply)
     if not found:
         return Failed(f"no [[rating]] in the reply {_shortened(reply)!r}")
@@ -78,7 +102,22 @@ def parse_rating(reply: str) -> float | Failed:
 
 
 def rate(question: Question, turn: int, repeat: int, reply: str | Failed) -> Judgement:
-    """One judgement of turn 1 or 2 out of the judge's reply."""
+    """Make a judgement from the judge's reply.
+
+    Args:
+        question: the question.
+        turn: 1 or 2.
+        repeat: number of the repeat, from 0.
+        reply: the judge's reply, or Failed.
+
+    Returns:
+        Judgement, with a rating or with the reason why there is none.
+
+    Example:
+        >>> question = Question(1, "writing", ("Write about rain.", "Make it shorter."))
+        >>> rate(question, turn=1, repeat=0, reply="Rating: [[8]]").rating
+        8.0
+    """
     rating = reply if isinstance(reply, Failed) else parse_rating(reply)
     failure = rating.reason if isinstance(rating, Failed) else None
     return Judgement(
@@ -95,7 +134,23 @@ def rate(question: Question, turn: int, repeat: int, reply: str | Failed) -> Jud
 def summarise(
     questions: Sequence[Question], answers: Sequence[Answer], judgements: Sequence[Judgement], repeats: int
 ) -> MTBenchResult:
-    """Metrics with intervals, outcomes per question, failures and the judge's spread."""
+    """Combine judgements into metrics with intervals, outcomes per question, warnings and the judge's spread.
+
+    Args:
+        questions: the questions that were asked.
+        answers: the model's answers.
+        judgements: the judge's ratings and failures.
+        repeats: how often every answer was graded.
+
+    Returns:
+        MTBenchResult.
+
+    Example:
+        >>> question = Question(1, "writing", ("Write about rain.", "Make it shorter."))
+        >>> ratings = [rate(question, turn, 0, f"[[{6 + turn}]]") for turn in (1, 2)]
+        >>> summarise([question], [Answer(1, ("Rain falls.", "Rain."))], ratings, 1).metrics["mt_bench/all"].value
+        7.5
+    """
     values = _values(questions, judgements)
     written = {a.question_id: json.dumps(a.turns, ensure_ascii=False) for a in answers}
     known = {q.id: q for q in questions}
@@ -120,7 +175,7 @@ def summarise(
 
 
 def _values(questions: Sequence[Question], judgements: Sequence[Judgement]) -> dict[str, dict[int, float]]:
-    """Metric -> question -> value, over the judgements given."""
+    """Return metric -> question -> value over the given judgements."""
     rated: dict[tuple[int, int], list[float]] = {}
     for j in judgements:
         if j.rating is not None:
@@ -146,7 +201,7 @@ def _values(questions: Sequence[Question], judgements: Sequence[Judgement]) -> d
 
 
 def _spread(questions: Sequence[Question], judgements: Sequence[Judgement], repeats: int) -> dict[str, float]:
-    """Standard deviation of each metric over repeats, on the questions that every repeat rated."""
+    """Return the standard deviation of each metric over repeats, on the questions that every repeat rated."""
     if repeats < 2:
         return {}
     rounds = [_values(questions, [j for j in judgements if j.repeat == r]) for r in range(repeats)]

@@ -1,4 +1,4 @@
-"""What every evaluation hands back: metrics with intervals, and the outcome of each question."""
+"""The result of every evaluation: metrics with intervals, and the outcome of each question."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 from eval.statistics import Interval
 
-# How many offending rows an error message lists before it only counts.
+# Problems listed in an error message before the rest are only counted.
 LISTED = 3
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One question's outcome: `value` is what the metric averages, `output` the model's whole reply."""
+    """The outcome of one question.
+
+    Attributes:
+        id: the question's id.
+        value: what the metric averages.
+        output: the model's whole reply.
+        reference: the reference answer.
+    """
 
     id: str
     value: float
@@ -21,15 +28,18 @@ class Prediction:
     reference: str
 
     def as_dict(self) -> dict[str, str | float]:
-        """One line of `predictions/<metric>.jsonl`."""
+        """Return one line of `predictions/<metric>.jsonl`."""
         return {"id": self.id, "value": self.value, "output": self.output, "reference": self.reference}
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """Metrics by name (`gsm8k/exact_match`) and, under the same names, the outcomes they average.
+    """Metrics and the outcomes they average.
 
-    `warnings` are facts that touch the numbers (truncated prompts, failed requests), each said once.
+    Attributes:
+        metrics: intervals by metric name (`gsm8k/exact_match`).
+        predictions: outcomes under the same names.
+        warnings: facts that affect the numbers (truncated prompts, failed requests), each once.
     """
 
     metrics: dict[str, Interval]
@@ -38,9 +48,20 @@ class EvalResult:
 
 
 def check_rows(rows: Sequence[Mapping[str, object]], fields: Iterable[str], what: str) -> None:
-    """ValueError unless there are rows, each with a unique id and non-empty text in every field.
+    """Raise ValueError unless there are rows, each with a unique id and non-empty text in every field.
 
-    `what` names the rows in the message ("question", "test question"); all bad rows are reported together.
+    Args:
+        rows: the rows to check.
+        fields: names of the text fields.
+        what: what the message calls a row ("question", "test question").
+
+    Raises:
+        ValueError: naming the first bad rows and how many there are.
+
+    Example:
+        >>> check_rows([{"id": 1, "prompt": ""}], ["prompt"], "question")
+        Traceback (most recent call last):
+        ValueError: questions: row 0: prompt is '', not a non-empty text
     """
     if not rows:
         raise ValueError(f"no {what}s: give at least one row with the fields id, {', '.join(fields)}")
@@ -63,6 +84,17 @@ def check_rows(rows: Sequence[Mapping[str, object]], fields: Iterable[str], what
 
 
 def listed(problems: Sequence[str]) -> str:
-    """The first few problems, and how many more there are."""
+    """Return the first few problems as one text, and how many more there are.
+
+    Args:
+        problems: one text each.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> listed(["a", "b", "c", "d", "e"])
+        'a; b; c; and 2 more'
+    """
     more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
     return "; ".join(problems[:LISTED]) + more

@@ -1,11 +1,11 @@
-"""Intervals, paired tests and the correction for many comparisons that every table of results uses.
+"""Intervals, paired tests and the correction for multiple comparisons, as used by every table of results.
 
-Symbols: n questions, s seeds. An *outcome* is one number a question got in one run (1 or 0 for exact match, a
-rating, a log-likelihood). `Outcomes` maps (seed, question id) to it, so that two runs are compared question
-by question: published GSM8K standard errors (0.0086 at 1,319 questions) make unpaired runs incomparable
-below 2.4 points.
+Symbols: n questions, s seeds. An *outcome* is the number that a question got in one run (1 or 0 for exact
+match, a rating, a log-likelihood). `Outcomes` maps (seed, question id) to it, so that two runs are compared
+question by question: with the published standard error of GSM8K (0.0086 at 1,319 questions), unpaired runs
+differ significantly only from 2.4 points on.
 
-Everything random takes a seed (0 is a seed like any other) and uses its own generator.
+Everything random takes a seed and uses its own generator.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from scipy.stats import binom
 
 Outcomes = Mapping[tuple[int, str], float]
 
-# Numbers drawn at a time: an array of a bootstrap takes at most about 16 MB a seed, however many questions.
+# Numbers drawn at a time: an array of a bootstrap takes at most about 16 MB per seed for any number of questions.
 DRAWS_AT_ONCE = 2_000_000
-# Below this many units all sign patterns are enumerated and the permutation test is exact.
+# Up to this many units all sign patterns are enumerated and the permutation test is exact.
 EXACT_UNITS = 14
 
 
@@ -31,8 +31,14 @@ EXACT_UNITS = 14
 class Interval:
     """A mean with its confidence interval.
 
-    `n` counts the values behind the mean and `seeds` the runs they came from. With a single value (or, for a
-    bootstrap, a single question and a single seed) there is no spread to estimate: `low` and `high` are NaN.
+    With a single value there is no spread to estimate, and `low` and `high` are NaN.
+
+    Attributes:
+        value: the mean.
+        n: number of values behind the mean.
+        low: lower bound.
+        high: upper bound.
+        seeds: number of runs the values came from.
     """
 
     value: float
@@ -42,7 +48,7 @@ class Interval:
     seeds: int = 1
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """`{"value", "n", "low", "high"}` as `result.json` keeps it; an unknown bound is null."""
+        """Return `{"value", "n", "low", "high"}` as in `result.json`; an unknown bound is None."""
         low, high = (None if math.isnan(bound) else bound for bound in (self.low, self.high))
         return {"value": self.value, "n": self.n, "low": low, "high": high}
 
@@ -51,8 +57,14 @@ class Interval:
 class PairedTest:
     """Run a against run b on the same (seed, question) pairs.
 
-    `difference` is mean(a) - mean(b); `wins` and `losses` count the pairs in which a is above or below b;
-    `p_value` is two-sided; `exact` says whether it was computed (or estimated from random permutations).
+    Attributes:
+        test: name of the test.
+        difference: mean(a) - mean(b).
+        n: number of pairs.
+        wins: pairs in which a is above b.
+        losses: pairs in which a is below b.
+        p_value: two-sided.
+        exact: whether the p-value was computed exactly or estimated from random permutations.
     """
 
     test: str
@@ -65,9 +77,25 @@ class PairedTest:
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion (the paper's interval for GSM8K and BBH).
+    """Compute the Wilson score interval of a proportion (the paper's interval for GSM8K and BBH).
 
     p = successes / n; centre (p + z^2/2n) / (1 + z^2/n), half-width z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n).
+
+    Args:
+        successes: questions answered correctly.
+        n: questions.
+        confidence: coverage of the interval, in (0, 1).
+
+    Returns:
+        Interval.
+
+    Raises:
+        ValueError: naming every bad argument.
+
+    Example:
+        >>> interval = wilson(88, 100)
+        >>> round(interval.low, 3), round(interval.high, 3)
+        (0.802, 0.93)
     """
     problems = _confidence_problems(confidence)
     if n < 1:
@@ -87,7 +115,21 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def standard_error(values: ArrayLike) -> float:
-    """Standard error as the paper defines it, std / sqrt(n), std with n - 1; NaN for a single value."""
+    """Compute the standard error as the paper defines it: std / sqrt(n), with n - 1 in std.
+
+    Args:
+        values: (n,) finite numbers.
+
+    Returns:
+        The standard error; NaN for a single value.
+
+    Raises:
+        ValueError: no values, or values that are not finite.
+
+    Example:
+        >>> standard_error([0, 1, 1, 0])
+        0.28867513459481287
+    """
     data = _values(values)
     return float(data.std(ddof=1) / math.sqrt(data.size)) if data.size > 1 else math.nan
 
@@ -95,7 +137,24 @@ def standard_error(values: ArrayLike) -> float:
 def mean_interval(
     values: ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Mean of `values` (n,), one a question, with its percentile bootstrap interval over questions."""
+    """Compute a mean with its percentile bootstrap interval over questions.
+
+    Args:
+        values: (n,) finite numbers, one per question.
+        confidence: coverage of the interval, in (0, 1).
+        resamples: bootstrap resamples.
+        seed: seed of the resampling.
+
+    Returns:
+        Interval.
+
+    Raises:
+        ValueError: no values, values that are not finite, or bad arguments.
+
+    Example:
+        >>> mean_interval([6.0, 7.0, 8.0]).value
+        7.0
+    """
     data = _values(values)
     return _bootstrap(data[None, :], confidence, resamples, seed)
 
@@ -103,19 +162,51 @@ def mean_interval(
 def bootstrap(
     outcomes: Outcomes, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Mean over all (seed, question) pairs, resampling seeds and questions (two levels, crossed).
+    """Compute a mean over (seed, question) pairs, resampling seeds and questions (two levels, crossed).
 
-    Each resample draws s seeds and, independently, n questions with replacement and averages the s x n
-    table they pick: the interval covers both "another training run" and "another test set". Every seed must
-    have answered the same questions. With one seed only the questions vary, and `seeds` = 1 says so; with
-    few seeds the interval is too narrow (a bootstrap of s seeds shows (s - 1) / s of their variance). For a
-    paired difference pass `differences(a, b)`.
+    Each resample draws s seeds and, independently, n questions with replacement and averages the s x n table
+    that they select. The interval covers both another training run and another test set. With one seed only the
+    questions vary; with few seeds the interval is too narrow (a bootstrap of s seeds shows (s - 1) / s of their
+    variance).
+
+    Args:
+        outcomes: numbers by (seed, question id); every seed must have answered the same questions. For a
+            paired difference pass `differences(a, b)`.
+        confidence: coverage of the interval, in (0, 1).
+        resamples: bootstrap resamples.
+        seed: seed of the resampling.
+
+    Returns:
+        Interval.
+
+    Raises:
+        ValueError: no outcomes, missing pairs, values that are not finite, or bad arguments.
+
+    Example:
+        >>> interval = bootstrap({(seed, q): float(q == "a") for seed in (0, 1) for q in "ab"})
+        >>> interval.value, interval.seeds
+        (0.5, 2)
     """
     return _bootstrap(_table(outcomes), confidence, resamples, seed)
 
 
 def differences(a: Outcomes, b: Outcomes) -> dict[tuple[int, str], float]:
-    """a - b for each (seed, question). ValueError unless both have the same pairs, all finite."""
+    """Compute the difference of two runs for each (seed, question).
+
+    Args:
+        a: outcomes of the first run.
+        b: outcomes of the second run, with the same pairs.
+
+    Returns:
+        a - b by (seed, question).
+
+    Raises:
+        ValueError: the pairs differ, there are none, or outcomes are not finite.
+
+    Example:
+        >>> differences({(0, "q1"): 1.0, (0, "q2"): 0.0}, {(0, "q1"): 0.0, (0, "q2"): 0.0})
+        {(0, 'q1'): 1.0, (0, 'q2'): 0.0}
+    """
     if not a or not b:
         raise ValueError("no outcomes to compare: both runs need at least one (seed, question)")
     for name, run in (("a", a), ("b", b)):
@@ -136,11 +227,26 @@ def differences(a: Outcomes, b: Outcomes) -> dict[tuple[int, str], float]:
 
 
 def mcnemar(a: Outcomes, b: Outcomes) -> PairedTest:
-    """Exact McNemar test of two runs with outcomes 0 and 1.
+    """Run the exact McNemar test on two runs with outcomes 0 and 1.
 
-    Under the null a discordant pair is a win or a loss with equal chance, so the p-value is
-    min(1, 2 P(X <= min(wins, losses))), X ~ Binomial(wins + losses, 1/2). Pairs count as independent: with
-    several seeds per question prefer `paired_permutation`, which keeps a question's seeds together.
+    Under the null hypothesis a discordant pair is a win or a loss with equal probability, so the p-value is
+    min(1, 2 P(X <= min(wins, losses))), X ~ Binomial(wins + losses, 1/2). Pairs count as independent; with
+    several seeds per question prefer `paired_permutation`, which keeps the seeds of a question together.
+
+    Args:
+        a: outcomes of the first run.
+        b: outcomes of the second run, with the same pairs.
+
+    Returns:
+        PairedTest.
+
+    Raises:
+        ValueError: outcomes other than 0 and 1, or pairs that differ.
+
+    Example:
+        >>> run = {(0, f"q{i}"): float(i < 5) for i in range(10)}
+        >>> mcnemar(run, dict.fromkeys(run, 0.0)).p_value
+        0.0625
     """
     gaps = differences(a, b)
     for name, run in (("a", a), ("b", b)):
@@ -159,12 +265,30 @@ def mcnemar(a: Outcomes, b: Outcomes) -> PairedTest:
 def paired_permutation(
     a: Outcomes, b: Outcomes, *, unit: str = "question", resamples: int = 10_000, seed: int = 0
 ) -> PairedTest:
-    """Sign-flip permutation test of mean(a) = mean(b).
+    """Run a sign-flip permutation test of mean(a) = mean(b).
 
-    `unit` is what is exchanged between the runs in one piece: "question" (default: all seeds of a question
-    flip together, so seeds never pose as extra questions), "seed" (whole training runs: the strictest, with
-    s seeds no p-value below 2^(1-s)) or "pair". Up to 14 units with a non-zero difference all sign patterns
-    are enumerated; beyond that p = (1 + hits) / (1 + resamples).
+    Up to 14 units with a non-zero difference all sign patterns are enumerated; beyond that
+    p = (1 + hits) / (1 + resamples).
+
+    Args:
+        a: outcomes of the first run.
+        b: outcomes of the second run, with the same pairs.
+        unit: what is exchanged between the runs as a whole: "question" (all seeds of a question flip together,
+            so that seeds do not count as further questions), "seed" (whole training runs; with s seeds no
+            p-value is below 2^(1-s)) or "pair".
+        resamples: random sign patterns, if they are not enumerated.
+        seed: seed of the random sign patterns.
+
+    Returns:
+        PairedTest.
+
+    Raises:
+        ValueError: bad arguments, pairs that differ, or outcomes that are not finite.
+
+    Example:
+        >>> run = {(0, f"q{i}"): float(i < 5) for i in range(10)}
+        >>> paired_permutation(run, dict.fromkeys(run, 0.0)).p_value
+        0.0625
     """
     problems = []
     if unit not in ("question", "seed", "pair"):
@@ -182,9 +306,22 @@ def paired_permutation(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction over one table: adjusted p-values in the order given.
+    """Adjust p-values for the number of comparisons by Holm's step-down procedure.
 
     The i-th smallest of m (i = 0..m-1) becomes the largest of (m - j) p_(j) for j <= i, at most 1.
+
+    Args:
+        p_values: (m,) p-values of one table.
+
+    Returns:
+        Adjusted p-values in the same order.
+
+    Raises:
+        ValueError: a value outside 0..1.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, dtype=np.float64)
     bad = [f"p_values[{i}] is {value}" for i, value in enumerate(p) if not 0 <= value <= 1]
@@ -198,7 +335,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _bootstrap(table: NDArray[np.float64], confidence: float, resamples: int, seed: int) -> Interval:
-    """Percentile interval of the mean of `table` (s, n), drawing rows and columns with replacement."""
+    """Return the percentile interval of the mean of `table` (s, n), drawing rows and columns with replacement."""
     problems = _confidence_problems(confidence)
     if resamples < 1:
         problems.append(f"resamples is {resamples}; give at least 1")
@@ -224,7 +361,7 @@ def _bootstrap(table: NDArray[np.float64], confidence: float, resamples: int, se
 
 
 def _table(outcomes: Outcomes) -> NDArray[np.float64]:
-    """Outcomes as an array (s, n), seeds and questions sorted, so that insertion order changes nothing."""
+    """Return outcomes as an array (s, n), seeds and questions sorted, so that insertion order has no effect."""
     if not outcomes:
         raise ValueError("outcomes is empty; give at least one (seed, question)")
     seeds = sorted({seed for seed, _ in outcomes})
@@ -240,7 +377,7 @@ def _table(outcomes: Outcomes) -> NDArray[np.float64]:
 
 
 def _unit_sums(gaps: Mapping[tuple[int, str], float], unit: str) -> NDArray[np.float64]:
-    """Sum of the differences in each unit, without the units that sum to zero (flipping does nothing)."""
+    """Return the sum of the differences in each unit, without units that sum to zero (flipping has no effect)."""
     sums: dict[object, float] = {}
     for (seed, question), gap in sorted(gaps.items()):
         key: object = {"question": question, "seed": seed, "pair": (seed, question)}[unit]
@@ -249,7 +386,7 @@ def _unit_sums(gaps: Mapping[tuple[int, str], float], unit: str) -> NDArray[np.f
 
 
 def _exact_sign_flip(sums: NDArray[np.float64]) -> float:
-    """Share of all 2^m sign patterns whose absolute sum reaches the observed one; 1 if nothing differs."""
+    """Return the share of all 2^m sign patterns whose absolute sum reaches the observed one; 1 if nothing differs."""
     if sums.size == 0:
         return 1.0
     patterns = (np.arange(2**sums.size)[:, None] >> np.arange(sums.size)) & 1
@@ -267,7 +404,7 @@ def _random_sign_flip(sums: NDArray[np.float64], resamples: int, seed: int) -> f
 
 
 def _threshold(sums: NDArray[np.float64]) -> float:
-    """The observed statistic, less rounding: a tie must count as a hit whatever the order of summation."""
+    """Return the observed statistic less rounding, so that a tie counts as a hit for any order of summation."""
     return abs(float(sums.sum())) - 1e-12 * float(np.abs(sums).sum())
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Selection", "gip_select", "mutual_information", "projection_energy"]
 
-# Loaded when asked for: they bring torch, which whoever only reads a Selection or a table of signals can do without.
+# Imported on first use: they import torch, which is not needed to read a Selection or a table of signals.
 _HOME = {
     "gip_select": "selection.select",
     "mutual_information": "selection.objective",

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch  # imported where a tensor is looked at: a table of signals is checked without it
+    import torch  # imported where a tensor is inspected; a table of signals is checked without it
 
 
 class Problems:
-    """Collects complaints about arguments; `raise_if_any` reports them together."""
+    """Collects problems with arguments; `raise_if_any` reports them together."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
 
     def add(self, argument: str, message: str) -> None:
-        """Note that `argument` is wrong; `message` says what it is, what is allowed and what to do."""
+        """Note a problem with `argument`; `message` says what it is, what is allowed and what to do."""
         self.messages.append(f"{argument}: {message}")
 
     def raise_if_any(self) -> None:
-        """Raise ValueError with all messages, if there is one."""
+        """Raise ValueError with all messages, if there are any."""
         if len(self.messages) == 1:
             raise ValueError(self.messages[0])
         if self.messages:
@@ -32,24 +32,35 @@ class Problems:
             raise ValueError(f"{len(self.messages)} bad arguments:\n{lines}")
 
     def number(self, argument: str, value: Any, *, low: float = 0.0, above: bool = False) -> None:
-        """Ask for a finite number >= low, or > low where `above`."""
+        """Note a problem unless `value` is a finite number >= low, or > low if `above`."""
         real = isinstance(value, numbers.Real) and not isinstance(value, bool)
         if not real or not math.isfinite(value) or value < low or (above and value == low):
             self.add(argument, f"got {value!r}; give a finite number {'>' if above else '>='} {low:g}")
 
     def option(self, argument: str, value: Any, allowed: Iterable[str]) -> None:
-        """Ask for one of the names in `allowed`."""
+        """Note a problem unless `value` is one of the names in `allowed`."""
         names = list(allowed)
         if value not in names:
             self.add(argument, f"got {value!r}; choose one of {', '.join(names)}")
 
 
 def resolve_budget(budget: int | float, n: int) -> int:
-    """Number of picks that `budget` asks for in a pool of `n` rows.
+    """Return the number of picks that `budget` asks for in a pool of `n` rows.
 
-    budget: an int is a count from 1 to n; a float in (0, 1] is a share of the pool, and gives
-        max(1, round(budget * n)) with Python's rounding (halves to even).
-    Raises ValueError if it is neither.
+    Args:
+        budget: an int is a count from 1 to n; a float in (0, 1] is a share of the pool and gives
+            max(1, round(budget * n)) with Python's rounding (halves to even).
+        n: rows of the pool.
+
+    Returns:
+        Number of picks.
+
+    Raises:
+        ValueError: `budget` is neither.
+
+    Example:
+        >>> resolve_budget(0.1, 25), resolve_budget(1, 25), resolve_budget(1.0, 25)
+        (2, 1, 25)
     """
     if isinstance(budget, numbers.Integral) and not isinstance(budget, bool):
         if 1 <= int(budget) <= n:
@@ -68,9 +79,9 @@ def resolve_budget(budget: int | float, n: int) -> int:
 
 
 def check_matrix(problems: Problems, argument: str, value: Any, *, rows: str = "rows") -> bool:
-    """Note what keeps `value` from being a real 2-d array or tensor with at least one row and column.
+    """Note a problem unless `value` is a real 2-d array or tensor with at least one row and column.
 
-    Returns whether its shape can be relied on. Values are not looked at (see `first_bad_row`).
+    Returns whether its shape can be relied on. Values are not checked (see `first_bad_row`).
     """
     import torch
 
@@ -94,10 +105,10 @@ def check_matrix(problems: Problems, argument: str, value: Any, *, rows: str = "
 
 
 def first_bad_row(block: torch.Tensor) -> int | None:
-    """First row of a 2-d tensor that holds NaN or inf, or None."""
+    """Return the first row of a 2-d tensor that holds NaN or inf, or None."""
     import torch
 
-    # A finite sum proves every term finite; only a bad (or overflowing) one needs the closer look.
+    # A finite sum proves that every term is finite; only an infinite or overflowing one needs the full check.
     if bool(torch.isfinite(block.sum())):
         return None
     bad = torch.nonzero(~torch.isfinite(block).all(dim=1)).reshape(-1)
@@ -105,9 +116,16 @@ def first_bad_row(block: torch.Tensor) -> int | None:
 
 
 def check_candidates(problems: Problems, candidates: Any, n: int, *, some: bool = True) -> np.ndarray | None:
-    """`candidates` as a boolean array of length n, or None where it is absent or wrong (then noted).
+    """Return `candidates` as a boolean array of length n, or None if it is absent or wrong (which is noted).
 
-    some: whether at least one must be True.
+    Args:
+        problems: problems are noted here.
+        candidates: optional boolean mask (n,), array, tensor or list.
+        n: rows of the pool.
+        some: whether at least one entry must be True.
+
+    Returns:
+        (n,) bool, or None.
     """
     if candidates is None:
         return None
@@ -138,7 +156,7 @@ def check_query_arguments(
     score_scaling: Any,
     needs_ridge: bool,
 ) -> bool:
-    """Note wrong shapes and combinations of the arrays; returns whether shapes can be relied on."""
+    """Note wrong shapes and combinations of the arrays; return whether shapes can be relied on."""
     shaped = check_matrix(problems, "features", features, rows="examples")
     if scores is not None and queries is not None:
         problems.add("scores, queries", "both are given; give one of them, or neither for self-compression")

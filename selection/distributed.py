@@ -1,9 +1,9 @@
-"""Selection from a pool that is spread over the processes of a torch.distributed group.
+"""Selection from a pool that is distributed over the processes of a torch.distributed group.
 
-Every process holds a shard of consecutive rows, in rank order, and may hand in a memory-mapped slice: no
-process ever reads or holds another's rows. A pick costs one pass over each shard, two reductions of one
-number, and one broadcast of the winner's row and correlations, d + k + 1 float64 numbers. The small matrices
-(d x d, k x k) are kept by every process and stay equal, because all go through the same updates.
+Every process holds a shard of consecutive rows, in rank order, which may be a slice of a memory-mapped array:
+no process reads or holds the rows of another. A pick costs one pass over each shard, two reductions of one
+number, and one broadcast of the winner's row and correlations, d + k + 1 float64 numbers. Every process keeps
+the small matrices (d x d, k x k); they stay equal because all processes apply the same updates.
 
     torchrun --nproc-per-node 4 script.py
     # script.py
@@ -34,7 +34,20 @@ from selection.types import Selection
 
 
 def shard_rows(n: int, rank: int, size: int) -> slice:
-    """Rows of process `rank` of `size` when n rows are split into consecutive, nearly equal shards."""
+    """Return the rows of one process when n rows are split into consecutive, nearly equal shards.
+
+    Args:
+        n: rows of the pool.
+        rank: number of the process.
+        size: number of processes.
+
+    Returns:
+        Slice of row numbers.
+
+    Example:
+        >>> [shard_rows(10, rank, 3) for rank in range(3)]
+        [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
+    """
     return slice(n * rank // size, n * (rank + 1) // size)
 
 
@@ -57,14 +70,41 @@ def gip_select_sharded(
     dtype: torch.dtype = torch.float32,
     group: Any = None,
 ) -> Selection:
-    """`gip_select` over the shards of all processes in `group` (default: the whole world); call it on every
-    one.
+    """Run `gip_select` over the shards of all processes of a group. Every process must call it.
 
-    features, scores, candidates: this process's rows (at least one). queries (d, k): the same on every
-    process. budget: counts, or is a share of, the rows of all processes. device: default CPU; for nccl the
-    process's GPU. Everything else as in `gip_select`. Returns the same Selection on every process, with row
-    numbers that count over all shards in rank order. Raises ValueError on every process where any has a bad
-    argument; row numbers in its message count within the shard of the process named.
+    Args:
+        features: (n, d) rows of this process, at least one.
+        budget: a count or a share of the rows of all processes.
+        scores: (n, k) scores of this process's rows.
+        queries: (d, k), the same on every process.
+        candidates: boolean mask (n,) of this process's rows.
+        method: as in `gip_select`.
+        ridge: as in `gip_select`.
+        center: as in `gip_select`.
+        normalize: as in `gip_select`.
+        score_scaling: as in `gip_select`.
+        tol: as in `gip_select`.
+        noise: as in `gip_select`.
+        device: where to compute; default CPU, for nccl the GPU of the process.
+        dtype: as in `gip_select`.
+        group: the torch.distributed group; default: the whole world.
+
+    Returns:
+        The same Selection on every process; row numbers count over all shards in rank order.
+
+    Raises:
+        ValueError: on every process if any has a bad argument; row numbers in the message count within the
+            shard of the process that it names.
+
+    Example:
+        A group of one process:
+
+        >>> import torch.distributed as dist
+        >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        >>> pool = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [-1.0, 0.2]])
+        >>> gip_select_sharded(pool, 2).indices.tolist()
+        [0, 3]
+        >>> dist.destroy_process_group()
     """
     problems = Problems()
     check_options(problems, method=method, ridge=ridge, tol=tol, noise=noise, dtype=dtype)
@@ -97,7 +137,7 @@ def gip_select_sharded(
 
 
 def _resolve_count(problems: Problems, budget: Any, n: int, admitted: int) -> int:
-    """Number of picks among the rows of all processes; 0 where it is noted why there is none."""
+    """Return the number of picks among the rows of all processes; 0 if a problem was noted."""
     try:
         count = resolve_budget(budget, max(1, n))
     except ValueError as error:
@@ -115,7 +155,7 @@ def _columns(values: Any) -> int:
 def _collect(
     pool: Pool, picks: Picks, comm: Group, *, shard_sizes: list[int], noise: float, total: torch.Tensor | None
 ) -> Selection:
-    """The Selection in row numbers of the whole pool, from positions among all processes' candidates."""
+    """Return the Selection in row numbers of the whole pool, from positions among all processes' candidates."""
     starts = np.cumsum([0, *comm.gather(len(pool.index))])
     order = np.array(picks.order, dtype=np.int64)
     mine = (order >= starts[comm.rank]) & (order < starts[comm.rank + 1])

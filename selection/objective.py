@@ -154,11 +154,34 @@ def mutual_information(
     score_scaling: str = "rms",
     noise: float = 1e-6,
 ) -> float:
-    """Information (nats) between the projections of the queries and of the rows `selected`, in float64.
+    """Compute the information between the projections of the queries and of selected rows, in float64.
 
     I = 1/2 log det(I + Q~^T Q~ / noise) - 1/2 log det(I + Q~^T (I - P~) Q~ / noise); noise 0: without the I.
-    features: (n, d); selected: row numbers, any order; the other arguments as in `gip_select`, with the same
-    preparation. Raises ValueError for bad arguments, and for scores with ridge 0 (no such query exists).
+
+    Args:
+        features: (n, d) embeddings, prepared as in `gip_select`.
+        selected: row numbers, in any order.
+        scores: as in `gip_select`.
+        queries: as in `gip_select`.
+        candidates: as in `gip_select`.
+        ridge: as in `gip_select`.
+        center: as in `gip_select`.
+        normalize: as in `gip_select`.
+        score_scaling: as in `gip_select`.
+        noise: variance added to the queries, >= 0.
+
+    Returns:
+        Information in nats; inf if nothing is left uncovered, NaN for dependent queries, both only with noise 0.
+
+    Raises:
+        ValueError: bad arguments, and scores with ridge 0 (no such query exists).
+
+    Example:
+        >>> features = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.2]])
+        >>> scores = np.array([[4.0], [5.0], [3.0], [1.0]])
+        >>> pair = mutual_information(features, [1, 2], scores=scores)
+        >>> pair > mutual_information(features, [1], scores=scores)
+        True
     """
     pool, picks = _prepare_reference(
         features,
@@ -189,9 +212,32 @@ def projection_energy(
     normalize: bool = True,
     score_scaling: str = "rms",
 ) -> float:
-    """|P~ Q~|_F^2, how much of the queries the span of the rows `selected` covers, in float64.
+    """Compute |P~ Q~|_F^2, how much of the queries the span of selected rows covers, in float64.
 
-    Arguments, preparation and errors as in `mutual_information`. It is what `omp` raises most.
+    The greedy rule `omp` picks the row that increases it most.
+
+    Args:
+        features: (n, d) embeddings, prepared as in `gip_select`.
+        selected: row numbers, in any order.
+        scores: as in `gip_select`.
+        queries: as in `gip_select`.
+        candidates: as in `gip_select`.
+        ridge: as in `gip_select`.
+        center: as in `gip_select`.
+        normalize: as in `gip_select`.
+        score_scaling: as in `gip_select`.
+
+    Returns:
+        The covered energy, >= 0.
+
+    Raises:
+        ValueError: bad arguments, and scores with ridge 0 (no such query exists).
+
+    Example:
+        >>> features = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.2]])
+        >>> covered = projection_energy(features, [0, 2])
+        >>> 0 < covered < projection_energy(features, [0, 2, 3])
+        True
     """
     pool, picks = _prepare_reference(
         features,

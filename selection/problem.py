@@ -1,4 +1,4 @@
-"""What a greedy kernel is given and what it returns (positions, not the caller's row numbers)."""
+"""Input and output of a greedy kernel (in positions, not in the caller's row numbers)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import torch
 
 from selection.prepare import Pool
 
-# Gains this close (relative) to the largest are ties and go to the lowest row: rounding decides nothing.
+# Gains this close (relative) to the largest are ties and go to the lowest row, so that rounding decides nothing.
 TIE = {torch.float32: 1e-6, torch.float64: 1e-9}
-# With ridge 0: a row whose part outside the span is below this share of its square adds no direction.
+# With ridge 0, a row whose part outside the span is below this share of its square adds no direction.
 SPANNED = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """method: "mp", "omp" or "logdet"; tol ends a round; noise: variance in log-determinants."""
+    """The greedy rule.
+
+    Attributes:
+        method: "mp", "omp" or "logdet".
+        tol: a round ends when the best gain falls below tol times the first.
+        noise: variance added to the queries in log-determinants.
+    """
 
     method: str
     tol: float
@@ -25,7 +31,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Problem:
-    """A prepared pool, the greedy rule, and T = Q~^T Q~ (see `objective.query_gram`), which logdet needs."""
+    """What a kernel works on.
+
+    Attributes:
+        pool: the prepared pool.
+        rule: the greedy rule.
+        total: T = Q~^T Q~ (see `objective.query_gram`), which logdet needs.
+    """
 
     pool: Pool
     rule: Rule
@@ -37,7 +49,7 @@ class Problem:
         return self.pool.scores is None and self.pool.queries is None
 
     def correlations(self) -> torch.Tensor:
-        """First correlations (n, k): the scores in float64, or F Q in the pool's dtype."""
+        """Return the initial correlations (n, k): the scores in float64, or F Q in the dtype of the pool."""
         if self.pool.scores is not None:
             return self.pool.scores
         assert self.pool.queries is not None
@@ -45,13 +57,12 @@ class Problem:
 
 
 def lower_factor(matrix: torch.Tensor, least: float) -> torch.Tensor:
-    """L (k, k), lower triangular, with L L^T = matrix, whose eigenvalues are known to be >= least > 0.
+    """Return L (k, k), lower triangular, with L L^T = matrix, whose eigenvalues are known to be >= least > 0.
 
-    One that rounding has taken below that (queries that depend on each other, or are nearly covered) is put
-    back.
+    Eigenvalues that rounding has taken below `least` (dependent or nearly covered queries) are set to it.
     """
     factor, failed = torch.linalg.cholesky_ex(matrix)
-    # The smallest eigenvalue is at most the square of any pivot.
+    # The smallest eigenvalue is at most the square of every pivot.
     if not failed and float(factor.diagonal().min()) ** 2 >= least:
         return factor
     values, vectors = torch.linalg.eigh(matrix)
@@ -60,7 +71,13 @@ def lower_factor(matrix: torch.Tensor, least: float) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Picks:
-    """Positions in `Pool.rows` in pick order, their gains, and where rounds start."""
+    """The picks of a kernel.
+
+    Attributes:
+        order: positions in `Pool.rows` in pick order.
+        gains: gain of each pick.
+        rounds: where rounds start.
+    """
 
     order: list[int]
     gains: list[float]

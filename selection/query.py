@@ -1,4 +1,4 @@
-"""What the pool is asked for, prepared: scores, column by column, or query embeddings. Symbols as in `prepare`."""
+"""Preparation of the query: scores, column by column, or query embeddings. Symbols as in `prepare`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from selection.communicate import Alone
 
 
 def row_numbers(n: int, mask: np.ndarray | None) -> np.ndarray:
-    """Row numbers (int64) of the candidates."""
+    """Return the row numbers (int64) of the candidates."""
     return np.arange(n, dtype=np.int64) if mask is None else np.flatnonzero(mask).astype(np.int64)
 
 
 def admitted_scores(problems: Problems, scores: Any, mask: np.ndarray | None) -> torch.Tensor | None:
-    """Raw scores (n, k) float64 of the candidates; None where one is NaN or inf (then noted).
+    """Return the raw scores (n, k) float64 of the candidates; None if one is NaN or inf (which is noted).
 
     Scores of rows that are not candidates are ignored, and may be NaN.
     """
@@ -61,7 +61,7 @@ def scale_scores(
     if len(problems.messages) > noted:
         return None
     if scaling == "rms":
-        # By the largest value first, so that squares neither overflow nor vanish.
+        # Divide by the largest value first, so that squares neither overflow nor underflow.
         values = values / torch.maximum(low.abs(), high.abs())
         count = comm.sum(torch.tensor([float(len(values))], dtype=torch.float64))
         values = values / (comm.sum(values.square().sum(dim=0)) / count).sqrt()
@@ -82,9 +82,17 @@ def _negative(column: int, count: int, lowest: float) -> str:
 def prepare_queries(
     problems: Problems, queries: Any, mean: torch.Tensor | None, *, floor: float, normalize: bool
 ) -> torch.Tensor | None:
-    """Q (d, k) float64: columns centred by the pool's mean row and scaled like the rows of F.
+    """Return Q (d, k) float64: columns centred by the mean row of the pool and scaled like the rows of F.
 
-    floor: longest that a column may be that asks for nothing.
+    Args:
+        problems: problems are noted here.
+        queries: (d, k) raw query embeddings.
+        mean: (d,) mean row of the pool; None without centring.
+        floor: columns up to this length count as zero.
+        normalize: whether columns are scaled to unit length.
+
+    Returns:
+        (d, k) float64, or None if a problem was noted.
     """
     values = _as_float64(queries)
     bad = first_bad_row(values.T)

@@ -1,4 +1,4 @@
-"""`gip_select`: the one public entry; checks, prepares, runs a greedy kernel, describes the result."""
+"""`gip_select`: checks its arguments, prepares them, runs a greedy kernel and describes the result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def gip_select(
     dtype: torch.dtype = torch.float32,
     cache_bytes: int = 2**29,
 ) -> Selection:
-    """Greedily choose the rows of a pool whose span covers the most of a query.
+    """Greedily select the rows of a pool whose span covers as much of a query as possible.
 
     features: (n, d) embeddings; array, memory-mapped array or tensor of any real dtype. Never changed.
     budget: an int is a count from 1 to n, a float in (0, 1] a share of n (see `resolve_budget`).
@@ -61,9 +61,21 @@ def gip_select(
         omp, logdet and self-compression carry about 1e-7 of rounding a pick in float32.
     cache_bytes: memory that may hold columns of the Gram matrix, beyond the prepared copy of the pool.
 
-    Returns a Selection; `objective` holds "trace" (still uncovered), "projection_energy" (covered) and, for
-    self-compression and up to 64 queries, "mutual_information" (nats); it is empty for scores with ridge 0.
-    Raises ValueError that names every bad argument, its value and what is allowed.
+    Returns:
+        Selection; `objective` holds "trace" (not covered yet), "projection_energy" (covered) and, for
+        self-compression and up to 64 queries, "mutual_information" (nats). It is empty for scores with
+        ridge 0.
+
+    Raises:
+        ValueError: naming every bad argument, its value and what is allowed.
+
+    Example:
+        >>> features = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [-1.0, 0.2]])
+        >>> quality = np.array([[4.0], [5.0], [3.0], [1.0]])
+        >>> gip_select(features, 2, scores=quality).indices.tolist()
+        [1, 2]
+        >>> gip_select(features, 0.5).indices.tolist()
+        [0, 3]
     """
     problems = Problems()
     check_options(problems, method=method, ridge=ridge, tol=tol, noise=noise, dtype=dtype)
@@ -83,7 +95,7 @@ def gip_select(
 
 
 def _run(pool: Pool, count: int, rule: Rule, cache_bytes: int) -> Selection:
-    """Run the kernel on a prepared pool and put the result into the caller's row numbers."""
+    """Run the kernel on a prepared pool and convert the result to the caller's row numbers."""
     total = query_gram(pool)
     picks = select(Problem(pool, rule, total), count, cache_bytes)
     order = np.array(picks.order, dtype=np.int64)
@@ -92,6 +104,22 @@ def _run(pool: Pool, count: int, rule: Rule, cache_bytes: int) -> Selection:
 
 
 def check_options(problems: Problems, *, method: Any, ridge: Any, tol: Any, noise: Any, dtype: Any) -> None:
+    """Note every option that is not allowed; the options are those of `gip_select`.
+
+    Args:
+        problems: problems are noted here.
+        method: name of the greedy rule.
+        ridge: number >= 0.
+        tol: number >= 0.
+        noise: number > 0.
+        dtype: torch.float32 or torch.float64.
+
+    Example:
+        >>> problems = Problems()
+        >>> check_options(problems, method="mp", ridge=-1, tol=0, noise=1e-6, dtype=torch.float32)
+        >>> problems.messages
+        ['ridge: got -1; give a finite number >= 0']
+    """
     problems.option("method", method, METHODS)
     problems.number("ridge", ridge)
     problems.number("tol", tol)
@@ -115,7 +143,7 @@ def _resolve_device(problems: Problems, device: Any, features: Any) -> torch.dev
 def _check_rows(
     problems: Problems, features: Any, candidates: Any, budget: Any
 ) -> tuple[np.ndarray | None, int]:
-    """The mask of rows that may be picked and the number of picks; (None, 0) where features have no rows."""
+    """Return the mask of rows that may be picked and the number of picks; (None, 0) if features have no rows."""
     shape = tuple(getattr(features, "shape", ()))
     if len(shape) != 2 or shape[0] == 0:
         return None, 0

@@ -1,8 +1,8 @@
-"""Self-compression as a number per row: how strongly a row's direction is present in the whole data set.
+"""Self-compression as one number per row: how strongly the direction of a row is present in the data set.
 
 Symbols: F (n x d) prepared embeddings, rows f_i; G = F^T F. GIP with the data set as its own query (`gip_select`
-with neither scores nor queries) starts from h_i = f_i^T G f_i, the summed squared correlation of row i with every
-row. Here it is divided by n: the mean, in [0, 1] for rows of unit length.
+with neither scores nor queries) starts from h_i = f_i^T G f_i, the sum of the squared correlations of row i with
+every row. Here it is divided by n, which gives the mean, in [0, 1] for rows of unit length.
 """
 
 from __future__ import annotations
@@ -19,17 +19,30 @@ _BLOCK = 4096
 
 
 def self_compression(features: Any, *, center: bool = True, normalize: bool = True) -> np.ndarray:
-    """h_i / n of every row: (n,) float64.
+    """Compute h_i / n of every row.
 
-    features: (n, d), array, memory-mapped array or tensor, prepared as by `gip_select`. Raises ValueError naming
-    what cannot be prepared (not 2-d, NaN or inf, a row without a direction under `normalize`).
+    Args:
+        features: (n, d) array, memory-mapped array or tensor, prepared as by `gip_select`.
+        center: subtract the mean row of the pool.
+        normalize: then scale rows to unit length.
+
+    Returns:
+        (n,) float64.
+
+    Raises:
+        ValueError: naming what cannot be prepared: not 2-d, NaN or inf, or a row without a direction under
+            `normalize`.
+
+    Example:
+        >>> self_compression(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), center=False).round(2).tolist()
+        [0.67, 0.67, 0.33]
     """
     problems = Problems()
     check_matrix(problems, "features", features)
     problems.raise_if_any()
     how = Preparation(center, normalize, "none", 0.0, torch.float32, torch.device("cpu"))
     pool = prepare(problems, features, how, scores=None, queries=None, mask=None)
-    assert pool.gram is not None  # always made where the data set is its own query
+    assert pool.gram is not None  # always computed if the data set is its own query
     n = len(pool.rows)
     scores = np.empty(n)
     for start in range(0, n, _BLOCK):

@@ -1,7 +1,7 @@
-"""Signals as data: a table with one row per example and one named column per signal, kept as parquet.
+"""Signals as data: a table with one row per example and one named column per signal, stored as parquet.
 
-Whatever produces numbers per example (a judge's attributes, self-consistency, metadata) writes such a table;
-selection reads it. NaN means "not scored": `scored` is the mask to hand to `gip_select(candidates=...)`.
+Everything that produces numbers per example (the attributes of a judge, self-consistency, metadata) writes
+such a table, and selection reads it. NaN means "not scored"; `scored` is the mask for `gip_select(candidates=...)`.
 
     table = read_signals("judge.parquet").aligned(pool_ids)
     gip_select(features, 0.1, scores=table.values, candidates=table.scored)
@@ -26,7 +26,21 @@ ID_COLUMN = "id"
 
 @dataclass(frozen=True, eq=False)
 class SignalTable:
-    """ids: n distinct strings; names: k distinct columns; values: (n, k) float64, NaN where not scored."""
+    """A table of signals; values cannot be changed.
+
+    Attributes:
+        ids: n distinct strings.
+        names: k distinct column names.
+        values: (n, k) float64, NaN where not scored.
+
+    Raises:
+        ValueError: naming everything that is wrong with the arguments.
+
+    Example:
+        >>> table = SignalTable(("a", "b"), ("accuracy",), np.array([[5.0], [np.nan]]))
+        >>> table.scored.tolist()
+        [True, False]
+    """
 
     ids: tuple[str, ...]
     names: tuple[str, ...]
@@ -69,24 +83,32 @@ class SignalTable:
         return ~np.isnan(self.values).any(axis=1)
 
     def column(self, name: str) -> np.ndarray:
-        """(n,) float64. Raises ValueError for a name the table does not have."""
+        """Return one column, (n,) float64; ValueError if there is no such column."""
         return self.columns([name]).values[:, 0]
 
     def columns(self, names: Sequence[str]) -> SignalTable:
-        """The table with these columns only, in this order."""
+        """Return the table with these columns only, in this order; ValueError names missing columns."""
         missing = [name for name in names if name not in self.names]
         if missing:
             raise ValueError(f"names: {missing} not in the table; it has {', '.join(self.names)}")
         return SignalTable(self.ids, tuple(names), self.values[:, [self.names.index(name) for name in names]])
 
     def prefixed(self, prefix: str) -> SignalTable:
-        """The table with `prefix/` before every column name, to keep the names of a mixture apart."""
+        """Return the table with `prefix/` before every column name, so that names in a mixture stay distinct."""
         return SignalTable(self.ids, tuple(f"{prefix}/{name}" for name in self.names), self.values)
 
     def aligned(self, ids: Sequence[str], *, missing: str = "error") -> SignalTable:
-        """Rows in the order of `ids`; others are left out.
+        """Return the rows of `ids` in their order; other rows are left out.
 
-        missing: "error" raises ValueError for an id without a row, "unscored" gives it NaN.
+        Args:
+            ids: the ids wanted.
+            missing: "error" raises for an id without a row, "unscored" gives it NaN.
+
+        Returns:
+            A table with one row per id.
+
+        Raises:
+            ValueError: an id has no row, or `missing` is neither.
         """
         wanted = [str(i) for i in ids]
         place = {name: row for row, name in enumerate(self.ids)}
@@ -107,9 +129,11 @@ class SignalTable:
 
 @dataclass(frozen=True)
 class Reduced:
-    """A table without its constant columns; `dropped` maps each column left out to its constant value.
+    """A table without its constant columns.
 
-    A column without a single number is dropped too, with value NaN.
+    Attributes:
+        table: the remaining columns.
+        dropped: constant value of each column left out; NaN for a column without a single number.
     """
 
     table: SignalTable
@@ -117,9 +141,21 @@ class Reduced:
 
 
 def drop_constant_columns(table: SignalTable) -> Reduced:
-    """Leave out columns that hold one value only: they tell no example from another.
+    """Leave out columns with a single value: they do not distinguish any examples.
 
-    Raises ValueError if nothing would be left.
+    Args:
+        table: the table.
+
+    Returns:
+        Reduced.
+
+    Raises:
+        ValueError: nothing would be left.
+
+    Example:
+        >>> table = SignalTable(("a", "b"), ("accuracy", "length"), np.array([[5.0, 1.0], [5.0, 2.0]]))
+        >>> drop_constant_columns(table).dropped
+        {'accuracy': 5.0}
     """
     dropped: dict[str, float] = {}
     for name, column in zip(table.names, table.values.T, strict=True):
@@ -137,12 +173,26 @@ def drop_constant_columns(table: SignalTable) -> Reduced:
 def mixture(
     tables: Sequence[SignalTable], weights: Mapping[str, float] | None = None, *, scaling: str = "rms"
 ) -> SignalTable:
-    """Columns of several tables side by side, each scaled and then multiplied by its weight.
+    """Join the columns of several tables, each scaled and then multiplied by its weight.
 
-    tables: with the same ids in any order (the first one's order is kept) and different column names.
-    weights: weight > 0 of a column by name, default 1. scaling: "rms" divides a column by the root mean
-    square of its numbers, "none" leaves it. Hand the result to `gip_select` with `score_scaling="none"`,
-    which would otherwise scale the weights away.
+    Pass the result to `gip_select` with `score_scaling="none"`; any other scaling would undo the weights.
+
+    Args:
+        tables: tables with the same ids in any order (that of the first is kept) and different column names.
+        weights: weight > 0 of a column by name, default 1.
+        scaling: "rms" divides a column by the root mean square of its numbers, "none" does not.
+
+    Returns:
+        SignalTable.
+
+    Raises:
+        ValueError: naming everything that is wrong with the arguments.
+
+    Example:
+        >>> judge = SignalTable(("a", "b"), ("accuracy",), np.array([[3.0], [4.0]]))
+        >>> length = SignalTable(("b", "a"), ("length",), np.array([[7.0], [7.0]]))
+        >>> mixture([judge, length], {"length": 0.5}).column("length").tolist()
+        [0.5, 0.5]
     """
     weights = dict(weights or {})
     problems = Problems()
@@ -189,7 +239,21 @@ def shift_scores(scores: np.ndarray, *, share: float = 0.05) -> np.ndarray:
 def write_signals(table: SignalTable, path: str | os.PathLike[str]) -> Path:
     """Write a table as parquet: column `id` (string), then one float64 column per signal, null where NaN.
 
-    The file appears whole or not at all: it is written beside its place and renamed.
+    The file is written under a temporary name and renamed, so it is never incomplete.
+
+    Args:
+        table: the table.
+        path: the file; folders are created.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> import tempfile
+        >>> table = SignalTable(("a",), ("accuracy",), np.array([[5.0]]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     read_signals(write_signals(table, f"{folder}/scores.parquet")).names
+        ('accuracy',)
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -205,9 +269,25 @@ def write_signals(table: SignalTable, path: str | os.PathLike[str]) -> Path:
 
 
 def read_signals(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> SignalTable:
-    """Read a table written by `write_signals` or any parquet file with an `id` column and numeric columns.
+    """Read a table written by `write_signals`, or any parquet file with an `id` column and numeric columns.
 
-    names: the signals to take, default all. Raises ValueError naming the file and what it lacks.
+    Args:
+        path: the file.
+        names: the columns to read; default all.
+
+    Returns:
+        SignalTable.
+
+    Raises:
+        ValueError: naming the file and what it lacks.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/scores.parquet"
+        ...     pq.write_table(pa.table({"id": ["a", "b"], "quality": [1, None]}), path)
+        ...     read_signals(path).scored.tolist()
+        [True, False]
     """
     source = Path(path)
     if not source.is_file():

@@ -1,4 +1,4 @@
-"""The one result type that every selection method of the project returns."""
+"""The result type of every selection method of the project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-# Types of options, with their bounds, for signatures: what reads a signature can check a value before the call.
+# Types of options with their bounds, for signatures: whoever reads a signature can check a value before the call.
 Count = Annotated[int, Ge(1)]
 NonNegative = Annotated[float, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
@@ -18,19 +18,42 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def per_budget(select: Function) -> Function:
-    """Mark a selection method whose picks for a small budget are not the first of those for a larger one."""
+    """Mark a selection method whose picks for a small budget are not the first of those for a larger one.
+
+    Args:
+        select: the selection function.
+
+    Returns:
+        The same function, with the attribute `per_budget`.
+
+    Example:
+        >>> @per_budget
+        ... def select(n, budget):
+        ...     return Selection(np.arange(budget), np.zeros(budget))
+        >>> select.per_budget
+        True
+    """
     select.per_budget = True  # type: ignore[attr-defined]
     return select
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Rows chosen from a pool, in the order in which they were chosen.
+    """Rows selected from a pool, in the order in which they were picked. Arrays cannot be changed.
 
-    indices: (b,) int64, row numbers in the caller's pool, in pick order, no row twice.
-    gains: (b,) float64, what each pick added by its method's own measure; methods without one give zeros.
-    rounds: positions in `indices` at which a round of the greedy rule starts; begins with 0.
-    objective: named values of the objective after the last pick (see `gip_select`); may be empty.
+    Attributes:
+        indices: (b,) int64, row numbers in the caller's pool, in pick order, no row twice.
+        gains: (b,) float64, what each pick added by the measure of its method; zeros for methods without one.
+        rounds: positions in `indices` at which a round of the greedy rule starts; begins with 0.
+        objective: named values of the objective after the last pick (see `gip_select`); may be empty.
+
+    Raises:
+        ValueError: naming everything that is wrong with the arguments.
+
+    Example:
+        >>> picked = Selection(np.array([4, 0, 7]), np.array([0.9, 0.5, 0.1]))
+        >>> picked.prefix(2).indices.tolist()
+        [4, 0]
     """
 
     indices: np.ndarray
@@ -61,10 +84,17 @@ class Selection:
         return len(self.indices)
 
     def prefix(self, budget: int) -> Selection:
-        """The first `budget` picks, which for a greedy rule are its selection for that smaller budget.
+        """Return the first picks, which for a greedy rule are its selection for that smaller budget.
 
-        The objective is kept only where nothing is cut off: it describes the state after the last pick.
-        Raises ValueError if `budget` is not an int in 1..len(self).
+        Args:
+            budget: number of picks to keep.
+
+        Returns:
+            Selection; its objective is empty unless all picks are kept, because it describes the state after
+            the last one.
+
+        Raises:
+            ValueError: `budget` is not an int in 1..len(self).
         """
         whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
         if not whole or not 1 <= budget <= len(self):

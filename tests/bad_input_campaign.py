@@ -37,7 +37,7 @@ from bad_input_generated import generated  # noqa: E402
 
 LIMIT = 10.0  # seconds
 REMEDY = re.compile(
-    r"\b(use|give|choose|must|should|allowed|check|remove|set|write|needs?|raise|lower|mend|rename|known are|"
+    r"\b(use|give|choose|must|should|allowed|check|remove|set|write|needs?|raise|lower|fix|mend|rename|known are|"
     r"usage|copy|download|weigh|"
     r"make|save|run|plan|try|one of|did you mean|append|quote|list them|expected|required|keep|"
     r"replace|unset|convert)\b",

@@ -481,7 +481,7 @@ REPORTS = [
     case("a folder without runs", "{work}", "no runs", command=REPORT),
     case("runs that all failed", "{work}/runs", "failed", command=REPORT, files={"runs/a/result.json": json.dumps({"experiment": "a", "model": "m", "selector": "s", "budget": 1, "seed": 0, "metrics": {}, "stages": {}, "status": "failed"})}),
     case("a run that did not finish", "{work}/runs", "unfinished", command=REPORT, files={"runs/a/config.yaml": "a: 1\n"}),
-    case("a result that is damaged", "{work}/runs", "result.json", "half-written", command=REPORT, more=_wrote("result.json", '{"experiment": "a", ')),
+    case("a result that is damaged", "{work}/runs", "result.json", "incomplete", command=REPORT, more=_wrote("result.json", '{"experiment": "a", ')),
     case("a result that is damaged", "{work}/runs", "result.json", command=REPORT, more=_wrote("result.json", "")),
     case("a result that is damaged", "{work}/runs", "result.json", command=REPORT, more=_wrote("result.json", "[]")),
     case("a result that is damaged", "{work}/runs", "result.json", command=REPORT, more=_runs(lambda run: (run / "result.json").write_bytes(b"\xff\xfe"))),

@@ -126,7 +126,7 @@ def judge_down(bench: Bench, sweep: Sweep) -> list[Row]:
             slowest = max(slowest, ended.seconds)
             when = f"{kind}, {'midway' if midway else 'from the start'}"
             # An address where nobody listens is refused before anything is begun: nothing to keep then.
-            word = "kept" if midway or kind != "closed" else "nobody answers there"
+            word = "kept" if midway or kind != "closed" else "no server answers there"
             if not ended.clean or word not in ended.said:
                 problems.append(
                     f"{when}: exit status {ended.status} after {ended.seconds:.0f} s: {ended.said[-600:]}"

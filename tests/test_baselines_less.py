@@ -237,7 +237,7 @@ def test_state_is_paired_by_name_whatever_the_order_of_parameters(tmp_path, orde
 def test_a_foreign_checkpoint_needs_the_callers_word_for_its_order(tmp_path):
     model = trained_checkpoint(tmp_path / "c", ("lora_A", "lora_B"))
     (tmp_path / "c" / adam_module.NAMES_FILE).unlink()
-    with pytest.raises(ValueError, match="does not say whose optimiser state"):
+    with pytest.raises(ValueError, match="does not name the parameters of its optimiser state"):
         less.adam_state(tmp_path / "c", model)
     state = less.adam_state(tmp_path / "c", model, assume_model_order=True)
     assert state.first["lora_A.default.weight"].item() == pytest.approx(0.39)

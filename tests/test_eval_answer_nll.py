@@ -165,7 +165,9 @@ def test_bad_rows_and_settings_are_refused(questions):
 def test_rows_longer_than_the_context_are_named(questions):
     _, tokenizer, rows = setting("qwen3", questions)
     model = tiny_model("qwen3", len(tokenizer), positions=16)
-    with pytest.raises(ValueError, match=r"row 'q0' has \d+ tokens, the model holds 16.*and 5 more.*shorten"):
+    with pytest.raises(
+        ValueError, match=r"row 'q0' has \d+ tokens, but the model's context is 16.*and 5 more.*shorten"
+    ):
         answer_nll(model, tokenizer, rows)
 
 

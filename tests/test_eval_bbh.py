@@ -129,7 +129,7 @@ def test_bad_arguments_are_reported_together():
         ValueError, match=r"variant is 'cot'.*tasks is \['juggling'\].*limit is 0.*and 1 more"
     ):
         evaluate(ScriptedLM([]), variant="cot", tasks=["juggling"], limit=0, max_gen_toks=0)
-    with pytest.raises(ValueError, match="render has no place in the few-shot variant cot_fewshot"):
+    with pytest.raises(ValueError, match="render cannot be used with the few-shot variant cot_fewshot"):
         evaluate(ScriptedLM([]), render=str)
     with pytest.raises(ValueError, match=r"tasks is \['snarks', 'snarks'\]; give one or more different"):
         evaluate(ScriptedLM([]), tasks=["snarks", "snarks"])

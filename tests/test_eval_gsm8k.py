@@ -261,7 +261,7 @@ def test_bad_question_rows_are_reported_together():
 
 def test_replies_longer_than_the_context_are_refused_beforehand():
     model = ScriptedLM(["#### 2"], max_length=64)
-    with pytest.raises(ValueError, match="max_gen_toks is 64, but the model holds 64 tokens"):
+    with pytest.raises(ValueError, match="max_gen_toks is 64, but the model's context is 64 tokens"):
         zero_shot(model, [row(0, "2")], stop=[], max_gen_toks=64)
     with pytest.raises(ValueError, match="max_gen_toks is 0; allow at least 1"):
         zero_shot(model, [row(0, "2")], stop=[], max_gen_toks=0)
@@ -283,12 +283,12 @@ def test_requests_without_the_start_token_of_training_are_refused(tmp_path):
             model="a", base_url=url, tokenizer=str(tmp_path), tokenizer_backend="huggingface", **options
         )
 
-    with pytest.raises(ValueError, match=r"requests leave out <s>.*add_bos_token=True"):
+    with pytest.raises(ValueError, match=r"requests omit <s>.*add_bos_token=True"):
         zero_shot(model(), [row(0, "#### 2")], stop=[], max_gen_toks=8)
     for kept in (model(add_bos_token=True), model(tokenized_requests=False)):
         with pytest.raises(ValueError, match="max_gen_toks is 4096") as caught:
             zero_shot(kept, [row(0, "#### 2")], stop=[], max_gen_toks=4096)
-        assert "leave out" not in str(caught.value)
+        assert "omit" not in str(caught.value)
 
 
 def test_questions_with_unusual_line_separators_stay_one_row(tmp_path):
@@ -310,7 +310,7 @@ def test_few_shot_names_missing_and_broken_files(tmp_path):
     with pytest.raises(ValueError, match="line 2 is not JSON"):
         few_shot(ScriptedLM([]), test=broken, train=rows)
     broken.write_text('{"question": "a", "answer": "b"}\n["a", "b"]\n', encoding="utf-8")
-    with pytest.raises(ValueError, match="line 2 is no object"):
+    with pytest.raises(ValueError, match="line 2 is not an object"):
         few_shot(ScriptedLM([]), test=broken, train=rows)
     with pytest.raises(ValueError, match="num_fewshot is 5, but there are only 1 train"):
         few_shot(ScriptedLM([]), test=rows, train=rows)

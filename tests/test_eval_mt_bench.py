@@ -270,10 +270,10 @@ def test_a_judge_that_never_answers_is_an_error(bench):
 @pytest.mark.parametrize(
     ("replies", "message"),
     [
-        (lambda *_: ["x"], r"gave 1 replies to \d+ conversations; one each is due"),
-        (lambda c, _: "x" * len(c), r"gave one text; a list with a reply for each"),
-        (lambda c, _: [None] * len(c), r"replied with None; a reply is a text or Failed"),
-        (lambda c, _: [7] * len(c), r"replied with 7; a reply is a text or Failed"),
+        (lambda *_: ["x"], r"returned 1 replies to \d+ conversations; it must return one each"),
+        (lambda c, _: "x" * len(c), r"returned one text; it must return a list with a reply for each"),
+        (lambda c, _: [None] * len(c), r"replied with None; a reply must be a text or Failed"),
+        (lambda c, _: [7] * len(c), r"replied with 7; a reply must be a text or Failed"),
     ],
 )
 def test_players_and_judges_that_break_the_contract_are_named(replies, message, bench):

@@ -65,7 +65,7 @@ def test_an_address_where_nobody_answers_is_named_by_its_key(lacks, data_dir, un
     files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
     (problem,) = lacks("mt_bench", files, "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1")
     assert problem.startswith(
-        "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1: nobody answers there"
+        "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1: no server answers there"
     )
 
 
@@ -156,5 +156,5 @@ def test_half_a_model_in_the_hubs_cache_is_a_message(tmp_path, monkeypatch):
     """Offline, the hub's client gives what it has, be it the config alone."""
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
-    with pytest.raises(UserError, match=r"the model some/model.* holds no \*.safetensors weights"):
+    with pytest.raises(UserError, match=r"the model some/model.* has no \*.safetensors weights"):
         loading.fetched("some/model", None)

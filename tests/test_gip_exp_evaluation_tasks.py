@@ -223,7 +223,9 @@ def test_a_judge_that_is_not_there_is_said_before_anything_is_played(compose, da
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
     files = [f"evaluation.mt_bench.data_dir={data_dir}/mt_bench", "evaluation.mt_bench.judge.max_tokens=96"]
-    with pytest.raises(UserError, match=r"judge\.base_url=.*: nobody answers there .*start the server first"):
+    with pytest.raises(
+        UserError, match=r"judge\.base_url=.*: no server answers there .*start the server first"
+    ):
         run(compose, shared_root, *PLAYED, *files, f"evaluation.mt_bench.judge.base_url={address}")
 
 

@@ -135,7 +135,7 @@ def test_a_full_disk_stops_the_job_and_the_next_line_stays_whole(
         return write(fd, data[:-50])
 
     monkeypatch.setattr(os, "write", half_then_full)
-    with pytest.raises(LLMError, match=r"cannot be written .No space left on device.*Make room"):
+    with pytest.raises(LLMError, match=r"cannot be written .No space left on device.*Free space"):
         cache.put(key(2), REPLY)
     monkeypatch.setattr(os, "write", write)
     cache.put(key(3), REPLY)
@@ -146,7 +146,7 @@ def test_a_full_disk_stops_the_job_and_the_next_line_stays_whole(
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LLMError, match=r"reply cache .*file/cache cannot be made"):
+    with pytest.raises(LLMError, match=r"reply cache .*file/cache cannot be created"):
         Cache(tmp_path / "file" / "cache")
 
 

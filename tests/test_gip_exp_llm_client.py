@@ -144,7 +144,7 @@ def test_retry_after_is_read_in_all_its_forms() -> None:
     ("status", "message", "expected"),
     [(401, "bad key", "check the key in OPENAI_API_KEY"), (403, "no", "check the key in OPENAI_API_KEY"),
      (404, "no such model", "check model='judge' and base_url="),
-     (429, "You exceeded your current quota", "no money left on this account")],
+     (429, "You exceeded your current quota", "the account has no money left")],
 )  # fmt: skip
 def test_what_no_call_can_get_round_stops_the_job_and_says_what_to_do(
     server: FaultServer, tmp_path: Path, status: int, message: str, expected: str
@@ -231,7 +231,7 @@ def test_the_limit_is_never_passed_and_what_is_paid_for_is_kept(
         Request(messages=({"role": "user", "content": f"{text} {i}"},), sampling=Sampling(max_tokens=20))
         for i in range(200)
     ]
-    with pytest.raises(BudgetReachedError, match=r"max_cost_usd=0.2 would be passed.*raise max_cost_usd"):
+    with pytest.raises(BudgetReachedError, match=r"max_cost_usd=0.2 would be exceeded.*raise max_cost_usd"):
         ask_all(asked, settings, cache_dir=tmp_path)
     paid = server.account()["requests"]
     assert 0.19 <= paid * 0.003 <= 0.2

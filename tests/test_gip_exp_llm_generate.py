@@ -97,9 +97,7 @@ def test_a_text_that_does_not_come_is_an_error_and_the_others_are_kept(
 ) -> None:
     server.restart(status=400, message="too long")
     generator = EndpointGenerator(EndpointSettings("judge", base_url=server.url), cache_dir=tmp_path)
-    with pytest.raises(
-        LLMError, match=r"2 of 2 texts did not come from judge, the first is input 0: http 400"
-    ):
+    with pytest.raises(LLMError, match=r"2 of 2 requests to judge failed, the first is input 0: http 400"):
         generator.generate(["a", "b"], temperature=0, max_tokens=4)
 
 

@@ -135,7 +135,7 @@ def test_too_many_unscored_stops_early_and_says_why(server: FaultServer, tmp_pat
         TooManyUnscoredError, match=r"max_unscored allows 1.0%. Why: .*unreadable replies"
     ) as caught:
         judge_pool(pool(1000), RUBRIC, judging(server.url), cache_dir=tmp_path)
-    assert "mend the cause and start again" in str(caught.value)
+    assert "fix the cause and start again" in str(caught.value)
     assert server.account()["requests"] < 300
 
 
@@ -329,7 +329,7 @@ def test_a_bad_rubric_is_described_in_full() -> None:
                 "attributes": [{"name": "Bad Name", "question": "", "anchors": ["a"]}, 5],
             }
         )
-    for text in ("'colour' is no field", "material is missing", "attributes[0].name is 'Bad Name'",
+    for text in ("'colour' is not a field", "material is missing", "attributes[0].name is 'Bad Name'",
                  "attributes[0].question is missing", "attributes[0].anchors must be 5 texts",
                  "attributes[1] must have name"):  # fmt: skip
         assert text in str(caught.value)

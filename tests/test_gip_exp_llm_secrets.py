@@ -73,7 +73,7 @@ def test_a_reply_that_holds_the_key_is_not_kept(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "continued")  # what the server answers to a prompt
     server.restart()
-    with pytest.raises(LLMError, match=r"contains the API key; it is not kept") as caught:
+    with pytest.raises(LLMError, match=r"contains the API key and is not stored") as caught:
         ask_all([Request(prompt="x")], EndpointSettings("judge", base_url=server.url), cache_dir=tmp_path)
     shown = "".join(traceback.TracebackException.from_exception(caught.value).format())
     assert '"continued"' not in shown

@@ -122,7 +122,7 @@ def test_two_models_that_differ_in_the_middle_of_large_weights_are_two_models(tm
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("/nope", "embedder.model=/nope: no such folder"), ("{tmp}", "holds no config.json")],
+    [("/nope", "embedder.model=/nope: no such folder"), ("{tmp}", "has no config.json")],
 )
 def test_an_encoder_that_is_not_there_is_named_before_any_work(micro, tmp_path, value, message):
     value = value.format(tmp=tmp_path)
@@ -184,7 +184,7 @@ def test_an_endpoints_vectors_follow_their_index(endpoint):
 
 def test_an_endpoint_that_leaves_vectors_out_is_an_error(endpoint):
     endpoint["reply"] = lambda texts: vectors_of(texts, drop=1)
-    with pytest.raises(UserError, match="gave 2 vectors for 3 texts"):
+    with pytest.raises(UserError, match="returned 2 vectors for 3 texts"):
         remote(endpoint)(TEXTS)
 
 

@@ -339,7 +339,7 @@ def test_only_what_cannot_change_the_result_may_be_set_beside_a_run(two_runs, ar
 
 
 @pytest.mark.parametrize(
-    ("text", "part"), [(None, "cannot be read"), ("- 1\n", "holds no config"), ("a: [", "cannot be read")]
+    ("text", "part"), [(None, "cannot be read"), ("- 1\n", "is not a config"), ("a: [", "cannot be read")]
 )
 def test_a_file_that_is_no_config_is_a_message(tmp_path, text, part):
     if text is not None:

@@ -173,7 +173,7 @@ def test_failed_runs_stand_in_every_text_and_are_escaped(report):
 
 
 def test_rows_without_a_score_are_counted(report):
-    assert "could not be picked: MP+SC 1, Random 2." in (report[0].folder / "report.md").read_text()
+    assert "could not be selected: MP+SC 1, Random 2." in (report[0].folder / "report.md").read_text()
 
 
 def test_the_console_shows_the_headline_table_and_where_things_lie(report):
@@ -199,7 +199,7 @@ def test_one_seed_says_so_everywhere(tmp_path, capsys):
     assert main([str(tmp_path)]) == 0
     text = (tmp_path / "report" / "report.md").read_text()
     assert "One seed only: the intervals cover the questions, there is no interval over seeds." in text
-    assert "one seed: the intervals cover the questions only" in text
+    assert "one seed: intervals cover questions only" in text
     assert "p (seeds)" not in text.split("## How to read")[0]
     assert "one seed: intervals over questions only" in capsys.readouterr().out
 

@@ -86,7 +86,7 @@ def test_all_damaged_files_are_reported_together(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     message = capsys.readouterr().err
     assert "5 of the runs" in message
-    assert f"{half} is damaged or half-written" in message
+    assert f"{half} is damaged or incomplete" in message
     assert "holds no JSON object" in message
     assert "model is missing; selector is missing; budget is missing" in message
     assert "exact_match.jsonl, line 2, is damaged" in message

@@ -94,7 +94,7 @@ def test_a_running_marker_without_a_lock_is_a_killed_process(tmp_path):
     tell(plan, 0, stage="train")
     state, reason = the_state(plan)
     assert state == "killed"
-    assert "its process is gone without a word" in reason
+    assert "its process ended without a record" in reason
     assert "during train" in reason
 
 
@@ -156,7 +156,7 @@ def test_a_half_written_result_is_failed_and_says_what_to_do(tmp_path):
     plan = make_plan(tmp_path)
     run = write_run(tmp_path / "runs", name="run0")
     (run / "result.json").write_text('{"status": "do')
-    assert the_state(plan) == ("failed", "result.json is damaged or half-written: run it again")
+    assert the_state(plan) == ("failed", "result.json is damaged or incomplete: run it again")
 
 
 def test_runs_without_a_plan_are_shown_by_folder(tmp_path):
@@ -167,7 +167,7 @@ def test_runs_without_a_plan_are_shown_by_folder(tmp_path):
     states = {state.label: (state.state, state.reason) for state in progress.of_runs(tmp_path)}
     assert states["runs/toy/a"] == ("done", "")
     assert states["runs/toy/b"] == ("failed", "UserError: lost")
-    assert states["runs/toy/c"] == ("killed", "it left no result and no word")
+    assert states["runs/toy/c"] == ("killed", "it left neither a result nor a record")
 
 
 @pytest.mark.parametrize(

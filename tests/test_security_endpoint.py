@@ -79,7 +79,7 @@ def test_a_key_in_any_part_of_a_reply_is_not_kept(
         finally:
             await transport.close()
 
-    with pytest.raises(LLMError, match="contains the API key; it is not kept") as caught:
+    with pytest.raises(LLMError, match="contains the API key and is not stored") as caught:
         asyncio.run(send())
     assert KEY not in str(caught.value)
 
@@ -108,7 +108,7 @@ def test_status_shows_names_of_a_plan_as_they_are() -> None:
     from gip_exp.sweep.state import FAILED, State
 
     state = State(
-        name="[red]a", label=TRICKS, state=FAILED, stage="[b]s", where="w", reason=TRICKS, run="/nowhere"
+        name="[red]a", label=TRICKS, state=FAILED, stage="[b]s", where="w", reason=TRICKS, folder="/nowhere"
     )
     stream = io.StringIO()
     RichConsole(file=stream, width=400).print(table([state]))

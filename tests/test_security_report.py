@@ -105,6 +105,6 @@ def test_a_metric_cannot_name_a_file_elsewhere(tmp_path, name):
     content = json.loads(file.read_text())
     content["metrics"] = {name: content["metrics"][GSM8K]}
     file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="which is no name of a metric"):
+    with pytest.raises(UserError, match="which is not a metric name"):
         write_report(tmp_path, tmp_path / "report", Console(file=io.StringIO()))
     assert not (tmp_path / "report").exists()

@@ -1,13 +1,13 @@
-"""LESS: select the examples whose gradients agree with a target's (Xia et al., arXiv 2402.04333).
+"""LESS: select the examples whose gradients agree with those of a target (Xia et al., arXiv 2402.04333).
 
-The caller trains a LoRA warm-up and keeps a checkpoint an epoch (`write_parameter_names` beside each
+The caller trains a LoRA warm-up and keeps one checkpoint per epoch (`write_parameter_names` beside each
 optimiser state). Then, for every checkpoint, with its adapter loaded into the model:
 
     state = adam_state(checkpoint_folder, model)
     gradient_features(model, pool, folder=pool_folder, adam=state)  # Adam-corrected, projected, unit length
     gradient_features(model, target, folder=target_folder)          # plain gradients, same projection
 
-and at the end
+and finally
 
     weights = learning_rate_weights(checkpoint_folders)
     scores = influence(

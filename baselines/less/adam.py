@@ -1,9 +1,9 @@
 """AdamW's state from a trainer's checkpoint, paired with parameters by name, and the Adam-corrected gradient.
 
-An `optimizer.pt` numbers its parameters in the order in which the optimiser was given them, and does not
-say which they were. Pairing by a later model's order goes wrong silently when that order differs, so the
-warm-up writes the names beside the state (`write_parameter_names`) and every tensor's shape is checked
-against the model's.
+An `optimizer.pt` numbers its parameters in the order in which the optimiser received them, without names.
+Pairing them by the order of another model fails silently when that order differs. The warm-up therefore
+writes the names beside the state (`write_parameter_names`), and the shape of every tensor is checked against
+the model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ STATE_FILE = "optimizer.pt"
 
 @dataclass(frozen=True)
 class AdamState:
-    """First and second moments (`exp_avg`, `exp_avg_sq`) of every parameter by name, and Adam's betas."""
+    """Adam's state of every parameter.
+
+    Attributes:
+        first: first moment (`exp_avg`) by parameter name.
+        second: second moment (`exp_avg_sq`) by parameter name.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+    """
 
     first: Mapping[str, Tensor]
     second: Mapping[str, Tensor]
@@ -31,12 +38,12 @@ class AdamState:
     beta2: float = 0.999
 
     def direction(self, name: str, gradients: Tensor) -> Tensor:
-        """`adam_direction` of one parameter; gradients: (b, size)."""
+        """Return `adam_direction` of one parameter for gradients (b, size)."""
         first, second = (moments[name].reshape(1, -1) for moments in (self.first, self.second))
         return adam_direction(gradients, first, second, beta1=self.beta1, beta2=self.beta2)
 
     def to(self, device: torch.device | str) -> AdamState:
-        """The same state in float32 on `device`."""
+        """Return the same state in float32 on `device`."""
         first, second = (
             {name: moment.to(device, torch.float32) for name, moment in moments.items()}
             for moments in (self.first, self.second)
@@ -53,20 +60,51 @@ def adam_direction(
     beta2: float = 0.999,
     epsilon: float = 1e-8,
 ) -> Tensor:
-    """The step Adam would take for this gradient alone, with epsilon inside the root and no bias correction:
+    """Compute the step that Adam would take for this gradient alone (LESS, section 3.1).
 
-    (beta1 first + (1 - beta1) g) / sqrt(beta2 second + (1 - beta2) g^2 + epsilon), elementwise (LESS,
-    section 3.1).
+    Elementwise (beta1 first + (1 - beta1) g) / sqrt(beta2 second + (1 - beta2) g^2 + epsilon): epsilon is
+    inside the root, and there is no bias correction.
+
+    Args:
+        gradient: g, any shape.
+        first: first moment, broadcastable to g.
+        second: second moment, broadcastable to g.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        epsilon: added under the root.
+
+    Returns:
+        The direction, in the shape of g.
+
+    Example:
+        >>> zero = torch.zeros(1)
+        >>> round(adam_direction(torch.tensor([1.0]), zero, zero).item(), 3)
+        3.162
     """
     root = torch.sqrt(beta2 * second + (1.0 - beta2) * gradient**2 + epsilon)
     return (beta1 * first + (1.0 - beta1) * gradient) / root
 
 
 def write_parameter_names(model: nn.Module, optimizer: Any, folder: str | Path) -> None:
-    """Write the names of the optimiser's parameters, group by group, beside its state in `folder`.
+    """Write the names of the optimiser's parameters, group by group, beside its state.
 
-    Call it while training, when a checkpoint has been saved. Wrappers' `module.` prefixes are dropped.
-    Raises ValueError where the optimiser holds a parameter that the model lacks.
+    Call it during training, after a checkpoint has been saved. `module.` prefixes of wrappers are dropped.
+
+    Args:
+        model: the model that is trained.
+        optimizer: its optimiser, also wrapped by accelerate.
+        folder: the checkpoint's folder, which must exist.
+
+    Raises:
+        ValueError: the optimiser holds a parameter that the model lacks.
+
+    Example:
+        >>> import tempfile
+        >>> layer = nn.Linear(2, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_parameter_names(layer, torch.optim.AdamW(layer.parameters()), folder)
+        ...     (Path(folder) / NAMES_FILE).read_text()
+        '[["weight", "bias"]]'
     """
     while hasattr(optimizer, "optimizer"):  # accelerate wraps the optimiser
         optimizer = optimizer.optimizer
@@ -80,18 +118,36 @@ def write_parameter_names(model: nn.Module, optimizer: Any, folder: str | Path) 
 
 
 def adam_state(folder: str | Path, model: nn.Module, *, assume_model_order: bool = False) -> AdamState:
-    """Adam's state from a transformers or TRL checkpoint folder, paired by name.
+    """Read Adam's state from a transformers or TRL checkpoint folder, paired by name.
 
     Args:
-        folder: holds `optimizer.pt` and, from `write_parameter_names`, the names that belong to it.
-        model: the model with this checkpoint's adapter loaded; every one of its LoRA weights needs a state.
-        assume_model_order: for a foreign checkpoint without names: take the state to follow `model`'s own
-            order of LoRA parameters. That is right only for the model class and library versions that
+        folder: holds `optimizer.pt` and the names written by `write_parameter_names`.
+        model: the model with the adapter of this checkpoint loaded; every LoRA weight needs a state.
+        assume_model_order: for a checkpoint without names, assume that the state follows the order of the
+            LoRA parameters of `model`. This holds only for the model class and library versions that
             trained it.
+
+    Returns:
+        AdamState over the LoRA parameters of `model`.
 
     Raises:
         ValueError: no optimiser state, a state of another optimiser, no names, or names or shapes that do
-            not fit.
+            not match.
+
+    Example:
+        A module with one LoRA weight, after one step:
+
+        >>> import tempfile
+        >>> model = nn.ModuleDict({"lora_A": nn.Linear(2, 1, bias=False)})
+        >>> optimizer = torch.optim.AdamW(model.parameters())
+        >>> model["lora_A"](torch.ones(1, 2)).sum().backward()
+        >>> optimizer.step()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(optimizer.state_dict(), Path(folder) / STATE_FILE)
+        ...     write_parameter_names(model, optimizer, folder)
+        ...     state = adam_state(folder, model)
+        >>> {name: moment.shape for name, moment in state.first.items()}
+        {'lora_A.weight': torch.Size([1, 2])}
     """
     path = Path(folder) / STATE_FILE
     if not path.is_file():
@@ -125,7 +181,7 @@ def _lora(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def _names(folder: Path, model: nn.Module, groups: list[dict[str, Any]], *, assume: bool) -> list[str]:
-    """Parameter names in the order of the saved groups: from the names file, the groups, or the model."""
+    """Return parameter names in the order of the saved groups: from the names file, the groups, or the model."""
     path = folder / NAMES_FILE
     if path.is_file():
         return [name for group in json.loads(path.read_text(encoding="utf-8")) for name in group]
@@ -134,7 +190,7 @@ def _names(folder: Path, model: nn.Module, groups: list[dict[str, Any]], *, assu
     if assume:
         return [name for name, _ in _lora(model)]
     raise ValueError(
-        f"folder: {folder} does not say whose optimiser state it holds (no {NAMES_FILE}); call "
+        f"folder: {folder} does not name the parameters of its optimiser state (no {NAMES_FILE}); call "
         "write_parameter_names when the checkpoint is saved, or pass assume_model_order=True at your own risk"
     )
 
@@ -156,5 +212,5 @@ def _check_states(path: Path, states: Mapping[str, Any], model: nn.Module) -> No
             if state[key].shape != parameter.shape:
                 raise ValueError(
                     f"folder: {path} has {key} of shape {tuple(state[key].shape)} for {name!r} of shape "
-                    f"{tuple(parameter.shape)}; names and state do not belong together"
+                    f"{tuple(parameter.shape)}; names and state come from different checkpoints"
                 )

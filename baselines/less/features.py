@@ -1,9 +1,9 @@
-"""Projected gradient features of a data set, in shards on disk: resumable, and shared out between processes.
+"""Projected gradient features of a data set, in shards on disk: resumable, and shared between processes.
 
-A feature is an example's gradient (Adam-corrected for training data, plain for targets), projected
-parameter by parameter as the backward pass delivers them, and scaled to unit length. Shard i holds rows i *
-shard_size and following; process r of w makes shards r, r + w, ... A shard is written under another name
-and renamed, so what exists is complete, and a killed run goes on after its last finished shard.
+A feature is the gradient of an example (Adam-corrected for training data, plain for targets), projected
+parameter by parameter as the backward pass produces them, and scaled to unit length. Shard i holds rows from
+i * shard_size on; process r of w computes shards r, r + w, ... A shard is written under another name and
+renamed, so a shard that exists is complete, and a killed run continues after its last finished shard.
 """
 
 from __future__ import annotations
@@ -42,28 +42,44 @@ def gradient_features(
     rank: int | None = None,
     world_size: int | None = None,
 ) -> Path:
-    """Write this process's shards of unit-length features (n, dim) float32 to `folder`, and return it.
+    """Write this process's shards of unit-length gradient features to a folder.
 
-    Where torch.distributed is initialised, rank and world size are taken from it, and the call returns when
-    every process is done, so `load_features` may follow in any of them.
+    If torch.distributed is initialised, rank and world size are taken from it, and the call returns when
+    every process is done, so that any of them may call `load_features` next.
 
     Args:
         model: causal language model with LoRA on the device to use; a bf16 base is fine, gradients are
             projected in float32.
-        examples: one mapping an example with `input_ids` and `labels` (lists of the same length; -100 where
-            no loss). Neither padded nor truncated here.
-        folder: created if needed; goes on with what an earlier call with the same arguments left there.
-        adam: the checkpoint's state for Adam-corrected features (training data); None for plain gradients
-            (targets).
+        examples: one mapping per example with `input_ids` and `labels` (lists of the same length; -100 where
+            there is no loss). Neither padded nor truncated here.
+        folder: created if needed; an earlier call with the same arguments is continued.
+        adam: the state of the checkpoint for Adam-corrected features (training data); None for plain
+            gradients (targets).
         dim: dimensions of the projection.
-        seed: of the projection; features can only be compared when dim and seed agree.
-        batch_size: examples a backward pass; changes rounding, never more.
-        shard_size: rows a shard, the most that a kill can cost each process.
-        rank, world_size: to share out the work without torch.distributed.
+        seed: seed of the projection; features are comparable only if dim and seed agree.
+        batch_size: examples per backward pass; changes rounding only.
+        shard_size: rows per shard, the most that a kill can cost each process.
+        rank: number of this process, to share the work without torch.distributed.
+        world_size: number of processes, to share the work without torch.distributed.
+
+    Returns:
+        The folder, with features (n, dim) float32 in shards once every process is done.
 
     Raises:
         ValueError: bad arguments, an example without a token to predict, a folder made with other
             arguments, a gradient that is not finite.
+
+    Example:
+        >>> import tempfile
+        >>> from peft import LoraConfig, get_peft_model
+        >>> from transformers import Qwen3Config, Qwen3ForCausalLM
+        >>> shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 8}
+        >>> config = Qwen3Config(vocab_size=8, num_attention_heads=1, num_key_value_heads=1, **shape)
+        >>> model = get_peft_model(Qwen3ForCausalLM(config), LoraConfig(r=1, target_modules=["q_proj"]))
+        >>> examples = [{"input_ids": [0, 1, 2], "labels": [-100, 1, 2]}] * 3
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     load_features(gradient_features(model, examples, folder=folder, dim=4)).shape
+        (3, 4)
     """
     rank, world_size = _share(rank, world_size)
     problems = Problems()
@@ -97,7 +113,17 @@ def gradient_features(
 
 
 def load_features(folder: str | Path) -> NDArray[np.float32]:
-    """All features (n, dim) float32 of a folder. Raises ValueError if shards are missing."""
+    """Read all features of a folder.
+
+    Args:
+        folder: written by `gradient_features`, all shards finished.
+
+    Returns:
+        (n, dim) float32, rows in the order of the examples.
+
+    Raises:
+        ValueError: the folder holds no features, or shards are missing.
+    """
     folder = Path(folder)
     if not (folder / _SPEC).is_file():
         raise ValueError(f"folder: {folder} holds no gradient features (no {_SPEC})")
@@ -116,7 +142,19 @@ def load_features(folder: str | Path) -> NDArray[np.float32]:
 
 
 def collate(examples: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
-    """Examples as one batch, padded on the right: input_ids, attention_mask and labels, each (b, l) int64."""
+    """Return examples as one batch, padded on the right: input_ids, attention_mask and labels, each (b, l) int64.
+
+    Args:
+        examples: one mapping per example with `input_ids` and `labels`.
+
+    Returns:
+        Mapping with `input_ids`, `attention_mask` (0 on padding) and `labels` (-100 on padding).
+
+    Example:
+        >>> collate([{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [7], "labels": [7]}])["labels"]
+        tensor([[-100,    6],
+                [   7, -100]])
+    """
     width = max(len(example["input_ids"]) for example in examples)
     batch = {
         "input_ids": torch.zeros(len(examples), width, dtype=torch.int64),
@@ -140,7 +178,7 @@ def _shard(
     sketch: CountSketch,
     batch_size: int,
 ) -> NDArray[np.float32]:
-    """Features (len(examples), dim). Batches hold examples of similar length, to pad little."""
+    """Compute features (len(examples), dim). Batches hold examples of similar length, to pad little."""
     rows = np.empty((len(examples), sketch.dim), dtype=np.float32)
     by_length = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
     for start in range(0, len(examples), batch_size):
@@ -167,7 +205,7 @@ def _share(rank: int | None, world_size: int | None) -> tuple[int, int]:
 
 
 def _write_shard(path: Path, rows: NDArray[np.float32]) -> None:
-    """Written beside its place and renamed, so that a shard that exists is whole."""
+    """Write a shard under a temporary name and rename it, so that a shard that exists is complete."""
     partial = path.with_suffix(f".{os.getpid()}.tmp")
     with partial.open("wb") as file:
         np.save(file, rows)
@@ -188,7 +226,7 @@ def _spec(
     seed: int,
     shard_size: int,
 ) -> dict[str, Any]:
-    """What the shards of a folder depend on, apart from the weights: those are the caller's to keep apart."""
+    """Return what the shards of a folder depend on, except the weights: the caller uses one folder per checkpoint."""
     digest = sha256()
     for example in examples:
         digest.update(repr((list(example["input_ids"]), list(example["labels"]))).encode())
@@ -204,9 +242,9 @@ def _spec(
 
 
 def _claim(folder: Path, spec: Mapping[str, Any]) -> None:
-    """Write the folder's description, or raise ValueError where another one is there already.
+    """Write the folder's description, or raise ValueError if it has a different one.
 
-    Shards whose description cannot be read any more are shards of nobody knows what: they are removed.
+    Shards without a readable description cannot be attributed to any arguments and are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _SPEC
@@ -236,7 +274,7 @@ def _described(path: Path) -> Mapping[str, Any] | None:
 
 
 def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
-    """Whether a shard is there and is what it should be: a file that was cut or overwritten is made again."""
+    """Return whether a shard exists with the expected shape; a truncated or overwritten file is made again."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False).shape == shape
     except (FileNotFoundError, ValueError, EOFError):
@@ -244,7 +282,7 @@ def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
 
 
 def _sync(file: IO[Any]) -> None:
-    """Wait until the file is on the disk itself: the name that it gets next must never stand for less."""
+    """Wait until the file is on disk, so that its final name never refers to incomplete content."""
     file.flush()
     os.fsync(file.fileno())
 

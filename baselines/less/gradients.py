@@ -1,11 +1,11 @@
-"""Gradients of each example's own loss with respect to LoRA weights, a whole batch in one backward pass.
+"""Per-example gradients with respect to LoRA weights, a whole batch in one backward pass.
 
-For a linear layer y = W x the gradient of one example's loss is the sum over its tokens of (dL/dy) x^T, and
-the rows of a batch do not mix. So one backward pass of the sum of the examples' losses, with the layer's
-inputs x (b, l, in) and output gradients (b, l, out) caught by hooks, gives every example's gradient as one
-batched product.
+For a linear layer y = W x the gradient of the loss of one example is the sum over its tokens of (dL/dy) x^T,
+and the rows of a batch do not mix. One backward pass of the sum of the losses, with the layer's inputs x
+(b, l, in) and output gradients (b, l, out) caught by hooks, therefore gives the gradient of every example as
+one batched product.
 
-Columns follow the order of the parameter names asked for, never the order of the model's modules.
+Columns follow the order of the requested parameter names, never the order of the model's modules.
 """
 
 from __future__ import annotations
@@ -22,9 +22,20 @@ IGNORED = -100  # label of a token that is not trained on
 
 
 def lora_parameters(model: nn.Module) -> list[str]:
-    """Names of the model's LoRA weights (`...lora_A...weight`, `...lora_B...weight`), sorted.
+    """Return the names of the model's LoRA weights (`...lora_A...weight`, `...lora_B...weight`), sorted.
 
-    Raises ValueError if there is none, or if a LoRA parameter is not the weight of a linear layer.
+    Args:
+        model: a model with LoRA layers of peft.
+
+    Returns:
+        Parameter names as in `model.named_parameters()`.
+
+    Raises:
+        ValueError: there is none, or a LoRA parameter is not the weight of a linear layer.
+
+    Example:
+        >>> lora_parameters(nn.ModuleDict({"lora_A": nn.Linear(2, 1, bias=False)}))
+        ['lora_A.weight']
     """
     names = sorted(n for n, _ in model.named_parameters() if ".lora_" in f".{n}")
     if not names:
@@ -36,7 +47,7 @@ def lora_parameters(model: nn.Module) -> list[str]:
 
 
 def per_example_gradients(model: nn.Module, batch: Mapping[str, Tensor], parameters: Sequence[str]) -> Tensor:
-    """Gradient of each example's mean token loss: (b, p) float32 on the model's device.
+    """Compute the gradient of each example's mean token loss.
 
     Args:
         model: a causal language model with LoRA (peft). It is run in evaluation mode (no dropout) and left
@@ -47,8 +58,28 @@ def per_example_gradients(model: nn.Module, batch: Mapping[str, Tensor], paramet
         parameters: names of weights of linear layers; p is the sum of their sizes and columns come in this
             order, each weight (out, in) row by row.
 
+    Returns:
+        (b, p) float32 on the model's device.
+
     Raises:
         ValueError: unknown parameters, or an example without any token to predict.
+
+    Example:
+        >>> from peft import LoraConfig, get_peft_model
+        >>> from transformers import Qwen3Config, Qwen3ForCausalLM
+        >>> shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 8}
+        >>> config = Qwen3Config(vocab_size=8, num_attention_heads=1, num_key_value_heads=1, **shape)
+        >>> model = get_peft_model(Qwen3ForCausalLM(config), LoraConfig(r=1, target_modules=["q_proj"]))
+        >>> ids = torch.tensor([[0, 1, 2], [0, 3, 4]])
+        >>> batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+        >>> per_example_gradients(model, batch, lora_parameters(model)).shape
+        torch.Size([2, 16])
+
+        Without the matrix, one parameter after the other:
+
+        >>> stream_gradients(model, batch, lora_parameters(model), lambda name, block: print(block.shape))
+        torch.Size([2, 8])
+        torch.Size([2, 8])
     """
     sizes = {name: layer.weight.numel() for name, layer in _layers(model, parameters).items()}
     starts, total = {}, 0
@@ -68,10 +99,19 @@ def per_example_gradients(model: nn.Module, batch: Mapping[str, Tensor], paramet
 def stream_gradients(
     model: nn.Module, batch: Mapping[str, Tensor], parameters: Sequence[str], sink: Sink
 ) -> None:
-    """Call `sink(name, gradients)` with gradients (b, size) float32, one parameter after the other.
+    """Call `sink(name, gradients)` for one parameter after the other.
 
-    As `per_example_gradients`, but the (b, p) matrix never exists: 2 GB a batch of four for an 8B model
-    with rank 128. Parameters come in the order of the backward pass.
+    Like `per_example_gradients`, without the (b, p) matrix, which would take 2 GB per batch of four for an 8B
+    model with rank 128. Parameters come in the order of the backward pass.
+
+    Args:
+        model: as for `per_example_gradients`.
+        batch: as for `per_example_gradients`.
+        parameters: as for `per_example_gradients`.
+        sink: called with a parameter's name and its gradients (b, size) float32.
+
+    Raises:
+        ValueError: unknown parameters, or an example without any token to predict.
     """
     layers = _layers(model, parameters)
     device = next(model.parameters()).device
@@ -82,12 +122,12 @@ def stream_gradients(
         raise ValueError(f"batch: row {row} has no token to predict (every label after the first is -100)")
     with _evaluation(model), _caught(model, layers, len(counts), sink) as anchors:
         loss = _summed_loss(model, batch, counts)
-        # Asking only for the embedding's gradient spares the engine the weights' own (summed) gradients.
+        # Asking only for the gradient of the embedding avoids computing the summed gradients of the weights.
         torch.autograd.backward(loss, inputs=anchors)
 
 
 def _layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Linear]:
-    """The linear layer behind each weight name."""
+    """Return the linear layer of each weight name."""
     modules = dict(model.named_modules())
     found, bad = {}, []
     for name in names:
@@ -107,7 +147,7 @@ def _layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Linear]:
 
 
 def _summed_loss(model: nn.Module, batch: Mapping[str, Tensor], counts: Tensor) -> Tensor:
-    """Sum over the batch of each example's mean token loss (nats). Only positions with a label get logits."""
+    """Return the sum over the batch of each example's mean token loss (nats); logits only at labelled positions."""
     targets = batch["labels"][:, 1:]
     trained = targets != IGNORED
     positions = trained.any(dim=0).nonzero().squeeze(1)
@@ -124,7 +164,7 @@ def _summed_loss(model: nn.Module, batch: Mapping[str, Tensor], counts: Tensor) 
 
 @contextmanager
 def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode: no dropout, no gradient checkpointing; every module's mode is put back afterwards."""
+    """Switch to evaluation mode (no dropout, no gradient checkpointing); restore every module's mode afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -139,7 +179,7 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
 def _caught(
     model: nn.Module, layers: Mapping[str, nn.Linear], rows: int, sink: Sink
 ) -> Iterator[list[Tensor]]:
-    """Hooks that hand per-example weight gradients to `sink`; yields the tensors that start the graph."""
+    """Install hooks that pass per-example weight gradients to `sink`; yields the tensors that start the graph."""
     anchors: list[Tensor] = []
 
     def start_graph(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:

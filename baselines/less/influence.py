@@ -1,9 +1,8 @@
-"""Influence of training examples on a target, and the selection that follows from it.
+"""Influence of training examples on a target, and the selection by influence.
 
 Symbols: for checkpoint c, training features T_c (n, K) and target features G_c (t, K), unit rows, and
-weights w_c that sum to 1. The influence of row i on a subtask is the mean over its target rows j of sum_c
-w_c <T_c[i], G_c[j]>, and its score is the largest over subtasks (LESS, equation for Inf_Adam and section
-4).
+weights w_c that sum to 1. The influence of row i on a subtask is the mean over its target rows j of
+sum_c w_c <T_c[i], G_c[j]>; the score of row i is the largest over subtasks (LESS, Inf_Adam and section 4).
 """
 
 from __future__ import annotations
@@ -32,18 +31,26 @@ def influence(
     *,
     subtasks: Sequence[Any] | None = None,
 ) -> FloatArray:
-    """Influence scores (n,) float64; larger is more useful for the target.
+    """Compute the influence of every training example on the target.
 
     Args:
-        train_features: one array or tensor (n, K) a checkpoint, same rows in each; memory-mapped arrays are
+        train_features: one array or tensor (n, K) per checkpoint, same rows in each; memory-mapped arrays are
             read by blocks.
-        target_features: one array or tensor (t, K) a checkpoint.
-        weights: one number >= 0 a checkpoint (see `learning_rate_weights`), scaled to sum to 1.
-        subtasks: label of each target row (t,); None: one subtask (GSM8K).
+        target_features: one array or tensor (t, K) per checkpoint.
+        weights: one number >= 0 per checkpoint (see `learning_rate_weights`), scaled to sum to 1.
+        subtasks: label of each target row (t,); None for a single subtask (GSM8K).
+
+    Returns:
+        (n,) float64; larger is more useful for the target.
 
     Raises:
-        ValueError: naming every bad argument: no checkpoint, shapes that do not fit, NaN or inf, an empty
+        ValueError: naming every bad argument: no checkpoint, shapes that do not match, NaN or inf, an empty
             target.
+
+    Example:
+        >>> train, target = np.eye(2), np.array([[0.6, 0.8]])
+        >>> influence([train], [target], [1.0]).tolist()
+        [0.6, 0.8]
     """
     problems = Problems()
     scale = np.asarray(weights, dtype=np.float64).reshape(-1)
@@ -64,7 +71,7 @@ def influence(
         raise ValueError(f"subtasks: has {len(subtasks)} labels for {t} target rows; give one per row")
     labels = np.zeros(t, dtype=np.int64) if subtasks is None else np.unique(subtasks, return_inverse=True)[1]
     mean_of = np.eye(labels.max() + 1)[labels.reshape(-1)]  # (t, subtasks)
-    mean_of /= mean_of.sum(axis=0)  # the mean over target rows may come before the inner product
+    mean_of /= mean_of.sum(axis=0)  # the inner product is linear, so the mean over target rows may come first
     scores = np.zeros((n, mean_of.shape[1]))
     for w, train, target in zip(scale / scale.sum(), train_features, target_features, strict=True):
         aim = mean_of.T @ _finite("target_features", target, 0)
@@ -87,6 +94,10 @@ def select(influence_scores: Any, budget: int | float, *, candidates: Any = None
 
     Raises:
         ValueError: naming every bad argument.
+
+    Example:
+        >>> select(np.array([0.1, 0.5, 0.3]), 2).indices.tolist()
+        [1, 2]
     """
     problems = Problems()
     values = np.asarray(influence_scores, dtype=np.float64)
@@ -95,7 +106,7 @@ def select(influence_scores: Any, budget: int | float, *, candidates: Any = None
     rows, count = check_pool(problems, len(values), budget, candidates)
     bad = rows[~np.isfinite(values[rows])]
     if len(bad):
-        problems.add("scores", f"row {bad[0]} holds NaN or inf; mend it or mark it False in candidates")
+        problems.add("scores", f"row {bad[0]} holds NaN or inf; fix it or mark it False in candidates")
     problems.raise_if_any()
     picks = rows[np.argsort(-values[rows], kind="stable")][:count]
     return ranking(picks, values[picks], objective={"mean_influence": float(values[picks].mean())})
@@ -111,7 +122,7 @@ def select_by_gradients(
     """Pick the largest influence, from the features that `gradient_features` wrote.
 
     Args:
-        gradients: a folder per checkpoint with the features of the pool (`train`) and of the target (`target`).
+        gradients: one folder per checkpoint with the features of the pool (`train`) and of the target (`target`).
         checkpoint_weights: one per folder, from `learning_rate_weights`.
         budget: count or share of n (see `baselines._checks`).
         candidates: optional boolean mask (n,).
@@ -121,21 +132,49 @@ def select_by_gradients(
 
     Raises:
         ValueError: naming every bad argument, or features that cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> def write(folder, rows):  # as `gradient_features` does
+        ...     folder.mkdir()
+        ...     spec = {"rows": len(rows), "dim": rows.shape[1], "shard_size": 256}
+        ...     _ = (folder / "features.json").write_text(json.dumps(spec))
+        ...     np.save(folder / "shard_00000.npy", rows)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write(Path(folder) / TRAIN, np.eye(2, dtype=np.float32))
+        ...     write(Path(folder) / TARGET, np.array([[0.6, 0.8]], dtype=np.float32))
+        ...     select_by_gradients([folder], [1.0], 1).indices.tolist()
+        [1]
     """
     train, target = ([load_features(Path(folder) / part) for folder in gradients] for part in (TRAIN, TARGET))
     return select(influence(train, target, checkpoint_weights), budget, candidates=candidates)
 
 
 def learning_rate_weights(folders: Sequence[str | Path]) -> FloatArray:
-    """Mean learning rate of the steps that led to each checkpoint, scaled to sum to 1: (c,) float64.
+    """Compute the weight of each checkpoint: the mean learning rate of the steps that led to it.
 
     Args:
-        folders: the warm-up's checkpoint folders in order of training, as transformers or TRL writes them.
-            The last one's `trainer_state.json` must log the learning rate of at least one step before each
-            checkpoint (logging_steps=1 gives all of them).
+        folders: the checkpoint folders of the warm-up in order of training, as transformers or TRL writes
+            them. `trainer_state.json` of the last one must log the learning rate of at least one step before
+            each checkpoint (logging_steps=1 logs all of them).
+
+    Returns:
+        (c,) float64, scaled to sum to 1.
 
     Raises:
         ValueError: no such file, or a checkpoint without a logged learning rate.
+
+    Example:
+        >>> import tempfile
+        >>> log = [{"step": 1, "learning_rate": 3e-4}, {"step": 2, "learning_rate": 1e-4}]
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     folders = [Path(root) / f"checkpoint-{step}" for step in (1, 2)]
+        ...     for step, folder in enumerate(folders, 1):
+        ...         folder.mkdir()
+        ...         state = {"global_step": step, "log_history": log[:step]}
+        ...         _ = (folder / "trainer_state.json").write_text(json.dumps(state))
+        ...     learning_rate_weights(folders).round(2).tolist()
+        [0.75, 0.25]
     """
     states = []
     for folder in folders:
@@ -170,7 +209,7 @@ def learning_rate_weights(folders: Sequence[str | Path]) -> FloatArray:
 def _check_features(
     problems: Problems, train_features: Sequence[Any], target_features: Sequence[Any]
 ) -> None:
-    """Ask for matrices, with as many rows in every checkpoint and as many columns everywhere."""
+    """Note a problem unless all are matrices with the same rows in every checkpoint and the same columns everywhere."""
     width = None
     for argument, arrays in (("train_features", train_features), ("target_features", target_features)):
         shapes = [array.shape for array in arrays if check_matrix(problems, argument, array)]
@@ -185,7 +224,7 @@ def _check_features(
 
 
 def _finite(argument: str, block: Any, start: int) -> FloatArray:
-    """The block (array or tensor) in float64; raises ValueError naming the first row with NaN or inf."""
+    """Return the block (array or tensor) in float64; ValueError names the first row with NaN or inf."""
     values = to_float64(block)
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():

@@ -1,15 +1,15 @@
-"""Random projection of gradients without a projection matrix: a count sketch laid out in blocks.
+"""Random projection of gradients without a projection matrix: a count sketch in contiguous blocks.
 
-Symbols: x (p) a gradient, K the sketch's dimension. Coordinate j of parameter q gets a random sign and a
-bucket h(j) = (j + r) mod K, where r is drawn afresh for every K coordinates of q. The sketch is y_b = sum
-of sign(j) x_j over h(j) = b. Two coordinates share a bucket with probability 1 / K (0 within K neighbours)
-and signs are independent, so E <y(x), y(z)> = <x, z>, with the variance of a count sketch (Charikar et al.
-2002), about that of a dense Rademacher projection (Johnson and Lindenstrauss) to K dimensions. Cost: one
-pass over x, and one byte a coordinate for signs.
+Symbols: x (p) a gradient, K the dimension of the sketch. Coordinate j of parameter q gets a random sign and a
+bucket h(j) = (j + r) mod K, where r is drawn anew for every K coordinates of q. The sketch is y_b = sum of
+sign(j) x_j over h(j) = b. Two coordinates share a bucket with probability 1 / K (0 within K neighbours) and
+signs are independent, so E <y(x), y(z)> = <x, z>, with the variance of a count sketch (Charikar et al. 2002),
+about that of a dense Rademacher projection (Johnson and Lindenstrauss) to K dimensions. Cost: one pass over
+x, and one byte per coordinate for signs.
 
-Signs and shifts come from a generator seeded by (seed, K, parameter name): neither the order of parameters
-nor the split into batches or processes can change a projection. Neighbours stay neighbours, so the sum is
-made of contiguous pieces and needs no atomic additions: it is the same in every run on a GPU as well.
+Signs and shifts come from a generator seeded by (seed, K, parameter name), so neither the order of parameters
+nor the split into batches or processes changes a projection. The sum consists of contiguous pieces and needs
+no atomic additions, so it is deterministic on a GPU too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,21 @@ from torch import Tensor
 
 
 class CountSketch:
-    """The projection to `dim` dimensions that belongs to `seed`; keeps the signs it has drawn (int8)."""
+    """A random projection to `dim` dimensions, determined by `seed`; keeps the signs it has drawn (int8).
+
+    Args:
+        dim: dimensions of the projection, >= 1.
+        seed: seed of signs and shifts.
+
+    Raises:
+        ValueError: `dim` is below 1.
+
+    Example:
+        >>> result = torch.zeros(2, 4)
+        >>> CountSketch(dim=4, seed=0).add(result, "layer.weight", torch.ones(2, 100))
+        >>> bool((result[0] == result[1]).all())
+        True
+    """
 
     def __init__(self, dim: int = 8192, seed: int = 0) -> None:
         if dim < 1:
@@ -31,7 +45,13 @@ class CountSketch:
         self._drawn: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def add(self, result: Tensor, name: str, block: Tensor) -> None:
-        """Add the sketch of `name`, gradients `block` (b, size), to `result` (b, dim) float32 in place."""
+        """Add the sketch of one parameter's gradients to `result` in place.
+
+        Args:
+            result: (b, dim) float32, changed.
+            name: the parameter's name, which determines signs and shifts.
+            block: (b, size) gradients of the parameter.
+        """
         signs, shifts = self._draw(name, block.shape[1], block.device)
         signed = block.float() * signs
         whole = len(signs) // self.dim
@@ -48,7 +68,7 @@ class CountSketch:
             result[:, : rest.shape[1] - first] += rest[:, first:]
 
     def _draw(self, name: str, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Signs (size,) int8 and one shift for every `dim` coordinates, int64."""
+        """Return signs (size,) int8 and one shift per `dim` coordinates, int64."""
         key = (name, device)
         if key not in self._drawn:
             digest = sha256(f"{self.seed}/{self.dim}/{name}".encode()).digest()

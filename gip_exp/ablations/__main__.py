@@ -25,7 +25,7 @@ Tables (Markdown, CSV) and figures (SVG, PDF) go below paths.root/ablations/NAME
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one ablation; 0, or 2 with a message on stderr for what a user can mend."""
+    """Run one ablation; return 0, or 2 with a message on stderr for an error the user can fix."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 

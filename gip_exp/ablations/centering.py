@@ -1,8 +1,8 @@
-"""`centering`: embeddings centred against not, and what standardised scores do, over ridges.
+"""`centering`: centred against uncentred embeddings, and the effect of standardised scores, over ridges.
 
-Embeddings share a direction. Left in, the first picks explain it away for all rows, residuals turn negative and the
-squared gain then chases noise. `ablation.scores=synthetic` takes seeded 1-to-5 attributes that know nothing of the
-embeddings in place of the judge's.
+Embeddings share a common direction. Without centring, the first picks explain it for all rows, residuals become
+negative, and the squared gain then follows noise. `ablation.scores=synthetic` replaces the judge's attributes by
+seeded ones from 1 to 5 that are independent of the embeddings.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from gip_exp.report.names import look
 
 
 class Settings(Section):
-    """`ablation.ridges` for every variant; `scores`: the judge's, or `synthetic` ones drawn with `seed`."""
+    """`ablation.ridges` for every variant; `scores`: those of the judge, or `synthetic` ones drawn with `seed`."""
 
     ridges: list[NonNegative] = Key([0, 0.1, 1], min_length=1)
     scores: Literal["judge", "synthetic"] = "judge"
@@ -39,7 +39,15 @@ class Settings(Section):
 
 @dataclass(frozen=True)
 class Variant:
-    """A rule of the table. `standardised`: scores with mean 0 and deviation 1; `positive`: gain from c > 0 only."""
+    """A rule of the table.
+
+    Attributes:
+        label: name in the table.
+        method: greedy rule.
+        center: whether embeddings are centred.
+        standardised: whether scores have mean 0 and standard deviation 1.
+        positive: whether only positive correlations count in the gain.
+    """
 
     label: str
     method: str = "mp"
@@ -69,6 +77,7 @@ FIELDS = (
 
 
 def run(setup: Setup) -> Findings:
+    """Measure every variant at every ridge; return the table and its figure."""
     rule, settings = setup.selector, setup.settings
     material = setup.material()
     if settings.scores == "synthetic":
@@ -82,8 +91,8 @@ def run(setup: Setup) -> Findings:
     shared = mean_cosine(unit(material.features))
     notes = (
         material.describe(),
-        f"Mean cosine between rows, not centred: {shared:.3f}. quality: mean attribute of the subset; share: of the way "
-        "from random to top score; coverage: mean over the pool of the best cosine to the subset.",
+        f"Mean cosine between rows, not centred: {shared:.3f}. quality: mean attribute of the subset; share: position "
+        "between random (0) and top score (1); coverage: mean over the pool of the best cosine to the subset.",
     )
     slug = f"centering-{settings.scores}"
     sheet = Sheet(slug, f"Centring ({settings.scores} scores)", FIELDS, tuple(rows), notes)
@@ -94,7 +103,7 @@ def run(setup: Setup) -> Findings:
 
 
 def synthetic_scores(n: int, attributes: int, seed: int) -> np.ndarray:
-    """(n, attributes) whole numbers from 1 to 5 around one latent quality a row, as judges give them."""
+    """Return (n, attributes) whole numbers from 1 to 5 around one latent quality per row, as judges give them."""
     generator = np.random.default_rng(seed)
     latent = generator.normal(3.27, 0.94, size=(n, 1))
     noise = generator.normal(0, 0.65, size=(n, attributes))
@@ -102,12 +111,12 @@ def synthetic_scores(n: int, attributes: int, seed: int) -> np.ndarray:
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:
-    """Columns with mean 0 and standard deviation 1."""
+    """Return columns with mean 0 and standard deviation 1."""
     return (scores - scores.mean(axis=0)) / scores.std(axis=0)
 
 
 def table(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:
-    """Random, top score, then every variant at every ridge it can have."""
+    """Return rows for random, top score, then every variant at every ridge it supports."""
     features, scores, budget = material.features, material.scores, material.budget
     units = unit(features)
     top = choose("top_score", features, scores, budget, rule=rule)
@@ -141,7 +150,7 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
 
 
 def _select(variant: Variant, material: Material, rule: GipSelector, ridge: float) -> tuple[np.ndarray, int]:
-    """(picks, rounds)."""
+    """Return (picks, number of rounds)."""
     if variant.positive:
         picks = positive_pursuit(
             prepared(material.features, center=variant.center, normalize=rule.normalize),
@@ -167,9 +176,19 @@ def _select(variant: Variant, material: Material, rule: GipSelector, ridge: floa
 def positive_pursuit(
     rows: np.ndarray, scores: np.ndarray, budget: int, *, ridge: float, tol: float
 ) -> np.ndarray:
-    """mp with gain_i = |max(c_i, 0)|^2 / K_ii: (budget,) picks; rows (n, d) and scores (n, k) as prepared.
+    """Select by mp with gain_i = |max(c_i, 0)|^2 / K_ii, a plain loop for this table only.
 
-    A plain loop, for this table only. A new round starts when no gain is left above tol times the round's first.
+    A new round starts when no gain is above tol times the first gain of the round.
+
+    Args:
+        rows: (n, d) prepared embeddings.
+        scores: (n, k) prepared scores.
+        budget: number of picks.
+        ridge: lam >= 0.
+        tol: see above.
+
+    Returns:
+        (budget,) row numbers in pick order.
     """
     rows = np.asarray(rows, dtype=np.float32)
     diagonal = np.square(rows, dtype=np.float64).sum(axis=1) + ridge
@@ -192,7 +211,7 @@ def positive_pursuit(
 
 
 def figure(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Horizontal bars of quality between random and top score, one a rule and ridge; coverage beside them."""
+    """Draw quality and coverage side by side, one line per rule and ridge, with random and top score as levels."""
     with styled():
         drawing = Figure(figsize=(6.8, 0.17 * len(rows) + 0.7))
         left, right = drawing.subplots(1, 2, sharey=True, width_ratios=(1, 1))
@@ -217,5 +236,5 @@ def figure(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _method(label: str) -> str:
-    """The selector whose colour a rule of the table takes."""
+    """Return the selector whose colour a rule of the table takes."""
     return {"random": "random", "top score": "top_score"}.get(label, f"{label.split(',', maxsplit=1)[0]}_ma")

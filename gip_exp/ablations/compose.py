@@ -1,7 +1,7 @@
-"""From a name and the command line's overrides to a checked config and the ablation's own settings.
+"""Compose and check the config and the settings of an ablation.
 
-An ablation's keys live under `ablation.` and are described by its module's `Settings`; everything else is the
-harness's own config, composed as `python -m gip_exp` composes it.
+The keys of an ablation are under `ablation.` and are described by `Settings` in its module; everything else is the
+config of the harness, composed as by `python -m gip_exp`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ GROUP = "ablation"
 
 @dataclass(frozen=True)
 class Setup:
-    """What an ablation works with. `overrides` are the command line's, to compose a neighbouring config."""
+    """What an ablation works with; `overrides` are those of the command line, to compose a neighbouring config."""
 
     name: str
     config: Config
@@ -40,7 +40,7 @@ class Setup:
 
     @property
     def selector(self) -> GipSelector:
-        """The GIP rule that the ablation varies: the config's `selector`."""
+        """The GIP rule that the ablation varies: the `selector` of the config."""
         selector = self.config.selector
         if not isinstance(selector, GipSelector) or selector.signal != "judge":
             raise UserError(
@@ -49,11 +49,11 @@ class Setup:
         return selector
 
     def material(self) -> Material:
-        """Scores and embeddings of the pool, made or reused."""
+        """Return scores and embeddings of the pool, made or reused."""
         return load(self.config, self.console)
 
     def with_embedder(self, name: str) -> Config:
-        """The same config with another embedder; the one named on the command line keeps its keys."""
+        """Return the same config with another embedder; the one named on the command line keeps its keys."""
         if name == self.config.embedder.name or f"embedder={name}" in self.overrides:
             return self.config
         kept = [
@@ -63,11 +63,12 @@ class Setup:
 
 
 def module_of(name: str) -> ModuleType:
+    """Import the module of an ablation."""
     return import_module(f"gip_exp.ablations.{name}")
 
 
 def setup(name: str, overrides: Sequence[str], console: Console) -> Setup:
-    """Compose and check. UserError with every problem, Hydra's errors for unknown keys and groups."""
+    """Compose and check; UserError lists every problem, Hydra's errors are for unknown keys and groups."""
     config, raw = _compose(name, overrides)
     try:
         settings = module_of(name).Settings.model_validate(raw)
@@ -78,7 +79,7 @@ def setup(name: str, overrides: Sequence[str], console: Console) -> Setup:
 
 
 def defaults_of(name: str) -> str:
-    """The ablation's own keys and their defaults, as YAML."""
+    """Return the ablation's own keys and their defaults as YAML."""
     return OmegaConf.to_yaml(OmegaConf.create({GROUP: module_of(name).Settings().model_dump(mode="json")}))
 
 
@@ -93,7 +94,7 @@ def _compose(name: str, overrides: Sequence[str]) -> tuple[Config, dict[str, Any
 
 @contextmanager
 def _offered(name: str, defaults: Section) -> Iterator[None]:
-    """Hydra knows the group `ablation` while an ablation's config is composed, and only then."""
+    """Register the group `ablation` with Hydra while the config of an ablation is composed."""
     store = ConfigStore.instance()
     store.store(group=GROUP, name=name, node=defaults.model_dump(mode="json"))
     try:
@@ -103,7 +104,7 @@ def _offered(name: str, defaults: Section) -> Iterator[None]:
 
 
 def keys_of(name: str) -> list[str]:
-    """The ablation's own keys, dotted."""
+    """Return the ablation's own keys, dotted."""
     return [f"{GROUP}.{field}" for field in module_of(name).Settings.model_fields]
 
 

@@ -42,6 +42,7 @@ FIELDS = (
 
 
 def run(setup: Setup) -> Findings:
+    """Cluster the pool and measure every method at every budget; return the table and its figure."""
     rule, settings = setup.selector, setup.settings
     material = setup.material()
     if not 2 <= settings.topics <= len(material):
@@ -65,7 +66,7 @@ def run(setup: Setup) -> Findings:
 def table(
     material: Material, rule: GipSelector, labels: np.ndarray, settings: Settings
 ) -> list[dict[str, Any]]:
-    """One row a method and budget. Rankings are nested: a method ranks once for its largest budget."""
+    """Return one row per method and budget. Rankings are nested: a method ranks once for its largest budget."""
     units = unit(material.features)
     budgets = {share: max(1, round(share * len(material))) for share in sorted(settings.budgets)}
     rows = []
@@ -98,6 +99,7 @@ def table(
 
 
 def figure(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Draw topics covered, their entropy and quality against the budget."""
     measured = (
         ("topics", "share of topics covered"),
         ("entropy", "topic entropy"),

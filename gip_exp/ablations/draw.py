@@ -1,4 +1,4 @@
-"""Parts that the ablations' figures share, in the look of all figures (`gip_exp/drawing.py`)."""
+"""Parts shared by the figures of the ablations, in the style of all figures (`gip_exp.plotting`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ FAINT_LINE: dict[str, Any] = {"color": FAINT, "linestyle": ":", "linewidth": 0.9
 
 
 def panels(count: int, *, legend: bool = True, width: float = PANEL) -> tuple[Figure, list[Axes]]:
-    """A row of panels; call inside `styled()`."""
+    """Return a figure with a row of panels; call it inside `styled()`."""
     figure = Figure(figsize=(width * count, HEIGHT + (0.35 if legend else 0)))
     return figure, list(figure.subplots(1, count, squeeze=False).flat)
 
@@ -28,7 +28,7 @@ def line(
     y: Sequence[float] | np.ndarray,
     spread: Sequence[float] | np.ndarray | None = None,
 ) -> None:
-    """A method's line with its colour and markers; `spread`: a band of y minus and plus so much."""
+    """Draw the line of a method with its colour and markers; `spread` is half the height of a band around it."""
     style = mark(look(method))
     axes.plot(x, y, **style, zorder=3)
     if spread is not None and np.any(np.asarray(spread) > 0):
@@ -37,7 +37,7 @@ def line(
 
 
 def level(axes: Axes, method: str, y: float) -> None:
-    """A horizontal line for a method that the axis does not move, named at its right end."""
+    """Draw a horizontal line for a method that does not depend on x, named at its right end."""
     axes.axhline(y, color=look(method).colour, linestyle=":", linewidth=1.0, zorder=1)
     axes.annotate(
         look(method).label.lower(),
@@ -52,6 +52,7 @@ def level(axes: Axes, method: str, y: float) -> None:
 
 
 def tidy(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
+    """Set labels, title, grid and margins of a panel."""
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if title:
         axes.set_title(title, fontweight="normal")
@@ -60,7 +61,7 @@ def tidy(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> None:
 
 
 def log_with_zero(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic x axis that may hold 0: then linear up to the smallest positive value, ticks at the values."""
+    """Make x logarithmic with ticks at the values; if they include 0, linear up to the smallest positive value."""
     values = sorted(set(values))
     smallest = min((value for value in values if value > 0), default=1.0)
     if 0 in values:
@@ -72,5 +73,6 @@ def log_with_zero(axes: Axes, values: Sequence[float]) -> None:
 
 
 def legend(figure: Figure, methods: Sequence[str], *, solid: bool = False) -> None:
+    """Add a legend of methods below all panels; `solid` draws solid lines."""
     marks = [mark(look(method)) | ({"linestyle": "-"} if solid else {}) for method in methods]
     legend_below(figure, [(look(method).label, style) for method, style in zip(methods, marks, strict=True)])

@@ -1,7 +1,7 @@
-"""`encoder`: the same scores and rule over several embedders; one that cannot be had is named and left out.
+"""`encoder`: the same scores and rule over several embedders; unavailable ones are named and left out.
 
 The embedder named on the command line keeps its keys (`embedder=sentence_transformer embedder.model=DIR`); the
-others are taken as their groups in `conf/embedder/` say.
+others are used as configured in `conf/embedder/`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +37,7 @@ class Settings(Section):
 
 
 def run(setup: Setup) -> Findings:
+    """Select under every available embedder; return the tables and their figure."""
     rule = setup.selector
     materials, skipped = gather(setup)
     chosen = {
@@ -49,7 +50,7 @@ def run(setup: Setup) -> Findings:
     notes = (
         first.describe(),
         "mean cosine: between rows, before centring; coverage: mean over the pool of the best cosine to the subset, in "
-        f"the embedder's own space and in {first.embedder}'s.",
+        f"the embedder's own space and in that of {first.embedder}.",
         *(f"Left out: {name}: {reason}" for name, reason in skipped.items()),
     )
     sheets = (
@@ -63,7 +64,7 @@ def run(setup: Setup) -> Findings:
 
 
 def gather(setup: Setup) -> tuple[dict[str, Material], dict[str, str]]:
-    """Material by embedder, and the reason for each that cannot be had. UserError where none can."""
+    """Return material by embedder, and the reason for each unavailable one; UserError if none is available."""
     materials: dict[str, Material] = {}
     skipped: dict[str, str] = {}
     for name in dict.fromkeys(setup.settings.embedders):
@@ -74,7 +75,7 @@ def gather(setup: Setup) -> tuple[dict[str, Material], dict[str, str]]:
             skipped[name] = " ".join(str(error).split())
             setup.console.warn(f"embedder {name} left out: {skipped[name]}")
     if not materials:
-        raise listed("no embedder can be had:", [f"{name}: {reason}" for name, reason in skipped.items()])
+        raise listed("no embedder is available:", [f"{name}: {reason}" for name, reason in skipped.items()])
     return materials, skipped
 
 
@@ -93,7 +94,7 @@ def _fields(reference: str) -> tuple[Field, ...]:
 def table(
     materials: Mapping[str, Material], chosen: Mapping[tuple[str, str], np.ndarray]
 ) -> list[dict[str, Any]]:
-    """One row an embedder and method."""
+    """Return one row per embedder and method."""
     reference = unit(next(iter(materials.values())).features)
     rows = []
     for name, of in materials.items():
@@ -127,7 +128,7 @@ def _overlap_sheet(method: str, names: Sequence[str], chosen: Mapping[tuple[str,
 def figure(
     rows: Sequence[dict[str, Any]], names: Sequence[str], chosen: Mapping[tuple[str, str], np.ndarray]
 ) -> Figure:
-    """Quality and coverage under each embedder, and the overlap of mp_ma's picks between embedders."""
+    """Draw quality and coverage under each embedder, and the overlap of mp_ma's picks between embedders."""
     labels = [name.replace("_", " ") for name in names]
     with styled():
         drawing, axes = draw.panels(3 if len(names) > 1 else 2, width=2.7)

@@ -1,7 +1,7 @@
-"""Every subset of a small pool: which one minimises the determinant, which one the trace.
+"""Exhaustive search over the subsets of a small pool: the best by determinant and the best by trace.
 
 Symbols: F (n, d) rows centred and scaled to unit length; S (n, k) scores, columns divided by their root mean
-square; K = F F^T + lam I; T = S^T K^-1 S; for a subset A, R_A = T - S_A^T K_AA^-1 S_A, what it leaves uncovered.
+square; K = F F^T + lam I; T = S^T K^-1 S; for a subset A, R_A = T - S_A^T K_AA^-1 S_A, what it does not cover.
 """
 
 from dataclasses import dataclass
@@ -12,33 +12,41 @@ import numpy as np
 
 from gip_exp.errors import UserError
 
-MOST = 200_000  # subsets
+MOST = 200_000  # subsets searched at most
 BLOCK = 8192
 
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """Both objectives of every subset. Row i of `subsets` (m, b) holds ascending row numbers."""
+    """Both objectives of every subset.
+
+    Attributes:
+        subsets: (m, b) ascending row numbers.
+        information: (m,) 1/2 log det(I + T/noise) - 1/2 log det(I + R_A/noise), nats.
+        energy: (m,) tr T - tr R_A.
+    """
 
     subsets: np.ndarray
-    information: np.ndarray  # (m,) 1/2 log det(I + T/noise) - 1/2 log det(I + R_A/noise), nats
-    energy: np.ndarray  # (m,) tr T - tr R_A
+    information: np.ndarray
+    energy: np.ndarray
 
     def of(self, picks: np.ndarray) -> int:
-        """The row of `subsets` that holds these picks."""
+        """Return the row of `subsets` that holds these picks."""
         return int(np.flatnonzero((self.subsets == np.sort(picks)).all(axis=1))[0])
 
     @property
     def best_by_determinant(self) -> int:
+        """Row of the subset with the most information."""
         return int(self.information.argmax())
 
     @property
     def best_by_trace(self) -> int:
+        """Row of the subset with the most energy."""
         return int(self.energy.argmax())
 
 
 def check_size(rows: int, picks: int) -> None:
-    """UserError where an exhaustive search would take too long."""
+    """Raise UserError if an exhaustive search would take too long."""
     if not 1 <= picks < rows:
         raise UserError(f"ablation.picks={picks}: give a count from 1 to ablation.rows - 1 = {rows - 1}")
     if comb(rows, picks) > MOST:
@@ -49,7 +57,7 @@ def check_size(rows: int, picks: int) -> None:
 
 
 def prepared(features: np.ndarray, *, center: bool, normalize: bool) -> np.ndarray:
-    """F in float64, prepared as gip_select does."""
+    """Return F in float64, prepared as by gip_select."""
     values = np.asarray(features, dtype=np.float64)
     if center:
         values = values - values.mean(axis=0)
@@ -82,7 +90,7 @@ def landscape(
 
 
 def _covered(K: np.ndarray, S: np.ndarray, subsets: np.ndarray) -> np.ndarray:
-    """S_A^T K_AA^-1 S_A, (m, k, k), for subsets (m, b)."""
+    """Return S_A^T K_AA^-1 S_A, (m, k, k), for subsets (m, b)."""
     gram = K[subsets[:, :, None], subsets[:, None, :]]
     chosen = S[subsets]
     return chosen.transpose(0, 2, 1) @ np.linalg.solve(gram, chosen)

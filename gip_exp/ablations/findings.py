@@ -1,4 +1,4 @@
-"""What an ablation found: tables of numbers and figures, and how they are written and shown."""
+"""The result of an ablation: tables of numbers and figures, and writing and printing them."""
 
 import csv
 import io
@@ -24,7 +24,13 @@ FIGURES = "figures"
 
 @dataclass(frozen=True)
 class Field:
-    """A column: its key in the rows, its heading, and the digits behind the point (None: text or a count)."""
+    """A column of a sheet.
+
+    Attributes:
+        key: its key in the rows.
+        heading: its heading.
+        digits: digits after the decimal point; None for text and counts.
+    """
 
     key: str
     heading: str
@@ -32,12 +38,13 @@ class Field:
 
     @property
     def left(self) -> bool:
+        """Whether the column is aligned left."""
         return self.digits is None
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of numbers. A row may lack a field or hold NaN: there is no such number."""
+    """A table of numbers; a missing field or NaN means that there is no such number."""
 
     slug: str
     title: str
@@ -48,6 +55,8 @@ class Sheet:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
+    """A figure with its file name and caption."""
+
     slug: str
     caption: str
     drawing: Drawing
@@ -55,13 +64,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Findings:
+    """Everything an ablation found."""
+
     title: str
     sheets: tuple[Sheet, ...]
     pictures: tuple[Picture, ...]
 
 
 def write(findings: Findings, folder: Path, name: str) -> None:
-    """`<name>.md`, a CSV a table and, below figures/, an SVG and a PDF a picture."""
+    """Write `<name>.md`, one CSV per table and, below figures/, one SVG and PDF per figure."""
     folder.mkdir(parents=True, exist_ok=True)
     figures = []
     for picture in findings.pictures:
@@ -75,14 +86,14 @@ def write(findings: Findings, folder: Path, name: str) -> None:
 
 
 def as_table(sheet: Sheet) -> Table:
-    """The sheet as the report's table, numbers rounded to their field's digits."""
+    """Return the sheet as a table of the report, numbers rounded to the digits of their field."""
     columns = tuple(Column(field.heading, "left" if field.left else "right") for field in sheet.fields)
     rows = tuple(tuple(_text(row.get(field.key), field) for field in sheet.fields) for row in sheet.rows)
     return Table(sheet.slug, sheet.title, columns, rows, sheet.notes)
 
 
 def as_csv(sheet: Sheet) -> str:
-    """A header of the fields' keys, numbers unrounded; an empty field means: there is no such number."""
+    """Return CSV with the keys of the fields as header, numbers unrounded; an empty field means no such number."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([field.key for field in sheet.fields])
@@ -91,6 +102,7 @@ def as_csv(sheet: Sheet) -> str:
 
 
 def as_rich(sheet: Sheet) -> RichTable:
+    """Return the sheet as a table for the terminal."""
     table = as_table(sheet)
     shown = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False

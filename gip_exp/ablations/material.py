@@ -1,4 +1,4 @@
-"""What every ablation works on: the pool's embeddings and scores, from the store's own stages."""
+"""Input of every ablation: embeddings and scores of the pool, from the stages in the store."""
 
 from dataclasses import dataclass
 
@@ -17,10 +17,17 @@ LEAST_ROWS = 10
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """The rows of the pool that were scored (held-out target rows and unscored rows are not among them).
+    """The scored rows of the pool, without held-out target rows.
 
-    features: (n, d) float32 as the embedder gave them; scores: (n, k) float64, positive = good;
-    lengths: (n,) float64, characters of the completions.
+    Attributes:
+        features: (n, d) float32, as returned by the embedder.
+        scores: (n, k) float64, larger is better.
+        attributes: names of the k columns.
+        lengths: (n,) float64, characters of the completions.
+        budget: rows to select.
+        n_unscored: rows of the pool without a score.
+        embedder: name of the embedder.
+        judge: name of the judge.
     """
 
     features: np.ndarray
@@ -36,7 +43,7 @@ class Material:
         return len(self.features)
 
     def describe(self) -> str:
-        """One line for the notes below a table."""
+        """Return one line for the notes below a table."""
         n, d = self.features.shape
         unscored = f", {self.n_unscored} unscored rows left out" if self.n_unscored else ""
         return (
@@ -46,7 +53,7 @@ class Material:
 
 
 def load(config: Config, console: Console) -> Material:
-    """Make or reuse the stages data, score and embed, and read what they left."""
+    """Make or reuse the stages data, score and embed, and read their outputs."""
     entries = pipeline.outputs(config, ("score", "embed"), console)
     examples = read_pool(entries)
     rows = split.split(len(examples), config.target).pool

@@ -1,4 +1,4 @@
-"""The selections that ablations compare, by the names of the selectors. Arrays in, row numbers out, best first."""
+"""Selections compared by ablations, by selector name. Arrays in, row numbers out, best first."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from gip_exp.config.selector import GipSelector
 from gip_exp.errors import as_user_errors
 from selection import Selection
 
-GATE = 0.5  # of gate_random, as in its selector
-# Methods by the selector's name; GIP's options beyond the method come from the config's own selector.
+GATE = 0.5  # of gate_random, as in conf/selector/gate_random.yaml
+# Greedy rule by selector name; the other options of GIP come from the selector of the config.
 GIP = {"mp_ma": "mp", "omp_ma": "omp", "logdet_ma": "logdet", "mp_sc": "mp"}
 
 
@@ -20,7 +20,7 @@ def gip(
     rule: GipSelector,
     **changes: Any,
 ) -> Selection:
-    """GIP by `rule` with `changes` to its options. UserError for what gip_select refuses."""
+    """Run GIP by `rule` with `changes` to its options; UserError for arguments that gip_select refuses."""
     from selection import gip_select
 
     options = rule.model_dump(exclude={"kind", "name", "signal", "signals"}) | changes
@@ -39,7 +39,7 @@ def choose(
     seed: int = 0,
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(budget,) picks by `method` among `rows` (default all); `seed` is used by the random ones only."""
+    """Return (budget,) picks by `method` among `rows` (default: all); only random methods use `seed`."""
     from baselines import gate_random, random, top_score
 
     if method in GIP:
@@ -57,4 +57,5 @@ def choose(
 
 
 def is_seeded(method: str) -> bool:
+    """Return whether a method depends on the seed."""
     return method in ("random", "gate_random")

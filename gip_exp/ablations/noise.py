@@ -1,8 +1,8 @@
-"""`noise`: noise and bias injected into the scores; the subsets are measured with the scores as they were.
+"""`noise`: noise and bias added to the scores; subsets are measured with the original scores.
 
-Three faults of a judge, each at several levels (in standard deviations of the attribute) and cut to the attribute's
-own range: `noise`, independent of everything; `length`, in favour of long completions; `subject`, in favour of one
-direction of the embeddings.
+Three faults of a judge, each at several levels (in standard deviations of the attribute) and clipped to the range of
+the attribute: `noise`, independent of everything; `length`, in favour of long completions; `subject`, in favour of
+one direction of the embeddings.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,6 +46,7 @@ FIELDS = (
 
 
 def run(setup: Setup) -> Findings:
+    """Measure every method under every fault and level; return the table and its figure."""
     rule, settings = setup.selector, setup.settings
     material = setup.material()
     rows = table(material, rule, settings)
@@ -56,7 +57,7 @@ def run(setup: Setup) -> Findings:
     floor = float(np.mean([quality(material.scores, picks) for picks in drawn]))
     notes = (
         material.describe(),
-        "level: in standard deviations of the attribute, scores cut to the attribute's range; true quality: mean "
+        "level: in standard deviations of the attribute, scores clipped to the attribute's range; true quality: mean "
         f"attribute by the clean scores (random: {floor:.4f}); sd: over seeds; IoU clean: with the picks from clean "
         "scores (gate_random: same seed).",
     )
@@ -70,7 +71,7 @@ def run(setup: Setup) -> Findings:
 def faulty(
     scores: np.ndarray, fault: str, level: float, *, features: np.ndarray, lengths: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Scores (n, k) plus level x the column's deviation x a fault of unit deviation, cut to the column's range."""
+    """Return scores (n, k) plus level x standard deviation x a fault of unit deviation, clipped to each column's range."""
     generator = np.random.default_rng(seed)
     makers: dict[str, Callable[[], np.ndarray]] = {
         "noise": lambda: generator.standard_normal(scores.shape),
@@ -84,12 +85,12 @@ def faulty(
 
 
 def _unit_deviation(values: np.ndarray) -> np.ndarray:
-    """Values with mean 0 and standard deviation 1; equal values give 0."""
+    """Return values with mean 0 and standard deviation 1; equal values give 0."""
     return (values - values.mean()) / max(float(values.std()), float(np.finfo(np.float64).tiny))
 
 
 def table(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:
-    """One row a fault, level and method: means over seeds."""
+    """Return one row per fault, level and method: means over seeds."""
     units = unit(material.features)
     clean = {
         (method, seed): choose(
@@ -135,6 +136,7 @@ def _picks(
 
 
 def figure(rows: Sequence[dict[str, Any]], floor: float) -> Figure:
+    """Draw true quality and overlap with the clean selection against the level, one column per fault."""
     faults = list(dict.fromkeys(row["fault"] for row in rows))
     with styled():
         drawing = Figure(figsize=(2.5 * len(faults), 4.4))

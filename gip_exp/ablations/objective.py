@@ -1,11 +1,11 @@
-"""`objective`: determinant against trace against mp: what each greedy rule reaches of the best subset's objective.
+"""`objective`: determinant against trace against mp: the share of the best objective that each greedy rule reaches.
 
-On small pools drawn from the data every subset is searched, so the best by the determinant (mutual information) and
-by the trace (projection energy) are known. On the whole pool the rules are compared with each other.
+On small pools drawn from the data every subset is searched, so the best by determinant (mutual information) and by
+trace (projection energy) are known. On the whole pool the rules are compared with each other.
 
-How to read it: with one attribute both objectives order subsets alike. With several, the determinant stays the same
-(for noise -> 0) when the score columns are mixed by any invertible matrix, so it cannot tell high scores from low
-ones and rewards rows that tell the attributes apart; the trace follows the columns as they are.
+How to read it: with one attribute both objectives order subsets in the same way. With several, the determinant does
+not change (for noise -> 0) when the score columns are mixed by an invertible matrix, so it cannot distinguish high
+scores from low ones and rewards rows that distinguish the attributes; the trace depends on the columns themselves.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ RULES = ("mp_ma", "omp_ma", "logdet_ma", "top_score", "random")
 
 
 class Settings(Section):
-    """`ablation.pools` small pools of `rows` rows each, drawn with `seed`; `picks` are chosen of each."""
+    """`ablation.pools` small pools of `rows` rows each, drawn with `seed`; `picks` rows are selected from each."""
 
     pools: Positive = 20
     rows: Positive = 20
@@ -65,6 +65,7 @@ WHOLE = (
 
 
 def run(setup: Setup) -> Findings:
+    """Compare the greedy rules on small pools and on the whole pool; return the tables and their figure."""
     rule, settings = setup.selector, setup.settings
     check_size(settings.rows, settings.picks)
     if rule.ridge == 0 or rule.noise == 0:
@@ -89,7 +90,7 @@ def run(setup: Setup) -> Findings:
 
 
 def small_pools(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:
-    """One row a pool and rule: shares of the best objective, overlaps with the best subsets."""
+    """Return one row per pool and rule: shares of the best objective, overlaps with the best subsets."""
     generator = np.random.default_rng(settings.seed)
     rows = []
     for pool in range(settings.pools):
@@ -118,13 +119,13 @@ def small_pools(material: Material, rule: GipSelector, settings: Settings) -> li
 
 
 def _draw(material: Material, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Rows of a small pool, ascending; rows with a zero embedding and all-zero score columns cannot occur in it."""
+    """Draw the rows of a small pool, ascending, without zero embeddings and all-zero score columns."""
     for _ in range(100):
         rows = np.sort(generator.permutation(len(material))[:count])
         if material.features[rows].any(axis=1).all() and material.scores[rows].any(axis=0).all():
             return rows
     raise UserError(
-        f"no pool of ablation.rows={count} rows in which every attribute says something: raise it"
+        f"no pool of ablation.rows={count} rows has an attribute above zero in every column: raise it"
     )
 
 
@@ -180,6 +181,7 @@ def _whole_sheet(material: Material, rule: GipSelector, chosen: dict[str, np.nda
 
 
 def figure(outcomes: Sequence[dict[str, Any]], chosen: dict[str, np.ndarray]) -> Figure:
+    """Draw shares of the best objective on small pools, and overlaps of the picks on the whole pool."""
     with styled():
         drawing, axes = draw.panels(3, legend=False, width=2.6)
         for panel, key in zip(axes, ("information", "energy"), strict=False):

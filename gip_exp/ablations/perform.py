@@ -1,4 +1,4 @@
-"""One ablation from the command line's overrides to its folder of tables and figures."""
+"""Run one ablation, from overrides to a folder of tables and figures."""
 
 import sys
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from gip_exp.runs.folder import CONFIG
 from gip_exp.stages import data
 from gip_exp.storage.files import digest, write_text
 
-WIDE = 140  # characters, where no terminal says how many there are
+WIDE = 140  # characters, if there is no terminal
 
 
 def perform(name: str, overrides: Sequence[str]) -> Path:
-    """Compose, compute, write, show; the folder comes back. UserError and Hydra's errors for bad settings."""
+    """Compose, compute, write and print; return the folder. UserError and Hydra's errors for bad settings."""
     quiet_libraries()
     console = Console()
     setup = compose.setup(name, overrides, console)
@@ -38,7 +38,7 @@ def perform(name: str, overrides: Sequence[str]) -> Path:
 
 
 def show(found: findings.Findings, folder: Path, name: str) -> None:
-    """The tables on stdout, then where the files lie."""
+    """Print the tables on stdout, then the files."""
     out = RichConsole(file=sys.stdout, highlight=False, soft_wrap=True)
     if not out.is_terminal:
         out.width = WIDE
@@ -53,7 +53,7 @@ def show(found: findings.Findings, folder: Path, name: str) -> None:
 
 
 def folder_of(setup: compose.Setup) -> Path:
-    """`<root>/ablations/<name>/<experiment>_<embedder>-<8 hex of everything that can change the tables>`."""
+    """Return `<root>/ablations/<name>/<experiment>_<embedder>-<8 hex of everything that can change the tables>`."""
     config = setup.config
     identity = {
         "config": content(config),

@@ -1,4 +1,4 @@
-"""`ridge`: from new directions (0) to plain top scores (large): quality, coverage and overlap against the ridge."""
+"""`ridge`: quality, coverage and overlap against the ridge, from variety (0) to top scores (large)."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -41,6 +41,7 @@ FIELDS = (
 
 
 def run(setup: Setup) -> Findings:
+    """Sweep the ridge for every rule; return the table and its figure."""
     rule, settings = setup.selector, setup.settings
     material = setup.material()
     rows = [*_references(material, rule, settings.seeds), *sweep(material, rule, settings)]
@@ -55,7 +56,7 @@ def run(setup: Setup) -> Findings:
 
 
 def sweep(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:
-    """One row a method and ridge. omp and logdet with scores have no ridge 0: left out."""
+    """Return one row per method and ridge; ridge 0 is left out for omp and logdet, which do not support it."""
     units, top = unit(material.features), choose("top_score", *_inputs(material), rule=rule)
     rows = []
     for method in settings.methods:
@@ -88,7 +89,7 @@ def _inputs(material: Material) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _references(material: Material, rule: GipSelector, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Rows of what the ridge does not move: random (mean over seeds) and top score."""
+    """Return rows of the methods without a ridge: random (mean over seeds) and top score."""
     units, rows = unit(material.features), []
     top = choose("top_score", *_inputs(material), rule=rule)
     for method in REFERENCES:
@@ -108,6 +109,7 @@ def _references(material: Material, rule: GipSelector, seeds: Sequence[int]) -> 
 
 
 def figure(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Draw quality, coverage and overlap with top score against the ridge."""
     with styled():
         drawing, axes = draw.panels(3, width=2.5)
         swept = [row for row in rows if "ridge" in row]

@@ -1,10 +1,10 @@
-"""`stability`: how far a selection agrees with itself under seeds, small perturbations and left-out rows.
+"""`stability`: overlap of a selection with itself under seeds, small perturbations and left-out rows.
 
 Intersection over union of the picks before and after
-    seed      the seed of what is random, and the order of the pool's rows (ties go to the lowest);
+    seed      another seed for random methods, and another order of the pool's rows (ties go to the lowest);
     scores    noise on the scores, in standard deviations of the attribute;
-    features  noise on the embeddings, as a share of the rows' mean length;
-    rows      only a share of the rows kept: compared are the picks there with the earlier picks that were kept.
+    features  noise on the embeddings, as a share of the mean length of rows;
+    rows      keeping a share of the rows only: the picks among them against the earlier picks among them.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,10 @@ from gip_exp.config.selector import GipSelector
 from gip_exp.plotting import FAINT, styled
 
 METHODS = ("mp_ma", "omp_ma", "mp_sc", "top_score", "gate_random", "random")
-BLIND = {"scores": ("mp_sc", "random"), "features": ("top_score", "gate_random", "random")}  # cannot change
+BLIND = {
+    "scores": ("mp_sc", "random"),
+    "features": ("top_score", "gate_random", "random"),
+}  # do not depend on it
 AXES = {
     "scores": "score noise (deviations)",
     "features": "embedding noise (share of length)",
@@ -56,6 +59,7 @@ FIELDS = (
 
 
 def run(setup: Setup) -> Findings:
+    """Measure every method under every perturbation and level; return the table and its figure."""
     rule, settings = setup.selector, setup.settings
     material = setup.material()
     rows = table(material, rule, settings)
@@ -64,7 +68,7 @@ def run(setup: Setup) -> Findings:
         material.describe(),
         f"IoU: intersection over union of the picks before and after, mean over {len(settings.seeds)} seeds; two random "
         f"subsets: {at_random:.3f}. The seed of random methods changes in the first block only. quality: mean attribute of "
-        "the picks after, by the scores as they were; sd: over seeds.",
+        "the picks after, by the original scores; sd: over seeds.",
     )
     sheet = Sheet("stability", "Stability of the selection", FIELDS, tuple(rows), notes)
     caption = (
@@ -76,7 +80,7 @@ def run(setup: Setup) -> Findings:
 
 
 def table(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:
-    """One row a perturbation, level and method: overlap over seeds."""
+    """Return one row per perturbation, level and method: overlap over seeds."""
     cases = [("seed", None)]
     cases += [(kind, level) for kind in AXES for level in getattr(settings, kind)]
     before = {
@@ -111,7 +115,7 @@ def table(material: Material, rule: GipSelector, settings: Settings) -> list[dic
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Picks to be compared."""
+    """Picks before and after a perturbation, on the rows that both could pick."""
 
     before: np.ndarray
     after: np.ndarray
@@ -127,7 +131,7 @@ def perturbed(
     level: float | None,
     seed: int,
 ) -> Pair:
-    """`before` (seed 0, nothing changed) and the picks by `method` under one perturbation."""
+    """Return `before` (seed 0, nothing changed) and the picks by `method` under one perturbation."""
     generator = np.random.default_rng(seed)
     features, scores, budget = material.features, material.scores, material.budget
     if kind == "seed":
@@ -148,12 +152,13 @@ def perturbed(
 
 
 def with_noise(features: np.ndarray, level: float, generator: np.random.Generator) -> np.ndarray:
-    """Rows plus Gaussian vectors whose expected length is about `level` x the rows' mean length."""
+    """Return rows plus Gaussian vectors whose expected length is about `level` x the mean length of rows."""
     scale = level * np.linalg.norm(features, axis=1).mean() / np.sqrt(features.shape[1])
     return np.asarray(features + scale * generator.standard_normal(features.shape), dtype=np.float32)
 
 
 def figure(rows: Sequence[dict[str, Any]], at_random: float) -> Figure:
+    """Draw overlap against the level, one panel per perturbation; dotted: two random subsets."""
     with styled():
         drawing, axes = draw.panels(len(AXES), width=2.5)
         for panel, (kind, label) in zip(axes, AXES.items(), strict=True):

@@ -1,4 +1,4 @@
-"""What every part of the config is made of, and which fields can change a result."""
+"""Base class and field types of all config sections, and the fields that can change a result."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys are errors, values never change."""
+    """A section of the config: unknown keys are errors, values cannot be changed."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=False, allow_inf_nan=False, protected_namespaces=()
@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 def content(section: BaseModel) -> dict[str, Any]:
-    """The section's fields that can change a result, as plain JSON values."""
+    """Return the fields of a section that can change a result, as plain JSON values."""
     kept: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         if any(isinstance(mark, _Neutral) for mark in info.metadata):
@@ -55,13 +55,13 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-LONGEST_NAME = 100  # characters; a file system takes 255 for the whole name of a run's folder
+LONGEST_NAME = 100  # characters; file systems allow 255 for the whole name of a run folder
 
 
 def _plain_name(value: str) -> str:
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{LONGEST_NAME - 1}}}", value):
         raise ValueError(
-            f"{value[:LONGEST_NAME]!r} becomes part of a folder's name: use letters, digits, '.', '_', '+' and '-', at most "
+            f"{value[:LONGEST_NAME]!r} becomes part of a folder name: use letters, digits, '.', '_', '+' and '-', at most "
             f"{LONGEST_NAME} of them"
         )
     return value
@@ -71,12 +71,14 @@ def _safe_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # of the port, or of brackets around a host
+    except ValueError:  # invalid port, or brackets around the host
         usable = False
     if not usable:
         raise ValueError("must be an address like http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query:
-        raise ValueError("must not carry a user, a password or a query: keys come from the environment only")
+        raise ValueError(
+            "must not contain a user, a password or a query: keys come from the environment only"
+        )
     return value
 
 

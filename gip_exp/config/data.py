@@ -8,7 +8,7 @@ from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed, Share
 
 
 class ArithmeticData(Section):
-    """A pool the project makes itself, in GSM8K's format, with known flaws."""
+    """A generated pool in the format of GSM8K, with known flaws."""
 
     kind: Literal["arithmetic"]
     n: Positive
@@ -21,7 +21,7 @@ class ArithmeticData(Section):
 
 
 class Hub(Section):
-    """Where the rows are on the Hugging Face hub, used when `data.path` is null or names a data set there."""
+    """Rows on the Hugging Face hub, used if `data.path` is null or names a data set there."""
 
     name: str | None
     config: str | None = None
@@ -31,7 +31,7 @@ class Hub(Section):
 
 
 class Columns(Section):
-    """Which columns of the rows are the prompt (several are joined by an empty line) and the completion."""
+    """Columns of the rows that are the prompt (several are joined by an empty line) and the completion."""
 
     prompt: str | list[str] | None = None
     completion: str | None = None
@@ -46,6 +46,7 @@ class Columns(Section):
 
     @property
     def prompts(self) -> list[str]:
+        """Names of the prompt columns."""
         return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt or ())
 
 

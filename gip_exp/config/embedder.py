@@ -8,7 +8,7 @@ from gip_exp.config.base import NEUTRAL, Positive, Section, Seed, Url
 
 
 class TfidfEmbedder(Section):
-    """TF-IDF over words, numbers and marks, reduced by truncated SVD (no model needed)."""
+    """TF-IDF over words, numbers and punctuation, reduced by truncated SVD (no model needed)."""
 
     kind: Literal["tfidf"]
     name: str
@@ -19,7 +19,7 @@ class TfidfEmbedder(Section):
 
 
 class TransformerEmbedder(Section):
-    """A transformer encoder: hidden states pooled over the text. `model` null means the experiment's own model."""
+    """A transformer encoder: hidden states pooled over the text. `model` null is the model of the experiment."""
 
     kind: Literal["transformer"]
     name: str
@@ -33,6 +33,8 @@ class TransformerEmbedder(Section):
 
 
 class OpenAIEmbedder(Section):
+    """Embeddings from an OpenAI-compatible endpoint."""
+
     kind: Literal["openai"]
     name: str
     model: str

@@ -1,4 +1,4 @@
-"""What runs the tuned model (`engine=`)."""
+"""Where the tuned model runs (`engine=`)."""
 
 from typing import Annotated, Literal
 
@@ -8,10 +8,12 @@ from gip_exp.config.base import NEUTRAL, Positive, Section
 
 
 class Engine(Section):
+    """Transformers in this process (`hf`) or a vLLM server (`vllm`), and their limits."""
+
     kind: Literal["hf", "vllm"]
     device: Annotated[Literal["auto", "cpu", "cuda"], NEUTRAL] = "auto"
     batch_size: Annotated[Positive, NEUTRAL] = 64
-    max_model_len: Positive | None = None  # the next three: vLLM only
+    max_model_len: Positive | None = None  # this and the next two: vLLM only
     enforce_eager: Annotated[bool, NEUTRAL] = False
     server_args: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
     check_adapter: Annotated[bool, NEUTRAL] = True  # an adapter that changes nothing is an error

@@ -11,6 +11,8 @@ from gip_exp.registry import evaluations
 
 
 class Gsm8kEvaluation(Section):
+    """GSM8K exact match, zero-shot in the training format or few-shot as in lm-eval."""
+
     task: Literal["zero_shot", "few_shot"]
     shots: Annotated[int, Field(ge=0)]
     max_new_tokens: Positive
@@ -27,18 +29,24 @@ class Gsm8kEvaluation(Section):
 
 
 class AnswerNllEvaluation(Section):
+    """Likelihood of the reference answers."""
+
     limit: Positive | None = None
 
 
 class BbhEvaluation(Section):
+    """BIG-Bench Hard in one of lm-eval's variants."""
+
     variant: Literal["cot_fewshot", "fewshot", "cot_zeroshot", "zeroshot"]
     tasks: list[str] | None = None
-    data_dir: Annotated[str | None, NEUTRAL] = None  # a folder of <task>.json; null asks the hub
-    limit: Positive | None = None  # questions a task
+    data_dir: Annotated[str | None, NEUTRAL] = None  # a folder of <task>.json; null reads the hub
+    limit: Positive | None = None  # questions per task
     max_new_tokens: Positive | None = None
 
 
 class MtBenchEvaluation(Section):
+    """MT-Bench with its own judge."""
+
     data_dir: Annotated[str | None, NEUTRAL] = None  # the published files; null downloads them once
     limit_per_category: Positive | None = None
     max_new_tokens: Positive

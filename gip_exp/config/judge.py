@@ -9,15 +9,17 @@ from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Url
 
 def _whole_price(price: dict[str, float]) -> dict[str, float]:
     if missing := {"input", "output"} - set(price):
-        raise ValueError(f"needs {', '.join(sorted(missing))}: US dollars a million tokens")
+        raise ValueError(f"needs {', '.join(sorted(missing))}: US dollars per million tokens")
     return price
 
 
-# Of a model, in US dollars a million tokens.
+# Price of a model in US dollars per million tokens.
 Price = Annotated[dict[Literal["input", "output", "cached_input"], NonNegative], AfterValidator(_whole_price)]
 
 
 class RulesJudge(Section):
+    """Attributes computed from the text, without a model."""
+
     kind: Literal["rules"]
     name: str
 
@@ -32,8 +34,8 @@ class LLMJudge(Section):
     base_url: Annotated[Url | None, NEUTRAL]
     temperature: Annotated[float, Field(ge=0, le=2)] | None
     max_tokens: Positive
-    votes: Positive  # replies an example, averaged
-    round: Annotated[int, Field(ge=0)]  # raise it to ask again for what the finished round left unscored
+    votes: Positive  # replies per example, averaged
+    round: Annotated[int, Field(ge=0)]  # increase it to ask again for examples that are unscored
     max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
     concurrency: Annotated[Positive, NEUTRAL]
     timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
@@ -41,7 +43,7 @@ class LLMJudge(Section):
     dry_run: Annotated[bool, NEUTRAL]
     prices: Annotated[dict[str, Price], NEUTRAL]
     extra_body: dict[str, Any]
-    dtype: Literal["float32", "bfloat16", "float16"]  # the next three: vLLM only
+    dtype: Literal["float32", "bfloat16", "float16"]  # this and the next two: vLLM only
     max_model_len: Positive | None
     server_args: list[str]
 

@@ -1,4 +1,4 @@
-"""Every key that some config can have, by its dotted name, and what to say of a key that this one does not have."""
+"""Every key that a config can have, by its dotted name, and the message for an unknown key."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -12,24 +12,24 @@ from pydantic import BaseModel
 from gip_exp.config.root import Config
 from gip_exp.registry.selectors import installed
 
-PLUS = ("experiment", "sweep")  # groups that the config does not hold by itself: +experiment=NAME
+PLUS = ("experiment", "sweep")  # groups that are not in the default config: +experiment=NAME
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """`; did you mean X?` for the known name most like `word`, or '' where none is."""
+    """Return `; did you mean X?` for the known name closest to `word`, or '' if none is close."""
     close = get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def unknown_key(key: str, also: Iterable[str] = ()) -> str:
-    """Why the config has no `key`, and which key was meant. `also`: further keys that there are."""
+    """Return the message for a key that the config does not have, with a suggestion; `also` are further known keys."""
     owners = _owners(key)
     if owners:
         group = key.partition(".")[0]
         return f"the {group} chosen here has no key {key}; choose one that has: {', '.join(f'{group}={o}' for o in owners)}"
     last = key.rpartition(".")[2]
     known = [*keys(), *also]
-    # A key in the wrong section (lr=1e-4) is as frequent as a misspelt one.
+    # A key in the wrong section (lr=1e-4) is as frequent as a misspelled one.
     elsewhere = [name for name in known if name.rpartition(".")[2] == last]
     beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0] != ""]
     meant = nearest(key, beside, cutoff=0.8) or (
@@ -39,19 +39,19 @@ def unknown_key(key: str, also: Iterable[str] = ()) -> str:
 
 
 def free(key: str) -> bool:
-    """Whether `key` stands in a mapping whose names people choose (prices, selector.signals, extra_body)."""
+    """Return whether `key` is in a mapping with free names (prices, selector.signals, extra_body)."""
     return any(key.startswith(f"{name}.") for name in mappings())
 
 
 @cache
 def keys() -> tuple[str, ...]:
-    """The keys of all sections and all kinds of them."""
+    """Return the keys of all sections and all their kinds."""
     return tuple(dict.fromkeys(name for name, _ in _fields()))
 
 
 @cache
 def groups() -> tuple[str, ...]:
-    """The config groups: the folders of `conf/`."""
+    """Return the config groups: the folders of `conf/`."""
     return tuple(
         sorted(part.name for part in files("conf").iterdir() if part.is_dir() and part.name[0] not in "._")
     )
@@ -68,7 +68,7 @@ def options(group: str) -> tuple[str, ...]:
 
 
 def _owners(key: str) -> list[str]:
-    """The files of a group that hold `key` (`data.path`)."""
+    """Return the files of a group that have `key` (`data.path`)."""
     import yaml
 
     group, _, rest = key.partition(".")
@@ -85,7 +85,7 @@ def _owners(key: str) -> list[str]:
 
 @cache
 def mappings() -> tuple[str, ...]:
-    """The keys whose value is a mapping with names that people choose."""
+    """Return the keys whose value is a mapping with free names."""
     return tuple(
         name
         for name, annotation in _fields()
@@ -106,7 +106,7 @@ def _fields_of(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any
 
 
 def union_members(annotation: Any) -> list[Any]:
-    """The members of a union, however deep, without what annotates them."""
+    """Return the members of a union at any depth, without their annotations."""
     if get_origin(annotation) is Annotated:
         return union_members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):

@@ -8,7 +8,7 @@ from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Seed
 
 
 class Prompt(Section):
-    """The model family's one prompt format, used by training and by every evaluation."""
+    """The prompt format of a model family, used by training and by every evaluation."""
 
     style: Literal["plain", "chat"]
     template: str = "{prompt}"
@@ -56,8 +56,10 @@ class Scratch(Section):
 
 
 class Model(Section):
+    """The language model to fine-tune: a folder or hub id, or one trained from scratch."""
+
     name: str
-    path: str | None  # a folder or a hub id; null for a model made by the `base` stage
+    path: str | None  # a folder or a hub id; null for a model trained by the stage `base`
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]
     parameters: Annotated[float | None, NEUTRAL] = (

@@ -1,4 +1,4 @@
-"""The whole config: every section of it, and the stages that `until` can name."""
+"""The whole config: its sections, and the stages that `until` can name."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +25,9 @@ STAGES = (
 
 
 class Paths(Section):
-    root: Path  # store, runs and sweep folders lie below
+    """Folders: everything is written below `root` (store, runs, sweeps)."""
+
+    root: Path
 
     @field_validator("root", mode="before")
     @classmethod
@@ -36,6 +38,8 @@ class Paths(Section):
 
 
 class Config(Section):
+    """Everything an experiment is; the sections mirror the groups in `conf/`."""
+
     experiment: Name
     budget: int | float
     seed: Seed
@@ -69,5 +73,5 @@ class Config(Section):
                 raise ValueError(f"budget={budget} is not a share in (0, 1]; for a count write an integer")
             selector = values.get("selector")
             if isinstance(selector, dict) and selector.get("kind") == "full":
-                values = {**values, "budget": 1.0}  # the whole pool, however it is swept
+                values = {**values, "budget": 1.0}  # the whole pool for every budget of a sweep
         return values

@@ -6,7 +6,7 @@ from gip_exp.config.base import Section
 
 
 class Rubric(Section):
-    """What a judge grades: attributes with five anchors each. The rule judge takes the name only."""
+    """Attributes with five anchors each; the rule judge uses the name only."""
 
     name: str
     comment: bool

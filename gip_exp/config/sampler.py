@@ -1,4 +1,4 @@
-"""Who answers the questions for self-consistency scores (`sampler=`)."""
+"""The model that answers the questions for self-consistency scores (`sampler=`)."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from gip_exp.config.judge import Price
 
 
 class Sampling(Section):
-    """Self-consistency: how often a question is answered, and what counts as its answer."""
+    """Settings of every sampler: answers per question, and what counts as an answer."""
 
     name: str
     samples: Positive
@@ -20,7 +20,7 @@ class Sampling(Section):
 
 
 class ModelSampler(Sampling):
-    """Answers sampled from the experiment's own untuned model, through `engine`."""
+    """Answers sampled from the untuned model of the experiment, through `engine`."""
 
     kind: Literal["model"]
     seed: Seed

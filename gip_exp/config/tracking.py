@@ -6,6 +6,8 @@ from gip_exp.config.base import Section
 
 
 class Tracking(Section):
+    """Weights & Biases, or none."""
+
     kind: Literal["wandb", "none"]
     project: str | None = None
     entity: str | None = None

@@ -8,6 +8,8 @@ from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Seed
 
 
 class LoraTrain(Section):
+    """LoRA fine-tuning; its length is given by exactly one of epochs and steps."""
+
     kind: Literal["lora"]
     r: Positive
     alpha: Annotated[float, Field(gt=0)]
@@ -23,7 +25,7 @@ class LoraTrain(Section):
     batch: Positive
     micro_batch: Annotated[Positive, NEUTRAL]
     max_length: Positive
-    packing: bool = False  # several examples in a row of max_length tokens: wants FlashAttention
+    packing: bool = False  # several examples per row of max_length tokens; requires FlashAttention
     gradient_checkpointing: Annotated[bool, NEUTRAL] = False
     attention: Annotated[Literal["auto", "eager", "sdpa", "flash_attention_2"], NEUTRAL] = "auto"
     processes: Annotated[Positive, NEUTRAL] = 1  # GPUs of this machine that share a batch
@@ -53,7 +55,7 @@ class LoraTrain(Section):
 
 
 class NoTrain(Section):
-    """Evaluate the base as it is."""
+    """No fine-tuning: the base model is evaluated."""
 
     kind: Literal["none"]
 

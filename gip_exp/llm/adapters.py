@@ -1,4 +1,4 @@
-"""What vLLM has to know about models and LoRA adapters on disk: ranks, what it cannot serve, fingerprints."""
+"""Models and LoRA adapters on disk as vLLM needs them: ranks, adapters it cannot serve, fingerprints."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def rank_to_serve(adapters: Mapping[str, str]) -> int:
 def fingerprint(model: str) -> str:
     """Return 16 hex digits over a model folder's files, or the name itself for a hub name.
 
-    Large files count by samples from all over (`folder_sketch`), so that a 16 GB model is told apart in seconds.
-    Where the folder lies does not count.
+    Large files enter by samples of their content (`folder_sketch`), so that a 16 GB model takes seconds. The location
+    of the folder does not enter.
     """
     folder = Path(model)
     return digest(folder_sketch(folder)) if folder.is_dir() else model

@@ -1,7 +1,7 @@
-"""How far repeated votes agree, attribute by attribute.
+"""Agreement of repeated votes, attribute by attribute.
 
-Symbols: x_iv the score that vote v gave example i; m_i the number of readable votes of example i; only
-examples with m_i >= 2 count, N = sum of their m_i.
+Symbols: x_iv the score of vote v for example i; m_i the number of readable votes of example i; only examples with
+m_i >= 2 count, N = sum of their m_i.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Agreement:
-    """Per attribute, in the table's order. exact: share of vote pairs that are equal. distance: mean
-    absolute difference within a pair, in points. alpha: Krippendorff's alpha for interval data (1 perfect,
-    0 as by chance; NaN where all votes of the pool are equal). n_examples: examples with two votes or more.
+    """Agreement per attribute.
+
+    Attributes:
+        attributes: names, in the order of the table.
+        exact: share of vote pairs that are equal.
+        distance: mean absolute difference within a pair, in points.
+        alpha: Krippendorff's alpha for interval data (1 perfect, 0 as by chance; NaN if all votes are equal).
+        n_examples: examples with at least two readable votes.
     """
 
     attributes: tuple[str, ...]
@@ -39,7 +44,7 @@ class Agreement:
 def vote_agreement(votes: NDArray[np.float64], attributes: Sequence[str]) -> Agreement | None:
     """Return the agreement in `votes` (examples x votes x attributes, NaN = unreadable vote).
 
-    None when no example has two readable votes. A vote is readable for all attributes or for none.
+    None if no example has two readable votes. A vote is readable for all attributes or for none.
     """
     readable = np.logical_not(np.isnan(votes).any(axis=2))
     repeated = readable.sum(axis=1) >= 2

@@ -1,9 +1,9 @@
-"""The reply cache: every reply received is on disk before anything is done with it.
+"""The reply cache: every reply is written to disk before it is used.
 
-A folder of append-only JSON-lines files, one per writing process, so that nobody appends to a file that
-somebody else writes: appends from two machines are not atomic on a network file system. A line is written
-with one unbuffered write, so a killed process loses at most the line it was writing; readers skip a torn
-line. Replies are indexed by key and read back from disk, so memory does not grow with their length.
+A folder of append-only JSON-lines files, one per writing process, because appends from two machines are not
+atomic on a network file system. A line is written with one unbuffered write, so a killed process loses at most
+the line it was writing; readers skip a truncated line. Replies are indexed by key and read back from disk, so
+memory does not grow with their length.
 
 Lines: {"key", "text", "finish_reason", "refusal", "prompt_tokens", "cached_tokens", "completion_tokens",
 "estimated", "model", "time"} and {"gave_up": {key: attempts}, "time"} (see `Cache.give_up`).
@@ -31,7 +31,7 @@ _SYNC_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a reply lies: file, byte offset, length, and when it was received (first one counts)."""
+    """Location of a reply: file, byte offset, length, and when it was received (the first one counts)."""
 
     file: str
     offset: int
@@ -42,7 +42,12 @@ class _Place:
 class Cache:
     """Replies by key in a folder that any number of processes may share.
 
-    refresh_s: how old the view of the other processes' files may be when a key is not found.
+    Args:
+        folder: created if needed.
+        refresh_s: maximum age of the index of other processes' files when a key is not found, in seconds.
+
+    Raises:
+        LLMError: the folder cannot be created.
     """
 
     def __init__(self, folder: Path, *, refresh_s: float = 0.2) -> None:
@@ -62,7 +67,7 @@ class Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LLMError(f"the reply cache {self.folder} cannot be made: {error.strerror}.") from error
+            raise LLMError(f"the reply cache {self.folder} cannot be created: {error.strerror}.") from error
         self.refresh()
 
     def __len__(self) -> int:
@@ -75,7 +80,7 @@ class Cache:
         self.close()
 
     def get(self, key: str) -> Reply | None:
-        """Return the reply kept for `key`, looking at the other processes' files when it is not known."""
+        """Return the reply for `key`, or None; reads the files of other processes if it is not known yet."""
         place = self._index.get(bytes.fromhex(key))
         if place is None and time.monotonic() - self._refreshed >= self._refresh_s:
             self.refresh()
@@ -85,34 +90,34 @@ class Cache:
         entry = _parse(self._read(place))
         if entry is None or entry.get("key") != key:
             raise LLMError(
-                f"the reply cache {self.folder / place.file} changed under its reader; files in it are only "
-                "ever appended to. Start again."
+                f"the reply cache {self.folder / place.file} changed while it was read; its files must only be "
+                "appended to. Start again."
             )
         return _reply(entry)
 
     def put(self, key: str, reply: Reply) -> None:
-        """Keep a reply. The first reply for a key stays; a later one is written but not used."""
+        """Store a reply. The first reply for a key is used; a later one is written but not used."""
         entry: dict[str, Any] = {"key": key}
         entry |= {name: getattr(reply, name) for name in _STORED} | {"time": time.time()}
         offset, length = self._append(entry)
         self._index.setdefault(bytes.fromhex(key), _Place(self._name, offset, length, entry["time"]))
 
     def gave_up(self, key: str) -> int:
-        """Return how many attempts finished runs have spent on `key` (of attempt 0) without success."""
+        """Return how many attempts finished runs have made for `key` (of attempt 0) without success."""
         return self._gave_up.get(key, 0)
 
     def give_up(self, attempts: Mapping[str, int]) -> None:
-        """Record that a run ended with these keys unreadable after so many attempts.
+        """Record that a run ended with these keys unreadable after the given numbers of attempts.
 
-        The next run goes on with the next attempt number. One line for all of them: a run killed before
-        or while it is written did not end, and is finished, not followed, by the next.
+        The next run continues with the next attempt number. All keys are in one line: a run killed before or while
+        it is written has not ended, and the next run finishes it.
         """
         if attempts:
             self._append({"gave_up": dict(attempts), "time": time.time()})
             self._merge_gave_up(attempts)
 
     def refresh(self) -> None:
-        """Take in what other processes have appended since the last look."""
+        """Index what other processes have appended since the last call."""
         self._refreshed = time.monotonic()
         with os.scandir(self.folder) as entries:
             names = sorted(e.name for e in entries if e.name.endswith(".jsonl") and e.name != self._name)
@@ -123,13 +128,13 @@ class Cache:
                 self._seen[name] = size
 
     def sync(self) -> None:
-        """Force what was written onto the disk (a killed process needs no sync, a power cut does)."""
+        """Flush writes to disk (needed for a power cut, not for a killed process)."""
         self._synced = time.monotonic()
         if self._out is not None:
             os.fsync(self._out)
 
     def close(self) -> None:
-        """Sync and close the own file. The cache can still be read, and reopens when written to."""
+        """Sync and close this process's file. The cache can still be read, and reopens when written to."""
         if self._out is not None:
             self.sync()
             os.close(self._out)
@@ -137,7 +142,7 @@ class Cache:
 
     def _append(self, entry: Mapping[str, Any]) -> tuple[int, int]:
         line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-        # After a write that failed half-way, a newline first keeps the next line whole.
+        # After an incomplete write, a leading newline keeps the next line intact.
         data = b"\n" + line if self._mend else line
         try:
             if self._out is None:
@@ -152,7 +157,7 @@ class Cache:
             self._size = os.fstat(self._out).st_size if self._out is not None else 0
             raise LLMError(
                 f"the reply cache {self.folder} cannot be written ({error.strerror}), so replies that "
-                "are paid for would be lost. Make room or choose another folder and start again."
+                "are paid for would be lost. Free space or choose another folder and start again."
             ) from error
         self._mend = False
         self._size += len(data)
@@ -166,13 +171,13 @@ class Cache:
             return file.read(place.length)
 
     def _load(self, name: str) -> None:
-        """Index the whole lines of a file from where the last look ended."""
+        """Index the complete lines of a file from where the last call ended."""
         with open(self.folder / name, "rb") as file:
             offset = self._read_to.get(name, 0)
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
-                    break  # being written, or torn for good: looked at again when the file grows
+                    break  # being written, or truncated: read again when the file grows
                 self._take(name, offset, line)
                 offset += len(line)
         self._read_to[name] = offset
@@ -186,7 +191,7 @@ class Cache:
         else:
             key, place = bytes.fromhex(entry["key"]), _Place(name, offset, len(line), entry["time"])
             known = self._index.get(key)
-            # Two processes may have asked at the same moment: all readers agree on the earlier reply.
+            # Two processes may have asked at the same time; all readers use the earlier reply.
             if known is None or (place.time, place.file) < (known.time, known.file):
                 self._index[key] = place
 
@@ -201,7 +206,7 @@ def _own_name() -> str:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """Return a line's entry, or None for a torn or foreign line."""
+    """Return the entry of a line, or None for a truncated or foreign line."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -1,10 +1,10 @@
-"""The client every LLM call goes through: cached, bounded, retried, counted, and stopped in time.
+"""The client of every LLM call: cached, bounded, retried, counted, and stopped before a cost limit.
 
     async with LLMClient(settings, cache) as client:
         outcome = await client.ask(request)          # Reply, or Fault after the last attempt
 
-Order of one call: reply cache; another task asking the same; a free slot; the money limit; the wire. A reply
-is in the cache before anything else happens to it. `ask_all` is the same for a list, from ordinary code.
+Order of one call: reply cache; another task with the same request; a free slot; the cost limit; the endpoint. A
+reply is cached before it is used. `ask_all` does the same for a list, from synchronous code.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Told how far a job is. `total` counts what the caller counts (examples, questions)."""
+    """Receives the progress of a job. `total` is in units of the caller (examples, questions)."""
 
     def update(self, done: int, total: int, stats: Stats) -> None:
-        """Show the state; called after each finished item, so it must be quick."""
+        """Show the state; called after each finished item, so it must be fast."""
 
     def close(self) -> None:
-        """The job is over, well or badly."""
+        """End the display; the job has finished or failed."""
 
 
 class LLMClient:
@@ -53,8 +53,8 @@ class LLMClient:
         self._pending: dict[str, asyncio.Future[Reply | Fault]] = {}
         self._booked: set[str] = set()
         self._not_before = 0.0
-        self._in_vain = 0  # requests since the last reply, in the order of their ends
-        self._jitter = random.Random()  # differs between processes on purpose: they must not retry in step
+        self._in_vain = 0  # requests completed since the last reply
+        self._jitter = random.Random()  # unseeded, so that processes do not retry in step
         if settings.max_cost_usd is not None and self._price is None:
             raise LLMError(
                 f"max_cost_usd is set, but the price table has no entry for model {settings.model!r} "
@@ -73,10 +73,18 @@ class LLMClient:
         self.cache.sync()
 
     async def ask(self, request: Request, key: str | None = None) -> Reply | Fault:
-        """Return the reply to `request`, or the last fault when no attempt brought one.
+        """Return the reply to `request`, or the last fault if no attempt succeeded.
 
-        key: the request's `cache_key`, where the caller has it already. Raises LLMError where no call can
-        succeed (wrong key, unknown model), BudgetReachedError at the limit.
+        Args:
+            request: what to ask.
+            key: its `cache_key`, if the caller has computed it.
+
+        Returns:
+            Reply, or Fault.
+
+        Raises:
+            LLMError: no call can succeed (wrong key, unknown model).
+            BudgetReachedError: the cost limit is reached.
         """
         key = key or cache_key(request, self.settings)
         twin = self._pending.get(key)
@@ -111,7 +119,7 @@ class LLMClient:
             if self._in_vain >= self.settings.attempts * self.settings.concurrency:
                 raise LLMError(self._silent(fault))
             if fault.kind == "adapted" and adapted < 8:
-                adapted += 1  # another form of the same request, at once, and not one of its attempts
+                adapted += 1  # sent again at once in another form, which does not count as an attempt
                 continue
             attempt += 1
             if attempt < self.settings.attempts:
@@ -122,7 +130,7 @@ class LLMClient:
         return fault
 
     async def _send(self, request: Request, key: str) -> Reply | Fault:
-        """One request within slot, pause and budget; its reply is kept before the slot is free again."""
+        """Send one request within slot, pause and budget; its reply is cached before the slot is released."""
         prompt, completion = most_tokens(request, self.settings)
         most = self._price.cost(prompt, completion) if self._price else 0.0
         async with self._slots:
@@ -145,15 +153,15 @@ class LLMClient:
             self._count_sent(outcome, cost)
             if isinstance(outcome, Reply):
                 self._in_vain = 0
-            elif outcome.retry and outcome.kind not in ("http 429", "adapted"):  # busy, or learning from us
+            elif outcome.retry and outcome.kind not in ("http 429", "adapted"):  # busy, or being adapted to
                 self._in_vain += 1
             return outcome
 
     def _silent(self, fault: Fault) -> str:
-        """As many requests as all slots' attempts together and not one reply: the endpoint is down, not one call unlucky."""
+        """Return the message for an endpoint that is down: no reply to as many requests as all slots may attempt."""
         return (
             f"{self.settings.model}: no reply to the last {self._in_vain} requests (the last: {fault}). Check that "
-            f"{self.settings.base_url or 'the endpoint'} is at work, then start again: replies received so far are kept."
+            f"{self.settings.base_url or 'the endpoint'} is running, then start again: replies received so far are kept."
         )
 
     async def _wait_for_gate(self) -> None:
@@ -161,10 +169,10 @@ class LLMClient:
             await asyncio.sleep(wait)
 
     async def _back_off(self, attempt: int, fault: Fault) -> bool:
-        """Wait before the next attempt: as long as asked, else exponentially longer, with jitter.
+        """Wait before the next attempt: as long as the endpoint asks, else exponentially longer, with jitter.
 
-        A 429 holds back every call, not only this one. Returns False when the endpoint asks for more
-        patience than `max_retry_after_s`.
+        A 429 delays every call, not only this one. Returns False if the endpoint asks for a longer wait than
+        `max_retry_after_s`.
         """
         longest = min(self.settings.backoff_s * 2 ** (attempt - 1), self.settings.backoff_max_s)
         wait = longest * self._jitter.uniform(0.5, 1.0)
@@ -183,7 +191,7 @@ class LLMClient:
         return self._price.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
 
     def _book(self, key: str, kept: Reply) -> None:
-        """A cached reply costs nothing now, but it is, once, part of what this job costs altogether."""
+        """Count the cost of a cached reply, once, in the total of this job (it costs nothing now)."""
         if self._price is not None and key not in self._booked:
             self._booked.add(key)
             self.budget.spent_usd += self._cost(kept)
@@ -204,7 +212,7 @@ class LLMClient:
 
     def _count(self, outcome: Reply | Fault, *, shared: bool = False) -> Reply | Fault:
         if shared and isinstance(outcome, Reply):
-            outcome = replace(outcome, cached=True)  # one request, paid for by the task that sent it
+            outcome = replace(outcome, cached=True)  # paid for by the task that sent the request
         self.stats.calls += 1
         self.stats.cached += isinstance(outcome, Reply) and outcome.cached
         self.stats.failed += isinstance(outcome, Fault)
@@ -214,9 +222,9 @@ class LLMClient:
 async def for_each(
     items: Iterable[T], work: Callable[[T], Awaitable[None]], concurrency: int, stop: Callable[[], bool]
 ) -> None:
-    """Run `work` on every item with at most `concurrency` at a time, without a task per item.
+    """Run `work` on every item with at most `concurrency` at a time, without one task per item.
 
-    After an exception, or once `stop()` says so, no item is started; those under way are finished, since
+    After an exception, or once `stop()` returns True, no item is started. Items in progress are finished, since
     their replies are paid for; then the first exception is raised.
     """
     queue = iter(items)
@@ -245,9 +253,19 @@ def ask_all(
     cache_dir: Path,
     progress: Progress | None = None,
 ) -> tuple[list[Reply | Fault], Stats]:
-    """Ask every request; return the outcomes in the order of the requests, and the counts.
+    """Ask every request.
 
-    Raises LLMError as `LLMClient.ask` does; replies received before that are in the cache.
+    Args:
+        requests: what to ask.
+        settings: the endpoint.
+        cache_dir: folder of the reply cache.
+        progress: informed after every finished request.
+
+    Returns:
+        Outcomes in the order of the requests, and the counts.
+
+    Raises:
+        LLMError: as `LLMClient.ask`; replies received before that are in the cache.
     """
 
     async def run() -> tuple[list[Reply | Fault], Stats]:
@@ -271,7 +289,7 @@ def ask_all(
 
 
 def run_async(job: Callable[[], Awaitable[T]]) -> T:
-    """Run `job` to its end from ordinary code, also inside a notebook's running event loop."""
+    """Run `job` to its end from synchronous code, also inside the running event loop of a notebook."""
 
     async def main() -> T:
         return await job()

@@ -1,4 +1,4 @@
-"""Errors a user can mend, and texts made fit to be shown."""
+"""Errors the user can fix, and shortening of texts for messages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class LLMError(ValueError):
 
 
 class BudgetReachedError(LLMError):
-    """`max_cost_usd` would have been passed by the next call; everything paid for is in the cache."""
+    """The next call could exceed `max_cost_usd`; everything paid for is in the cache."""
 
 
 class TooManyUnscoredError(LLMError):
-    """More examples than `max_unscored` allows could not be scored."""
+    """The share of examples that could not be scored exceeds `max_unscored`."""
 
 
 class ServerError(LLMError):
@@ -33,7 +33,7 @@ class ServerError(LLMError):
 
 
 def shorten(text: str, limit: int = 300) -> str:
-    """Return `text` on one line, cut in the middle to about `limit` characters."""
+    """Return `text` on one line, shortened in the middle to about `limit` characters."""
     line = " ".join(text.split())
     if len(line) <= limit:
         return line

@@ -1,4 +1,4 @@
-"""What judging a pool will take, before the first call is paid for (`judge.dry_run=true`)."""
+"""Estimated calls, tokens and cost of judging a pool, before the first call (`judge.dry_run=true`)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from gip_exp.llm.rubric import HIGHEST, Rubric
 from gip_exp.llm.wire import guess_tokens
 
 _COMMENT_TOKENS = 40
-_THINKING_SHARE = 4  # a reasoning model is taken to use a quarter of what it may
+_THINKING_SHARE = 4  # a reasoning model is assumed to use a quarter of its allowance
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Calls still to be made and what they come to, without retries.
+    """Calls still to be made and their cost, without retries. Tokens are estimated at 4 bytes each.
 
-    cached: votes that the reply cache answers. Tokens are guessed at 4 bytes each. most_*: when every reply
-    runs to its cap. USD are None when the model has no price.
+    Attributes:
+        examples: examples in the pool.
+        calls: calls to make.
+        cached: votes that are in the reply cache.
+        prompt_tokens: tokens of all prompts.
+        completion_tokens: tokens of all replies, as expected.
+        most_completion_tokens: tokens if every reply reaches its limit.
+        cost_usd: expected cost; None if the model has no price.
+        most_cost_usd: cost if every reply reaches its limit; None if the model has no price.
     """
 
     examples: int
@@ -51,7 +58,7 @@ class Estimate:
 def estimate_pool(
     examples: Sequence[Example], rubric: Rubric, settings: JudgeSettings, *, cache_dir: Path
 ) -> Estimate:
-    """Return what `judge_pool` with the same arguments would take. Sends nothing and needs no key."""
+    """Return what `judge_pool` with the same arguments would cost. Sends nothing and needs no key."""
     settings.check()
     check_examples(examples)
     asked: set[str] = set()
@@ -82,7 +89,7 @@ def estimate_pool(
 
 
 def _completion_tokens(rubric: Rubric, settings: JudgeSettings) -> tuple[int, int]:
-    """Return (likely, most) tokens of one reply, hidden thinking included."""
+    """Return (expected, maximum) tokens of one reply, including hidden reasoning."""
     endpoint = settings.endpoint
     each = guess_tokens(json.dumps(dict.fromkeys(rubric.names, HIGHEST)))
     each += _COMMENT_TOKENS if rubric.comment else 0
@@ -96,7 +103,7 @@ def _completion_tokens(rubric: Rubric, settings: JudgeSettings) -> tuple[int, in
 def _next_request(
     example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, cache: Cache
 ) -> Request | None:
-    """Return the first request of a vote that the cache cannot answer, or None when none is needed."""
+    """Return the first request of a vote that the cache cannot answer, or None if none is needed."""
     first_key = ""
     for used, request in enumerate(vote_requests(example, rubric, settings, vote)):
         key = cache_key(request, settings.endpoint)

@@ -1,7 +1,7 @@
 """Texts for evaluation and self-consistency, from a server or from a model in this process.
 
-Both generators take conversations (lists of {"role", "content"}) or plain texts to continue, mixed at will,
-and return one text for each, in order. A sample number above 0 draws another text for the same input.
+Both generators take conversations (lists of {"role", "content"}) and plain texts to continue, in any mixture, and
+return one text for each, in order. A sample number above 0 draws another text for the same input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Input = str | Sequence[Mapping[str, str]]
 
 
 class EndpointGenerator:
-    """Texts from any OpenAI-compatible endpoint, kept in the reply cache like every other reply."""
+    """Texts from any OpenAI-compatible endpoint, cached like every other reply."""
 
     def __init__(
         self,
@@ -37,9 +37,20 @@ class EndpointGenerator:
     def generate(
         self, inputs: Sequence[Input], *, temperature: float, max_tokens: int, sample: int = 0
     ) -> list[str]:
-        """Return one text per input; raise LLMError, with the first reason, when any did not come.
+        """Return one text per input.
 
-        What did come is in the cache: the next call asks only for the rest.
+        Args:
+            inputs: conversations or plain texts.
+            temperature: sampling temperature; 0 is greedy.
+            max_tokens: tokens per text.
+            sample: number of the sample.
+
+        Returns:
+            Texts in the order of the inputs.
+
+        Raises:
+            LLMError: with the first reason, if any text is missing; the others are cached, and the next call asks
+                only for the rest.
         """
         sampling = Sampling(temperature, max_tokens=max_tokens, stop=self._stop, seed=self._seed)
         raise_problems("generate", sampling.problems())
@@ -54,17 +65,21 @@ class EndpointGenerator:
         if faults:
             row, fault = faults[0]
             raise LLMError(
-                f"{len(faults)} of {len(inputs)} texts did not come from {self._endpoint.model}, the first "
+                f"{len(faults)} of {len(inputs)} requests to {self._endpoint.model} failed, the first "
                 f"is input {row}: {fault}. The others are kept; start again to ask for these."
             )
         return [outcome.text for outcome in outcomes if not isinstance(outcome, Fault)]
 
 
 class LocalGenerator:
-    """Texts from a transformers model in this process: small models and machines without vLLM.
+    """Texts from a transformers model in this process, for small models and machines without vLLM.
 
-    model, tokenizer: loaded, on their device, adapter applied. seed: with the inputs, the sample and the
-    batch size it fixes what is drawn. chat_kwargs: passed to the chat template (such as enable_thinking).
+    Args:
+        model: loaded, on its device, adapter applied.
+        tokenizer: its tokenizer.
+        batch_size: inputs per batch.
+        seed: together with the inputs, the sample and the batch size it determines the texts.
+        chat_kwargs: passed to the chat template (such as enable_thinking).
     """
 
     def __init__(
@@ -82,10 +97,10 @@ class LocalGenerator:
     def generate(
         self, inputs: Sequence[Input], *, temperature: float, max_tokens: int, sample: int = 0
     ) -> list[str]:
-        """Return one text per input, special tokens left out. temperature 0 is greedy."""
+        """Return one text per input, without special tokens; arguments as for `EndpointGenerator.generate`."""
         raise_problems("generate", Sampling(temperature, max_tokens=max_tokens).problems())
         rows = [self._tokens(given) for given in inputs]
-        # Inputs of like length share a batch, so that little is spent on padding.
+        # Inputs of similar length share a batch, to pad little.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         results = [""] * len(rows)
         for start in range(0, len(order), self._batch_size):
@@ -97,7 +112,7 @@ class LocalGenerator:
         return results
 
     def _tokens(self, given: Input) -> list[int]:
-        """Plain text gets the tokenizer's own start token, as in training, and no end; a chat template writes its own."""
+        """Tokenise: plain text with the tokenizer's start token, as in training, and no end; a chat template as it is."""
         plain = isinstance(given, str)
         text = given if isinstance(given, str) else self._as_text(given)
         ids = list(self._tokenizer(text, add_special_tokens=plain)["input_ids"])
@@ -106,7 +121,7 @@ class LocalGenerator:
     def _as_text(self, given: Sequence[Mapping[str, str]]) -> str:
         if not getattr(self._tokenizer, "chat_template", None):
             raise LLMError(
-                "this tokenizer has no chat template, so it cannot take conversations; hand in plain texts."
+                "this tokenizer has no chat template, so it cannot take conversations; pass plain texts."
             )
         return self._tokenizer.apply_chat_template(
             [dict(m) for m in given], tokenize=False, add_generation_prompt=True, **self._chat_kwargs
@@ -125,7 +140,7 @@ class LocalGenerator:
             options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.inference_mode():
-            torch.manual_seed(seed)  # inside the fork: the caller's random state stays as it was
+            torch.manual_seed(seed)  # inside the fork, so that the caller's random state does not change
             out = model.generate(
                 input_ids=ids, attention_mask=mask, max_new_tokens=max_tokens, pad_token_id=pad, **options
             )

@@ -1,9 +1,9 @@
-"""A pool of examples, graded by an LLM under a rubric: every example scored or counted.
+"""Grading a pool of examples by an LLM under a rubric: every example is scored or counted as unscored.
 
-A vote that cannot be read is asked for again under the next attempt number, `content_retries` times; then,
-or when no call gets through, the vote is lost. An example is scored by the mean of its readable votes when
-they are more than half; otherwise it is unscored: NaN, listed with its reason, tried under the next attempt
-number by the next run. A run that is killed and started again ends with the table it would have had.
+A vote that cannot be parsed is requested again under the next attempt number, up to `content_retries` times; after
+that, or if no call succeeds, the vote is lost. An example is scored by the mean of its readable votes if they are
+more than half; otherwise it is unscored: NaN, listed with the reason, and tried again under the next attempt number
+by the next run. A run that is killed and started again ends with the same table as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -34,11 +34,22 @@ def judge_pool(
     cache_dir: Path,
     progress: Progress | None = None,
 ) -> JudgeTable:
-    """Judge every example (`id`, `prompt`, `completion`) and return the table, rows in their order.
+    """Judge every example.
 
-    Raises LLMError for bad arguments and where no call can succeed, BudgetReachedError before
-    `max_cost_usd` is passed, TooManyUnscoredError as soon as more than `max_unscored` of the pool cannot be
-    scored. Replies received are kept in `cache_dir` in every case; starting again goes on from them.
+    Args:
+        examples: mappings with `id`, `prompt` and `completion`.
+        rubric: what is graded.
+        settings: endpoint, votes and limits.
+        cache_dir: folder of the reply cache; all replies are kept there in every case.
+        progress: informed after every vote.
+
+    Returns:
+        JudgeTable, rows in the order of the examples.
+
+    Raises:
+        LLMError: bad arguments, or no call can succeed.
+        BudgetReachedError: the next call could exceed `max_cost_usd`.
+        TooManyUnscoredError: more than `max_unscored` of the pool cannot be scored.
     """
     settings.check()
     check_examples(examples)
@@ -50,7 +61,7 @@ def judge_pool(
 
 
 def vote_requests(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int) -> Iterator[Request]:
-    """Yield the requests for one vote: attempt 0, then warmer ones, without end."""
+    """Yield the requests for one vote: attempt 0, then further attempts at a higher temperature, without end."""
     first = Request(
         messages=rubric.messages(example["prompt"], example["completion"]),
         schema=rubric.schema(),
@@ -67,7 +78,7 @@ def vote_requests(example: Example, rubric: Rubric, settings: JudgeSettings, vot
 
 
 def read_reply(reply: Reply, rubric: Rubric, example: Example) -> Parsed:
-    """Return the scores in a reply to `example`, or the reason why it has none."""
+    """Return the scores in a reply to `example`, or the reason why there are none."""
     if reply.refusal is not None:
         return Parsed(None, f"the model declined: {shorten(reply.refusal, 120)!r}")
     cut = reply.finish_reason != "stop"
@@ -101,16 +112,16 @@ class _Pool:
         self.n_unscored += self.unscored(row) and not before
 
     def unscored(self, row: int) -> bool:
-        """Whether so many votes are lost that no majority can be readable."""
+        """Return whether so many votes are lost that no majority can be readable."""
         return bool(2 * self.lost[row] >= self.settings.votes)
 
     def settle(self, row: int) -> None:
-        """Count a vote as dealt with."""
+        """Count a vote as finished."""
         self.settled[row] += 1
         self.done += self.settled[row] == self.settings.votes
 
     def too_many(self) -> bool:
-        """Whether the share of unscored rows is certain to end above the limit."""
+        """Return whether the share of unscored rows is already above the limit."""
         return self.n_unscored > self.settings.max_unscored * len(self.examples)
 
     def table(self, stats: Stats) -> JudgeTable:
@@ -149,10 +160,10 @@ async def _judge(
 
 
 def _shuffled(pool: _Pool) -> Iterator[tuple[int, int]]:
-    """Yield (row, vote) in an order of this process's own.
+    """Yield (row, vote) in an order that differs between processes.
 
-    Processes that share a cache then rarely ask for the same reply at the same moment; what one receives
-    the others find. The table does not depend on the order.
+    Processes that share a cache then rarely ask for the same reply at the same time, and find each other's replies.
+    The table does not depend on the order.
     """
     votes = pool.settings.votes
     order = list(range(len(pool.examples) * votes))
@@ -161,7 +172,7 @@ def _shuffled(pool: _Pool) -> Iterator[tuple[int, int]]:
 
 
 async def _judge_vote(pool: _Pool, client: LLMClient, row: int, vote: int) -> None:
-    """Fill in one vote: walk the attempts until one can be read or this run's share of them is used up."""
+    """Fill in one vote: make attempts until one can be parsed or the attempts of this run are used up."""
     settings, parsed = pool.settings, Parsed(None)
     first_key = ""
     for used, request in enumerate(vote_requests(pool.examples[row], pool.rubric, settings, vote)):
@@ -194,11 +205,11 @@ def _too_many(pool: _Pool) -> str:
     share, limit = pool.n_unscored / len(pool.examples), pool.settings.max_unscored
     return (
         f"{pool.n_unscored} of {len(pool.examples)} examples ({share:.1%}) could not be scored, max_unscored "
-        f"allows {limit:.1%}. Why: {listed}. All replies are kept: mend the cause and start again, which "
+        f"allows {limit:.1%}. Why: {listed}. All replies are kept: fix the cause and start again, which "
         "tries these examples once more, or raise max_unscored."
     )
 
 
 def _kind(reason: str) -> str:
-    """Reasons quote replies; for the tally only their beginning counts."""
+    """Return the beginning of a reason without the quoted reply, for the tally."""
     return shorten(re.split(r" in '|: '", reason, maxsplit=1)[0], 160)

@@ -1,4 +1,4 @@
-"""What goes into judging a pool and what comes out: settings, examples, the table of scores."""
+"""Input and output of judging a pool: settings, examples, the table of scores."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ Example = Mapping[str, Any]
 class JudgeSettings:
     """How a pool is judged.
 
-    votes: replies per example, averaged. content_retries: further attempts after an unreadable reply.
-    retry_temperature: at least this warm for them, since a cold model repeats itself. max_unscored: share
-    of the pool that may end unscored before the run stops.
+    Attributes:
+        endpoint: where the judge answers.
+        sampling: how replies are sampled.
+        votes: replies per example, averaged.
+        content_retries: further attempts after an unreadable reply.
+        retry_temperature: minimum temperature of further attempts, since a model repeats itself at 0.
+        max_unscored: share of the pool that may stay unscored before the run stops.
     """
 
     endpoint: EndpointSettings
@@ -57,10 +61,16 @@ class Unscored:
 
 @dataclass(frozen=True)
 class JudgeTable:
-    """What a judge said of a pool of n examples under a rubric of k attributes.
+    """The grades of a pool of n examples under a rubric of k attributes.
 
-    scores: float64, n x k, mean of the readable votes, NaN for unscored rows. vote_scores: float64,
-    n x votes x k, NaN for a lost vote. unscored: in pool order. agreement: None for a single vote.
+    Attributes:
+        ids: ids of the examples.
+        attributes: names of the attributes.
+        scores: (n, k) float64, mean of the readable votes, NaN for unscored rows.
+        vote_scores: (n, votes, k) float64, NaN for a lost vote.
+        unscored: examples without a score, in pool order.
+        stats: counts of the calls.
+        agreement: agreement of the votes; None for a single vote.
     """
 
     ids: tuple[str, ...]

@@ -1,8 +1,8 @@
-"""How this process reaches a server of its own on this machine, and nobody else's.
+"""Access to this process's own servers on this machine, and to no others.
 
-Loopback is shared with every user of the machine. The servers of this process therefore ask for a key, random and
-known through environments alone (a command line is open to all), and a port on which somebody else listens is not
-talked to.
+Loopback is shared by all users of the machine. The servers of this process therefore require a random key that is
+passed in the environment (command lines are visible to all users), and a port on which another user listens is not
+contacted.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from typing import Any
 from gip_exp.llm.errors import redact, shorten
 
 KEY_VARIABLE = "GIP_VLLM_API_KEY"
-_ANSWER_S = 300.0  # for a server of ours to load an adapter or to answer a short prompt
+_ANSWER_S = 300.0  # for our server to load an adapter or to answer a short prompt
 _SOCKETS = Path("/proc/net/tcp")
 _LISTENS = "0A"
 
 
 def key() -> str:
-    """The key of this process's servers: made once and put into the environment, where clients look keys up."""
+    """Return the key of this process's servers, created once and put into the environment, where clients read keys."""
     return os.environ.setdefault(KEY_VARIABLE, secrets.token_urlsafe(24))
 
 
 def bearer() -> dict[str, str]:
-    """The header that a server of ours asks for."""
+    """Return the header that our servers require."""
     return {"Authorization": f"Bearer {key()}"}
 
 
 def free_port() -> int:
-    """A port that nobody has now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def is_ours(port: int, sockets: Path = _SOCKETS) -> bool:
-    """Whether nobody but this user listens on `port`, as far as the kernel says (Linux; elsewhere taken for granted)."""
+    """Return whether only this user listens on `port`, according to the kernel (Linux; elsewhere assumed)."""
     try:
         rows = [line.split() for line in sockets.read_text().splitlines()[1:]]
     except OSError:
@@ -53,7 +53,7 @@ def is_ours(port: int, sockets: Path = _SOCKETS) -> bool:
 
 
 def post(address: str, body: Mapping[str, Any], *, json_reply: bool = True) -> Any:
-    """Ask a server of ours; OSError or ValueError with its own words when it refuses."""
+    """Send a request to our server; OSError, or ValueError with its message if it refuses."""
     headers = {"Content-Type": "application/json", **bearer()}
     request = urllib.request.Request(address, json.dumps(body).encode(), headers)
     try:
@@ -74,5 +74,5 @@ def served_names(base_url: str) -> set[str] | None:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Without the environment's proxy, which knows nothing of 127.0.0.1."""
+    """Return an opener without the environment's proxy, which cannot reach 127.0.0.1."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))

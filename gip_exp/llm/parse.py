@@ -1,4 +1,4 @@
-"""Scores out of a reply, however the model wrapped them; a reason where there are none.
+"""Parse scores from a reply, or give the reason why there are none.
 
 A reply is read without its thinking and code fences. Where it is one {...} and nothing else, that is the verdict,
 mended for trailing commas, single quotes and Python's literals. Where there are words around it, a complete {...}
@@ -35,7 +35,7 @@ _LONGEST = 200_000  # characters looked at; a longer reply is a runaway
 
 @dataclass(frozen=True)
 class Parsed:
-    """scores: one float per attribute in the order asked for, or None; then `reason` says why."""
+    """Scores of a reply: one float per attribute in the requested order, or None with a reason."""
 
     scores: tuple[float, ...] | None
     reason: str = ""
@@ -50,9 +50,18 @@ def parse_scores(
     judged: str = "",
     cut: bool = False,
 ) -> Parsed:
-    """Return the scores in `text` for `attributes`, each within [lowest, highest].
+    """Return the scores in `text` for `attributes`.
 
-    judged: the text that was graded, which the reply may quote. cut: whether the reply was ended before its end.
+    Args:
+        text: the reply.
+        attributes: names of the attributes.
+        lowest: lower end of the scale.
+        highest: upper end of the scale.
+        judged: the graded text, which the reply may quote.
+        cut: whether the reply was truncated.
+
+    Returns:
+        Parsed.
     """
     whole, visible = (_FENCED.sub(r"\1", one.strip()) for one in (text[:_LONGEST], _without_thoughts(text)))
     if not visible:
@@ -73,7 +82,7 @@ def parse_scores(
 
 
 def _doubt(found: Set[Any], quotable: Set[Any], cut: bool) -> str:
-    """Why grades with words around them may not be the judge's own, or ''."""
+    """Return why grades within other text may not be the judge's own, or ''."""
     if cut:
         return "the grades are not the whole of the reply, so they may be a quote"
     if len(found) > 1:

@@ -1,4 +1,4 @@
-"""Money: what a call costs, what it can cost at most, and the stop before a limit is passed."""
+"""Money: the cost of a call, its upper bound, and stopping before a limit is exceeded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8}|\d{4})$")
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens. cached_input: prompt tokens the provider had cached (None: as input)."""
+    """Price in USD per million tokens; `cached_input` is for prompt tokens cached by the provider (None: as input)."""
 
     input: float
     output: float
@@ -27,7 +27,7 @@ class Price:
             raise LLMError(f"price table: {', '.join(bad)}; allowed: USD per million tokens, 0 or more.")
 
     def cost(self, prompt: int, completion: int, cached: int = 0) -> float:
-        """USD for one call; `cached` of the `prompt` tokens were served from the provider's cache."""
+        """Return USD for one call; `cached` of the `prompt` tokens were served from the provider's cache."""
         cached_rate = self.input if self.cached_input is None else self.cached_input
         return ((prompt - cached) * self.input + cached * cached_rate + completion * self.output) / 1e6
 
@@ -42,9 +42,9 @@ def find_price(prices: Mapping[str, Price], model: str) -> Price | None:
 class Budget:
     """Keeps the cost of a job under a limit with calls in flight.
 
-    Each call reserves the most it can cost before it is sent and settles what it did cost afterwards;
-    spent + reserved never exceeds the limit. When a reservation does not fit, the call waits for others
-    to settle; when nothing is in flight it can never fit, and BudgetReachedError is raised.
+    Each call reserves its maximum cost before it is sent and settles its real cost afterwards; spent + reserved never
+    exceeds the limit. If a reservation does not fit, the call waits for others to settle; if nothing is in flight it
+    can never fit, and BudgetReachedError is raised.
     """
 
     def __init__(self, limit_usd: float | None) -> None:
@@ -56,19 +56,22 @@ class Budget:
         self._settled = asyncio.Condition()
 
     async def reserve(self, most_usd: float) -> float:
-        """Wait until a call of at most `most_usd` fits and return what is reserved for it.
+        """Wait until a call of at most `most_usd` fits, and return the amount reserved for it.
 
-        Raises BudgetReachedError if it never will. An endpoint that bills more than the bound (hidden
-        prompt text, say) is reserved for accordingly from then on.
+        If the endpoint bills more than the bound (for instance for hidden prompt text), later reservations are
+        increased accordingly.
+
+        Raises:
+            BudgetReachedError: it can never fit.
         """
         async with self._settled:
             most_usd *= self._overshoot
             while not self._fits(most_usd):
                 if self._open == 0:
                     raise BudgetReachedError(
-                        f"max_cost_usd={self.limit_usd:g} would be passed: {self.spent_usd:.4f} USD are "
+                        f"max_cost_usd={self.limit_usd:g} would be exceeded: {self.spent_usd:.4f} USD are "
                         f"spent and the next call may cost up to {most_usd:.4f} USD. All replies paid for "
-                        "are kept; raise max_cost_usd and start again to go on from here."
+                        "are kept; raise max_cost_usd and start again to continue from here."
                     )
                 await self._settled.wait()
             self._reserved += most_usd
@@ -76,14 +79,14 @@ class Budget:
             return most_usd
 
     async def settle(self, reserved_usd: float, cost_usd: float) -> None:
-        """Give a reservation back and book what the call did cost (0 for a fault)."""
+        """Release a reservation and record the real cost of the call (0 for a fault)."""
         async with self._settled:
             if cost_usd > reserved_usd > 0:
                 self._overshoot *= cost_usd / reserved_usd
             self._open -= 1
             self._reserved -= reserved_usd
             if self._open == 0:
-                self._reserved = 0.0  # no drift from rounding
+                self._reserved = 0.0  # removes rounding errors
             self.spent_usd += cost_usd
             self._settled.notify_all()
 

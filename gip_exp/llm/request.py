@@ -1,4 +1,4 @@
-"""What is asked and what comes back: requests with their cache key, replies, faults, counts."""
+"""Requests with their cache key, replies, faults and counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Message = Mapping[str, str]  # {"role": ..., "content": ...}
 
 @dataclass(frozen=True)
 class Schema:
-    """A JSON schema a reply must follow; `name` is what the endpoint calls it."""
+    """A JSON schema that a reply must follow, with the name that is sent to the endpoint."""
 
     name: str
     body: Mapping[str, Any]
@@ -25,10 +25,16 @@ class Schema:
 
 @dataclass(frozen=True)
 class Request:
-    """One thing to ask: a conversation (`messages`) or a raw text to continue (`prompt`), not both.
+    """One request: a conversation or a raw text to continue.
 
-    repetition: number of the vote or sample. attempt: 0, then 1, 2, ... when a reply had unreadable
-    content. Both are part of the cache key, so each asks for a reply of its own.
+    Attributes:
+        messages: the conversation; exactly one of messages and prompt is given.
+        prompt: the text to continue.
+        schema: JSON schema of the reply.
+        sampling: how the reply is sampled.
+        repetition: number of the vote or sample.
+        attempt: 0, then 1, 2, ... after replies with unreadable content. Repetition and attempt are part of the cache
+            key, so that each gets a reply of its own.
     """
 
     messages: tuple[Message, ...] = ()
@@ -48,7 +54,7 @@ class Request:
 
     @property
     def seed(self) -> int | None:
-        """The seed that is sent: the setting, moved apart for every repetition and attempt."""
+        """The seed that is sent: that of the settings, different for every repetition and attempt."""
         base = self.sampling.seed
         return None if base is None else base + 1000 * self.repetition + self.attempt
 
@@ -56,8 +62,8 @@ class Request:
 def cache_key(request: Request, endpoint: EndpointSettings) -> str:
     """Return 32 hex digits over everything that can change the reply, and nothing else.
 
-    The address, concurrency, timeouts and prices stay out: moving a server must not ask again. What an
-    endpoint turned out not to support stays out too: the key says what was wanted.
+    Address, concurrency, timeouts and prices do not enter, so that moving a server does not repeat requests. What an
+    endpoint does not support does not enter either: the key describes what was requested.
     """
     drawn = request.sampling
     reasoning = endpoint.is_reasoning_model
@@ -90,11 +96,18 @@ def _refuse(value: object) -> object:
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply with a valid envelope. text may still be unreadable to whoever asked.
+    """A reply with a valid envelope; its text may still be unreadable for the caller.
 
-    finish_reason: as the endpoint says (stop, length, content_filter, ...). refusal: the model's own words
-    when it declined. Token counts as billed; estimated (True) when the endpoint sent none.
-    cached: it came out of the reply cache and cost nothing now.
+    Attributes:
+        text: the text.
+        finish_reason: as the endpoint says (stop, length, content_filter, ...).
+        refusal: the model's words if it declined.
+        prompt_tokens: as billed.
+        cached_tokens: prompt tokens from the provider's cache.
+        completion_tokens: as billed.
+        estimated: whether token counts are estimated, because the endpoint sent none.
+        model: name of the model in the reply.
+        cached: whether it came from the reply cache and cost nothing now.
     """
 
     text: str
@@ -110,10 +123,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Fault:
-    """A call that brought no reply. kind groups it in the counts, detail is for people (redacted).
+    """A call without a reply.
 
-    retry: whether asking again can help. retry_after_s: what the endpoint asked for. fatal: no call can
-    succeed (wrong key, unknown model, no money left), so the job stops.
+    Attributes:
+        kind: groups it in the counts.
+        detail: description, redacted.
+        retry: whether another attempt can help.
+        retry_after_s: the wait that the endpoint asked for.
+        fatal: whether no call can succeed (wrong key, unknown model, no money left), so that the job stops.
     """
 
     kind: str
@@ -128,11 +145,24 @@ class Fault:
 
 @dataclass
 class Stats:
-    """Counts of one client's work. requests = replies + faults once nothing is in flight.
+    """Counts of one client. requests = replies + faults = kept + unreadable + faults once nothing is in flight.
 
-    calls: distinct requests settled, cached: of those, answered by the reply cache. unreadable: replies of
-    this run whose content was of no use (set by whoever reads them), so requests = kept + unreadable +
-    faults. spent_usd: this run; None when the model has no price.
+    Attributes:
+        calls: distinct requests finished.
+        cached: of those, answered by the reply cache.
+        requests: requests sent.
+        replies: replies received.
+        unreadable: replies of this run whose content could not be used (set by the caller).
+        failed: calls that ended in a fault.
+        retries: attempts after the first.
+        in_flight: requests in flight now.
+        peak_in_flight: most requests in flight at once.
+        prompt_tokens: billed for this run.
+        completion_tokens: billed for this run.
+        estimated: replies with estimated token counts.
+        spent_usd: cost of this run; None if the model has no price.
+        job_usd: cost of the job including cached replies.
+        faults: number of faults by kind.
     """
 
     calls: int = 0
@@ -153,12 +183,12 @@ class Stats:
 
     @property
     def kept(self) -> int:
-        """Replies received in this run that could be read."""
+        """Replies received in this run whose content could be used."""
         return self.replies - self.unreadable
 
     @property
     def n_faults(self) -> int:
-        """Requests of this run that brought no reply."""
+        """Requests of this run without a reply."""
         return sum(self.faults.values())
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Rubrics: what is judged, on which scale, and the messages that ask for it.
 
-The judged text is data from strangers. It is put between two marker lines whose code does not occur in it,
-chat control tokens in it are broken up, and the instruction is repeated after it. The rubric itself stands
-in the system message, the same for every example, where a provider can cache it.
+The judged text is untrusted. It is put between two marker lines whose code does not occur in it, chat control tokens
+in it are broken up, and the instruction is repeated after it. The rubric itself is in the system message, the same
+for every example, where a provider can cache it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from gip_exp.llm.settings import raise_problems
 
 LOWEST, HIGHEST = 1, 5
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-# Control tokens of the chat formats in use: ChatML and its kin (also with DeepSeek's full-width bars), Llama, Mistral,
-# Gemma, GLM, EXAONE, MiniMax, Seed. Spelt out of ordinary letters they would be read as the tokens themselves.
+# Control tokens of the chat formats in use: ChatML and its variants (also with DeepSeek's full-width bars), Llama,
+# Mistral, Gemma, GLM, EXAONE, MiniMax, Seed. Written as ordinary text they would be read as the tokens themselves.
 _CONTROL = re.compile(
     r"<[|｜][^<>\s]{1,60}?[|｜]>|\[\|[^\[\]\s]{1,60}?\|\]|\[gMASK\]|\]~!?b\[|\]~b\]|\[e~\["
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|ARGS|CALL_ID|THINK|MODEL_SETTINGS)\]"
@@ -32,7 +32,7 @@ _CONTROL = re.compile(
 
 @dataclass(frozen=True)
 class Attribute:
-    """One thing to grade. anchors: what 1, 2, 3, 4 and 5 mean, in this order."""
+    """One attribute to grade; `anchors` are the meanings of 1, 2, 3, 4 and 5, in this order."""
 
     name: str
     question: str
@@ -41,7 +41,14 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Rubric:
-    """Attributes and the description of the material. comment: ask for a sentence before the scores."""
+    """Attributes to grade.
+
+    Attributes:
+        name: name of the rubric.
+        material: description of the material.
+        attributes: what is graded.
+        comment: whether to ask for a sentence before the scores.
+    """
 
     name: str
     material: str
@@ -50,13 +57,14 @@ class Rubric:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Rubric:
-        """Return the rubric in a plain mapping (a parsed conf/rubric/*.yaml).
+        """Return the rubric of a plain mapping (a parsed conf/rubric/*.yaml).
 
-        Raises LLMError listing every problem: missing or unknown fields, names that are not lower-case
-        words, repeated names, anchors that are not five texts.
+        Raises:
+            LLMError: listing every problem: missing or unknown fields, names that are not lower-case words, repeated
+                names, anchors that are not five texts.
         """
         known = {"name", "material", "attributes", "comment"}
-        problems = [f"{key!r} is no field of a rubric" for key in mapping if key not in known]
+        problems = [f"{key!r} is not a field of a rubric" for key in mapping if key not in known]
         problems += [
             f"{key} is missing or empty" for key in ("name", "material", "attributes") if not mapping.get(key)
         ]
@@ -76,11 +84,11 @@ class Rubric:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The attributes' names in order."""
+        """Names of the attributes, in order."""
         return tuple(a.name for a in self.attributes)
 
     def schema(self) -> Schema:
-        """Return the JSON schema of a reply: strict, integers on the scale."""
+        """Return the strict JSON schema of a reply, with integers on the scale."""
         properties: dict[str, Any] = {"comment": {"type": "string"}} if self.comment else {}
         scale = list(range(LOWEST, HIGHEST + 1))
         properties |= {name: {"type": "integer", "enum": scale} for name in self.names}
@@ -143,8 +151,8 @@ def _fence(prompt: str, completion: str) -> str:
     bare = [_bare(text) for text in texts]
     code, salt = "", 0
     while not code or any(code in text for text in bare):
-        # From the text, not from chance: the same example must give the same cache key. Whoever writes the text
-        # cannot write the code into it, since that changes the code; should one be found by search, the next is taken.
+        # Derived from the text, so that the same example gives the same cache key. The author of a text cannot include
+        # its code, since that changes the code; if one is found by search, the next is taken.
         digest = hashlib.sha256("\x00".join([str(salt), *texts]).encode("utf-8", "surrogatepass"))
         code, salt = digest.hexdigest()[:12], salt + 1
     parts = [
@@ -155,11 +163,11 @@ def _fence(prompt: str, completion: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Lower-case letters and digits alone, so that a code is found in capitals or with anything invisible inside too."""
+    """Return lower-case letters and digits only, to find a code also in capitals or with invisible characters inside."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text).lower()))
 
 
 def neutralise(text: str) -> str:
-    """Return `text` with chat control tokens broken up by spaces, so that no template reads them as such."""
+    """Return `text` with chat control tokens broken up by spaces, so that no template interprets them."""
     clean = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
     return _CONTROL.sub(lambda m: f"{m[0][0]} {m[0][1:-1]} {m[0][-1]}", clean)

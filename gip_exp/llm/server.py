@@ -1,4 +1,4 @@
-"""A vLLM server that belongs to this process: started, watched, explained when it fails, ended with it.
+"""A vLLM server owned by this process: started, monitored, its failures explained, and ended with the process.
 
     with VLLMServer(ServerSettings(model="DIR", adapters={"run1": "ADAPTER_DIR"}), log_path) as server:
         EndpointSettings(
@@ -8,9 +8,9 @@
             identity=server.identity("run1"),
         )
 
-One server serves the model (as `served_name`) and every adapter by name, those it is started with and, where
-`max_lora_rank` leaves room, those that come later (`load_adapter`). It listens on 127.0.0.1 only and asks for
-a key that this process alone knows.
+One server serves the model (as `served_name`) and every adapter by name: those it is started with and, up to rank
+`max_lora_rank`, those that are loaded later (`load_adapter`). It listens on 127.0.0.1 only and requires a key that
+only this process knows.
 """
 
 from __future__ import annotations
@@ -55,11 +55,20 @@ _HINTS = (
 class ServerSettings:
     """What to serve.
 
-    model: folder or hub name, served as `served_name`. adapters: LoRA folders by the name to ask for.
-    max_lora_rank: room for adapters that are loaded later (None: none will be).
-    dtype, max_model_len (tokens; None: the model's own), seed: as vLLM takes them. port: None picks a free
-    one. start_timeout_s: how long the server may take to answer. extra_args: further vLLM options.
-    environment: further variables. python: the interpreter that has vLLM (None: this one).
+    Attributes:
+        model: folder or hub name.
+        adapters: LoRA folders by the name they are served under.
+        max_lora_rank: maximum rank of adapters that are loaded later (None: there will be none).
+        served_name: name of the model itself.
+        dtype: as for vLLM.
+        max_model_len: in tokens; None for the model's own.
+        enforce_eager: as for vLLM.
+        seed: as for vLLM.
+        port: None picks a free one.
+        start_timeout_s: time the server may take to answer.
+        extra_args: further options of vLLM.
+        environment: further environment variables.
+        python: interpreter with vLLM installed (None: this one).
     """
 
     model: str
@@ -80,7 +89,7 @@ class ServerSettings:
         """Raise one LLMError that lists every problem with these settings."""
         names = [self.served_name, *self.adapters]
         bad = [n for n in names if not _NAME.match(n)]
-        found = [f"{n!r} is no name to serve under; use letters, digits, . _ -" for n in bad]
+        found = [f"{n!r} cannot be served as a name; use letters, digits, . _ -" for n in bad]
         if self.served_name in self.adapters:
             found.append(f"an adapter has the model's own served_name {self.served_name!r}")
         found += [f"adapter {n!r}: {p} has no adapter_config.json" for n, p in self.adapters.items()
@@ -91,9 +100,13 @@ class ServerSettings:
 
 
 class VLLMServer:
-    """A running server, as a context manager; its log is kept at `log_path`.
+    """A running server, as a context manager.
 
-    `key_variable` names the environment variable that holds its key.
+    Args:
+        settings: what to serve.
+        log_path: where its log is written.
+
+    `key_variable` is the environment variable that holds its key.
     """
 
     key_variable = loopback.KEY_VARIABLE
@@ -108,16 +121,16 @@ class VLLMServer:
 
     @property
     def base_url(self) -> str:
-        """Address for an OpenAI client."""
+        """Base URL for an OpenAI client."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names to ask for: the model's, then the adapters'."""
+        """Served names: that of the model, then those of the adapters."""
         return (self.settings.served_name, *self._adapters)
 
     def identity(self, name: str) -> str:
-        """Return text that changes with the weights served under `name` (for the reply cache's key)."""
+        """Return a text that identifies the weights served under `name` (for the key of the reply cache)."""
         if name not in self.names:
             raise ServerError(f"the server serves {', '.join(self.names)}, not {name!r}.")
         parts = [fingerprint(self.settings.model), self.settings.dtype]
@@ -126,7 +139,7 @@ class VLLMServer:
         return "-".join(parts)
 
     def load_adapter(self, name: str, path: str) -> None:
-        """Serve another LoRA folder under `name` from now on; ServerError says why vLLM refuses it."""
+        """Serve another LoRA folder under `name`; ServerError if vLLM refuses it."""
         if self._adapters.get(name) == path:
             return
         try:
@@ -136,14 +149,14 @@ class VLLMServer:
         except (OSError, ValueError) as error:
             self.check_alive()
             raise ServerError(
-                f"vLLM does not load the adapter {name} ({path}): {error}. Does it belong to {self.settings.model}?"
+                f"vLLM does not load the adapter {name} ({path}): {error}. Check that it belongs to {self.settings.model}."
             ) from None
         self._adapters[name] = path
 
     def continuation(
         self, name: str, text: str, *, tokens: int = 4, among: int = 20
     ) -> list[dict[str, float]]:
-        """What `name` would go on with, greedily: for each token the likeliest ones and their log-probabilities."""
+        """Return the greedy continuation of `text` by `name`: likely tokens and log-probabilities at each position."""
         asked = {"model": name, "prompt": text, "max_tokens": tokens, "temperature": 0, "logprobs": among}
         return loopback.post(f"{self.base_url}/completions", asked)["choices"][0]["logprobs"]["top_logprobs"]
 
@@ -155,7 +168,7 @@ class VLLMServer:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and return when it answers; raise ServerError with its last words otherwise."""
+        """Start the server and return when it answers; ServerError with the end of its log otherwise."""
         self.port = self.settings.port or loopback.free_port()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by stop()
@@ -167,7 +180,7 @@ class VLLMServer:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env=_environment(self.settings),
-            start_new_session=True,  # Ctrl-C reaches the owner alone, which then ends the server in order
+            start_new_session=True,  # Ctrl-C reaches only the owner, which then ends the server
         )
         try:
             self._wait_until_ready()
@@ -176,7 +189,7 @@ class VLLMServer:
             raise
 
     def stop(self) -> None:
-        """End the server (by the pid this object started) and wait for it. Stopping twice is fine."""
+        """End the server (the process this object started) and wait for it. May be called twice."""
         atexit.unregister(self.stop)
         if self._process is not None:
             if self._process.poll() is None:
@@ -192,7 +205,7 @@ class VLLMServer:
             self._log = None
 
     def check_alive(self) -> None:
-        """Raise ServerError with the end of the log when the server has died."""
+        """Raise ServerError with the end of the log if the server has died."""
         if self._process is None:
             raise ServerError("the vLLM server is not running; start it first.")
         status = self._process.poll()
@@ -201,11 +214,11 @@ class VLLMServer:
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
-        """Turn an error of the calls made inside into the server's last words when it has died."""
+        """If the server has died, replace an error raised inside by one with the end of the log."""
         try:
             yield
-        except Exception as error:  # each client has its own errors; whether the server lives is what counts
-            time.sleep(4 * supervise.POLL_S)  # a death is noticed with this delay
+        except Exception as error:  # each client has its own errors
+            time.sleep(4 * supervise.POLL_S)  # until the supervisor has noticed a death
             try:
                 self.check_alive()
             except ServerError as death:
@@ -216,7 +229,7 @@ class VLLMServer:
         end = time.monotonic() + self.settings.start_timeout_s
         while time.monotonic() < end:
             self.check_alive()
-            # Before anything is sent: whoever took the port first must not get the key, nor our texts.
+            # Checked before anything is sent: another process on this port must not get the key or our texts.
             served = loopback.served_names(self.base_url) if loopback.is_ours(self.port) else None
             if served is not None:
                 missing = [name for name in self.names if name not in served]
@@ -237,12 +250,12 @@ class VLLMServer:
 
 
 def command(settings: ServerSettings, port: int) -> list[str]:
-    """Return the command that starts vLLM; the module works under every distribution of it."""
+    """Return the command that starts vLLM, by module name, which works with every distribution of it."""
     words = [settings.python or sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     words += ["--model", settings.model, "--served-model-name", settings.served_name]
     words += ["--dtype", settings.dtype, "--host", "127.0.0.1", "--port", str(port)]
     words += ["--seed", str(settings.seed)]
-    # Left free, a weak model can fill its whole reply with blanks between two JSON tokens.
+    # Without this a weak model can fill its whole reply with white space between two JSON tokens.
     compact = {"backend": "xgrammar", "disable_any_whitespace": True}
     words += ["--structured-outputs-config", json.dumps(compact)]
     if settings.max_model_len is not None:
@@ -258,9 +271,9 @@ def command(settings: ServerSettings, port: int) -> list[str]:
 
 
 def _environment(settings: ServerSettings) -> dict[str, str]:
-    """Return this process's variables without keys, except the hub's: a server of ours has no use for the others."""
+    """Return this process's variables without keys, except that of the hub: a server does not need the others."""
     kept = {k: v for k, v in os.environ.items() if k in _HUB_TOKENS or not is_secret_name(k)}
     ours = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_API_KEY": loopback.key()}
     if settings.max_lora_rank:
-        ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"  # safe: nobody else has the key
+        ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"  # safe, because only this process has the key
     return kept | ours | dict(settings.environment)

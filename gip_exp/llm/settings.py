@@ -1,6 +1,6 @@
-"""What a caller may choose about an endpoint, its sampling and its price: frozen dataclasses.
+"""Settings of an endpoint, its sampling and its price, as frozen dataclasses.
 
-Keys are never part of settings. `api_key_env` names the environment variable that holds one.
+Keys are never part of settings; `api_key_env` names the environment variable that holds one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ _REASONING = re.compile(r"^(gpt-5|o[1-9])(?!\d)")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one reply is drawn.
+    """How a reply is sampled.
 
-    temperature, top_p: None leaves the endpoint's own default. max_tokens: cap on the visible reply.
-    seed: None sends none; a number gives every repetition and attempt its own seed, derived from it (not
-    for vLLM on a CPU: its engine dies of a seeded request at a temperature above 0).
-    reasoning_effort: only for reasoning models. stop: at most 4 strings.
+    Attributes:
+        temperature: None for the endpoint's default.
+        top_p: None for the endpoint's default.
+        max_tokens: limit of the visible reply.
+        seed: None sends none; a number gives every repetition and attempt its own derived seed. Not for vLLM on a
+            CPU, whose engine dies of a seeded request at a temperature above 0.
+        stop: at most 4 strings.
+        reasoning_effort: for reasoning models only.
     """
 
     temperature: float | None = 0.0
@@ -38,7 +42,7 @@ class Sampling:
     reasoning_effort: str | None = None
 
     def problems(self) -> list[str]:
-        """Return what is wrong with these values, one sentence each."""
+        """Return the problems with these values, one sentence each."""
         found = []
         if self.temperature is not None and not 0.0 <= self.temperature <= 2.0:
             found.append(f"temperature is {self.temperature}; allowed: 0 to 2, or null")
@@ -53,17 +57,29 @@ class Sampling:
 
 @dataclass(frozen=True)
 class EndpointSettings:
-    """One OpenAI-compatible endpoint and how hard it may be used.
+    """An OpenAI-compatible endpoint and the limits of its use.
 
-    model: model name, adapter name (vLLM) or deployment name (Azure). base_url: None means api.openai.com;
-    for Azure the resource's address. identity: text that names the weights where `model` does not
-    (a local server may serve anything as "base"); part of the cache key. concurrency: calls in flight.
-    timeout_s: for a whole call, slow streams included. attempts: tries per call on transport faults and
-    invalid envelopes. max_retry_after_s: longest Retry-After that is waited for. prices: USD per million
-    tokens by model name. max_cost_usd: stop before the calls of one job cost more, replies found in the
-    cache included. extra_body: further fields of the request body (part of the cache key).
-    reasoning_model: None decides by name (gpt-5*, o1, o3, ...). reasoning_tokens: added to max_tokens for
-    reasoning models, whose hidden thinking counts against the cap.
+    Attributes:
+        model: model name, adapter name (vLLM) or deployment name (Azure).
+        base_url: None for api.openai.com; for Azure the address of the resource.
+        provider: openai or azure.
+        api_version: of Azure.
+        api_key_env: environment variable of the key; None for the provider's usual one.
+        identity: text that identifies the weights where `model` does not (a local server may serve anything as
+            "base"); part of the cache key.
+        concurrency: calls in flight.
+        timeout_s: for a whole call, including slow streams.
+        attempts: attempts per call on transport faults and invalid envelopes.
+        backoff_s: first wait between attempts.
+        backoff_max_s: longest wait between attempts.
+        max_retry_after_s: longest Retry-After that is respected.
+        structured: how a schema is requested: auto, json_schema, json_object or none.
+        system_role: whether the model takes a system message.
+        reasoning_model: None decides by name (gpt-5*, o1, o3, ...).
+        reasoning_tokens: added to max_tokens for reasoning models, whose hidden reasoning counts against the limit.
+        prices: USD per million tokens by model name.
+        max_cost_usd: the job stops before its calls cost more, including replies found in the cache.
+        extra_body: further fields of the request body; part of the cache key.
     """
 
     model: str
@@ -88,13 +104,13 @@ class EndpointSettings:
 
     @property
     def key_variable(self) -> str:
-        """Name of the environment variable that holds the key."""
+        """Environment variable that holds the key."""
         default = "AZURE_OPENAI_API_KEY" if self.provider == "azure" else "OPENAI_API_KEY"
         return self.api_key_env or default
 
     @property
     def is_reasoning_model(self) -> bool:
-        """Whether the model refuses sampling settings and wants `max_completion_tokens`."""
+        """Whether the model refuses sampling settings and requires `max_completion_tokens`."""
         if self.reasoning_model is not None:
             return self.reasoning_model
         return bool(_REASONING.match(self.model.rsplit("/", 1)[-1].lower()))
@@ -134,7 +150,7 @@ class EndpointSettings:
             return [f"base_url is not an http(s) address (like http://127.0.0.1:8000/v1), it has "
                     f"scheme {parts.scheme!r}"]  # fmt: skip
         if parts.username or parts.password or parts.query:
-            # The address is written into configs and logs, so nothing secret may ride on it.
+            # The address is written into configs and logs, so it must not contain secrets.
             return [
                 f"base_url must not carry a user, password or query; put the key into {self.key_variable}"
             ]

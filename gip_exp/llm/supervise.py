@@ -1,8 +1,8 @@
 """The process between a managed server and its owner: `python supervise.py OWNER_PID -- COMMAND`.
 
-An owner that is killed cannot clean up. This process waits for three things: the server's end, a signal to
-itself, its owner's end (it is then somebody else's child). In the last two cases it ends the server's
-process group, which it started: SIGTERM first, SIGKILL after 10 s. Standard library only, quick to start.
+An owner that is killed cannot clean up. This process waits for the end of the server, a signal to itself, or the end
+of its owner (it then has another parent). In the last two cases it ends the server's process group, which it started:
+SIGTERM first, SIGKILL after 10 s. Standard library only, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command until it ends or must end; return its exit status."""
+    """Run the command until it ends or has to be ended; return its exit status."""
     owner, command = int(arguments[0]), arguments[2:]
     stop: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 
 
 def end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
-    """Ask the child's process group to end, and kill it after `grace_s`."""
+    """Terminate the child's process group, and kill it after `grace_s`."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     try:
@@ -49,13 +49,13 @@ def end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:
 
 
 def kill_group(group: int) -> None:
-    """Kill what is left of a process group; nothing left is fine."""
+    """Kill what is left of a process group, if anything."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
 
 
 def die_with_parent() -> None:
-    """In the child: be killed when the supervisor is (Linux; elsewhere the supervisor must live)."""
+    """Called in the child: ask the kernel to kill it when the supervisor dies (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""One judged example as a person can read it: what the judge was sent, what it replied, what was read from that."""
+"""One judged example in readable form: what the judge was sent, its replies, and how they were parsed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gip_exp.llm.rubric import Rubric
 
 
 def transcript(example: Example, rubric: Rubric, settings: JudgeSettings, *, cache_dir: Path) -> str:
-    """Markdown: the messages, then every vote's replies out of the reply cache. Asks nothing."""
+    """Return Markdown with the messages, then the replies of every vote from the reply cache. Sends nothing."""
     parts = [f"# {printable(example['id'])}, judged by {settings.endpoint.model}, rubric {rubric.name}"]
     for message in rubric.messages(example["prompt"], example["completion"]):
         parts.append(f"## {message['role']}\n\n{_block(message['content'])}")

@@ -1,8 +1,8 @@
-"""One request over the wire, once: an endpoint's answer becomes a Reply or a Fault, never an exception.
+"""Send one request once: the endpoint's answer becomes a Reply or a Fault, never an exception.
 
-The `openai` package brings addresses, authentication and Azure's paths; its own retries are off, because
-ours are counted, and its lenient response models are passed by, because ours must tell a valid envelope
-from an invalid one. No exception leaves this module: an exception holds the request and with it the key.
+The `openai` package provides addresses, authentication and Azure's paths. Its retries are off, because ours are
+counted; its lenient response models are bypassed, because we must distinguish valid envelopes from invalid ones. No
+exception leaves this module, because an exception holds the request and with it the key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "exceeded your cur
 
 
 class Transport:
-    """A connection pool to one endpoint. `quirks` is what has been learnt about it."""
+    """A connection pool to one endpoint; `quirks` holds what has been learned about it."""
 
     def __init__(self, settings: EndpointSettings) -> None:
         settings.check()
@@ -46,7 +46,7 @@ class Transport:
         await self._client.close()
 
     async def send(self, request: Request) -> Reply | Fault:
-        """Send `request` once and return what came of it."""
+        """Send `request` once and return the outcome."""
         body = build_body(request, self.settings, self.quirks)
         path = "/chat/completions" if request.prompt is None else "/completions"
         answer = await self._post(path, body)
@@ -54,25 +54,25 @@ class Transport:
             return self._judge_fault(answer, request, body)
         envelope = read_envelope(answer, request)
         if isinstance(envelope, Fault):
-            # The body's beginning tells a person more than our verdict does.
+            # The beginning of the body is more informative than our verdict.
             start = shorten(self._clean(answer[:400].decode("utf-8", "replace")), 160)
             return Fault(envelope.kind, f"{envelope.detail}; it begins: {start!r}")
         kept = (envelope.text, envelope.refusal or "", envelope.model, envelope.finish_reason)
         if any(secret in text for text in kept for secret in self._secrets):
             raise LLMError(
-                "the endpoint's reply contains the API key; it is not kept. Do not use this endpoint."
+                "the endpoint's reply contains the API key and is not stored. Do not use this endpoint."
             )
         return envelope
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> bytes | Fault:
-        """Return the body of a 200 response, or the Fault that took its place."""
+        """Return the body of a 200 response, or a Fault."""
         try:
-            # httpx bounds the time between two bytes; a slow stream is bounded here.
+            # httpx limits the time between two bytes; this limits a slow stream.
             async with asyncio.timeout(self.settings.timeout_s):
                 response = await self._client.post(path, cast_to=httpx2.Response, body=dict(body))
                 return response.content
         except (TimeoutError, openai.APITimeoutError):
-            return Fault("timeout", f"no whole reply within {self.settings.timeout_s:g} s")
+            return Fault("timeout", f"no complete reply within {self.settings.timeout_s:g} s")
         except openai.APIStatusError as error:
             return self._status_fault(error)
         except openai.APIConnectionError as error:
@@ -88,7 +88,7 @@ class Transport:
         detail = shorten(self._clean(str(error)))
         wait = retry_after_s(headers)
         if status == 429 and any(word in detail for word in _QUOTA):
-            return Fault("http 429", f"{detail} (no money left on this account)", retry=False, fatal=True)
+            return Fault("http 429", f"{detail} (the account has no money left)", retry=False, fatal=True)
         if status in (401, 403):
             remedy = f"check the key in {self.settings.key_variable} and its rights"
             return Fault(f"http {status}", f"{detail} ({remedy})", retry=False, fatal=True)
@@ -99,7 +99,7 @@ class Transport:
         return Fault(f"http {status}", detail, retry=retry, retry_after_s=wait)
 
     def _judge_fault(self, fault: Fault, request: Request, sent: Mapping[str, Any]) -> Fault:
-        """Learn from a complaint about a parameter; such a call can be sent again in another form."""
+        """Learn from an error about a parameter; such a call can be sent again in another form."""
         if fault.kind not in ("http 400", "http 422"):
             return fault
         before = build_body(request, self.settings, self.quirks)
@@ -154,7 +154,7 @@ def _openai_client(settings: EndpointSettings) -> openai.AsyncOpenAI:
 
 
 def _quiet_request_logs() -> None:
-    """One log line per request (and, at DEBUG, its headers) is of no use over 50,000 requests."""
+    """Turn off one log line per request (and, at DEBUG, its headers), which is useless for 50,000 requests."""
     for name in ("httpx2", "httpcore2", "openai"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

@@ -1,7 +1,7 @@
-"""Between our requests and an endpoint's JSON: request bodies, envelopes, and what a model cannot do.
+"""Conversion between our requests and an endpoint's JSON: request bodies, envelopes, unsupported features.
 
-`Quirks` starts from the settings and learns from 400 replies that name a parameter; a body is always built
-from the present quirks, so a call that failed for a quirk learnt meanwhile simply goes out again.
+`Quirks` starts from the settings and learns from 400 replies that name a parameter. A body is always built from the
+current quirks, so a call that failed for a quirk learned meanwhile is simply sent again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from gip_exp.llm.request import Fault, Message, Reply, Request
 from gip_exp.llm.settings import EndpointSettings
 
-_MOST_TOKENS = 10**9  # of one call: beyond it a count is senseless
-_NAME = 200  # characters of a name in an envelope that are kept
+_MOST_TOKENS = 10**9  # of one call; larger counts are invalid
+_NAME = 200  # maximum characters of a name in an envelope
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|doesn'?t support|unrecognized|unknown|not allowed|not permitted|extra inputs"
     r"|invalid|only the default|not available|must alternate|unexpected",
@@ -29,7 +29,7 @@ _STRUCTURED = re.compile(
 
 @dataclass
 class Quirks:
-    """What this endpoint and model can do. structured: json_schema, json_object or none."""
+    """What this endpoint and model support; `structured` is json_schema, json_object or none."""
 
     structured: str
     completion_tokens_name: bool
@@ -39,13 +39,13 @@ class Quirks:
 
     @classmethod
     def of(cls, settings: EndpointSettings) -> Quirks:
-        """Return what the settings and the model's name already tell."""
+        """Return what is known from the settings and the model's name."""
         reasoning = settings.is_reasoning_model
         structured = "json_schema" if settings.structured == "auto" else settings.structured
         return cls(structured, reasoning, not reasoning, not reasoning, settings.system_role)
 
     def learn(self, complaint: str) -> None:
-        """Take from a 400 reply's text what must not be sent again."""
+        """Learn from the text of a 400 reply what must not be sent again."""
         text = complaint.lower()
         if "max_completion_tokens" in text and "max_tokens" in text:
             self.completion_tokens_name = True
@@ -62,7 +62,7 @@ class Quirks:
 
 
 def build_body(request: Request, settings: EndpointSettings, quirks: Quirks) -> dict[str, Any]:
-    """Return the JSON body for `request` as this endpoint understands it."""
+    """Return the JSON body for `request` in the form this endpoint supports."""
     drawn = request.sampling
     body: dict[str, Any] = {"model": settings.model}
     if request.prompt is not None:
@@ -99,7 +99,7 @@ def _messages(request: Request, quirks: Quirks) -> list[Message]:
     messages = [dict(m) for m in request.messages]
     if quirks.system_role or messages[0]["role"] != "system":
         return list(messages)
-    # Templates without a system role (Mistral's) get its text at the head of the first user turn.
+    # For templates without a system role (Mistral's), its text is put before the first user turn.
     system, rest = messages[0], messages[1:]
     if not rest:
         return [{"role": "user", "content": system["content"]}]
@@ -110,8 +110,8 @@ def _messages(request: Request, quirks: Quirks) -> list[Message]:
 def most_tokens(request: Request, settings: EndpointSettings) -> tuple[int, int]:
     """Return upper bounds (prompt, completion) on the tokens of one call.
 
-    A token covers at least one byte of text, so the bytes bound the prompt, whatever the tokenizer; each
-    message brings a few tokens of its own.
+    A token covers at least one byte of text, so the number of bytes bounds the prompt for every tokenizer; each message
+    adds a few tokens.
     """
     texts = [m["content"] for m in request.messages] or [request.prompt or ""]
     size = sum(len(t.encode()) + 16 for t in texts) + 64
@@ -122,14 +122,14 @@ def most_tokens(request: Request, settings: EndpointSettings) -> tuple[int, int]
 
 
 def guess_tokens(text: str) -> int:
-    """Return about how many tokens a text has (4 bytes each): for estimates, never for a limit."""
+    """Return an estimate of the tokens of a text (4 bytes each), for estimates and never for a limit."""
     return (len(text.encode()) + 3) // 4
 
 
 def read_envelope(raw: bytes, request: Request) -> Reply | Fault:
-    """Return the reply inside a 200 response's body, or a Fault saying why the body is none.
+    """Return the reply in the body of a 200 response, or a Fault that says why it is not valid.
 
-    An empty text is a valid reply where the endpoint says it cut or filtered it: it was paid for.
+    An empty text is a valid reply if the endpoint says that it was truncated or filtered: it was paid for.
     """
     try:
         body = json.loads(raw)
@@ -163,7 +163,7 @@ def _content(choice: Mapping[str, Any], request: Request) -> tuple[Any, Any]:
 
 
 def _with_usage(reply: Reply, usage: object, request: Request) -> Reply:
-    """Return the reply with its billed tokens; missing or senseless usage is estimated and marked."""
+    """Return the reply with its billed tokens; missing or invalid usage is estimated and marked."""
     counts = usage if isinstance(usage, dict) else {}
     prompt, completion = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
     estimated = prompt is None or completion is None

@@ -1,1 +1,1 @@
-"""The language model and the encoder: where they are, whether they can be loaded, loading them, prompts, the device."""
+"""The language model and the encoder: locating, checking and loading them, prompts, the device."""

@@ -1,4 +1,4 @@
-"""Where a fine-tuning runs: base model, precision, device, attention kernel, and what this machine lacks for it."""
+"""Where a fine-tuning runs: base model, precision, device, attention kernel, and missing requirements."""
 
 import os
 from collections.abc import Mapping
@@ -15,31 +15,31 @@ FLASH = "flash_attention_2"
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the model comes from and where it runs."""
+    """Folder of the base model, its precision and device."""
 
-    place: str  # the base model's folder
+    place: str
     dtype: str
     device: str
 
 
 def machine(config: Config, entries: Mapping[str, Entry]) -> Machine:
-    """The experiment's base model and device."""
+    """Return the base model and device of the experiment."""
     return Machine(loading.location(config, entries), config.model.dtype, loading.device(config))
 
 
 def kernel(train: LoraTrain, device: str) -> str | None:
-    """The attention to ask transformers for; None leaves the choice to it."""
+    """Return the attention implementation to request from transformers; None leaves the choice to it."""
     if train.attention != "auto":
         return train.attention
     return FLASH if device == "cuda" and loading.has_flash_attention() else None
 
 
 def missing(train: LoraTrain, config: Config) -> list[str]:
-    """What this machine lacks for the settings of a training, each with its remedy."""
+    """Return what this machine lacks for the settings of a training, each with its remedy."""
     try:
         device = loading.device(config)
     except UserError:
-        return []  # said by loading.missing
+        return []  # reported by loading.missing
     return _processes(train, device) + _attention(train, device)
 
 

@@ -11,7 +11,7 @@ from gip_exp.errors import UserError
 from gip_exp.models import hub
 from gip_exp.storage.files import write_array
 
-SHARD = 1024  # rows that a killed run loses at most
+SHARD = 1024  # rows that a killed run can lose
 OnRows = Callable[[int], None]
 Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 
@@ -19,10 +19,16 @@ Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 def encode_in_shards(
     texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda _: None
 ) -> np.ndarray:
-    """(n, d) float32 in the order of `texts`; every finished shard is kept in `folder`, where a killed run goes on.
+    """Encode texts, longest first, so that batches pad little and an out-of-memory error shows in the first batch.
 
-    Texts are encoded longest first, so that a batch pads little and memory runs out at once or never. `make` is
-    called only when a shard is missing: it loads the model. on_shard(rows) follows every shard, kept or new.
+    Args:
+        texts: n texts.
+        make: loads the encoder; called only if a shard is missing.
+        folder: where finished shards are kept; a killed run continues from them.
+        on_shard: called with the number of rows of every shard, kept or new.
+
+    Returns:
+        (n, d) float32 in the order of `texts`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -45,7 +51,7 @@ def encode_in_shards(
 
 
 def _kept(path: Path, rows: int) -> np.ndarray | None:
-    """A finished shard, or None where there is none that is whole."""
+    """Return a finished shard, or None if there is no complete one."""
     try:
         shard = np.load(path, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):
@@ -63,10 +69,17 @@ def transformer_encoder(
     batch_size: int = 32,
     device: str = "cpu",
 ) -> Encoder:
-    """Pooled last hidden states of a transformer (folder or hub id), computed in `dtype`, given in float32.
+    """Return an encoder of pooled last hidden states. No remote code is run; weights come from safetensors only.
 
-    `pooling`: `mean` over the tokens (MiniLM, Contriever, hidden states), `last` token (Qwen3-Embedding), `cls` the
-    first. No remote code is run, weights come from safetensors only.
+    Args:
+        model: folder or hub id of a transformer.
+        pooling: `mean` over the tokens (MiniLM, Contriever, hidden states), `last` token (Qwen3-Embedding) or `cls`,
+            the first token.
+        max_length: tokens per text; longer texts are truncated.
+        dtype: precision of the computation; vectors are float32.
+        instruction: put before every text.
+        batch_size: texts per batch.
+        device: where to compute.
     """
     import torch
 
@@ -95,7 +108,7 @@ def transformer_encoder(
 
 
 def _load(place: str, dtype: str) -> tuple[Any, Any]:
-    """(tokenizer that pads on the right, network)."""
+    """Return (tokenizer that pads on the right, network)."""
     import torch
     from transformers import AutoModel, AutoTokenizer
 
@@ -110,13 +123,13 @@ def _load(place: str, dtype: str) -> tuple[Any, Any]:
 
 
 def _inside(model: str) -> str:
-    """A sentence-transformers folder keeps its transformer at the top or in `0_Transformer`."""
+    """Return the transformer of a sentence-transformers folder: its top, or `0_Transformer`."""
     nested = Path(model) / "0_Transformer"
     return str(nested) if nested.is_dir() else model
 
 
 def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
-    """(b, t, d) and (b, t), right padded -> (b, d)."""
+    """Pool hidden states (b, t, d) with mask (b, t), padded on the right, to (b, d)."""
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "last":
@@ -126,7 +139,7 @@ def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
 
 
 def missing_key(base_url: str | None) -> list[str]:
-    """The API key, if the public endpoint would need one."""
+    """Return whether the API key is missing that the public endpoint needs, or the given endpoint is down."""
     if base_url is not None:
         return hub.silent("embedder.base_url", base_url)
     if not os.environ.get("OPENAI_API_KEY"):
@@ -137,7 +150,7 @@ def missing_key(base_url: str | None) -> list[str]:
 
 
 def remote_encoder(model: str, *, base_url: str | None, dimensions: int | None, batch_size: int) -> Encoder:
-    """An OpenAI-compatible embeddings endpoint; the client retries transport faults itself."""
+    """Return an encoder by an OpenAI-compatible embeddings endpoint; the client retries transport faults itself."""
     import openai
 
     client = openai.OpenAI(
@@ -158,7 +171,7 @@ def remote_encoder(model: str, *, base_url: str | None, dimensions: int | None, 
                 ) from None
             if len(reply.data) != len(batch):
                 raise UserError(
-                    f"the embeddings endpoint gave {len(reply.data)} vectors for {len(batch)} texts: check "
+                    f"the embeddings endpoint returned {len(reply.data)} vectors for {len(batch)} texts: check "
                     "embedder.base_url and embedder.model"
                 )
             rows.extend(item.embedding for item in sorted(reply.data, key=lambda item: item.index))

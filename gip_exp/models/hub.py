@@ -1,4 +1,4 @@
-"""What the Hugging Face hub must give and whether it can: asked before a run starts, answered in seconds."""
+"""Whether the Hugging Face hub has what a run needs, checked in seconds before the run starts."""
 
 import os
 from functools import cache
@@ -7,7 +7,7 @@ SECONDS = 3.0
 
 
 def missing_model(name: str, revision: str | None, key: str = "model.path") -> list[str]:
-    """Why a hub model cannot be had, with the remedy; empty when it is cached or can be fetched."""
+    """Return why a hub model is not available, with the remedy; empty if it is cached or can be downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
@@ -16,14 +16,14 @@ def missing_model(name: str, revision: str | None, key: str = "model.path") -> l
 
 
 def missing_dataset(name: str, revision: str | None = None) -> list[str]:
-    """Why a hub data set cannot be had, with the remedy; empty when it is cached or can be fetched."""
+    """Return why a hub data set is not available, with the remedy; empty if it is cached or can be downloaded."""
     if cached_dataset(name):
         return []
     return _missing("dataset", name, revision, "data.hub.name", "give local files (data.path=FILE_OR_FOLDER)")
 
 
 def _missing(kind: str, name: str, revision: str | None, key: str, remedy: str) -> list[str]:
-    """`kind` as the hub calls it: model or dataset."""
+    """Return why something is not available; `kind` is as the hub calls it: model or dataset."""
     what = _in_words(kind, name)
     if why := unreachable():
         return [
@@ -49,7 +49,7 @@ def _refused(kind: str, name: str, revision: str | None, key: str, remedy: str) 
 
     what = _in_words(kind, name)
     try:
-        # HfApi.auth_check, which would wait without end.
+        # As HfApi.auth_check, which has no timeout.
         address = f"{endpoint()}/api/{kind}s/{name}/auth-check"
         hf_raise_for_status(get_session().get(address, headers=build_hf_headers(), timeout=SECONDS))
         HfApi(endpoint=endpoint()).repo_info(name, repo_type=kind, revision=revision, timeout=SECONDS)
@@ -68,24 +68,24 @@ def _refused(kind: str, name: str, revision: str | None, key: str, remedy: str) 
 
 
 def cached_dataset(name: str) -> bool:
-    """Whether some revision of a hub data set lies in the local cache."""
+    """Return whether some revision of a hub data set is in the local cache."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return os.path.isdir(os.path.join(HF_HUB_CACHE, "datasets--" + name.replace("/", "--")))
 
 
 def endpoint() -> str:
-    """The hub's address: HF_ENDPOINT, or the public one."""
+    """Return the address of the hub: HF_ENDPOINT, or the public one."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
 def _named_endpoint() -> str:
-    """The address, and the variable where that set it."""
+    """Return the address, with the variable if that set it."""
     return f"HF_ENDPOINT={endpoint()}" if "HF_ENDPOINT" in os.environ else endpoint()
 
 
 def unreachable() -> str:
-    """Why the hub cannot be asked, or ''."""
+    """Return why the hub cannot be reached, or ''."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return "HF_HUB_OFFLINE is set"
     return silence(endpoint())
@@ -93,7 +93,7 @@ def unreachable() -> str:
 
 @cache
 def silence(address: str) -> str:
-    """Why no server answers at `address` as one at work would, or ''. Asked once a process, over the proxy if there is one."""
+    """Return why no working server answers at `address`, or ''. Checked once per process, through the proxy if any."""
     import httpx
 
     try:
@@ -103,14 +103,14 @@ def silence(address: str) -> str:
         return f"no answer within {SECONDS:g} s"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"{type(error).__name__}: {error}"
-    # 501: it is at work, and does not take GET.
+    # 501: the server works, but does not support GET.
     return f"it answers with status {status}" if status >= 500 and status != 501 else ""
 
 
 def silent(key: str, address: str) -> list[str]:
-    """What to say of an address in the config where nobody answers; empty where somebody does."""
+    """Return a problem for an address in the config where no server answers; empty if one does."""
     if why := silence(address):
         return [
-            f"{key}={address}: nobody answers there ({why}); check the address, or start the server first"
+            f"{key}={address}: no server answers there ({why}); check the address, or start the server first"
         ]
     return []

@@ -1,4 +1,4 @@
-"""The experiment's language model: which folder or hub id it is, what it needs, and loading it (with its adapter)."""
+"""The language model of the experiment: its folder or hub id, its requirements, and loading it (with its adapter)."""
 
 import gc
 from collections.abc import Mapping
@@ -16,21 +16,22 @@ from gip_exp.quiet import no_loading_bars
 from gip_exp.storage.files import folder_sketch
 from gip_exp.storage.store import Entry
 
-LARGEST_ON_CPU = 1e9  # parameters; beyond this a CPU would need days, so a GPU counts as missing
+LARGEST_ON_CPU = 1e9  # parameters; beyond this a CPU would need days, so a GPU is required
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def location(config: Config, entries: Mapping[str, Entry]) -> str:
-    """The model's folder: given, the `base` stage's output, or the hub's snapshot (downloaded, with its bars)."""
+    """Return the model's folder: as configured, the output of `base`, or the hub's snapshot (downloaded if needed)."""
     if config.model.path is None:
         return str(entries["base"].folder)
     return fetched(config.model.path, config.model.revision)
 
 
 def fetched(path: str, revision: str | None) -> str:
-    """A model's folder: `path` itself, or the hub's snapshot.
+    """Return a model's folder: `path` itself, or the hub's snapshot.
 
-    Raises UserError when the hub does not give it, or loading it would run code that comes with it.
+    Raises:
+        UserError: it cannot be downloaded, or loading it would run code that comes with it.
     """
     place = path if Path(path).is_dir() else _from_hub(path, revision)
     if why := model_folder.foreign(Path(place)):
@@ -44,7 +45,7 @@ def _from_hub(path: str, revision: str | None) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    twice = ["consolidated*"]  # Mistral's weights in its own format, beside the ones that transformers reads
+    twice = ["consolidated*"]  # Mistral's weights in its own format, beside those that transformers reads
     try:
         place = snapshot_download(path, revision=revision, allow_patterns=wanted, ignore_patterns=twice)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
@@ -52,15 +53,15 @@ def _from_hub(path: str, revision: str | None) -> str:
             f"the model {path} cannot be downloaded ({type(error).__name__}): what has arrived is kept, run the same "
             "command again, or give a folder that holds it"
         ) from error
-    if why := model_folder.problem(_transformer(Path(place))):  # offline, the cache gives what it has
-        raise UserError(f"the model {path}, as the hub's cache has it in {place}, {why}; or go online")
+    if why := model_folder.problem(_transformer(Path(place))):  # offline, the cache may be incomplete
+        raise UserError(f"the model {path}, in the hub's cache at {place}, {why}; or go online")
     return place
 
 
 def identity(model: Model) -> dict[str, Any]:
-    """What makes a given model that model: its files (local folder) or its name and revision (hub)."""
+    """Return what identifies a given model: its files (local folder) or its name and revision (hub)."""
     if model.path is None:
-        return {}  # the base stage's key says it
+        return {}  # identified by the key of `base`
     folder = Path(model.path)
     if not folder.is_dir():
         return {"hub": model.path, "revision": model.revision}
@@ -68,7 +69,7 @@ def identity(model: Model) -> dict[str, Any]:
 
 
 def missing(config: Config) -> list[str]:
-    """What this machine lacks for the model: the files, or a GPU large enough to make sense."""
+    """Return what this machine lacks for the model: its files, or a GPU for a large model."""
     model = config.model
     no_device = _missing_device(config)
     if model.path is None:
@@ -78,9 +79,16 @@ def missing(config: Config) -> list[str]:
 
 
 def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool = False) -> list[str]:
-    """What a model folder lacks, or why a hub id cannot be had; `key` is the config key that named it.
+    """Return what a model folder lacks, or why a hub id is not available.
 
-    `trusted`: whoever loads the model was told to run the code that comes with it.
+    Args:
+        path: folder or hub id.
+        revision: of the hub id.
+        key: config key that named it.
+        trusted: whether code that comes with the model may run.
+
+    Returns:
+        Problems with their remedies.
     """
     folder = Path(path)
     if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
@@ -92,7 +100,7 @@ def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool 
 
 
 def _transformer(folder: Path) -> Path:
-    """Where the model itself lies: sentence-transformers may keep it in a folder of its own."""
+    """Return the folder of the model itself: sentence-transformers may keep it in a folder of its own."""
     nested = folder / "0_Transformer"
     return nested if nested.is_dir() else folder
 
@@ -108,7 +116,7 @@ def _missing_template(model: Model) -> list[str]:
 
 
 def context(model: Model) -> int | None:
-    """The tokens that the model holds, prompt and reply together, where that is known beforehand."""
+    """Return the model's context in tokens, prompt and reply together, if it is known beforehand."""
     if model.scratch is not None:
         return model.scratch.context
     return model_files.context(Path(model.path)) if model.path else None
@@ -140,7 +148,7 @@ def _missing_gpu(model: Model, folder: Path) -> list[str]:
 
 
 def device(config: Config) -> str:
-    """`engine.device`, with `auto` resolved to what the machine has. Raises UserError for a GPU that is not there."""
+    """Return `engine.device` with `auto` resolved; UserError for a GPU that is not available."""
     import torch
 
     wanted = config.engine.device
@@ -152,17 +160,17 @@ def device(config: Config) -> str:
 
 
 def load_tokenizer(place: str) -> Any:
-    """The tokenizer beside a model. No remote code is run."""
+    """Load the tokenizer of a model. No remote code is run."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except ValueError as error:  # of a class that is not there, or only in code of its own
+    except ValueError as error:  # its class does not exist, or only in code that comes with it
         raise UserError(f"the tokenizer in {place} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
-    """The untouched causal language model, weights from safetensors only, no remote code.
+    """Load the causal language model without adapter, weights from safetensors only, no remote code.
 
     `attention` names an implementation of transformers; None leaves the choice to it.
     """
@@ -177,12 +185,12 @@ def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
 
 
 def has_flash_attention() -> bool:
-    """Whether FlashAttention is installed."""
+    """Return whether FlashAttention is installed."""
     return find_spec("flash_attn") is not None
 
 
 def unload() -> None:
-    """Let go of the model that `load` keeps, and of the GPU memory of models that nobody holds any more."""
+    """Release the model that `load` keeps, and the GPU memory of unreferenced models."""
     import torch
 
     _loaded.clear()
@@ -195,13 +203,13 @@ _loaded: dict[tuple[str, str | None, str, str], Any] = {}  # none or one
 
 
 def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
-    """The model in evaluation mode on `where`, with the LoRA adapter if any. It stays loaded until the next is."""
+    """Load the model in evaluation mode on `where`, with its LoRA adapter if any. It stays loaded until the next one."""
     wanted = (place, adapter, dtype, where)
     if wanted in _loaded:
         return _loaded[wanted]
     if adapter is not None:
         check_adapter(place, adapter)
-    unload()  # first: the device may hold one of them, but not two
+    unload()  # first, because the device may have room for one model only
     model = load_base(place, dtype)
     if adapter is not None:
         from peft import PeftModel
@@ -212,9 +220,9 @@ def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
 
 
 def check_adapter(place: str, adapter: str) -> None:
-    """Raise UserError unless every weight of the adapter has its layer, of its size, in the model folder `place`.
+    """Raise UserError unless every weight of the adapter matches a layer, and its shape, of the model folder `place`.
 
-    Only headers are read, so this is asked before a model is loaded or a server is told to load the adapter.
+    Only headers are read, so this is done before a model is loaded or a server loads the adapter.
     """
     layers = _shapes(Path(place))
     problems = []

@@ -1,6 +1,6 @@
-"""Whether a model folder is damaged or half-downloaded, from headers and small files: no weight is read.
+"""Whether a model folder is damaged or incomplete, from headers and small files; no weights are read.
 
-What must be there at all, and what it must not ask for, is for `model_folder`.
+Which files must exist, and what they must not request, is checked in `folder`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 HEADER = 8  # bytes of a safetensors file that give its header's length
 LONGEST_HEADER = 100_000_000  # bytes; safetensors refuses more
 INDEX = "model.safetensors.index.json"
-# Architectures that end so read text and write none (GPT2LMHeadModel ends in Model too, hence the exception).
+# Architectures with these endings do not generate text (GPT2LMHeadModel also ends in Model, hence the exception).
 NOT_WRITING = (
     "ForMaskedLM",
     "ForSequenceClassification",
@@ -22,28 +22,30 @@ NOT_WRITING = (
 
 
 def damage(folder: Path, *, writes: bool) -> str:
-    """Why a folder that holds all that a model needs cannot be loaded, with the remedy, or ''.
+    """Return why a folder with all required files cannot be loaded, with the remedy, or ''.
 
-    writes: whether the model must generate text.
+    Args:
+        folder: the model folder.
+        writes: whether the model must generate text.
     """
     return _config(folder, writes) or _weights(folder)
 
 
 def context(folder: Path) -> int | None:
-    """The tokens that the model was made for, prompt and reply together, where its config says so."""
+    """Return the model's context in tokens, prompt and reply together, if its config gives it."""
     length = (read_config(folder) or {}).get("max_position_embeddings")
     return length if isinstance(length, int) else None
 
 
 def has_template(folder: Path) -> bool:
-    """Whether a chat template stands beside the model, wherever tokenizers keep one."""
+    """Return whether the model has a chat template, in any of the places where tokenizers keep one."""
     path = folder / "tokenizer_config.json"
     inside = path.is_file() and '"chat_template"' in path.read_text(encoding="utf-8", errors="replace")
     return inside or any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json"))
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """`config.json`, or None where it is no JSON object."""
+    """Return `config.json`, or None if it is not a JSON object."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -56,7 +58,7 @@ def _config(folder: Path, writes: bool) -> str:
 
     config = read_config(folder)
     if config is None:
-        return "config.json is damaged or half-written: copy the model again"
+        return "config.json is damaged or incomplete: copy the model again"
     kind = config.get("model_type")
     if kind not in CONFIG_MAPPING_NAMES and "auto_map" not in config:
         return f"config.json names model_type={kind!r}, which this transformers does not know: give another model"
@@ -76,17 +78,17 @@ def _weights(folder: Path) -> str:
         try:
             wanted = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError):
-            return f"{INDEX} is damaged or half-written: copy the model again"
+            return f"{INDEX} is damaged or incomplete: copy the model again"
         if absent := sorted(name for name in wanted if not (folder / name).is_file()):
             return f"lacks {', '.join(absent)}, which {INDEX} names: download or copy the rest of the weights"
     broken = [path.name for path in files if not _whole(path)]
     if broken:
-        return f"{', '.join(broken)} cut short or no safetensors at all (a Git LFS pointer?): download or copy it again"
+        return f"{', '.join(broken)} truncated or not safetensors (a Git LFS pointer?): download or copy it again"
     return ""
 
 
 def _whole(path: Path) -> bool:
-    """Whether the file is as long as its own header says."""
+    """Return whether the length of the file matches its header."""
     size = path.stat().st_size
     try:
         with path.open("rb") as stream:

@@ -8,7 +8,7 @@ from gip_exp.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the report; 0, or 2 with a message on stderr for what a user can mend."""
+    """Write the report; return 0, or 2 with a message on stderr for an error the user can fix."""
     parser = argparse.ArgumentParser(
         prog="python -m gip_exp.report",
         description="Tables with intervals, figures and the paper's claims, out of the runs below a folder.",

@@ -1,10 +1,9 @@
-"""Sort runs: a *group* is what may stand in one table, an *arm* a way to select, a *cell* an arm at one
-budget.
+"""Sort runs into groups (one table each), arms (a way to select) and cells (an arm at one budget).
 
-A group shares the experiment, the model and the training settings; where several are mixed under one name,
-the settings that differ become part of the group's title. An arm is a selector, and where runs of one
-selector differ in judge, rubric, embedder or selector settings, those become part of its label. Evaluation
-settings that differ become part of the metric's name. So nothing is averaged that was not made alike.
+A group shares the experiment, the model and the training settings; if several are mixed under one name, the
+settings that differ become part of the group's title. An arm is a selector; if runs of one selector differ in
+judge, rubric, embedder or selector settings, these become part of its label. Evaluation settings that differ
+become part of the metric's name. So only runs with the same settings are averaged.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +16,7 @@ from gip_exp.report.runs import Run
 from gip_exp.report.study import Arm, Cell, Group, Settings, shown
 
 SETUP = ("model", "train", "target", "engine")
-# Sections that tell arms of one selector apart, and the stage a run must have used for them to matter.
+# Sections that distinguish arms of one selector, and the stage a run must have used for them to matter.
 CHOICE = {
     "selector": "select",
     "judge": "score",
@@ -28,7 +27,7 @@ CHOICE = {
 
 
 def make_study(runs: Sequence[Run]) -> list[Group]:
-    """Groups in the order of headline metric, model and experiment, each with its cells."""
+    """Return groups in the order of headline metric, model and experiment, each with its cells."""
     together: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         together.setdefault((run.experiment, run.model), []).append(run)
@@ -43,15 +42,14 @@ def make_study(runs: Sequence[Run]) -> list[Group]:
 
 
 def _first_metric(group: Group) -> tuple[int, int, str]:
-    """Groups stand together by what they measure; those without metrics come last."""
+    """Sort key: groups with the same metric are neighbours; those without metrics come last."""
     return metric_order(group.metrics[0] if group.metrics else "")
 
 
 def name_metrics(runs: Sequence[Run]) -> list[Run]:
-    """The runs; where an experiment mixes evaluation settings, its metrics carry those settings in their
-    names.
+    """Return the runs with evaluation settings in the names of their metrics, if an experiment mixes such settings.
 
-    Only `limit` stays out: it changes the questions, which `checks` refuses.
+    `limit` is left out: it changes the questions, which `checks` refuses.
     """
     named = []
     for run in runs:
@@ -72,14 +70,14 @@ def _setting_of(metric: str) -> Callable[[str], bool]:
 
 
 def _varying(runs: Sequence[Run], wanted: Callable[[str], bool]) -> list[str]:
-    """Setting keys with more than one value among the runs (those without any settings aside), sorted."""
-    told = [run.settings for run in runs if run.settings]
-    keys = sorted({key for settings in told for key in settings if wanted(key)})
-    return [key for key in keys if len({repr(settings.get(key)) for settings in told}) > 1]
+    """Return setting keys with more than one value among the runs that have settings, sorted."""
+    known = [run.settings for run in runs if run.settings]
+    keys = sorted({key for settings in known for key in settings if wanted(key)})
+    return [key for key in keys if len({repr(settings.get(key)) for settings in known}) > 1]
 
 
 def _counts(key: str, sections: Iterable[str]) -> bool:
-    """Whether a setting of these sections can tell results apart: no seed, nothing neutral."""
+    """Return whether a setting of these sections can change results: not a seed, a name or a neutral key."""
     section = key.partition(".")[0]
     return section in sections and not is_neutral(key) and not key.endswith((".seed", ".name"))
 
@@ -96,9 +94,7 @@ def _parts(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, list[Run]]:
 
 
 def _setups(runs: Sequence[Run]) -> list[tuple[Settings, list[Run]]]:
-    """Runs parted by the training settings that differ; the base joins every part that differs in training
-    only.
-    """
+    """Split runs by the training settings that differ; untuned runs join every part that differs in training only."""
     tuned = [run for run in runs if run.tuned]
     keys = _varying(tuned or runs, lambda key: _counts(key, SETUP))
     parts = [(_values(part[0], keys), part) for part in _parts(tuned or runs, keys).values()]
@@ -143,9 +139,9 @@ def _method(run: Run) -> str:
 
 
 def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
-    """Leave out runs that share their stage outputs with another: one measurement counts once.
+    """Leave out runs that share their stage outputs with another run, so that a measurement counts once.
 
-    The base counts once whatever the seed. Two arms may come to the same rows: each of them keeps its run.
+    The untuned base counts once for all seeds. If two arms select the same rows, each keeps its run.
     """
     seen: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (run.seed, -run.modified, str(run.folder))):
@@ -170,7 +166,7 @@ def _arm(run: Run, runs: Sequence[Run]) -> Arm:
     for section in sections:
         name = f"{section}.name"
         rest = [key for key in keys if key.startswith(f"{section}.") and key != name]
-        # The name says it all unless one name stands for several settings.
+        # The name is enough unless one name stands for several settings.
         if name in keys and len(_parts(peers, [name])) == len(_parts(peers, [name, *rest])):
             keys = [key for key in keys if key not in rest]
     return Arm(method, _values(run, keys))
@@ -181,7 +177,7 @@ def _names(sections: Iterable[str]) -> set[str]:
 
 
 def _superseded(runs: Sequence[Run]) -> list[str]:
-    """Notes on runs of one cell and seed whose metrics a newer run has as well."""
+    """Return notes on runs of one cell and seed whose metrics a newer run has too."""
     return [
         f"{older.folder.name} is older than {newer.folder.name} (same cell and seed): left out"
         for i, older in enumerate(runs)

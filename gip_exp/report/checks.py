@@ -1,4 +1,4 @@
-"""Refuse runs that cannot stand in one table: other data, or other questions, under one experiment's name."""
+"""Refuse runs that cannot be compared in one table: different data or questions under one experiment's name."""
 
 from collections.abc import Mapping, Sequence
 from zlib import crc32
@@ -7,7 +7,7 @@ from gip_exp.errors import UserError
 from gip_exp.report.names import MT_BENCH
 from gip_exp.report.runs import Answer, Run
 
-LISTED = 4  # run folders named in a message before it only counts
+LISTED = 4  # run folders named in a message before the rest are only counted
 REMEDY = (
     "keep experiments apart: run one of them below another folder (paths.root=DIR), "
     "or report a folder that holds only one of them"
@@ -15,7 +15,7 @@ REMEDY = (
 
 
 def check(runs: Sequence[Run]) -> None:
-    """UserError that names all mixtures found: runs, data keys, questions. Seeds may differ in their data."""
+    """Raise UserError naming all mixtures found: runs, data keys, questions. Seeds may differ in their data."""
     problems: list[str] = []
     for experiment in sorted({run.experiment for run in runs}):
         members = [run for run in runs if run.experiment == experiment]
@@ -23,7 +23,7 @@ def check(runs: Sequence[Run]) -> None:
         for seed in sorted({run.seed for run in members}):
             same_seed = [run for run in members if run.seed == seed]
             mixed += _data(experiment, seed, same_seed)
-        problems += mixed or _questions(experiment, members)  # other data has other questions: said once
+        problems += mixed or _questions(experiment, members)  # different data implies different questions
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise UserError(f"runs are mixed that cannot be compared: {REMEDY}{lines}")
@@ -46,7 +46,7 @@ def _questions(experiment: str, runs: Sequence[Run]) -> list[str]:
     for metric in sorted({name for run in runs for name in run.answers}):
         having = [run for run in runs if metric in run.answers]
         if metric.startswith(MT_BENCH):
-            continue  # a question without a rating is left out there, and counted in the tables
+            continue  # MT-Bench leaves out questions without a rating, and the tables count them
         ids: dict[str, list[Run]] = {}
         for run in having:
             ids.setdefault(_span(run.answers[metric]), []).append(run)
@@ -60,14 +60,14 @@ def _questions(experiment: str, runs: Sequence[Run]) -> list[str]:
 
 
 def _span(answers: Mapping[str, Answer]) -> str:
-    """A key for a set of question ids that also says something to a reader."""
+    """Return a readable key for a set of question ids."""
     ordered = sorted(answers)
     mark = crc32("\n".join(ordered).encode())
     return f"{len(ordered)} questions {ordered[0]}..{ordered[-1]} (set {mark:08x})"
 
 
 def _references(experiment: str, metric: str, runs: Sequence[Run]) -> list[str]:
-    """Same data, same id, another reference: the question is another one."""
+    """Find questions with the same data and id but another reference: they are different questions."""
     first: dict[str, Run] = {}
     for run in runs:
         known = first.setdefault(run.data_key, run)
@@ -82,7 +82,7 @@ def _references(experiment: str, metric: str, runs: Sequence[Run]) -> list[str]:
 
 
 def _who(what: str, parts: Mapping[str, Sequence[Run]]) -> str:
-    """Each part with the runs in it, largest first."""
+    """Return each part with the runs in it, largest first, as text."""
     texts = []
     for key, runs in sorted(parts.items(), key=lambda item: -len(item[1])):
         names = ", ".join(run.folder.name for run in runs[:LISTED])

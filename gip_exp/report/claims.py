@@ -1,12 +1,12 @@
 """The paper's claims as data, each with the rule that decides it.
 
-Statements are the paper page's (abstract, captions); where a word of theirs needs a number ("near", "often",
-"competitive") the number is ours and stands here. A rule breaks a claim into *checks*, one a comparison;
+Statements are those of the paper's page (abstract, captions). Where a word needs a number ("near", "often",
+"competitive"), the number is ours and is given here. A rule splits a claim into *checks*, one per comparison;
 `verdicts` decides the checks from the runs and combines them.
 
 A check compares two cells, paired by (seed, question), by the wider bounds [low, high] of two 95 % intervals:
-the bootstrap over seeds and questions, and Student's t over the seeds' means. Fewer than MIN_SEEDS shared
-seeds decide nothing.
+the bootstrap over seeds and questions, and Student's t over the means of the seeds. With fewer than MIN_SEEDS
+shared seeds a check stays open.
 
 - better:      yes if low > 0; no if high < margin (not better by anything that matters); else open.
 - not_worse:   yes if low > -margin; no if high < -margin; else open.
@@ -23,13 +23,21 @@ MODELS = ("qwen3_8b", "mistral_7b")
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement and its rule.
+    """A statement and its rule: every method against every reference, at every budget, for every model.
 
-    `measure` is a metric, or a number that `result.json` gives of the subset (`subset/clean_share`). Every
-    method is compared with every reference at every budget for every model; an empty `models` or `budgets`
-    means all that the runs have. `share` is the part of the checks that must be yes (1.0: all). `margin` is
-    in the measure's own unit (0.02 = 2 points of accuracy). `experiments` restricts to those of these names;
-    "" is any.
+    Attributes:
+        id: short name.
+        statement: the claim in words.
+        source: where the paper makes it.
+        measure: a metric, or a number that `result.json` gives of the subset (`subset/clean_share`).
+        test: better or not_worse.
+        methods: selectors the claim is about.
+        references: selectors they are compared with.
+        margin: in the unit of the measure (0.02 is 2 points of accuracy).
+        share: part of the checks that must be yes (1.0: all).
+        budgets: shares of the pool; empty for all that the runs have.
+        models: model names; empty for all that the runs have.
+        experiments: experiment names; "" for any.
     """
 
     id: str

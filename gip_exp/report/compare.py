@@ -1,11 +1,11 @@
-"""Numbers for a cell and for two cells side by side, out of `eval.statistics`.
+"""Numbers for one cell and for the comparison of two, from `eval.statistics`.
 
 One seed: Wilson's interval for outcomes 0 and 1, a bootstrap over questions for graded ones; nothing is known
-about other seeds. Several: a bootstrap over seeds and questions, crossed. Differences are paired by (seed,
-question), over the seeds that both cells have. Two p-values, both from paired sign-flip permutations, answer
-two questions: with *questions* flipped (all seeds of a question together), whether these trained models
-differ on other questions; with *seeds* flipped (whole training runs), whether the methods differ in other
-training runs. s seeds cannot give a p-value below 2^(1-s) there.
+about other seeds. Several seeds: a bootstrap over seeds and questions, crossed. Differences are paired by
+(seed, question) over the seeds that both cells have. There are two p-values, both from paired sign-flip
+permutations: over *questions* (all seeds of a question together), whether these trained models differ on other
+questions; over *seeds* (whole training runs), whether the methods differ in other training runs. With s seeds
+the latter cannot be below 2^(1-s).
 """
 
 import math
@@ -27,12 +27,17 @@ Answers = Mapping[int, Mapping[str, Answer]]  # by seed, then question id
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over (seed, question) with its interval. `kind` says which: `wilson`, `questions`,
-    `seeds+questions`, or `alike` (several seeds whose outcomes are all 0 or all 1: Wilson over one run's
-    questions).
+    """Mean over (seed, question) with its interval.
 
-    `error` is the paper's std / sqrt(n) of one run, averaged over the seeds. `dropped` counts the questions
-    that not every seed has an outcome for (a judge's failures), which are left out.
+    Attributes:
+        mean: the mean and its interval.
+        kind: the interval's kind: `wilson`, `questions`, `seeds+questions`, or `alike` (several seeds whose
+            outcomes are all 0 or all 1: Wilson over the questions of one run).
+        error: the paper's std / sqrt(n) of one run, averaged over seeds.
+        seeds: seeds of the runs.
+        per_seed: mean of each seed.
+        questions: questions with an outcome in every seed.
+        dropped: questions left out because some seed has no outcome (failures of a judge).
     """
 
     mean: Interval
@@ -46,10 +51,15 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """a - b, paired by (seed, question): two-level interval and per-seed means.
+    """a - b, paired by (seed, question); p-values are computed on first use.
 
-    `over_seeds` is Student's t interval of the mean over seeds (NaN with one seed): it does not shrink, as a
-    bootstrap of few seeds does. The p-values are computed when asked for.
+    Attributes:
+        mean: mean difference with its two-level bootstrap interval.
+        over_seeds: Student's t interval of the mean over seeds, NaN with one seed; unlike a bootstrap of few
+            seeds it is not too narrow.
+        seeds: seeds that both cells have.
+        per_seed: mean difference of each seed.
+        outcomes: the outcomes of both cells.
     """
 
     mean: Interval
@@ -60,7 +70,7 @@ class Difference:
 
     @property
     def cautious(self) -> tuple[float, float]:
-        """The wider bounds of the two intervals: what a verdict is based on. NaN with one seed."""
+        """The wider bounds of the two intervals, on which verdicts are based. NaN with one seed."""
         low, high = self.over_seeds
         if math.isnan(low):
             return math.nan, math.nan
@@ -68,19 +78,19 @@ class Difference:
 
     @cached_property
     def p_questions(self) -> float:
-        """Of the paired permutation over questions, a question's seeds together."""
+        """P-value of the paired permutation over questions, the seeds of a question together."""
         return statistics.paired_permutation(*self.outcomes, unit="question").p_value
 
     @cached_property
     def p_seeds(self) -> float:
-        """Of the paired permutation over whole training runs; NaN with one seed."""
+        """P-value of the paired permutation over whole training runs; NaN with one seed."""
         if len(self.seeds) < 2:
             return math.nan
         return statistics.paired_permutation(*self.outcomes, unit="seed").p_value
 
 
 def summarise(answers: Answers) -> Summary | None:
-    """The summary of a cell's answers, or None when no question has an outcome in every seed."""
+    """Return the summary of a cell's answers, or None if no question has an outcome in every seed."""
     shared = _shared(answers)
     if not shared:
         return None
@@ -101,7 +111,7 @@ def summarise(answers: Answers) -> Summary | None:
 
 
 def difference(a: Answers, b: Answers) -> Difference | None:
-    """a against b on what both have, or None when they share no seed or no question."""
+    """Compare a with b on the seeds and questions that both have; None if they share none."""
     seeds = sorted(set(a) & set(b))
     shared = _shared({**{(0, s): a[s] for s in seeds}, **{(1, s): b[s] for s in seeds}}) if seeds else []
     if not shared:
@@ -117,13 +127,13 @@ def difference(a: Answers, b: Answers) -> Difference | None:
 
 
 def is_proportion(answers: Answers) -> bool:
-    """Whether all outcomes are 0 or 1 (shown in percent, with Wilson intervals)."""
+    """Return whether all outcomes are 0 or 1 (shown in percent, with Wilson intervals)."""
     return all(answer.value in (0, 1) for of_seed in answers.values() for answer in of_seed.values())
 
 
 def _interval(outcomes: Outcomes, table: np.ndarray) -> tuple[str, Interval]:
     if np.isin(table, (0, 1)).all() and np.ptp(table) == 0:
-        # Nothing varies, and a bootstrap would claim certainty: Wilson's of one run's questions does not.
+        # Nothing varies, so a bootstrap would claim certainty; Wilson's interval of one run's questions does not.
         alike = statistics.wilson(int(table[0].sum()), table.shape[1], CONFIDENCE)
         return "alike" if len(table) > 1 else "wilson", alike
     if len(table) > 1:
@@ -134,27 +144,28 @@ def _interval(outcomes: Outcomes, table: np.ndarray) -> tuple[str, Interval]:
 
 
 def _alike(mean: Interval, questions: int) -> Interval:
-    """Where no question differs a bootstrap would claim certainty: the share of questions that may differ
-    (Wilson's upper bound of 0 in n) bounds a difference of outcomes between 0 and 1 instead.
+    """Return an interval for runs in which no question differs, where a bootstrap would claim certainty.
+
+    The share of questions that may differ (Wilson's upper bound for 0 of n) bounds the difference.
     """
     bound = statistics.wilson(0, questions, CONFIDENCE).high
     return replace(mean, low=-bound, high=bound)
 
 
 def _shared(answers: Mapping[Any, Mapping[str, Answer]]) -> list[str]:
-    """Question ids that every run has an outcome for."""
+    """Return the question ids for which every run has an outcome."""
     return sorted(set.intersection(*(set(of_seed) for of_seed in answers.values()))) if answers else []
 
 
 def _table(outcomes: Outcomes) -> np.ndarray:
-    """(s, n), seeds and questions sorted."""
+    """Return outcomes as an array (s, n), seeds and questions sorted."""
     seeds = sorted({seed for seed, _ in outcomes})
     ids = sorted({id for _, id in outcomes})
     return np.array([[outcomes[seed, id] for id in ids] for seed in seeds])
 
 
 def student(values: Sequence[float]) -> tuple[float, float]:
-    """Student's t interval of the mean of `values`, one a seed; NaN for a single one."""
+    """Return Student's t interval of the mean of `values`, one per seed; NaN for a single value."""
     if len(values) < 2:
         return math.nan, math.nan
     half = _quantile(len(values) - 1) * statistics.standard_error(values)

@@ -1,4 +1,4 @@
-"""Tables beside the results: the claims' verdicts and evidence, the subsets, the cost."""
+"""Tables beside the results: verdicts and evidence of the claims, the subsets, the cost."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from gip_exp.report.verdicts import OPEN, Verdict
 
 
 def subset_table(group: Group) -> Table | None:
-    """Clean share and coverage of each subset, where the pool's makers labelled it."""
+    """Return clean share and coverage of each subset, or None if the pool has no labels."""
     cells = [cell for cell in group.cells if average(cell)]
     if not cells:
         return None
@@ -52,7 +52,7 @@ def _subset_row(cell: Cell) -> tuple[str, ...]:
 
 
 def cost_tables(group: Group) -> list[Table]:
-    """Seconds by stage over the group, and by method for one run that can reuse nothing."""
+    """Return seconds by stage over the group, and by method for one run without reuse."""
     stages = costs(group)
     if not stages:
         return []
@@ -60,15 +60,15 @@ def cost_tables(group: Group) -> list[Table]:
         (cost.stage, str(cost.used), str(cost.made), text.seconds(cost.each), text.seconds(cost.total))
         for cost in stages
     ]
-    rows.append(("together", "", "", "", text.seconds(sum(cost.total for cost in stages))))
+    rows.append(("total", "", "", "", text.seconds(sum(cost.total for cost in stages))))
     columns = (
         Column("stage", "left"),
         Column("runs that use it"),
         Column("made"),
         Column("seconds each"),
-        Column("in all"),
+        Column("total"),
     )
-    note = "An output that several runs share is made once and counts once."
+    note = "An output that several runs share is made once and counted once."
     together = Table(
         f"{group.slug}-stages", f"{group.title}: cost of each stage", columns, tuple(rows), (note,)
     )
@@ -87,12 +87,12 @@ def _cost_by_method(group: Group, stages: Sequence[str]) -> Table:
         seconds = stage_seconds(cell)
         shown = [text.seconds(seconds[stage]) if stage in seconds else text.NONE for stage in stages]
         rows.append((cell.arm.label, cell.budget_label, *shown, text.seconds(sum(seconds.values()))))
-    note = "Mean over the runs; what one run costs where nothing can be reused."
+    note = "Mean over the runs; the cost of one run without reuse."
     return Table(f"{group.slug}-cost", f"{group.title}: cost of one run", columns, tuple(rows), (note,))
 
 
 def verdict_table(verdicts: Sequence[Verdict], title: str, name: str) -> Table:
-    """A line a claim: statement, where it stands, rule, verdict, and why."""
+    """Return a table with one line per claim: statement, source, rule, verdict and reason."""
     columns = (
         Column("claim", "left", wide=True),
         Column("verdict", "left"),
@@ -105,7 +105,7 @@ def verdict_table(verdicts: Sequence[Verdict], title: str, name: str) -> Table:
 
 
 def check_table(verdicts: Sequence[Verdict]) -> Table | None:
-    """The comparisons behind the verdicts, as far as there are runs; None without any."""
+    """Return the comparisons behind the verdicts for which there are runs, or None."""
     rows: list[tuple[str, ...]] = []
     ruled: list[int] = []
     for verdict in verdicts:

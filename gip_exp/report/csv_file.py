@@ -1,4 +1,4 @@
-"""`report.csv`: one line a cell and metric, numbers unrounded, for people's own tables and figures."""
+"""`report.csv`: one line per cell and metric, numbers unrounded, for further tables and figures."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ SUBSET = ("clean_share", "skills_covered", "n_skills", "skill_entropy")
 
 
 def render(results: Sequence[Result]) -> str:
-    """CSV with a header. An empty field means: there is no such number."""
+    """Return CSV with a header. An empty field means that there is no such number."""
     stages = sorted({stage for row in _all(results) for run in row.cell.all_runs() for stage in run.stages})
     stream = io.StringIO()
     lines = [{**_cell(result, row), **_cost(row, stages)} for result in results for row in result.rows]
@@ -86,7 +86,7 @@ def _comparison(row: Row, reference: str) -> dict[str, Any]:
 
 
 def _cost(row: Row, stages: Sequence[str]) -> dict[str, Any]:
-    """Mean seconds of each stage over the cell's runs, whoever made it."""
+    """Return the mean seconds of each stage over the runs of a cell, whichever run made the output."""
     runs = row.cell.all_runs()
     seconds = {
         stage: [run.stages[stage]["seconds"] for run in runs if stage in run.stages] for stage in stages
@@ -95,7 +95,7 @@ def _cost(row: Row, stages: Sequence[str]) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
+    """Return a name that no spreadsheet interprets as a formula."""
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Column:
-    """`align` is `left` or `right`; `group` names a heading that neighbours share; `wide`: running text."""
+    """A column of a table.
+
+    Attributes:
+        name: its heading.
+        align: `left` or `right`.
+        group: a heading that it shares with its neighbours.
+        wide: whether it holds running text.
+    """
 
     name: str
     align: str = "right"
@@ -15,7 +22,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are plain text. `ruled` lists the rows before which a thin line separates blocks."""
+    """A table of plain text.
+
+    Attributes:
+        slug: name for files and anchors.
+        title: its caption.
+        columns: the columns.
+        rows: one text per column.
+        notes: lines below the table.
+        ruled: rows before which a thin line separates blocks.
+        folded: whether a page shows it on demand only (long evidence).
+    """
 
     slug: str
     title: str
@@ -23,12 +40,12 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     ruled: tuple[int, ...] = ()
-    folded: bool = False  # long evidence: a page shows it on demand
+    folded: bool = False
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture in `figures/<slug>.svg` and `.pdf`, with what it shows in words."""
+    """A figure in `figures/<slug>.svg` and `.pdf`, with a caption."""
 
     slug: str
     caption: str
@@ -37,6 +54,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
+    """A heading with paragraphs, then tables and figures."""
+
     title: str
     paragraphs: tuple[str, ...] = ()
     parts: tuple["Table | Figure", ...] = ()
@@ -44,6 +63,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
+    """The whole report: title, summary lines and sections."""
+
     title: str
-    summary: tuple[str, ...]  # one line each, on top
+    summary: tuple[str, ...]
     sections: tuple[Section, ...]

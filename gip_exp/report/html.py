@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: figures inlined as SVG, no scripts, no network."""
+"""The report as one self-contained HTML page: figures inlined as SVG, no scripts, no network."""
 
 import re
 from collections.abc import Sequence
@@ -13,11 +13,12 @@ VERDICTS = ("holds", "fails", "undecided", "not run")
 
 
 def escape(text: str) -> str:
-    """Text as HTML; a number and its percent sign stay on one line."""
+    """Return text as HTML; a number and its percent sign stay on one line."""
     return re.sub(r"(\d) %", "\\1\u00a0%", html_escape(text))
 
 
 def render(document: Document) -> str:
+    """Return the page as text."""
     links = "".join(f'<a href="#{slugged(s.title)}">{escape(s.title)}</a>' for s in document.sections)
     summary = "".join(f"<li>{escape(line)}</li>" for line in document.summary)
     return (
@@ -38,7 +39,7 @@ def _section(section: Section) -> str:
 
 
 def table(of: Table) -> str:
-    """A table that scrolls sideways where it must, its first column staying; folded ones open on demand."""
+    """Return a table that scrolls sideways with its first column fixed; folded ones open on demand."""
     rows = "\n".join(_row(row, of.columns, i in of.ruled) for i, row in enumerate(of.rows))
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in of.notes)
     body = f"<table><thead>{_head(of.columns)}</thead>\n<tbody>\n{rows}\n</tbody></table>"
@@ -83,7 +84,7 @@ def _figure(figure: Figure) -> str:
 
 
 def inline(svg: str, slug: str, label: str) -> str:
-    """The <svg> element alone, with ids that no other figure has and a label for screen readers."""
+    """Return the <svg> element alone, with unique ids and a label for screen readers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{slug}-\1"', svg)

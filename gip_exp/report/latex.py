@@ -1,7 +1,6 @@
-"""The report as a LaTeX document: landscape, longtable with booktabs, figures as PDF. Tables can be cut out
-as they are.
+"""The report as a LaTeX document: landscape, longtable with booktabs, figures as PDF.
 
-Run `pdflatex report.tex` in the report's folder.
+Run `pdflatex report.tex` in the report's folder. Tables can be copied into other documents unchanged.
 """
 
 import re
@@ -36,10 +35,11 @@ SYMBOLS = {
     "*": "$*$",
     "’": "'",
 }
-WIDE = 70  # mm for a column of running text; others are as wide as their content
+WIDE = 70  # mm, width of a column of running text; others are as wide as their content
 
 
 def render(document: Document) -> str:
+    """Return the document as text."""
     lines = [PREAMBLE, rf"\section*{{{escape(document.title)}}}"]
     lines += [rf"{escape(line)}\par" for line in document.summary]
     for section in document.sections:
@@ -51,13 +51,13 @@ def render(document: Document) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX: every special character by its command; what pdflatex cannot set, as a question mark."""
+    """Return text as LaTeX: special characters by their commands, characters pdflatex lacks as question marks."""
     kept = re.sub(r"(\d) %", "\\1\u00a0%", text)  # a number and its percent sign stay on one line
     return "".join(SYMBOLS.get(c, c if " " <= c < "\u0100" else "?") for c in kept)
 
 
 def table(of: Table) -> list[str]:
-    """A longtable: caption, group headings over their columns, header repeated on every page, notes below."""
+    """Return a longtable: caption, group headings, header repeated on every page, notes below."""
     head = [*_groups(of.columns), _line([escape(column.name) for column in of.columns]), r"\midrule"]
     columns = "".join(_column(column) for column in of.columns)
     lines = [
@@ -86,7 +86,7 @@ def _column(column: Column) -> str:
 
 
 def _groups(columns: tuple[Column, ...]) -> list[str]:
-    """The line of headings that neighbouring columns share, with rules under them; nothing without groups."""
+    """Return the line of headings that neighbouring columns share, with rules under them; nothing without groups."""
     if not any(column.group for column in columns):
         return []
     cells, rules, start = [], [], 1
@@ -100,7 +100,10 @@ def _groups(columns: tuple[Column, ...]) -> list[str]:
 
 def _line(cells: list[str]) -> str:
     if cells and cells[0].startswith("["):
-        cells = ["{}" + cells[0], *cells[1:]]  # after the line before it would be the space that \\\\ takes
+        cells = [
+            "{}" + cells[0],
+            *cells[1:],
+        ]  # else LaTeX takes it as the optional argument of the \\\\ before
     return " & ".join(cells) + r" \\"
 
 

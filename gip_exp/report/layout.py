@@ -1,4 +1,4 @@
-"""The report's content in reading order: what is there, figures, results, subsets, cost."""
+"""The report's content in reading order: summary, figures, claims, results, subsets, cost."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from gip_exp.report.verdicts import Verdict, elsewhere
 NOTED = 5  # notes of a group that are written out
 CLAIMS_HOW = (
     "Statements come from the paper's abstract and captions. What a word such as near or often means in "
-    "numbers is our choice and stands in the rule. A comparison is decided by the wider bounds of two 95 % "
+    "numbers is our choice and is part of the rule. A comparison is decided by the wider bounds of two 95 % "
     f"intervals of the paired difference, and only with at least {MIN_SEEDS} shared seeds.",
 )
 
@@ -29,7 +29,7 @@ def make_document(
     verdicts: Sequence[Verdict],
     figures: Mapping[str, Sequence[Figure]],
 ) -> Document:
-    """Everything the report says, before it is written in any notation."""
+    """Return the content of the report, independent of its format."""
     sections = [
         Section("Figures", (), tuple(figures["results"])),
         _claims(verdicts, elsewhere(groups)),
@@ -46,7 +46,7 @@ def make_document(
 
 
 def _summary(found: Found, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """What was read, what the claims came to, and every run that gives no numbers."""
+    """Return what was read, the tally of the claims, and every run without numbers."""
     seeds = sorted({run.seed for run in found.runs})
     shown = ", ".join(map(str, seeds))
     lines = [f"{text.count(len(found.runs), 'run')}, {text.count(len(seeds), 'seed')} ({shown})."]
@@ -64,12 +64,12 @@ def _results(group: Group, results: Sequence[Result]) -> Section:
 
 
 def _unscored(group: Group) -> tuple[str, ...]:
-    """Rows that a selector could not pick because they have no score."""
+    """Return a note on rows that a selector could not pick because they have no score."""
     counts = {cell.arm.label: _most_unscored(cell) for cell in group.selecting() if _most_unscored(cell)}
     if not counts:
         return ()
     listed = ", ".join(f"{label} {count:,}" for label, count in counts.items())
-    return (f"Rows of the pool without a score, which could not be picked: {listed}.",)
+    return (f"Rows of the pool without a score, which could not be selected: {listed}.",)
 
 
 def _most_unscored(cell: Cell) -> int:
@@ -90,7 +90,7 @@ def _cost(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
 
 
 def _claims(verdicts: Sequence[Verdict], others: Sequence[Verdict]) -> Section:
-    """Verdicts about the paper; then the same rules where the paper says nothing; then the evidence."""
+    """Return verdicts about the paper, then the same rules on other models, then the evidence."""
     parts: list[Table | Figure] = [verdict_table(verdicts, "Verdicts from these runs", "claims")]
     if others:
         title = "The same rules on other models (no evidence about the paper's)"

@@ -6,6 +6,7 @@ from gip_exp.report.document import Column, Document, Figure, Table
 
 
 def render(document: Document) -> str:
+    """Return the document as text."""
     lines = [f"# {_safe(document.title)}", "", *[f"- {_safe(line)}" for line in document.summary], ""]
     for section in document.sections:
         lines += [f"## {_safe(section.title)}", ""]
@@ -17,7 +18,7 @@ def render(document: Document) -> str:
 
 
 def table(of: Table) -> list[str]:
-    """Title, header with alignments, rows padded to equal width, notes."""
+    """Return title, header with alignments, rows padded to equal width, and notes."""
     header = [_heading(column) for column in of.columns]
     cells = [[_safe(cell) for cell in row] for row in of.rows]
     widths = [max(3, *(len(row[i]) for row in [header, *cells])) for i in range(len(header))]
@@ -48,5 +49,5 @@ def _figure(figure: Figure) -> list[str]:
 
 
 def _safe(text: str) -> str:
-    """Text as text: no table cell, emphasis, code, HTML, image or link comes out of it."""
+    """Escape text, so that it cannot form a table cell, emphasis, code, HTML, an image or a link."""
     return re.sub(r"[\\|*`]|<(?=[A-Za-z/!?])|(?<=!)\[|(?<=\])[(\[]", r"\\\g<0>", text).replace("\n", " ")

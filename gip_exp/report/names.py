@@ -1,14 +1,13 @@
-"""What methods, models, metrics and stages are called, in which order they stand, and the colour of each
-method.
+"""Names and order of methods, models, metrics and stages, and the colour of each method.
 
-The colours are Okabe and Ito's and Paul Tol's colour-blind safe sets, without the yellows that vanish in
-print; every method also has its own marker, so that a figure reads without colour.
+Colours are from the colour-blind safe sets of Okabe and Ito and of Paul Tol, without the yellows that vanish in
+print. Every method also has its own marker, so that figures can be read without colour.
 """
 
 from dataclasses import dataclass
 from zlib import crc32
 
-UNTUNED = "untuned"  # the base with train=none, whatever selector its run names
+UNTUNED = "untuned"  # the base with train=none, for any selector
 FULL, RANDOM = "full", "random"
 
 
@@ -43,7 +42,7 @@ METHODS: dict[str, Look] = {
     FULL: Look("Full data", "#000000", "_", ":"),
     UNTUNED: Look("Base, not tuned", "#A0A0A0", "x", ":"),
 }
-# For selectors that are not listed: picked by name, so that a method keeps its colour from report to report.
+# For selectors that are not listed: chosen by name, so that a method has the same colour in every report.
 _SPARE = ("#6699CC", "#994455", "#997700", "#225522", "#7A4988", "#A25F2A")
 _SPARE_MARKERS = ("1", "2", "3", "4", "+", ".")
 
@@ -65,12 +64,12 @@ METRICS = {
     "answer_nll/completion": "NLL per answer token",
     "answer_nll/numbers": "NLL per number token",
 }
-# The metric that stands for an experiment: the first of these that it has.
+# The headline metric of an experiment: the first of these that it has.
 HEADLINES = ("gsm8k/exact_match", "mt_bench/all", "bbh/all", "answer_nll/completion")
 MT_BENCH = "mt_bench/"
 # In MT-Bench's own order of categories.
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
-# In the order in which they run. Fills for bars (Tol's light set), paler than any method's colour.
+# Stages in the order in which they run, with fills for bars (Tol's light set), paler than the methods' colours.
 STAGES = {
     "data": "#DDDDDD",
     "base": "#AAAA00",
@@ -86,9 +85,7 @@ STAGES = {
 
 
 def look(method: str) -> Look:
-    """The look of a selector; an unlisted one gets its own name and a spare colour that depends on nothing
-    else.
-    """
+    """Return the look of a selector; an unlisted one gets its own name and a colour that depends on the name only."""
     if method in METHODS:
         return METHODS[method]
     spare = crc32(method.encode()) % len(_SPARE)
@@ -102,7 +99,7 @@ def method_order(method: str) -> tuple[int, str]:
 
 
 def stage_colour(name: str) -> str:
-    """A stage's fill; grey for one that is not listed."""
+    """Return the fill of a stage; grey for one that is not listed."""
     return STAGES.get(name, "#BBBBBB")
 
 
@@ -118,11 +115,12 @@ def model_order(name: str) -> tuple[int, str]:
 
 
 def model(name: str) -> str:
+    """Return the display name of a model."""
     return MODELS.get(name, name)
 
 
 def metric(name: str) -> str:
-    """Display name; what stands in brackets (`gsm8k/exact_match [shots=5]`) is kept."""
+    """Return the display name of a metric; settings in brackets (`gsm8k/exact_match [shots=5]`) are kept."""
     plain, bracket, rest = name.partition(" [")
     if plain in METRICS:
         shown = METRICS[plain]
@@ -146,15 +144,16 @@ def metric_order(name: str) -> tuple[int, int, str]:
 
 
 def is_part(name: str) -> bool:
-    """Whether a metric is one part of a benchmark (category, task, turn) beside the whole's own metric."""
+    """Return whether a metric is one part of a benchmark (category, task, turn) that also has an overall metric."""
     plain = name.partition(" [")[0]
     return plain.startswith((MT_BENCH, "bbh/")) and not plain.endswith("/all")
 
 
 def part(name: str) -> str:
-    """What a part is called beside its siblings: `writing`, `turn 1`, `date understanding`."""
+    """Return the short name of a part: `writing`, `turn 1`, `date understanding`."""
     return name.partition("/")[2].replace("_", " ")
 
 
 def lower_is_better(metric_name: str) -> bool:
+    """Return whether smaller values of a metric are better."""
     return "nll" in metric_name.partition("/")[0]

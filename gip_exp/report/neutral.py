@@ -1,4 +1,4 @@
-"""Which config keys cannot change a result: those that `gip_exp.config` marks, read off its types."""
+"""Config keys that cannot change a result: those marked in the types of `gip_exp.config`."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,12 +12,12 @@ from gip_exp.config.base import NEUTRAL
 
 @cache
 def neutral_keys() -> frozenset[str]:
-    """Dotted names of the marked fields, whatever variant of a section (judge, selector, ...) has them."""
+    """Return the dotted names of marked fields, over all variants of a section (judge, selector, ...)."""
     return frozenset(_marked(config.Config, ""))
 
 
 def is_neutral(key: str) -> bool:
-    """Whether a key, or a section it stands in, cannot change a result."""
+    """Return whether a key, or a section that contains it, cannot change a result."""
     parts = key.split(".")
     return any(".".join(parts[: i + 1]) in neutral_keys() for i in range(len(parts)))
 
@@ -32,7 +32,7 @@ def _marked(section: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def _sections(annotation: object) -> Iterator[type[BaseModel]]:
-    """The section types inside an annotation, however deep in unions and lists."""
+    """Yield the section types inside an annotation, at any depth of unions and lists."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

@@ -1,4 +1,4 @@
-"""The HTML page's style sheet: serif text, sans-serif tables with figures of equal width, print and phone."""
+"""Style sheet of the HTML page: serif text, sans-serif tables with tabular figures, print and phone layouts."""
 
 CSS = """
 :root { --ink: #1d1d1b; --faint: #62625e; --line: #dcdad4; --tint: #f3f2ee; --paper: #fff;

@@ -1,8 +1,7 @@
-"""The rows of the result tables: for every cell and metric its mean, and its paired differences to random and
-to full.
+"""Rows of the result tables: mean of every cell and metric, and its paired differences to random and full.
 
-A table is one group and one metric. Holm's correction runs over all comparisons of a table, separately for
-each of the two p-values.
+A table is one group and one metric. Holm's correction covers all comparisons of a table, separately for each of
+the two p-values.
 """
 
 import math
@@ -18,9 +17,7 @@ from gip_exp.report.study import Cell, Group
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell against a reference (`random` at the same budget, or `full`), with p-values corrected over the
-    table.
-    """
+    """A cell against a reference (`random` at the same budget, or `full`), with p-values corrected over the table."""
 
     reference: str
     difference: Difference
@@ -37,12 +34,13 @@ class Row:
     comparisons: tuple[Comparison, ...]
 
     def against(self, reference: str) -> Comparison | None:
+        """Return the comparison with a reference, if there is one."""
         return next((found for found in self.comparisons if found.reference == reference), None)
 
 
 @dataclass(frozen=True)
 class Result:
-    """The table of one group and one metric. `proportion`: outcomes are 0 and 1, shown in percent."""
+    """The table of one group and one metric; with `proportion`, outcomes are 0 and 1 and shown in percent."""
 
     group: Group
     metric: str
@@ -50,11 +48,12 @@ class Result:
     rows: tuple[Row, ...]
 
     def row(self, cell: Cell) -> Row | None:
+        """Return the row of a cell, if it has this metric."""
         return next((row for row in self.rows if row.cell is cell), None)
 
 
 def make_result(group: Group, metric: str) -> Result:
-    """All cells of `group` that have `metric`, compared and corrected."""
+    """Return all cells of `group` that have `metric`, compared and corrected."""
     rows = []
     for cell in group.cells:
         summary = summarise(cell.answers(metric))
@@ -66,14 +65,12 @@ def make_result(group: Group, metric: str) -> Result:
 
 @lru_cache(maxsize=4096)
 def paired(a: Cell, b: Cell, metric: str) -> Difference | None:
-    """The paired difference of two cells; kept, because tables, figures and claims ask for the same ones."""
+    """Return the paired difference of two cells; cached, because tables, figures and claims use the same ones."""
     return difference(a.answers(metric), b.answers(metric))
 
 
 def reference_cell(group: Group, cell: Cell, reference: str) -> Cell | None:
-    """What `cell` is compared with: random at the same budget, or the full data; None for itself and for the
-    base.
-    """
+    """Return the cell to compare with: random at the same budget, or full; None for itself and the untuned base."""
     if cell.arm.method in (UNTUNED, FULL) or cell.arm.method == reference:
         return None
     return group.find(reference, cell.n_selected if reference != FULL else None)
@@ -90,7 +87,7 @@ def _comparisons(group: Group, cell: Cell, metric: str) -> tuple[Comparison, ...
 
 
 def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows with Holm-corrected p-values; a p-value that does not exist (one seed) is no comparison."""
+    """Return the rows with Holm-corrected p-values; a missing p-value (one seed) does not count as a comparison."""
     flat = [comparison for row in rows for comparison in row.comparisons]
     by_questions = iter(holm([c.difference.p_questions for c in flat]))
     by_seeds = iter(holm([c.difference.p_seeds for c in flat if not math.isnan(c.difference.p_seeds)]))

@@ -1,8 +1,7 @@
-"""Read run folders: `result.json`, `config.yaml`, `selected.jsonl`, `predictions/<metric>.jsonl`. Nothing
-else is used.
+"""Read run folders: `result.json`, `config.yaml`, `selected.jsonl`, `predictions/<metric>.jsonl`.
 
-A folder is a run when it holds a `result.json` or a `config.yaml`; one without a result is unfinished.
-Whatever cannot be read is reported, all of it together, and never left out in silence.
+A folder is a run if it holds a `result.json` or a `config.yaml`; one without a result is unfinished. Everything
+that cannot be read is reported together, and nothing is left out silently.
 """
 
 import json
@@ -25,7 +24,7 @@ TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of it
 
 @dataclass(frozen=True)
 class Answer:
-    """One question's outcome, and the reference it was held against (which says what was asked)."""
+    """The outcome of one question, and its reference answer (which identifies what was asked)."""
 
     value: float
     reference: str
@@ -33,18 +32,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. `settings` is its config, flattened to `section.key`, lists as their JSON; empty when there
-    is no config.yaml.
+    """One run folder.
+
+    Attributes:
+        folder: its path.
+        result: content of `result.json`.
+        settings: its config, flattened to `section.key`, lists as JSON; empty without a config.yaml.
+        answers: metric -> question id -> answer.
+        selected: ids of the selected rows; not read for `full`.
+        modified: time of `result.json`, seconds since the epoch.
     """
 
     folder: Path
     result: RunResult
     settings: Mapping[str, Any] = field(default_factory=dict)
-    answers: Mapping[str, Mapping[str, Answer]] = field(
-        default_factory=dict
-    )  # metric -> question id -> answer
-    selected: frozenset[str] = frozenset()  # ids; not read for `full`
-    modified: float = 0.0  # of result.json, seconds since the epoch
+    answers: Mapping[str, Mapping[str, Answer]] = field(default_factory=dict)
+    selected: frozenset[str] = frozenset()
+    modified: float = 0.0
 
     @property
     def experiment(self) -> str:
@@ -64,14 +68,17 @@ class Run:
 
     @property
     def budget(self) -> int | float:
+        """The budget as configured: a count or a share."""
         return self.result["budget"]
 
     @property
     def n_selected(self) -> int | None:
+        """Rows selected; None if the run stopped before."""
         return self.result.get("n_selected")
 
     @property
     def n_pool(self) -> int | None:
+        """Rows of the pool."""
         return self.result.get("n_pool")
 
     @property
@@ -90,18 +97,19 @@ class Run:
 
     @property
     def subset(self) -> Mapping[str, Any]:
+        """Quality and coverage of the subset, where the pool has labels."""
         return self.result.get("subset") or {}
 
     @property
     def tuned(self) -> bool:
-        """False for `train=none`: said by the config, or by a finished run without a train stage."""
+        """Whether the model was fine-tuned: by the config, else by the stages of the result."""
         kind = self.settings.get("train.kind")
         return kind != "none" if kind is not None else "train" in self.stages
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run folder that gives no numbers: failed (with its error), or without a result."""
+    """A run folder without numbers: failed (with its error), or without a result."""
 
     folder: Path
     status: str
@@ -110,7 +118,7 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Found:
-    """Every run below a folder: those with something to report, and the others."""
+    """Every run below a folder: those with numbers, and the others."""
 
     root: Path
     runs: tuple[Run, ...]
@@ -118,7 +126,7 @@ class Found:
 
 
 def read_runs(root: Path) -> Found:
-    """All runs below `root`. UserError, listing what is damaged or failed, if none can be reported."""
+    """Read all runs below `root`; UserError lists what is damaged, or why there is nothing to report."""
     if not root.is_dir():
         raise UserError(f"DIR={root} is not a folder: give the folder that holds the runs, e.g. outputs/runs")
     runs: list[Run] = []
@@ -206,14 +214,14 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or half-written ({error})") from error
+        raise ValueError(f"{path} is damaged or incomplete ({error})") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} is damaged: it holds no JSON object")
     return value
 
 
 def _spelt_out(value: Any) -> Any:
-    """The same values without control characters in their texts and names: they go into pages, figures and terminals."""
+    """Return the same values without control characters: they go into pages, figures and terminals."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):
@@ -230,7 +238,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
-                raise ValueError(f"{path}, line {number}, is damaged or half-written ({error})") from error
+                raise ValueError(f"{path}, line {number}, is damaged or incomplete ({error})") from error
     return rows
 
 
@@ -238,7 +246,7 @@ def _answers(folder: Path, name: str, metric: Metric) -> dict[str, Answer]:
     """The per-question outcomes, held against the metric that `result.json` gives for them."""
     if not METRIC.fullmatch(name) or ".." in name:
         raise ValueError(
-            f"{folder / RESULT} gives {name[:80]!r}, which is no name of a metric (like gsm8k/exact_match)"
+            f"{folder / RESULT} gives {name[:80]!r}, which is not a metric name (like gsm8k/exact_match)"
         )
     path = folder / PREDICTIONS / f"{name}.jsonl"
     if not path.is_file():
@@ -255,7 +263,7 @@ def _answers(folder: Path, name: str, metric: Metric) -> dict[str, Answer]:
     if len(answers) != metric["n"] or abs(mean - metric["value"]) > TOLERANCE * max(1.0, abs(mean)):
         raise ValueError(
             f"{path} has {len(answers)} outcomes with mean {mean:.6g}, but {RESULT} says "
-            f"{metric['value']:.6g} over {metric['n']}: one of the two is half-written or another run's"
+            f"{metric['value']:.6g} over {metric['n']}: one of the two is incomplete or from another run's"
         )
     return answers
 
@@ -268,7 +276,7 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is damaged or half-written ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path} is damaged or incomplete ({str(error).splitlines()[0]})") from error
     if not isinstance(loaded, dict | None):
         raise ValueError(f"{path} is damaged: it holds no settings")
     return dict(_flat(loaded or {}, ""))

@@ -1,5 +1,7 @@
-"""Groups, arms and cells: what a table holds. A *group* is what may stand in one table, an *arm* a way to
-select, a *cell* an arm at one budget with its runs by seed. `arrange` sorts runs into them.
+"""Groups, arms and cells, the contents of a table.
+
+A *group* is one table, an *arm* a way to select, a *cell* an arm at one budget with its runs by seed. `arrange`
+sorts runs into them.
 """
 
 from collections.abc import Mapping
@@ -10,24 +12,24 @@ from gip_exp.report.names import FULL, UNTUNED, look, method_order, metric_order
 from gip_exp.report.runs import Answer, Run
 from gip_exp.report.text import slugged
 
-Settings = tuple[tuple[str, Any], ...]  # (key, value), sorted: the settings that tell things apart
+Settings = tuple[tuple[str, Any], ...]  # (key, value), sorted: the settings that differ
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to select: the selector (or `untuned`) and the settings that tell it from the same selector's
-    others.
-    """
+    """A way to select: the selector (or `untuned`) and the settings that distinguish its variants."""
 
     method: str
     variant: Settings = ()
 
     @property
     def label(self) -> str:
+        """Display name with the settings of the variant."""
         return look(self.method).label + shown(self.variant)
 
     @property
     def order(self) -> tuple[Any, ...]:
+        """Sort key of tables and legends."""
         return (*method_order(self.method), repr(self.variant))
 
 
@@ -43,21 +45,23 @@ class Cell:
 
     @property
     def share(self) -> float:
-        """The budget as a share of the pool."""
+        """Budget as a share of the pool."""
         return float(self.budget) if isinstance(self.budget, float) else self.n_selected / self.n_pool
 
     @property
     def budget_label(self) -> str:
+        """Budget as shown in tables: `10 %`, or `500 (5 %)` for a count."""
         if self.arm.method == UNTUNED:
             return "–"
         percent = f"{100 * self.share:.3g} %"
         return percent if isinstance(self.budget, float) else f"{self.n_selected:,} ({percent})"
 
     def all_runs(self) -> list[Run]:
+        """Return the runs of all seeds."""
         return [run for seed in sorted(self.runs) for run in self.runs[seed]]
 
     def answers(self, metric: str) -> dict[int, Mapping[str, Answer]]:
-        """Per-question answers by seed, from the newest run that has the metric."""
+        """Return per-question answers by seed, from the newest run that has the metric."""
         found: dict[int, Mapping[str, Answer]] = {}
         for seed, runs in sorted(self.runs.items()):
             for run in runs:
@@ -69,7 +73,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """What stands in one table: experiment, model, setup; its cells in the order of a table."""
+    """The runs of one table: experiment, model, training settings; cells in the order of the table."""
 
     experiment: str
     model: str
@@ -79,36 +83,37 @@ class Group:
 
     @property
     def title(self) -> str:
+        """Heading of its tables and figures."""
         return f"{self.experiment} · {model(self.model)}{shown(self.setup)}"
 
     @property
     def slug(self) -> str:
-        """The title as a name for files and anchors."""
+        """Title as a name for files and anchors."""
         return slugged(self.title)
 
     @property
     def metrics(self) -> list[str]:
+        """Names of its metrics, most important first."""
         names = {name for cell in self.cells for run in cell.all_runs() for name in run.answers}
         return sorted(names, key=metric_order)
 
     @property
     def budgets(self) -> list[float]:
-        """The shares at which something was selected (not full, not the base), ascending."""
+        """Shares at which something was selected (not full, not the untuned base), ascending."""
         return sorted({cell.share for cell in self.selecting()})
 
     def selecting(self) -> list[Cell]:
+        """Return the cells that select a part of the pool."""
         return [cell for cell in self.cells if cell.arm.method not in (FULL, UNTUNED)]
 
     def find(self, method: str, n_selected: int | None = None) -> Cell | None:
-        """The first cell of a method (at a number of selected rows); with several variants, that with most
-        seeds.
-        """
+        """Return the cell of a method (at a number of selected rows); of several variants, that with most seeds."""
         fitting = [c for c in self.cells if c.arm.method == method and n_selected in (None, c.n_selected)]
         return max(fitting, key=lambda cell: len(cell.runs), default=None)
 
 
 def shown(settings: Settings) -> str:
-    """` [ridge=0.1, rubric=math]`, or nothing."""
+    """Return settings as a suffix, ` [ridge=0.1, rubric=math]`, or an empty text."""
     if not settings:
         return ""
     return " [" + ", ".join(f"{key.partition('.')[2] or key}={value}" for key, value in settings) + "]"

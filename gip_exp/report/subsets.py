@@ -1,6 +1,4 @@
-"""What was selected, and what it cost: quality and coverage of subsets, overlap between methods, seconds by
-stage.
-"""
+"""Quality and coverage of subsets, overlap between methods, and seconds by stage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,14 @@ from gip_exp.report.study import Arm, Cell, Group
 class Overlap:
     """Mean Jaccard index of the selected ids between arms at one budget, over the seeds that a pair shares.
 
-    `values` (m, m), NaN where two arms share no seed; `seeds` (m, m) counts. `chance` is what two random
-    subsets of this size share on average, b / (2 - b) for a share b of the pool.
+    Attributes:
+        group: the group.
+        n_selected: rows selected.
+        label: the budget as shown.
+        arms: m arms.
+        values: (m, m), NaN where two arms share no seed.
+        seeds: (m, m), number of shared seeds.
+        chance: expected index of two random subsets of this size, b / (2 - b) for a share b of the pool.
     """
 
     group: Group
@@ -30,8 +34,14 @@ class Overlap:
 
 @dataclass(frozen=True)
 class StageCost:
-    """A stage over all runs of a group: how often it was needed and made, seconds each and together (made
-    once).
+    """Cost of a stage over all runs of a group.
+
+    Attributes:
+        stage: its name.
+        used: runs that use it.
+        made: distinct outputs.
+        each: mean seconds per output.
+        total: seconds of all outputs, each counted once.
     """
 
     stage: str
@@ -42,9 +52,7 @@ class StageCost:
 
 
 def average(cell: Cell) -> dict[str, float]:
-    """The labels' description of the subset (`clean_share`, `skill_entropy`, ...), averaged over the cell's
-    seeds.
-    """
+    """Return the description of the subset by labels (`clean_share`, `skill_entropy`, ...), averaged over seeds."""
     if cell.arm.method == UNTUNED:
         return {}
     found = [runs[0].subset for runs in cell.runs.values() if runs[0].subset]
@@ -53,12 +61,12 @@ def average(cell: Cell) -> dict[str, float]:
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """|a and b| / |a or b|, for two sets that are not both empty."""
+    """Return |a and b| / |a or b| of two sets that are not both empty."""
     return len(a & b) / len(a | b)
 
 
 def overlaps(group: Group) -> list[Overlap]:
-    """A matrix for every budget at which at least two arms selected something."""
+    """Return a matrix for every budget at which at least two arms selected something."""
     found = []
     for n_selected in sorted({cell.n_selected for cell in group.selecting()}):
         cells = [cell for cell in group.selecting() if cell.n_selected == n_selected and _ids(cell)]
@@ -89,7 +97,7 @@ def _ids(cell: Cell) -> Mapping[int, frozenset[str]]:
 
 
 def costs(group: Group) -> list[StageCost]:
-    """Seconds by stage; an output that several runs share was made once and counts once in `total`."""
+    """Return seconds by stage; an output that several runs share counts once in `total`."""
     found: dict[str, dict[str, float]] = {}
     used: dict[str, int] = {}
     for cell in group.cells:
@@ -111,7 +119,7 @@ def costs(group: Group) -> list[StageCost]:
 
 
 def stage_seconds(cell: Cell) -> dict[str, float]:
-    """Mean seconds of each stage over the cell's runs: what one run costs when nothing can be reused."""
+    """Return mean seconds of each stage over the runs of a cell: the cost of one run without reuse."""
     seconds: dict[str, list[float]] = {}
     for run in cell.all_runs():
         for stage, facts in run.stages.items():

@@ -8,23 +8,23 @@ from gip_exp.report.document import Column, Table
 from gip_exp.report.names import FULL, RANDOM
 from gip_exp.report.rows import Comparison, Result, Row
 
-PARTS = 10  # columns of a benchmark's parts side by side; more go into a further table
+PARTS = 10  # parts of a benchmark in one table; more go into a further table
 HOW = (
     "Mean over seeds and questions. 95 % intervals: with several seeds a bootstrap over seeds and "
-    "questions (crossed), which a few seeds still make too narrow; with one seed Wilson's interval "
+    "questions (crossed), which is still too narrow with few seeds; with one seed Wilson's interval "
     "(outcomes 0 and 1) or a bootstrap over questions, and then nothing is known about other seeds. "
-    "Where all outcomes are alike, Wilson's interval over one run's questions.",
-    "SE is the paper's standard error, std/√n over the questions of one run, averaged over seeds: it "
-    "ignores what differs between seeds.",
-    "Differences are paired by (seed, question). p (questions): sign-flip permutation over questions, a "
-    "question's seeds together; it speaks about these training runs on other questions. p (seeds): the "
+    "If all outcomes are equal, Wilson's interval over the questions of one run.",
+    "SE is the paper's standard error, std/√n over the questions of one run, averaged over seeds. It "
+    "ignores differences between seeds.",
+    "Differences are paired by (seed, question). p (questions): sign-flip permutation over questions, the "
+    "seeds of a question together; it concerns these training runs on other questions. p (seeds): the "
     "same over whole training runs; with s seeds it cannot fall below 2^(1−s). Both are Holm-corrected "
     "over all comparisons of their table.",
 )
 
 
 def result_table(result: Result) -> Table:
-    """Method x budget with intervals and paired differences."""
+    """Return the table of one metric: method x budget with intervals and paired differences."""
     several = any(not math.isnan(c.p_seeds) for row in result.rows for c in row.comparisons)
     unit = "mean, %" if result.proportion else "mean"
     columns = [
@@ -96,7 +96,7 @@ def _result_notes(result: Result) -> tuple[str, ...]:
         if len(found.difference.seeds) < len(row.summary.seeds)
     ]
     if fewer:
-        notes.append(f"Paired on the seeds both have: {'; '.join(fewer)}.")
+        notes.append(f"Paired on the seeds that both have: {'; '.join(fewer)}.")
     return tuple(notes)
 
 
@@ -106,20 +106,20 @@ def _seed_count(found: Comparison) -> str:
 
 def _questions(result: Result) -> str:
     counts = sorted({row.summary.questions for row in result.rows})
-    return f"{' to '.join(f'{n:,}' for n in dict.fromkeys((counts[0], counts[-1])))} questions a run"
+    return f"{' to '.join(f'{n:,}' for n in dict.fromkeys((counts[0], counts[-1])))} questions per run"
 
 
 def _seeds(result: Result) -> str:
     single = [row.cell.arm.label for row in result.rows if len(row.summary.seeds) == 1]
     if len(single) == len(result.rows):
-        return "one seed: the intervals cover the questions only, there is no interval over seeds"
+        return "one seed: intervals cover questions only, not seeds"
     if single:
-        return f"one seed only, hence no interval over seeds: {', '.join(dict.fromkeys(single))}"
+        return f"one seed only, so no interval over seeds: {', '.join(dict.fromkeys(single))}"
     return "intervals over seeds and questions"
 
 
 def part_tables(results: Sequence[Result]) -> list[Table]:
-    """The means of a benchmark's parts (MT-Bench's categories, BBH's tasks): a line a cell."""
+    """Return the means of a benchmark's parts (MT-Bench's categories, BBH's tasks), one line per cell."""
     tables = []
     for benchmark in dict.fromkeys(r.metric.partition("/")[0] for r in results if names.is_part(r.metric)):
         parts = [r for r in results if r.metric.startswith(f"{benchmark}/") and names.is_part(r.metric)]
@@ -142,6 +142,6 @@ def _part_table(parts: Sequence[Result], benchmark: str) -> Table:
             means = [_mean(result, row) for result, row in zip(parts, found, strict=True)]
             rows.append((cell.arm.label, cell.budget_label, str(len(cell.runs)), *means))
     title = f"{group.title}: {names.metric(f'{benchmark}/all')} by part{', %' if parts[0].proportion else ''}"
-    note = "Means; intervals and paired differences of every part stand in report.csv."
+    note = "Means; intervals and paired differences of every part are in report.csv."
     name = f"{group.slug}-{text.slugged(parts[0].metric)}-parts"
     return Table(name, title, tuple(columns), tuple(rows), (note,))

@@ -1,4 +1,4 @@
-"""What the console shows: the headline table of every group, short, and where the report lies."""
+"""Console output of the report: the headline table of every group, and where the report is."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ SIGNIFICANT = 0.05
 
 
 def headline(results: Sequence[Result]) -> list[Result]:
-    """The first table of every group (its metrics are in order of importance)."""
+    """Return the first table of every group (its metrics are in order of importance)."""
     return list({id(result.group): result for result in reversed(results)}.values())[::-1]
 
 
 def show(
     console: Console, found: Found, results: Sequence[Result], verdicts: Sequence[Verdict], folder: Path
 ) -> None:
-    """Print it; `verdicts` are about the paper's claims."""
+    """Print headline tables, the tally of the paper's claims, and runs without numbers."""
     for result in headline(results):
         console.print(_table(result))
         console.print(f"[dim]{_legend(result)}[/dim]")
@@ -68,7 +68,7 @@ def _table(result: Result) -> Table:
 
 
 def _plain(name: str) -> str:
-    """A name out of somebody's results as text: neither markup nor control characters."""
+    """Return a name from a result as text without markup or control characters."""
     return escape(printable(name))
 
 

@@ -1,6 +1,4 @@
-"""Numbers as text, alike in every output: percent with one decimal, other outcomes with three, p-values with
-care.
-"""
+"""Numbers as text, the same in every output: percent with one decimal, other outcomes with three."""
 
 import math
 
@@ -8,14 +6,14 @@ NONE = "–"
 
 
 def value(number: float, proportion: bool) -> str:
-    """A mean: `39.4` (percent) or `0.501`."""
+    """Return a mean: `39.4` (percent) or `0.501`."""
     if math.isnan(number):
         return NONE
     return f"{100 * number:.1f}" if proportion else f"{number:.3f}"
 
 
 def signed(number: float, proportion: bool) -> str:
-    """A difference, with a true minus sign."""
+    """Return a difference, with a true minus sign."""
     if math.isnan(number):
         return NONE
     text = value(abs(number), proportion)
@@ -25,7 +23,7 @@ def signed(number: float, proportion: bool) -> str:
 
 
 def interval(low: float, high: float, proportion: bool, *, sign: bool = False) -> str:
-    """`30.1 to 48.2`, or a dash where there is none."""
+    """Return `30.1 to 48.2`, or a dash if there is no interval."""
     if math.isnan(low) or math.isnan(high):
         return NONE
     show = signed if sign else value
@@ -33,13 +31,14 @@ def interval(low: float, high: float, proportion: bool, *, sign: bool = False) -
 
 
 def p_value(p: float) -> str:
+    """Return a p-value with three decimals and no leading zero; `< .001` below that."""
     if math.isnan(p):
         return NONE
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 0.9995 else "1"
 
 
 def seconds(number: float) -> str:
-    """`0.3 s`, `41 s`, `12 min`, `3.4 h`."""
+    """Return a duration: `0.3 s`, `41 s`, `12 min`, `3.4 h`."""
     if number < 10:
         return f"{number:.1f} s"
     if number < 120:
@@ -50,11 +49,11 @@ def seconds(number: float) -> str:
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """`1 seed`, `3 seeds`."""
+    """Return a count with its noun: `1 seed`, `3 seeds`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def slugged(name: str) -> str:
-    """Letters, digits and single dashes: safe in a file name, an HTML id and a LaTeX label."""
+    """Return letters, digits and single dashes, safe in a file name, an HTML id and a LaTeX label."""
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
     return "-".join(part for part in kept.split("-") if part)

@@ -1,4 +1,4 @@
-"""The report in W&B: one run beside the cells of its sweep, with every table and figure, resumed when made again."""
+"""The report in W&B: one run beside the runs of its sweep, with every table and figure, resumed when made again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ from gip_exp.report.write import FIGURES, Report
 from gip_exp.runs import tracking
 from gip_exp.storage.files import digest
 
-PROJECT = "gip"  # where the runs name none
+PROJECT = "gip"  # if the runs name none
 FILES = ("report.md", "report.tex", "report.csv", "report.html")
 
 
 def upload(report: Report, project: str | None, console: Console) -> None:
-    """Log tables, figures, page and files. UserError when W&B refuses; offline without an account, and it says so."""
+    """Log tables, figures, page and files, offline without an account; UserError if W&B refuses."""
     import wandb
 
     mode = tracking.mode_of(Tracking(kind="wandb"))
@@ -35,7 +35,7 @@ def upload(report: Report, project: str | None, console: Console) -> None:
             name=f"report-{group}",
             id=digest({"report of": str(report.found.root.resolve())}, 8),
             resume="allow",
-            reinit="create_new",  # whatever run this process may have open
+            reinit="create_new",  # this process may have another run open
             dir=report.folder,
             mode=mode,  # type: ignore[arg-type]
             settings=wandb.Settings(silent=True, console="off", init_timeout=60),
@@ -46,7 +46,7 @@ def upload(report: Report, project: str | None, console: Console) -> None:
     except wandb.Error as error:
         raise UserError(
             f"W&B did not take the report ({type(error).__name__}): check WANDB_API_KEY and --wandb PROJECT, or set "
-            f"WANDB_MODE=offline; the report itself lies in {report.folder}"
+            f"WANDB_MODE=offline; the report itself is in {report.folder}"
         ) from None
     if mode == "offline":
         console.print(
@@ -57,7 +57,7 @@ def upload(report: Report, project: str | None, console: Console) -> None:
 
 
 def _common(runs: Sequence[Run], key: str) -> str | None:
-    """A setting that all runs share."""
+    """Return a setting that all runs share, else None."""
     values = {run.settings.get(key) for run in runs}
     return values.pop() if len(values) == 1 else None
 
@@ -68,7 +68,7 @@ def _experiment(runs: Sequence[Run]) -> str:
 
 
 def _shown(document: Document, folder: Path) -> dict[str, Any]:
-    """Tables as tables, vector figures and the page as HTML, under their slugs."""
+    """Return what is logged, under its slug: tables as tables, vector figures and the page as HTML."""
     import wandb
 
     found: dict[str, Any] = {"report": wandb.Html((folder / "report.html").read_text(encoding="utf-8"))}

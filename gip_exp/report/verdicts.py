@@ -1,4 +1,4 @@
-"""Decide the claims from the runs at hand: holds, fails, undecided (and why), not run."""
+"""Decide the claims from the available runs: holds, fails, undecided (and why), not run."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,23 @@ from gip_exp.report.study import Cell, Group
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "fails", "undecided", "not run"
 YES, NO, OPEN = "yes", "no", "open"
-NEAR = 0.02  # relative: a budget counts as the claim's when its share of the pool is this near
+NEAR = 0.02  # relative: a budget counts as the claim's if its share of the pool is this close
 SUBSET = "subset/"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison of a claim. `state` is yes, no or open; an open one says why (`few seeds`, `missing`,
-    `wide`).
+    """One comparison of a claim.
 
-    `value`, `low`, `high`: the paired difference and its wider bounds, positive = the method is better; NaN
-    if missing.
+    Attributes:
+        what: the comparison in words.
+        model: model, or title of the group.
+        state: yes, no or open.
+        why: reason of an open one: `few seeds`, `missing` or `wide`.
+        value: the paired difference, positive if the method is better; NaN if missing.
+        low: the wider lower bound.
+        high: the wider upper bound.
+        seeds: shared seeds.
     """
 
     what: str
@@ -48,35 +54,36 @@ class Verdict:
     checks: tuple[Check, ...]
 
     def count(self, state: str) -> int:
+        """Return the number of checks in a state."""
         return sum(check.state == state for check in self.checks)
 
 
 def decide_all(groups: Sequence[Group]) -> list[Verdict]:
-    """A verdict for every claim of the paper, about the paper's models and budgets."""
+    """Return a verdict for every claim of the paper, about the paper's models and budgets."""
     return [decide(claim, groups) for claim in CLAIMS]
 
 
 def elsewhere(groups: Sequence[Group]) -> list[Verdict]:
-    """The same rules on models and budgets that the claims do not speak of: no evidence about the paper's."""
+    """Apply the same rules to models and budgets outside the claims: no evidence about the paper."""
     others = []
     for claim in CLAIMS:
         if claim.models:
             rest = [group for group in groups if group.model not in claim.models and _has(group, claim)]
             if rest:
-                # All experiments and budgets that there are; the rule itself stays.
+                # All experiments and budgets of the runs; the rule itself is unchanged.
                 wide = replace(claim, models=(), budgets=(), experiments=("",))
                 others.append(replace(decide(wide, rest), claim=claim))
     return [verdict for verdict in others if verdict.verdict != NOT_RUN]
 
 
 def decide(claim: Claim, groups: Sequence[Group]) -> Verdict:
-    """Check every comparison the claim speaks of, and combine."""
+    """Check every comparison of the claim, and combine the checks."""
     checks = tuple(_checks(claim, groups))
     return Verdict(claim, *_combine(claim, checks), checks)
 
 
 def _combine(claim: Claim, checks: Sequence[Check]) -> tuple[str, str]:
-    """Holds when the share of yes suffices, fails when the open ones could not save it, else undecided."""
+    """Return (verdict, reason): holds if enough are yes, fails if the open ones cannot change that, else undecided."""
     if not checks or all(check.why == "missing" for check in checks):
         return NOT_RUN, "no such runs"
     yes = sum(check.state == YES for check in checks)
@@ -88,14 +95,14 @@ def _combine(claim: Claim, checks: Sequence[Check]) -> tuple[str, str]:
     if possible < needed:
         return FAILS, tally
     reasons = {check.why for check in checks if check.state == OPEN}
-    told = [text for why, text in REASONS.items() if why in reasons]
-    return UNDECIDED, f"{'; '.join(told)} ({tally})"
+    texts = [text for why, text in REASONS.items() if why in reasons]
+    return UNDECIDED, f"{'; '.join(texts)} ({tally})"
 
 
 REASONS = {
     "few seeds": f"too few seeds (at least {MIN_SEEDS} are needed)",
     "missing": "not all comparisons were run",
-    "wide": "intervals too wide, which more seeds would narrow",
+    "wide": "intervals too wide; more seeds would narrow them",
 }
 
 
@@ -138,7 +145,7 @@ def _against(method: str, reference: str) -> str:
 
 
 def _group_checks(claim: Claim, group: Group) -> Iterator[Check]:
-    """Every budget, method, reference (and, with several evaluation settings, metric) of one group."""
+    """Yield a check for every budget, method, reference (and metric, with several evaluation settings) of a group."""
     measures = [claim.measure] if claim.measure.startswith(SUBSET) else _metrics(group, claim)
     for budget in claim.budgets or group.budgets:
         for measure in measures:
@@ -173,7 +180,7 @@ def _check(
 
 
 def state_of(claim: Claim, low: float, high: float) -> str:
-    """Yes, no or open for one comparison, by the claim's test and margin."""
+    """Return yes, no or open for one comparison, by the claim's test and margin."""
     wanted, ruled_out = (0.0, claim.margin) if claim.test == "better" else (-claim.margin, -claim.margin)
     if low > wanted:
         return YES
@@ -181,7 +188,7 @@ def state_of(claim: Claim, low: float, high: float) -> str:
 
 
 def _gap(measure: str, cell: Cell, other: Cell) -> tuple[float, float, float, int] | None:
-    """(difference, low, high, shared seeds): of a metric over questions, of a subset's number over seeds."""
+    """Return (difference, low, high, shared seeds): of a metric over questions, of a subset's number over seeds."""
     if not measure.startswith(SUBSET):
         found = paired(cell, other, measure)
         return None if found is None else (found.mean.value, *found.cautious, len(found.seeds))

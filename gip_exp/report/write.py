@@ -35,10 +35,10 @@ class Report:
 
 
 def write_report(folder: Path, out: Path, console: Console | None = None) -> Report:
-    """Read the runs below `folder`, write the report to `out`, show the short form.
+    """Read the runs below `folder`, write the report to `out` and print the short form.
 
-    UserError for bad input (no runs, none finished, damaged files, data or questions mixed) and an unwritable
-    `out`. An old report in `out` is replaced.
+    A previous report in `out` is replaced. Raises UserError for bad input (no runs, none finished, damaged files,
+    mixed data or questions) and for an `out` that cannot be written.
     """
     console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
     found = read_runs(folder)
@@ -69,7 +69,7 @@ def _drawn(plans: Sequence[Plan], folder: Path, console: Console) -> list[Figure
 
 
 def _tracked(things: Sequence[T], title: str, console: Console) -> Iterable[T]:
-    """The things, under a progress bar that goes away; without a terminal, none."""
+    """Return the things under a transient progress bar; without a terminal, no bar."""
     return track(things, title, console=console, transient=True, disable=not console.is_terminal)
 
 

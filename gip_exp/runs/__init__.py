@@ -1,1 +1,1 @@
-"""Run folders: their files, who is at work on one, tracking, SLURM's word on jobs."""
+"""Run folders: their files, the run lock, tracking, SLURM job states."""

@@ -1,8 +1,8 @@
-"""One process at work on one run: a lock that dies with the process, and a file that says who it is or how it ended.
+"""The run lock: one process per run, with a record of which process it is and how it ended.
 
-`run_lock.json` stands beside the result while a process works and stays when it ended badly. Whether the process is
-alive is never read from the file: it holds the kernel's lock on `run_lock.lock` as long as it lives and not a moment
-longer, however it dies. A file without a lock and without an end is a process that was killed.
+`run_lock.json` exists while a process works on the run, and stays if it failed. Whether the process is alive is never
+read from this file: the process holds a kernel lock on `run_lock.lock`, which the kernel releases when it exits for
+any reason. A record without a lock and without an end belongs to a process that was killed.
 """
 
 import fcntl
@@ -23,15 +23,15 @@ from gip_exp.runs.records import LockRecord
 from gip_exp.storage.files import write_json
 from gip_exp.storage.locks import held
 
-MESSAGE = 2_000  # characters of an error that are kept
+MESSAGE = 2_000  # maximum characters of a recorded error
 
 
 class Stopped(BaseException):
-    """SIGTERM: preempted, out of time or cancelled. Not an error of the run; it goes on when started again."""
+    """SIGTERM: preempted, out of time or cancelled. Not an error of the run, which continues when started again."""
 
 
 class RunLock:
-    """The process's own entry in `run_lock.json`: host, pid, SLURM job, what it is doing."""
+    """The record of this process in `run_lock.json`: host, pid, SLURM job, current stage."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,19 +49,19 @@ class RunLock:
             write_json(self._path, self._record)
 
     def end(self, error: BaseException) -> None:
-        """Say how the process ended: an error of the run, or a stop from outside."""
+        """Record how the process ended: an error of the run, or a stop from outside."""
         if isinstance(error, Exception):
             said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
             self.tell(ended=time.time(), error=said[:MESSAGE])
         else:
-            # At once: SLURM kills what has not ended some seconds after SIGTERM, and may answer later than that.
+            # Written first, because SLURM kills the process some seconds after SIGTERM and may answer later than that.
             self.tell(ended=time.time(), stopped=type(error).__name__)
             self.tell(slurm_reason=slurm.why_stopped(slurm.own_job(os.environ).get("slurm_job")))
 
 
 @contextmanager
 def run_lock(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterator[RunLock]:
-    """Be the only process at work on `folder`/`name`; a second one waits, whatever machine it is on."""
+    """Be the only process that works on `folder`/`name`; a second one waits, on any machine."""
     waiting = f"another process is at work on {folder / name}: waiting for it"
     with held(_lock(folder, name), lambda: on_wait(waiting)):
         for leftover in folder.glob(
@@ -88,7 +88,7 @@ def read(folder: Path, name: str) -> LockRecord:
 
 
 def alive(folder: Path, name: str) -> bool:
-    """Whether a process holds the lock now."""
+    """Return whether a process holds the lock now."""
     try:
         handle = os.open(_lock(folder, name), os.O_RDONLY)
     except OSError:
@@ -107,8 +107,8 @@ def alive(folder: Path, name: str) -> bool:
 def look(folder: Path, name: str) -> tuple[bool, LockRecord]:
     """Whether a process is at work, and what it or the last one said, as of one moment.
 
-    The lock is asked first: a process that ends between two questions has said how before it let go. One that begins
-    between them has said no end while nobody held the lock, so the lock is asked again.
+    The lock is checked first: a process that ends between the two steps has recorded how before it released the lock.
+    One that starts between them has a record without an end while the lock seemed free, so the lock is checked again.
     """
     before = alive(folder, name)
     said = read(folder, name)
@@ -117,7 +117,7 @@ def look(folder: Path, name: str) -> tuple[bool, LockRecord]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM becomes `Stopped`, so that locks are let go and servers ended; a handler of somebody else's is left."""
+    """Turn SIGTERM into `Stopped`, so that locks are released and servers ended; a foreign handler is not replaced."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -130,7 +130,7 @@ def stoppable() -> Iterator[None]:
 
 
 def _stop(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the unwinding must not be disturbed
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal must not interrupt the clean-up
     raise Stopped
 
 

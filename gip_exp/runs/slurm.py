@@ -1,4 +1,4 @@
-"""What SLURM says about jobs: `squeue` for those it still knows, `sacct` where there is accounting. Neither is needed.
+"""States of SLURM jobs: from `squeue`, and from `sacct` if there is accounting. Neither is required.
 
 A job is named as SLURM prints it: `12`, or `12_3` for task 3 of array 12.
 """
@@ -23,22 +23,24 @@ WORDS = {
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node failed",
 }
-REASONS = {"TimeLimit": WORDS["TIMEOUT"]}  # said while the state is still COMPLETING
+REASONS = {"TimeLimit": WORDS["TIMEOUT"]}  # given while the state is still COMPLETING
 
 
 @dataclass(frozen=True)
 class Job:
-    """State as SLURM spells it, without flags (`RUNNING`, `TIMEOUT`), and its reason (`Dependency`)."""
+    """A job's state as SLURM writes it, without flags (`RUNNING`, `TIMEOUT`), and its reason (`Dependency`)."""
 
     state: str
     reason: str = ""
 
     @property
     def waiting(self) -> bool:
+        """Whether it is queued and can still start."""
         return self.state in WAITING and self.reason != NEVER
 
     @property
     def at_work(self) -> bool:
+        """Whether it runs."""
         return self.state in AT_WORK
 
 
@@ -52,10 +54,10 @@ def own_job(environment: Mapping[str, str]) -> LockRecord:
 
 
 def jobs(ids: Iterable[str]) -> dict[str, Job]:
-    """Every job and array task of `ids` that SLURM knows, by name; empty without SLURM."""
+    """Return every job and array task of `ids` that SLURM knows, by name; empty without SLURM."""
     whole = sorted({one.split("_")[0] for one in ids})
     found: dict[str, Job] = {}
-    for one in whole:  # one by one: squeue refuses a whole list for the sake of one job it has forgotten
+    for one in whole:  # one by one, because squeue refuses a list that contains a job it has forgotten
         lines = _ask("squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r", "-j", one)
         if lines is None:
             lines = _ask("sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", one)
@@ -73,12 +75,12 @@ def _accounted(lines: Iterable[str]) -> dict[str, Job]:
 
 
 def in_words(job: Job) -> str:
-    """Why SLURM ended a job, or '' if it did not."""
+    """Return why SLURM ended a job, or '' if it did not."""
     return WORDS.get(job.state, "") or REASONS.get(job.reason, "")
 
 
 def why_stopped(job: str | None) -> str:
-    """Asked by a job that SLURM is ending right now: `TimeLimit`, ... as the controller spells it; '' if it does not say."""
+    """Return why SLURM is ending this job now (`TimeLimit`, ... as the controller writes it), or ''."""
     if job is None:
         return ""
     for line in _ask("scontrol", "--oneliner", "show", "job", job) or []:
@@ -88,7 +90,7 @@ def why_stopped(job: str | None) -> str:
 
 
 def _ask(*command: str) -> list[str] | None:
-    """The command's lines; None where it is missing, fails or does not answer."""
+    """Return the lines a command prints; None if it is missing, fails or does not answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""W&B, or the same interface doing nothing. One W&B run a run, finished with the run, resumed under the same id."""
+"""W&B tracking, or the same interface without effect. One W&B run per run, resumed under the same id."""
 
 import netrc
 import os
@@ -14,35 +14,37 @@ from gip_exp.errors import UserError
 from gip_exp.runs.records import RunResult
 
 MODES = ("online", "offline", "disabled", "shared")
-REFUSED, LONGEST = "/\\#?%:", 128  # characters and length that W&B refuses in a name
+REFUSED, LONGEST = "/\\#?%:", 128  # characters that W&B refuses in a name, and its maximum length
 MOST_LISTED = 5_000  # selected rows shown as a table; all of them go into the artifact
 
 
 class Tracker(Protocol):
-    """What a run reports while it works."""
+    """Receives what a run reports."""
 
-    def log(self, figures: Mapping[str, float]) -> None: ...
+    def log(self, figures: Mapping[str, float]) -> None:
+        """Log live numbers."""
 
     def finish(self, result: RunResult, selected: Path | None) -> None: ...
 
-    def fail(self) -> None: ...
+    def fail(self) -> None:
+        """End as failed."""
 
 
 class NoTracker:
     """`tracking=none`."""
 
     def log(self, figures: Mapping[str, float]) -> None:
-        pass
+        """Do nothing."""
 
     def finish(self, result: RunResult, selected: Path | None) -> None:
         pass
 
     def fail(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class WandbTracker:
-    """One W&B run. Its files lie in the run folder; without an API key it is offline and can be synced later."""
+    """One W&B run. Its files are in the run folder; without an API key it is offline and can be synced later."""
 
     def __init__(self, config: Config, folder: Path, console: Console) -> None:
         import wandb
@@ -61,7 +63,7 @@ class WandbTracker:
             name=folder.name,
             id=folder.name.rsplit("-", 1)[-1],
             resume="allow",
-            reinit="create_new",  # never a run that something else in this process left open
+            reinit="create_new",  # never a run that something else in this process has open
             dir=folder,
             mode=mode,  # type: ignore[arg-type]
             config=config.model_dump(mode="json"),
@@ -69,6 +71,7 @@ class WandbTracker:
         )
 
     def log(self, figures: Mapping[str, float]) -> None:
+        """Log live numbers."""
         self._run.log(dict(figures))
 
     def finish(self, result: RunResult, selected: Path | None) -> None:
@@ -78,7 +81,7 @@ class WandbTracker:
         self._end()
 
     def fail(self) -> None:
-        """End the run as failed; the error that is under way goes on, whatever W&B makes of this."""
+        """End the run as failed; errors of W&B do not replace the error that is being raised."""
         self._end(exit_code=1)
 
     def _end(self, exit_code: int = 0) -> None:
@@ -125,9 +128,10 @@ def _table(selected: Path) -> Any:
 
 
 def mode_of(tracking: Tracking) -> str:
-    """The mode asked for; `auto` is WANDB_MODE if set, else online where there is a key, else offline.
+    """Return the mode; `auto` is WANDB_MODE if set, else online if there is a key, else offline.
 
-    Raises UserError for a WANDB_MODE that does not exist.
+    Raises:
+        UserError: WANDB_MODE is not a mode.
     """
     if tracking.mode != "auto":
         return tracking.mode
@@ -138,7 +142,7 @@ def mode_of(tracking: Tracking) -> str:
 
 
 def missing(tracking: Tracking) -> list[str]:
-    """What W&B would refuse whatever the run brings: asked before anything starts."""
+    """Return settings that W&B would refuse, checked before anything starts."""
     if tracking.kind == "none":
         return []
     problems = []
@@ -165,7 +169,7 @@ def _has_key() -> bool:
 
 
 def start(config: Config, folder: Path, console: Console) -> Tracker:
-    """The tracker that the config asks for. Raises UserError when W&B refuses the key, the mode or the project."""
+    """Return the tracker of the config; UserError if W&B refuses the key, the mode or the project."""
     if config.tracking.kind == "none":
         return NoTracker()
     mode_of(config.tracking)

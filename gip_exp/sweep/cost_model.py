@@ -1,8 +1,8 @@
-"""What a stage will take: as long and as large as the store's own like it, else by rules of thumb that stand here.
+"""Estimated time and disk of a stage: median of comparable outputs in the store, else the rules below.
 
-The rules are for orders of magnitude: a card at `TFLOPS` on training and prefill, and at `BANDWIDTH` on reading the
-weights once a generated token; text at four bytes a token. A stage without a model or a measured sibling has no
-estimate (it is a matter of seconds to minutes on a CPU).
+The rules give orders of magnitude: a GPU computes at `TFLOPS` in training and prefill and reads the weights once per
+generated token at `BANDWIDTH`; text has four bytes per token. A stage without a model and without a comparable output
+has no estimate (it takes seconds to minutes on a CPU).
 """
 
 import json
@@ -26,22 +26,22 @@ from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.training.task import total_steps
 
 TFLOPS = 200.0  # bfloat16 LoRA training with transformers on an A100 or H100, roughly
-BANDWIDTH = 2.0  # TB/s of the card's memory
+BANDWIDTH = 2.0  # TB/s of the GPU's memory
 CPU_TFLOPS = 0.03  # two cores, float32
 CPU_BANDWIDTH = 0.02
 START = 60.0  # seconds to load a large model, or to start a server
-STEP = 0.025  # seconds a generated token takes at least, whatever the model
+STEP = 0.025  # minimum seconds per generated token, for any model
 BYTES_A_TOKEN = 4
-OUTCOME = 200  # bytes of a question's line beside the texts
-MATRICES = 7  # of a layer, which LoRA may adapt
-SERVED_BATCH = 256  # vLLM's own batching
-OWN_SETTINGS = ("seed", "selected", "projection_seed")  # siblings may differ in these
+OUTCOME = 200  # bytes of a question's line without the texts
+MATRICES = 7  # weight matrices per layer that LoRA can adapt
+SERVED_BATCH = 256  # batch size of vLLM
+OWN_SETTINGS = ("seed", "selected", "projection_seed")  # comparable outputs may differ in these
 ENCODER, WIDTH = 0.6e9, 1_024  # parameters and dimensions of a sentence encoder, at most
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one data set: how many, and tokens of an average one (prompt, completion)."""
+    """Numbers of rows of a data set, and mean tokens of a row (prompt, completion)."""
 
     pool: int
     test: int
@@ -50,12 +50,13 @@ class Rows:
 
     @property
     def tokens(self) -> float:
+        """Mean tokens of a row."""
         return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and bytes of one stage output. `known` says where from: measured, rule, or '' for no estimate."""
+    """Seconds and bytes of one stage output; `known` is its source: measured, rule, or '' for no estimate."""
 
     seconds: float
     size: float
@@ -64,14 +65,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Speed:
-    """The card's figures, from the command line."""
+    """Speed of the GPU, from the command line."""
 
     tflops: float = TFLOPS
     bandwidth: float = BANDWIDTH
 
 
 def parameters(model: Model) -> float:
-    """Of the model: from its files, its config entry, or the shape of one trained from scratch."""
+    """Return the model's parameters: from its files, its config entry, or the shape of one trained from scratch."""
     if model.scratch is not None:
         s = model.scratch
         return s.vocab_size * s.hidden + s.layers * (4 * s.hidden**2 + 3 * s.hidden * s.feed_forward)
@@ -81,12 +82,12 @@ def parameters(model: Model) -> float:
 
 
 def on_gpu(config: Config) -> bool:
-    """Whether the model asks for a GPU."""
+    """Return whether the model needs a GPU."""
     return config.engine.device == "cuda" or parameters(config.model) > loading.LARGEST_ON_CPU
 
 
 class Measured:
-    """The seconds and sizes of what the store holds, to be asked for siblings (same settings, other seeds and rows)."""
+    """Seconds and sizes of the outputs in the store, by comparable settings (other seeds and selected rows)."""
 
     def __init__(self, root: Path) -> None:
         self._found: dict[str, list[tuple[float, float, float]]] = {}
@@ -105,10 +106,10 @@ class Measured:
             work = _work(manifest["settings"], manifest["facts"].get("examples"))
             self._found.setdefault(alike, []).append((float(manifest["seconds"]), float(size), work))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return  # a damaged output says nothing about time
+            return  # a damaged output has no usable time
 
     def of(self, identity: Mapping[str, Any], n_rows: int, examples: int | None) -> Cost | None:
-        """The median cost of siblings on as many rows, in proportion to the examples trained on."""
+        """Return the median cost of comparable outputs on the same number of rows, scaled by the examples trained on."""
         found = self._found.get(_alike(identity, n_rows if "data" in identity["inputs"] else None))
         if not found:
             return None
@@ -131,7 +132,7 @@ def _without_seeds(value: Any) -> Any:
 
 
 def _work(settings: Mapping[str, Any], examples: int | None) -> float:
-    """Examples gone through in training; 1 for any other stage."""
+    """Return the examples processed in training; 1 for any other stage."""
     train = settings.get("train")
     if not examples or not isinstance(train, Mapping):
         return 1.0
@@ -139,7 +140,7 @@ def _work(settings: Mapping[str, Any], examples: int | None) -> float:
 
 
 def by_rule(name: str, config: Config, rows: Rows, n_selected: int, speed: Speed) -> Cost:
-    """The cost by the rules of thumb above."""
+    """Return the cost by the rules above."""
     size = _bytes(name, config, rows, n_selected)
     work = _flops(name, config, rows, n_selected)
     if not work:
@@ -154,7 +155,7 @@ def by_rule(name: str, config: Config, rows: Rows, n_selected: int, speed: Speed
 
 
 def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
-    """Of the model's passes: 2 a parameter and token forward, 4 with gradients, 6 when activations are recomputed."""
+    """Return operations of the model: per parameter and token 2 forward, 4 with gradients, 6 with recomputation."""
     size, train, selector = parameters(config.model), config.train, config.selector
     if name == "train" and isinstance(train, LoraTrain):
         seen = total_steps(train, n_selected) * train.batch
@@ -178,12 +179,12 @@ def _backward(train: LoraTrain) -> int:
 
 
 def samples(sampler: ModelSampler | EndpointSampler, rows: Rows) -> int:
-    """Replies that self-consistency asks for."""
+    """Return the number of replies that self-consistency needs."""
     return rows.pool * sampler.samples
 
 
 def _asked(name: str, config: Config, rows: Rows) -> Questions:
-    """Replies and tokens that a stage asks of the model."""
+    """Return the replies and tokens that a stage needs from the model."""
     if name == SOURCE_STAGE["self_consistency"] and isinstance(config.sampler, ModelSampler):
         written = min(config.sampler.max_tokens, 2 * rows.completion_tokens)
         return Questions(samples(config.sampler, rows), rows.prompt_tokens, written)
@@ -194,7 +195,7 @@ def _asked(name: str, config: Config, rows: Rows) -> Questions:
 
 
 def _tokens_in_turn(name: str, config: Config, rows: Rows) -> float:
-    """Tokens that must be generated one after the other: batches times the length of an answer."""
+    """Return the tokens that must be generated one after the other: batches times the length of an answer."""
     batch = SERVED_BATCH if config.engine.kind == "vllm" else config.engine.batch_size
     asked = _asked(name, config, rows)
     return math.ceil(asked.n / asked.turns / batch) * asked.turns * asked.written
@@ -209,7 +210,7 @@ def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         epochs = selector.warmup.epochs or 1
         if name == "gradients":
             return 4.0 * rows.pool * selector.dimensions * epochs
-        return 3 * _adapter(config.model, selector.warmup) * epochs  # with Adam's moments
+        return 3 * _adapter(config.model, selector.warmup) * epochs  # including Adam's moments
     own = {
         "base": parameters(config.model) * loading.BYTES[config.model.dtype],
         "embed": rows.pool * 4.0 * (getattr(config.embedder, "dimensions", None) or WIDTH),
@@ -220,9 +221,9 @@ def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
 
 
 def _adapter(model: Model, train: LoraTrain) -> float:
-    """Bytes of a LoRA adapter in float32: two thin matrices beside each weight matrix, taken as square."""
+    """Return the bytes of a LoRA adapter in float32: two thin matrices per weight matrix, assumed square."""
     size = parameters(model)
-    # A transformer about as deep as its kind: 12 width^2 parameters a layer, width / 128 layers.
+    # A transformer of usual depth: 12 width^2 parameters per layer, width / 128 layers.
     width = max(1.0, (size * 10.7) ** (1 / 3))
     targets = train.target_modules
     adapted = len(targets) / MATRICES if isinstance(targets, list) else 1.0

@@ -1,7 +1,7 @@
-"""Which stage outputs a sweep needs, which of them are there, and what the others will take. Nothing is made but `data`.
+"""The stage outputs that a sweep needs, which of them exist, and the cost of the others. Only `data` is made.
 
-Keys are the store's own. What stands behind an output that does not exist yet has a stand-in: the key it will have,
-and for training, whose key depends on the rows that will be selected, the selection's key instead of its content.
+Keys are those of the store. Outputs not made yet are represented by a placeholder with their future key. The key of
+training depends on the selected rows; until these are known, the key of the selection takes their place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ from gip_exp.storage.store import Entry, Store, key_of
 from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, on_gpu, samples
 from gip_exp.sweep.plan_folder import PlannedRun
 
-MT_PROMPT, MT_REPLY = 1_800, 400  # tokens of a judgement of MT-Bench
+MT_PROMPT, MT_REPLY = 1_800, 400  # tokens per judgement of MT-Bench
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A run that was asked for: its config, and its name for people."""
+    """A requested run: its config, and its display name."""
 
     config: Config
     label: str
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage output of a sweep, whichever runs need it."""
+    """One stage output of a sweep, for any number of runs."""
 
     group: str
     name: str
@@ -45,23 +45,23 @@ class Step:
     cached: bool
     cost: Cost
     gpu: bool
-    calls: int = 0  # of a paid or served model
-    usd: float | None = 0.0  # None: the model has no price
+    calls: int = 0  # to a paid or served model
+    usd: float | None = 0.0  # None if the model has no price
 
 
 @dataclass
 class Estimate:
-    """The runs, each once, and all their stage outputs by (group, key)."""
+    """The distinct runs, and all their stage outputs by (group, key)."""
 
     runs: list[PlannedRun] = field(default_factory=list)
     configs: list[Config] = field(default_factory=list)
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
-    done: int = 0  # runs that need nothing any more
+    done: int = 0  # runs whose outputs all exist
     asked: int = 0  # runs before duplicates were dropped
 
 
 def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estimate:
-    """Walk every run. Raises UserError where the rows cannot be read or a budget is beyond the pool."""
+    """Estimate every run; UserError if the rows cannot be read or a budget exceeds the pool."""
     whole = Estimate(asked=len(wanted))
     runs: set[Path] = set()
     with console.bar("planning", len(wanted)) as bar:
@@ -89,7 +89,7 @@ def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
 
 
 def _selects_on_gpu(config: Config) -> bool:
-    """Whether the stages up to `select` need the model (LESS, its hidden states) or a judge that vLLM serves here."""
+    """Return whether the stages up to `select` need the model (LESS, hidden states) or a judge served by vLLM here."""
     wanted = pipeline.stages(config.model_copy(update={"until": "select"}))
     served = "score" in wanted and config.judge.kind == "vllm"
     return served or (on_gpu(config) and any(stage.needs_device(config) for stage in wanted.values()))
@@ -146,11 +146,11 @@ def _rows(folder: Path) -> Rows:
     return Rows(len(pool), len(test), prompt, completion)
 
 
-_ASKED: dict[str, tuple[int, float | None]] = {}  # score key -> calls and money: a pool is priced once
+_ASKED: dict[str, tuple[int, float | None]] = {}  # score key -> (calls, USD): a pool is priced once
 
 
 def _asking(name: str, key: str, config: Config, rows: Path) -> tuple[int, float | None]:
-    """(calls, US dollars) of the judge or the endpoint that a stage asks."""
+    """Return (calls, US dollars) of the judge or endpoint that a stage uses."""
     if name == "score" and isinstance(config.judge, LLMJudge):
         if key not in _ASKED:
             from gip_exp.signals import llm_judge

@@ -1,4 +1,4 @@
-"""The runs of a sweep, expanded exactly as `python -m gip_exp -m ...` would: Hydra's own parser and basic sweeper."""
+"""The runs of a sweep, expanded exactly as by `python -m gip_exp -m ...`: with Hydra's parser and basic sweeper."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +21,9 @@ def _hydra() -> Iterator[Any]:
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every run. Lists multiply; what `+sweep=` brings gives way to the command line's own keys.
+    """Return the overrides of every run: all combinations of lists; keys on the command line replace those of `+sweep=`.
 
-    Raises Hydra's errors for what does not parse or compose.
+    Raises Hydra's errors for overrides that do not parse or compose.
     """
     with _hydra() as hydra:
         register_installed(overrides)
@@ -36,7 +36,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def compose(runs: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """Every run's composed config as plain values, references filled in."""
+    """Yield the composed config of every run as plain values, references resolved."""
     with _hydra() as hydra:
         for run in runs:
             composed = _compose(hydra, run, RunMode.RUN)

@@ -1,7 +1,7 @@
-"""A plan on disk: one resolved config per run, and which run folder each of them has.
+"""A plan on disk: one resolved config per run, and the run folder of each.
 
-`DIR/plan.json` (written last: without it there is no plan), `DIR/runs/NNN.yaml`; once jobs run, `DIR/states/` holds
-who is at work on a run or how its last process ended, `DIR/logs/` what the jobs printed, `DIR/jobs.txt` their ids.
+`DIR/plan.json` (written last: without it there is no plan) and `DIR/runs/NNN.yaml`. Once jobs run, `DIR/states/` holds
+which process works on a run or how the last one ended, `DIR/logs/` the output of the jobs, `DIR/jobs.txt` their ids.
 """
 
 import json
@@ -19,21 +19,30 @@ FIELDS = ("number", "label", "folder", "ends", "selects_on")
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run: its number in the plan, its run folder, the status it ends with, and the nodes its selection needs."""
+    """A run of a plan.
+
+    Attributes:
+        number: its number in the plan.
+        label: selector, budget, seed and model, for display.
+        folder: its run folder, absolute.
+        ends: the status it ends with: done, or stopped:<stage> if its config stops there.
+        selects_on: cpu, or gpu if its selection needs the model.
+    """
 
     number: int
-    label: str  # selector, budget, seed and model, for people
-    folder: str  # the run folder, absolute
-    ends: str  # done, or stopped:<stage> where the config itself stops there
-    selects_on: str  # cpu, or gpu where the selection needs the model
+    label: str
+    folder: str
+    ends: str
+    selects_on: str
 
     @property
     def name(self) -> str:
+        """Name of its file: three digits."""
         return f"{self.number:03d}"
 
 
 def write(folder: Path, command: Sequence[str], runs: Sequence[PlannedRun], configs: Sequence[str]) -> bool:
-    """Write the plan; False if exactly this one is there already. Raises UserError rather than change another."""
+    """Write the plan; return False if the same plan exists already. UserError if the folder holds another plan."""
     content = {"command": list(command), "runs": [asdict(run) for run in runs]}
     if (folder / PLAN).is_file():
         if _same(folder, runs, configs):
@@ -65,11 +74,12 @@ def _text(path: Path) -> str:
 
 
 def is_plan(folder: Path) -> bool:
+    """Return whether the folder holds a plan."""
     return (folder / PLAN).is_file()
 
 
 def read(folder: Path) -> list[PlannedRun]:
-    """The runs of a plan. Raises UserError when `plan.json` is damaged."""
+    """Read the runs of a plan; UserError if `plan.json` is damaged."""
     path = folder / PLAN
     try:
         return [
@@ -83,13 +93,13 @@ def read(folder: Path) -> list[PlannedRun]:
 
 
 def folder_of(run: Path) -> Path | None:
-    """The plan that a run's file stands in, if it does."""
+    """Return the plan that contains the file of a run, if any."""
     above = run.resolve().parent.parent
     return above if run.parent.name == RUNS and is_plan(above) else None
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """A resolved config with `key=value` overrides of keys that it has. Raises UserError for anything else."""
+    """Read a resolved config and override existing keys by `key=value`; UserError for anything else."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -101,7 +111,7 @@ def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
             f"--planned {path} cannot be read ({error}): give a resolved config (YAML)"
         ) from error
     if not OmegaConf.is_dict(config):
-        raise UserError(f"--planned {path} holds no config: give a file that gip_exp.plan wrote")
+        raise UserError(f"--planned {path} is not a config: give a file that gip_exp.plan wrote")
     OmegaConf.set_struct(config, True)
     try:
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
@@ -117,6 +127,6 @@ def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def jobs(folder: Path) -> list[str]:
-    """Ids of the job arrays that were submitted for the plan (`slurm/submit.sh` notes them), newest last."""
+    """Return the ids of the job arrays submitted for the plan (recorded by `slurm/submit.sh`), newest last."""
     path = folder / JOBS
     return path.read_text(encoding="utf-8").split() if path.is_file() else []

@@ -1,7 +1,7 @@
-"""How far the runs of a plan, or the runs below a folder, are: read from their files, locks and SLURM's queue.
+"""State of the runs of a plan, or of the runs below a folder: from their files, locks and SLURM's queue.
 
-Nothing is believed that a killed process could leave behind: a run is running as long as a process holds its lock
-(or SLURM says that its job runs, where locks do not reach across nodes), done when its result says so.
+Files that a killed process could leave behind are not trusted: a run is running while a process holds its lock (or
+SLURM says that its job runs, for file systems whose locks do not work across nodes), and done if its result says so.
 """
 
 import json
@@ -26,20 +26,31 @@ ORDER = (DONE, RUNNING, QUEUED, SELECTED, STOPPED, KILLED, FAILED, MISSING)
 
 @dataclass(frozen=True)
 class State:
-    """One run: what it is doing or how it ended. `reason`: why it failed, was killed or stopped, or SLURM lets it wait."""
+    """State of one run.
+
+    Attributes:
+        name: its number in the plan; empty without a plan.
+        label: display name.
+        state: what it is doing or how it ended.
+        reason: why it failed, was killed or stopped, or waits in SLURM's queue.
+        stage: current stage.
+        since: start of the process, seconds since the epoch.
+        where: SLURM job, or host and process.
+        folder: its run folder.
+    """
 
     name: str
     label: str
     state: str
     reason: str = ""
     stage: str = ""
-    since: float | None = None  # seconds since the epoch
-    where: str = ""  # SLURM job, or host and process
+    since: float | None = None
+    where: str = ""
     folder: str = ""
 
 
 def of_plan(plan: Path) -> list[State]:
-    """The state of every planned run. Raises UserError when the plan cannot be read."""
+    """Return the state of every planned run; UserError if the plan cannot be read."""
     runs = plan_folder.read(plan)
     told = [lock.read(plan / plan_folder.STATES, run.name) for run in runs]
     submitted = plan_folder.jobs(plan)
@@ -54,10 +65,10 @@ def _planned(plan: Path, run: PlannedRun, submitted: list[str], known: Mapping[s
     at_work, at_run = lock.look(folder, RUN_LOCK)
     if _result(folder).get("status") in (DONE, run.ends):
         return replace(base, state=DONE)
-    if at_plan or at_work:  # what an earlier process left in the other file is not this one's word
+    if at_plan or at_work:  # the other record may be left from an earlier process
         return _running(base, {**(told if at_plan else {}), **(at_run if at_work else {})})
     if told and told.get("pid") == at_run.get("pid"):
-        told = {"stage": at_run.get("stage", ""), **told}  # the same process: only it knows what it was doing
+        told = {"stage": at_run.get("stage", ""), **told}  # the same process, which recorded its stage there
     names = [f"{job}_{run.number}" for job in submitted]
     waiting = _in_queue(base, [*names, str(told.get("slurm_job"))], known)
     return waiting or _without_word(base, names, told, known) or _at_rest(base, told or at_run, folder, known)
@@ -66,7 +77,7 @@ def _planned(plan: Path, run: PlannedRun, submitted: list[str], known: Mapping[s
 def _without_word(
     base: State, names: Sequence[str], told: LockRecord, known: Mapping[str, slurm.Job]
 ) -> State | None:
-    """The newest job ended badly before its process could say so: it was cancelled, or Python did not even start."""
+    """Return the state if the newest job failed before it could write a record: cancelled, or Python did not start."""
     newest = next((name for name in reversed(names) if name in known), None)
     if newest is None or told or known[newest].state in slurm.GOOD:
         return None
@@ -78,7 +89,7 @@ def _without_word(
 
 
 def _in_queue(base: State, names: Iterable[str], known: Mapping[str, slurm.Job]) -> State | None:
-    """Running where SLURM says so (a job that only starts, a node that locks do not reach), queued, or neither."""
+    """Return running if SLURM says so (a job that starts, a node without shared locks), queued, or None."""
     mine = {name: known[name] for name in names if name in known}
     for name, job in mine.items():
         if job.at_work:
@@ -91,13 +102,13 @@ def _in_queue(base: State, names: Iterable[str], known: Mapping[str, slurm.Job])
 
 
 def of_runs(root: Path) -> list[State]:
-    """The state of every run below a folder. Raises UserError when there is none."""
+    """Return the state of every run below a folder; UserError if there is none."""
     if not root.is_dir():
         raise UserError(f"DIR={root} is not a folder: give a plan's folder, or one above runs, e.g. outputs")
     folders = list(run_folder.below(root))
     if not folders:
         raise UserError(
-            f"there are no runs below {root} and it holds no {plan_folder.PLAN}: give a folder that gip_exp.plan wrote "
+            f"there are no runs below {root} and it has no {plan_folder.PLAN}: give a folder that gip_exp.plan wrote "
             "(--write), or one above runs, e.g. outputs"
         )
     told = [lock.read(folder, RUN_LOCK) for folder in folders]
@@ -139,9 +150,9 @@ def _by_result(base: State, result: Mapping[str, Any], folder: Path) -> State:
             return replace(base, state=SELECTED)
         return replace(base, state=STOPPED, reason=f"on request after {stage}")
     if "unreadable" in result:
-        return replace(base, state=FAILED, reason=f"{RESULT} is damaged or half-written: run it again")
+        return replace(base, state=FAILED, reason=f"{RESULT} is damaged or incomplete: run it again")
     if (folder / CONFIG).is_file():
-        return replace(base, state=KILLED, reason="it left no result and no word")
+        return replace(base, state=KILLED, reason="it left neither a result nor a record")
     return base
 
 
@@ -154,7 +165,7 @@ def _running(base: State, told: LockRecord) -> State:
 def _killed(told: LockRecord, job: slurm.Job | None) -> str:
     said = slurm.in_words(job) if job else ""
     during = f" during {told['stage']}" if told.get("stage") else ""
-    return f"{said or 'its process is gone without a word (killed, out of memory, node lost)'}{during}"
+    return f"{said or 'its process ended without a record (killed, out of memory, node lost)'}{during}"
 
 
 def _stopped(told: LockRecord, job: slurm.Job | None) -> str:
@@ -182,7 +193,7 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def offline_wandb(folders: Iterable[str]) -> list[Path]:
-    """Offline W&B runs of these run folders that were not uploaded yet (`wandb sync` leaves a `.synced` beside)."""
+    """Return offline W&B runs of these folders that are not uploaded yet (`wandb sync` leaves a `.synced` file)."""
     found = []
     for folder in folders:
         for place in sorted((Path(folder) / "wandb").glob("offline-run-*")):
@@ -192,7 +203,7 @@ def offline_wandb(folders: Iterable[str]) -> list[Path]:
 
 
 def to_submit(plan: Path) -> dict[str, list[int]]:
-    """The runs that nobody works on, by what they need next: cpu or gpu (their selection), or train."""
+    """Return the runs to submit, by what they need next: cpu or gpu (their selection), or train."""
     found: dict[str, list[int]] = {"cpu": [], "gpu": [], "train": []}
     by_name = {state.name: state.state for state in of_plan(plan)}
     for run in plan_folder.read(plan):

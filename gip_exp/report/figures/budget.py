@@ -1,4 +1,4 @@
-"""Figure 1: a metric against the budget, a panel a group; with one budget, methods side by side instead."""
+"""Figure 1: a metric against the budget, one panel per group; with one budget, methods side by side instead."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,14 +19,14 @@ FAR = 0.6  # the untuned base is drawn only if it stretches the axis by less tha
 
 
 def axis_label(result: Result) -> str:
-    """The metric with its unit, and its direction where small is good."""
+    """Return the metric with its unit, and its direction if small values are better."""
     if result.proportion:
         return f"{names.metric(result.metric)} (%)"
     return names.metric(result.metric) + (", lower is better" if names.lower_is_better(result.metric) else "")
 
 
 def against_budget(results: Sequence[Result]) -> Figure:
-    """Lines over the budget (log scale), bands of one standard error over seeds, full data as a level."""
+    """Draw lines over the budget (log scale), bands of one standard error over seeds, full data as a level."""
     with styled():
         columns = min(2, len(results))
         lines = -(-len(results) // columns)
@@ -74,13 +74,13 @@ def _line(axes: Axes, rows: Sequence[Row], style: dict[str, Any], scale: float) 
 
 
 def _over_seeds(row: Row) -> float:
-    """Standard error of the mean over seeds; 0 (no band) with one seed."""
+    """Return the standard error of the mean over seeds; 0 (no band) with one seed."""
     means = row.summary.per_seed
     return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
 
 
 def _levels(axes: Axes, result: Result, scale: float) -> None:
-    """The full data, and the base where it does not squeeze everything else, named in the right margin."""
+    """Draw the full data, and the untuned base unless it stretches the axis too far, named in the right margin."""
     bottom, top = axes.get_ylim()
     for row in result.rows:
         method = row.cell.arm.method
@@ -94,12 +94,13 @@ def _levels(axes: Axes, result: Result, scale: float) -> None:
             axes.annotate(f"{label}\n{shown}", (1.01, height), xycoords=MARGIN, va="center", fontsize=7.5)
 
 
-MARGIN = ("axes fraction", "data")  # x in the panel's width, y in data: for what stands beside the panel
+MARGIN = ("axes fraction", "data")  # x in panel widths, y in data: for labels beside the panel
 
 
 def side_by_side(results: Sequence[Result]) -> Figure:
-    """One budget, one group: a row a method. The first metric's means and its paired differences to random,
-    then the means of the other metrics. 95 % intervals; a small dot a seed.
+    """Draw one group at one budget, one row per method, with 95 % intervals and a small dot per seed.
+
+    Panels: means of the first metric, its paired differences to random, means of the other metrics.
     """
     with styled():
         rows = max((result.rows for result in results), key=len)
@@ -151,7 +152,7 @@ def _dot(
     per_seed: Sequence[float],
     scale: float,
 ) -> None:
-    """A mean with its interval on line `place`, and a small dot for every seed below it."""
+    """Draw a mean with its interval on line `place`, and a small dot for every seed below it."""
     value, low, high = numbers
     style = mark(look(row.cell.arm.method)) | {"linestyle": "none"}
     if row.cell.arm.method == FULL:

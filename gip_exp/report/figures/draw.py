@@ -1,4 +1,4 @@
-"""Which figures a set of results gets, and writing them."""
+"""The figures of a report: which ones a set of results gets, and writing them."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,9 +15,9 @@ from gip_exp.report.study import Group
 from gip_exp.report.subsets import average, overlaps
 from gip_exp.report.text import slugged
 
-# Beside an experiment's headline, the smooth companion of exact match.
+# Drawn beside the headline of an experiment: the smooth companion of exact match.
 COMPANION = "answer_nll/numbers"
-BANDS = "Bands: one standard error over seeds (none where there is one seed)."
+BANDS = "Bands: one standard error over seeds (none with one seed)."
 DOTS = "Bars: 95 % intervals as in the table. Small grey dots: single seeds."
 
 
@@ -25,7 +25,7 @@ Plan = tuple[str, str, Callable[[], Drawing]]  # slug, caption, how to draw it
 
 
 def plan(groups: Sequence[Group], results: Sequence[Result]) -> dict[str, list[Plan]]:
-    """The figures that these results get, by the part of the report they belong to."""
+    """Return the figures of these results by part of the report."""
     return {
         "results": [*_over_budgets(results), *_mt_bench(results), *_one_budget(results)],
         "subsets": [plan for group in groups for plan in _subsets(group)],
@@ -40,7 +40,7 @@ def draw(one: Plan, folder: Path) -> Figure:
 
 
 def _over_budgets(results: Sequence[Result]) -> list[Plan]:
-    """A figure a headline metric, a panel for every group with several budgets."""
+    """Return one figure per headline metric, with a panel for every group with several budgets."""
     plans: list[Plan] = []
     metrics = dict.fromkeys(
         result.metric for result in results if _shown(result) and len(result.group.budgets) > 1
@@ -53,7 +53,7 @@ def _over_budgets(results: Sequence[Result]) -> list[Plan]:
 
 
 def _one_budget(results: Sequence[Result]) -> list[Plan]:
-    """A figure for every group with one budget: methods side by side."""
+    """Return one figure for every group with one budget: methods side by side."""
     plans: list[Plan] = []
     for group in {id(result.group): result.group for result in results}.values():
         panels = [r for r in results if r.group is group and _shown(r)]
@@ -98,5 +98,5 @@ def _subsets(group: Group) -> list[Plan]:
 
 
 def _cost(group: Group) -> list[Plan]:
-    caption = f"{group.title}: what one run costs, by stage, where nothing can be reused (mean over runs)."
+    caption = f"{group.title}: cost of one run by stage without reuse (mean over runs)."
     return [(f"cost-{group.slug}", caption, partial(subsets.cost, group))]

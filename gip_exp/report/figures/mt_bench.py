@@ -1,4 +1,4 @@
-"""Figure 2: MT-Bench per category, a small subset against the full data, a panel a group (cleaned or not)."""
+"""Figure 2: MT-Bench per category, a small subset against the full data, one panel per group (cleaned or not)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from gip_exp.report.rows import Result, Row
 from gip_exp.report.study import Cell, Group
 
 ALL = MT_BENCH + "all"
-APART = 0.15  # of a line: the two methods of a category stand this far above and below it
+APART = 0.15  # of a line: distance of the two methods of a category from its line
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A group's MT-Bench results, the subset's cell (MP+SC at its smallest budget) and the full data's."""
+    """MT-Bench results of a group: the cell of the subset (MP+SC at its smallest budget) and that of the full data."""
 
     group: Group
     subset: Cell
@@ -30,7 +30,7 @@ class Contrast:
 
 
 def contrasts(results: Sequence[Result]) -> list[Contrast]:
-    """One for every group with MT-Bench categories; cleaned data after the data as it was."""
+    """Return one for every group with MT-Bench categories; cleaned data after the original."""
     groups = {id(result.group): result.group for result in results if _category(result)}
     found = [_contrast(group, [r for r in results if r.group is group]) for group in groups.values()]
     return sorted(
@@ -59,7 +59,7 @@ def _contrast(group: Group, results: Sequence[Result]) -> Contrast | None:
 
 
 def by_category(panels: Sequence[Contrast]) -> Figure:
-    """A line a category, two marks with 95 % intervals; the mean over all questions below, set apart."""
+    """Draw one line per category with two marks and 95 % intervals; the mean over all questions below, separated."""
     with styled():
         lines = max(len(panel.rows) for panel in panels)
         figure = Figure(figsize=(3.1 * len(panels) + 0.7, 0.32 * lines + 1.2))
@@ -76,7 +76,7 @@ def by_category(panels: Sequence[Contrast]) -> Figure:
 
 
 def _named(cell: Cell) -> tuple[str, str]:
-    """The method and what the legend calls it."""
+    """Return the method and its name in the legend."""
     whole = cell.arm.method == FULL
     return cell.arm.method, cell.arm.label if whole else f"{cell.arm.label}, {cell.budget_label}"
 
@@ -96,7 +96,7 @@ def _panel(axes: Axes, panel: Contrast) -> None:
 
 
 def _dots(method: str) -> dict[str, Any]:
-    """A method's marks without a line; the full data, a line elsewhere, as a dot."""
+    """Return the marks of a method without a line; the full data, a line elsewhere, as a dot."""
     style = mark(look(method)) | {"linestyle": "none"}
     return style | {"marker": "o"} if method == FULL else style
 

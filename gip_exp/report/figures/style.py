@@ -1,4 +1,4 @@
-"""How methods and their variants are marked, alike in every figure, on top of the look of `gip_exp/drawing.py`."""
+"""Marks of methods and their variants, the same in every figure, on top of the style in `gip_exp.plotting`."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ VARIANT_LINES, VARIANT_MARKERS = ("--", ":", "-."), "Dv^sP"
 
 
 def mark(of: Look) -> dict[str, Any]:
-    """Keyword arguments for a method's line and markers."""
+    """Return keyword arguments for the line and markers of a method."""
     hollow = of.marker in "x_+1234"
     return {
         "color": of.colour,
@@ -25,7 +25,7 @@ def mark(of: Look) -> dict[str, Any]:
 
 
 def mark_arm(arm: Arm, arms: Iterable[Arm]) -> dict[str, Any]:
-    """An arm's marks among `arms`: the method's colour always; further variants of a method hollow, other lines."""
+    """Return the marks of an arm among `arms`: the colour of its method; further variants hollow, with other lines."""
     variants = sorted((one for one in arms if one.method == arm.method), key=lambda one: one.order)
     style = mark(look(arm.method))
     place = variants.index(arm)
@@ -41,7 +41,7 @@ def mark_arm(arm: Arm, arms: Iterable[Arm]) -> dict[str, Any]:
 
 
 def legend_of(figure: Figure, arms: Sequence[Arm], *, solid: bool = False) -> None:
-    """A legend of arms below all panels. `solid`: marks without lines."""
+    """Add a legend of arms below all panels; `solid` draws marks without lines."""
     entries = []
     for arm in arms:
         style = mark_arm(arm, arms)

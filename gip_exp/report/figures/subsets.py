@@ -1,4 +1,4 @@
-"""What was selected: overlap of the methods' subsets, their quality and coverage; and what a run costs."""
+"""Overlap of the methods' subsets, their quality and coverage, and the cost of a run."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ MOST_BARS = 14  # beyond this the cost figure keeps the largest budget of every 
 
 
 def overlap(panels: Sequence[Overlap]) -> Figure:
-    """Lower triangles of the mean Jaccard index, one a budget, with the numbers in the cells."""
+    """Draw lower triangles of the mean Jaccard index, one per budget, with the numbers in the cells."""
     with styled():
         columns = min(2, len(panels))
         lines = -(-len(panels) // columns)
@@ -34,7 +34,7 @@ def overlap(panels: Sequence[Overlap]) -> Figure:
 
 
 def triangle(axes: Axes, labels: Sequence[str], values: np.ndarray, title: str) -> None:
-    """Lower triangle of a symmetric (m, m) matrix of overlaps, with the numbers in the cells; NaN stays blank."""
+    """Draw the lower triangle of a symmetric (m, m) matrix of overlaps with its numbers; NaN stays blank."""
     size = len(labels)
     shown = np.where(np.tril(np.ones((size, size)), -1) == 1, values, np.nan)[1:, :-1]
     axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
@@ -52,7 +52,7 @@ def triangle(axes: Axes, labels: Sequence[str], values: np.ndarray, title: str) 
 
 
 def quality(group: Group) -> Figure:
-    """Clean share against the entropy of skills, a panel a budget; up and to the right is better."""
+    """Draw clean share against the entropy of skills, one panel per budget; up and to the right is better."""
     with styled():
         cells = [cell for cell in group.cells if average(cell)]
         sizes = sorted({cell.n_selected for cell in cells if cell.arm.method != FULL}) or [
@@ -82,12 +82,12 @@ def _scatter(axes: Axes, cells: Sequence[Cell], arms: Sequence[Arm]) -> None:
     axes.set(xlabel="coverage: skill entropy (nats)", ylabel="quality: clean share (%)")
     axes.set_title((subsets or cells)[0].budget_label, fontweight="normal")
     axes.margins(0.12)
-    axes.tick_params(labelbottom=True)  # also where the panel below is missing
+    axes.tick_params(labelbottom=True)  # also if there is no panel below
     grid(axes, "both")
 
 
 def cost(group: Group) -> Figure:
-    """Stacked bars: mean seconds of each stage of one run that can reuse nothing."""
+    """Draw stacked bars: mean seconds of each stage of one run without reuse."""
     with styled():
         cells = _bars(group)
         stages = [found.stage for found in costs(group)]
@@ -111,7 +111,7 @@ def cost(group: Group) -> Figure:
             left += width
         axes.set_yticks(range(len(cells)), [_bar_label(cell) for cell in cells])
         axes.invert_yaxis()
-        axes.set(xlabel=f"{unit} a run, nothing reused", title=group.title)
+        axes.set(xlabel=f"{unit} per run, nothing reused", title=group.title)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.tick_params(axis="y", length=0)
         grid(axes, "x")
