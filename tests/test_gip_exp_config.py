@@ -94,7 +94,7 @@ def test_all_problems_are_reported_together(compose):
         ("selector.method=mpp", "selector.method='mpp': input should be 'mp', 'omp' or 'logdet'"),
         ("judge.kind=oracle", "judge='"),
         ("target.seed=-1", "target.seed=-1: input should be greater than or equal to 0"),
-        ("selector.name=/tmp/elsewhere", "becomes part of a folder's name"),
+        ("selector.name=/tmp/elsewhere", "becomes part of a folder name"),
         ("until=warmup", "only selector=less has this stage"),
         (
             "+selector.signals.judge=1",
