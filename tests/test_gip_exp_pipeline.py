@@ -275,7 +275,7 @@ def test_a_run_that_fails_leaves_a_result_that_says_why(micro, tmp_path, monkeyp
     def broken(*_):
         raise UserError("the encoder is out of order")
 
-    monkeypatch.setattr(embed, "_tfidf", broken)
+    monkeypatch.setattr(embed, "_by_function", broken)
     with pytest.raises(UserError, match="out of order"):
         pipeline.run(micro(tmp_path, "until=select"), quiet())
     result = json.loads(next((tmp_path / "runs").rglob("result.json")).read_text())

@@ -1,28 +1,26 @@
 """How rows become vectors (`embedder=`)."""
 
-from typing import Annotated, Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from gip_exp.config.base import NEUTRAL, Positive, Section, Seed, Url
+from gip_exp.config.base import NEUTRAL, Positive, Section, Url
+from gip_exp.registry import embedders
 
 
-class TfidfEmbedder(Section):
-    """TF-IDF over words, numbers and punctuation, reduced by truncated SVD (no model needed)."""
+class EmbedderSection(Section):
+    """What every embedder has: its kind (which function or model), and its name in reports."""
 
-    kind: Literal["tfidf"]
+    kind: str
     name: str
-    dimensions: Positive
-    ngrams: Positive
-    min_count: Positive
-    seed: Seed = 0
 
 
-class TransformerEmbedder(Section):
+class TransformerEmbedder(EmbedderSection):
     """A transformer encoder: hidden states pooled over the text. `model` null is the model of the experiment."""
 
     kind: Literal["transformer"]
-    name: str
     model: str | None
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]  # of the network; the vectors are float32
@@ -32,15 +30,25 @@ class TransformerEmbedder(Section):
     batch_size: Annotated[Positive, NEUTRAL] = 32
 
 
-class OpenAIEmbedder(Section):
+class OpenAIEmbedder(EmbedderSection):
     """Embeddings from an OpenAI-compatible endpoint."""
 
     kind: Literal["openai"]
-    name: str
     model: str
     base_url: Annotated[Url | None, NEUTRAL] = None
     dimensions: Positive | None = None
     batch_size: Annotated[Positive, NEUTRAL] = 128
 
 
-Embedder = Annotated[TfidfEmbedder | TransformerEmbedder | OpenAIEmbedder, Field(discriminator="kind")]
+def _section(kind: str) -> type[EmbedderSection]:
+    """The options of an embedder that is one function."""
+    fields: dict[str, Any] = {"kind": (Literal[kind], ...), **embedders.signature(kind)[1]}
+    section: type[EmbedderSection] = create_model(f"{kind}Embedder", __base__=EmbedderSection, **fields)
+    return section
+
+
+if TYPE_CHECKING:
+    Embedder = EmbedderSection
+else:
+    _KINDS = [*map(_section, embedders.kinds()), TransformerEmbedder, OpenAIEmbedder]
+    Embedder = Annotated[reduce(or_, _KINDS), Field(discriminator="kind")]

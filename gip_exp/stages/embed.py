@@ -9,12 +9,13 @@ import numpy as np
 from gip_exp.artifacts import FEATURES, read_pool, text_of
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.embedder import OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder
+from gip_exp.config.embedder import OpenAIEmbedder, TransformerEmbedder
 from gip_exp.config.model import Model
-from gip_exp.data.words import tokens
 from gip_exp.errors import UserError
 from gip_exp.models import loading
+from gip_exp.registry import embedders
 from gip_exp.stage import Entries, Job, Stage
+from gip_exp.storage.code_digest import Root
 
 if TYPE_CHECKING:
     from gip_exp.models.encoder import Encoder
@@ -46,12 +47,12 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 def _build(job: Job) -> None:
     texts = [text_of(example) for example in read_pool(job.inputs)]
     embedder = job.config.embedder
-    if isinstance(embedder, TfidfEmbedder):
-        features = _tfidf(texts, embedder, job)
-    elif isinstance(embedder, TransformerEmbedder):
+    if isinstance(embedder, TransformerEmbedder):
         features = _transformer(texts, embedder, job)
-    else:
+    elif isinstance(embedder, OpenAIEmbedder):
         features = _openai(texts, embedder, job)
+    else:
+        features = _by_function(texts, job)
     _check(features, job.config.embedder.name)
     if shared := _shared(features, texts):
         job.note(
@@ -62,38 +63,13 @@ def _build(job: Job) -> None:
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
 
 
-def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarray:
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    if len(texts) == 1:
-        raise UserError("the pool is a single row: there is nothing to choose between")
-    vectorizer = TfidfVectorizer(
-        tokenizer=tokens,
-        token_pattern=None,
-        ngram_range=(1, embedder.ngrams),
-        min_df=min(embedder.min_count, len(texts)),
-        sublinear_tf=True,
-    )
-    try:
-        counts = vectorizer.fit_transform(texts)
-    except ValueError as error:
-        raise UserError(
-            f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count"
-        ) from None
-    dimensions = min(embedder.dimensions, counts.shape[1] - 1, len(texts))
-    if dimensions < embedder.dimensions:
-        job.note(f"embedder.dimensions={embedder.dimensions} lowered to {dimensions}: the texts hold no more")
-    svd = TruncatedSVD(max(1, dimensions), random_state=embedder.seed)
-    with np.errstate(invalid="ignore", divide="ignore"):  # no variance to explain: the next lines say so
-        features = svd.fit_transform(counts)
-    if not np.isfinite(svd.explained_variance_ratio_).all():
-        raise UserError(
-            "embedder=tfidf: every text is the same to it, so there is nothing to choose between: check the rows, or "
-            f"lower embedder.min_count={embedder.min_count} (words of fewer rows do not count)"
-        )
-    job.draft.facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
-    return features
+def _by_function(texts: Sequence[str], job: Job) -> np.ndarray:
+    """Call the embedder's function with its options."""
+    embedder = job.config.embedder
+    reads, options = embedders.signature(embedder.kind)
+    known = {"texts": texts, "note": job.note, "facts": job.draft.facts}
+    filled = {name: known[name] for name in reads}
+    return embedders.function(embedder.kind)(**filled, **{name: getattr(embedder, name) for name in options})
 
 
 def _transformer(texts: Sequence[str], embedder: TransformerEmbedder, job: Job) -> np.ndarray:
@@ -166,6 +142,11 @@ def _missing(config: Config) -> list[str]:
     return []
 
 
+def _code(config: Config) -> tuple[Root, ...]:
+    kind = config.embedder.kind
+    return (embedders.function(kind),) if kind in embedders.kinds() else ()
+
+
 STAGE = Stage(
     "embed",
     _inputs,
@@ -174,4 +155,5 @@ STAGE = Stage(
     _missing,
     resumable=True,
     needs_device=lambda config: config.embedder.kind == "transformer",
+    code=_code,
 )
