@@ -261,6 +261,7 @@ def _environment(settings: ServerSettings) -> dict[str, str]:
     """Return this process's variables without keys, except the hub's: a server of ours has no use for the others."""
     kept = {k: v for k, v in os.environ.items() if k in _HUB_TOKENS or not is_secret_name(k)}
     ours = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_API_KEY": loopback.key()}
+    ours["PYTHONSAFEPATH"] = "1"  # vLLM and its workers import nothing from the current folder
     if settings.max_lora_rank:
         ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"  # safe: nobody else has the key
     return kept | ours | dict(settings.environment)

@@ -6,7 +6,8 @@ Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion) and, where the poo
 the pool's rows as they were, in the same order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from gip_exp.artifacts import LABELS, METADATA, POOL, ROWS, TEST
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
+from gip_exp.console import Console
 from gip_exp.data import load, rows
 from gip_exp.data.metadata import Metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import file_digest, write_jsonl, write_text
+from gip_exp.storage.store import Draft
 from selection.signals import SignalTable, write_signals
 
 
@@ -50,26 +53,65 @@ def _digests(paths: Sequence[Path]) -> str | list[str] | None:
     return digests if len(digests) > 1 else next(iter(digests), None)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What the stage writes. `labels` and `originals` are empty where there are none."""
+
+    pool: list[rows.Example]
+    test: list[rows.Example]
+    labels: list[dict[str, Any]]
+    metadata: Metadata
+    originals: list[Any]
+
+
+def read(config: Config, console: Console) -> Callable[[Draft], None]:
+    """Read the rows now; what is returned writes them. So unusable rows are refused before anything is written.
+
+    Raises UserError that names the rows.
+    """
+    draft = Draft(Path())  # for facts and notes; nothing is written while reading
+    found = _read(Job(config, {}, draft, console))
+
+    def write(into: Draft) -> None:
+        into.started = draft.started
+        into.facts.update(draft.facts)
+        into.notes.extend(draft.notes)
+        _write(found, into.folder)
+
+    return write
+
+
 def _build(job: Job) -> None:
+    read(job.config, job.console)(job.draft)
+
+
+def _read(job: Job) -> _Rows:
     data = job.config.data
-    metadata: Metadata = {}
     if isinstance(data, ArithmeticData):
-        pool, test, labels = _arithmetic(data)
-        write_jsonl(job.folder / LABELS, labels)
+        found = _Rows(*_arithmetic(data), {}, [])
     else:
-        found = load.load_rows(data, job)
-        pool, test, metadata = found.pool, found.test, found.metadata
-        if data.keep_rows:
-            write_text(job.folder / ROWS, "".join(map(rows.as_json, found.originals[: data.limit])))
+        loaded = load.load_rows(data, job)
+        originals = loaded.originals[: data.limit] if data.keep_rows else []
+        found = _Rows(loaded.pool, loaded.test, [], loaded.metadata, originals)
     if data.limit is not None:
-        pool = pool[: data.limit]
-    if metadata:
-        ids = tuple(example["id"] for example in pool)
-        write_signals(SignalTable(ids, tuple(metadata), _table(metadata, len(ids))), job.folder / METADATA)
-    _check_overlap(job, pool, test)
-    write_jsonl(job.folder / POOL, pool)
-    write_jsonl(job.folder / TEST, test)
-    job.draft.facts.update(n_rows=len(pool), n_test=len(test))
+        found = replace(found, pool=found.pool[: data.limit])
+    _check_overlap(job, found.pool, found.test)
+    job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
+    return found
+
+
+def _write(found: _Rows, folder: Path) -> None:
+    write_jsonl(folder / POOL, found.pool)
+    write_jsonl(folder / TEST, found.test)
+    if found.labels:
+        write_jsonl(folder / LABELS, found.labels)
+    if found.originals:
+        write_text(folder / ROWS, "".join(map(rows.as_json, found.originals)))
+    if found.metadata:
+        ids = tuple(example["id"] for example in found.pool)
+        write_signals(
+            SignalTable(ids, tuple(found.metadata), _table(found.metadata, len(ids))), folder / METADATA
+        )
 
 
 def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Example], list[dict[str, Any]]]:
