@@ -1,18 +1,17 @@
 """The stage graph, in reading order, and one run through it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gip_exp import result
+from gip_exp import device, result
 from gip_exp.artifacts import sizes
 from gip_exp.config import Config
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, as_user_errors, listed
 from gip_exp.evaluation import registry
-from gip_exp.llm import kept_server
 from gip_exp.models import loading
 from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import tracking
@@ -230,9 +229,8 @@ def _produce(
         if build is not None:
             build(draft)
             return
-        with _at_work(stage, console, changed):
-            if stage.needs_device(config):
-                kept_server.release()
+        alone = device.occupied_by(stage.name) if stage.needs_device(config) else nullcontext()
+        with _at_work(stage, console, changed), alone:
             stage.build(Job(config, inputs, draft, console, tracker.log))
 
     entry = store.produce(stage.group, identity, whole, resumable=stage.resumable)

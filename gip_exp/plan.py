@@ -223,6 +223,6 @@ def _say_how(new: bool, folder: Path, console: "Console") -> None:
 
 
 if __name__ == "__main__":
-    from gip_exp.cli.stdout import leave
+    from gip_exp.stdout import leave
 
     leave(main)

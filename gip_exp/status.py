@@ -149,6 +149,6 @@ def _array(numbers: Sequence[int]) -> str:
 
 
 if __name__ == "__main__":
-    from gip_exp.cli.stdout import leave
+    from gip_exp.stdout import leave
 
     leave(main)

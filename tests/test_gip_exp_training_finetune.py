@@ -20,7 +20,7 @@ from gip_exp.config.train import LoraTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.device import Machine, missing
+from gip_exp.models.machine import Machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.training import checkpoints
 from gip_exp.training.finetune import finetune, make_trainer, training_rows

@@ -44,7 +44,7 @@ def main() -> int:
 
 def script() -> None:
     """The console script."""
-    from gip_exp.cli.stdout import leave
+    from gip_exp.stdout import leave
 
     leave(main)
 
@@ -73,7 +73,7 @@ def _experiment(arguments: Sequence[str]) -> int:
         return _refuse(error, arguments)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError) or not _raised_by_hydra(error):
-            raise  # a bug, or nobody reads what Hydra prints (`cli.stdout`)
+            raise  # a bug, or nobody reads what Hydra prints (`gip_exp.stdout`)
         return _refuse(error, arguments)
     except KeyboardInterrupt:
         print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)

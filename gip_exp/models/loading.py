@@ -1,6 +1,5 @@
-"""The experiment's language model: which folder or hub id it is, what it needs, and loading it (with its adapter)."""
+"""The experiment's language model: which folder or hub id it is, what it needs, and loading it."""
 
-import gc
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -179,36 +178,6 @@ def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
 def has_flash_attention() -> bool:
     """Whether FlashAttention is installed."""
     return find_spec("flash_attn") is not None
-
-
-def unload() -> None:
-    """Let go of the model that `load` keeps, and of the GPU memory of models that nobody holds any more."""
-    import torch
-
-    _loaded.clear()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-_loaded: dict[tuple[str, str | None, str, str], Any] = {}  # none or one
-
-
-def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
-    """The model in evaluation mode on `where`, with the LoRA adapter if any. It stays loaded until the next is."""
-    wanted = (place, adapter, dtype, where)
-    if wanted in _loaded:
-        return _loaded[wanted]
-    if adapter is not None:
-        check_adapter(place, adapter)
-    unload()  # first: the device may hold one of them, but not two
-    model = load_base(place, dtype)
-    if adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter)
-    _loaded[wanted] = model.to(where).eval()
-    return _loaded[wanted]
 
 
 def check_adapter(place: str, adapter: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gip_exp import device
 from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.rubric import Rubric
@@ -193,15 +194,12 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
     if config.kind == "openai":
         yield _endpoint_of(config, log)
         return
-    from gip_exp.llm import kept_server
-
-    kept_server.release()
-    loading.unload()
-    console.say(f"  starting vLLM with {config.model} (log: {log})")
-    with _server(config, log) as server, server.explaining():
-        yield Endpoint(
-            server.base_url, "judge", server.identity("judge"), server.key_variable, server.check_alive
-        )
+    with device.occupied_by("a judge's vLLM server"):
+        console.say(f"  starting vLLM with {config.model} (log: {log})")
+        with _server(config, log) as server, server.explaining():
+            yield Endpoint(
+                server.base_url, "judge", server.identity("judge"), server.key_variable, server.check_alive
+            )
 
 
 def missing_vllm(what: str, instead: str) -> list[str]:

@@ -14,7 +14,7 @@ from gip_exp.config import Config
 from gip_exp.config.selector import less
 from gip_exp.data import split
 from gip_exp.models import loading
-from gip_exp.models.device import Machine, machine, missing
+from gip_exp.models.machine import Machine, machine, missing
 from gip_exp.models.prompts import Renderer, renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
@@ -51,7 +51,6 @@ def _build(job: Job) -> None:
         "seed": selector.projection_seed,
         "batch": selector.gradient_batch,
     }
-    loading.unload()
     with job.console.bar("gradients for LESS", len(folders)) as bar:
 
         def tell(_: Mapping[str, Any]) -> None:

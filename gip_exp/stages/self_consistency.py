@@ -176,7 +176,8 @@ def _drawing(job: Job) -> Iterator[Draw]:
         return
     tuned = TunedModel(job)
     if _in_process(job.config):
-        yield _local(tuned, sampler)
+        with tuned.loaded() as model:
+            yield _local(tuned, model, sampler)
         return
     with serve(tuned) as served:
         assert isinstance(served, VllmModel)
@@ -185,13 +186,13 @@ def _drawing(job: Job) -> Iterator[Draw]:
         yield _remote(job, served.endpoint(), seed, tuned)
 
 
-def _local(tuned: TunedModel, sampler: ModelSampler) -> Draw:
+def _local(tuned: TunedModel, model: Any, sampler: ModelSampler) -> Draw:
     from gip_exp.llm.generate import LocalGenerator
 
     def draw(block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         seed = 1_000_003 * sampler.seed + block  # another stream for every block, the same after a kill
         size = tuned.job.config.engine.batch_size
-        generator = LocalGenerator(tuned.model, tuned.tokenizer, batch_size=size, seed=seed)
+        generator = LocalGenerator(model, tuned.tokenizer, batch_size=size, seed=seed)
         texts = [tuned.render.prompt(prompt) for prompt in prompts]
         columns = [
             generator.generate(
