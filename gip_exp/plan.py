@@ -91,7 +91,7 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
 
     console = Console(sys.stdout)
     runs = _runs(overrides, options.config_dir)
-    whole = estimate(runs, console, Speed(options.tflops, options.bandwidth))
+    whole = estimate(runs, Console(), Speed(options.tflops, options.bandwidth))  # progress goes to stderr
     new = _written(whole, overrides, options.write) if options.write is not None else False
     show(whole, console)
     if options.write is not None:

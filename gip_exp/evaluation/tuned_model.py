@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gip_exp.artifacts import ADAPTER
-from gip_exp.evaluation import adapter_check
+from gip_exp.evaluation import adapter_check, watched
 from gip_exp.llm import kept_server
 from gip_exp.models import kept_model, loading
 from gip_exp.models.prompts import Renderer, renderer
@@ -84,9 +84,8 @@ class LocalModel:
         self._batch = tuned.job.config.engine.batch_size
 
     def lm(self) -> "LM":
-        from lm_eval.models.huggingface import HFLM
-
-        return HFLM(
+        return watched.local_model(
+            self._tuned.job.console,
             pretrained=self._model,
             tokenizer=self._tuned.tokenizer,
             batch_size=self._batch,
@@ -96,8 +95,11 @@ class LocalModel:
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
         from gip_exp.llm.generate import LocalGenerator
 
-        generator = LocalGenerator(self._model, self._tuned.tokenizer, batch_size=self._batch)
-        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+        with self._tuned.job.console.bar(watched.TITLE, len(texts)) as bar:
+            generator = LocalGenerator(
+                self._model, self._tuned.tokenizer, batch_size=self._batch, on_rows=bar.advance
+            )
+            return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 
 class VllmModel:
@@ -107,11 +109,10 @@ class VllmModel:
         self._tuned, self._server, self._name = tuned, server, name
 
     def lm(self) -> "LM":
-        from lm_eval.models.openai_completions import LocalCompletionsAPI
-
         from gip_exp.llm import loopback
 
-        return LocalCompletionsAPI(
+        return watched.served_model(
+            self._tuned.job.console,
             model=self._name,
             base_url=f"{self._server.base_url}/completions",
             tokenizer=self._tuned.place,
@@ -136,10 +137,15 @@ class VllmModel:
 
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
         from gip_exp.llm.generate import EndpointGenerator
+        from gip_exp.llm.progress import shown_on
         from gip_exp.signals.llm_judge import CACHE
 
-        generator = EndpointGenerator(self.endpoint(), cache_dir=self._tuned.job.config.paths.root / CACHE)
-        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+        job = self._tuned.job
+        with job.console.bar(watched.TITLE, len(texts)) as bar:
+            generator = EndpointGenerator(
+                self.endpoint(), cache_dir=job.config.paths.root / CACHE, progress=shown_on(bar)
+            )
+            return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 
 def _context(tuned: TunedModel) -> int:

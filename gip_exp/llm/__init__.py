@@ -14,7 +14,7 @@ judge.py      a pool judged: judge_pool -> JudgeTable
 transcript.py one judged example for people
 agreement.py  how far repeated votes agree
 estimate.py   calls, tokens and money beforehand
-progress.py   a progress bar
+progress.py   how far a job is, for a bar of the caller's
 server.py     a vLLM server that ends with its owner
 kept_server.py  one server that outlives an evaluation, for the adapters of a sweep
 supervise.py  the process between them

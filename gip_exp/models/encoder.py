@@ -12,17 +12,17 @@ from gip_exp.models import hub
 from gip_exp.storage.files import write_array
 
 SHARD = 1024  # rows that a killed run loses at most
-OnRows = Callable[[int], None]
+OnRows = Callable[[int, bool], None]
 Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 
 
 def encode_in_shards(
-    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda _: None
+    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda *_: None
 ) -> np.ndarray:
     """(n, d) float32 in the order of `texts`; every finished shard is kept in `folder`, where a killed run goes on.
 
     Texts are encoded longest first, so that a batch pads little and memory runs out at once or never. `make` is
-    called only when a shard is missing: it loads the model. on_shard(rows) follows every shard, kept or new.
+    called only when a shard is missing: it loads the model. on_shard(rows, kept) follows every shard, kept or new.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -32,6 +32,7 @@ def encode_in_shards(
         chosen = order[start : start + SHARD]
         path = folder / f"{start:09d}.npy"
         shard = _kept(path, len(chosen))
+        kept = shard is not None
         if shard is None:
             encoder = encoder or make()
             shard = encoder([texts[i] for i in chosen])
@@ -39,7 +40,7 @@ def encode_in_shards(
         if vectors is None:
             vectors = np.empty((len(texts), shard.shape[1]), dtype=np.float32)
         vectors[chosen] = shard
-        on_shard(len(chosen))
+        on_shard(len(chosen), kept)
     assert vectors is not None, "no texts"
     return vectors
 

@@ -1,6 +1,7 @@
 """A pool judged by an LLM: the config's judge and rubric handed to `gip_exp.llm`, with a server if it needs one."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def judge(
     how many calls, tokens and dollars it would take.
     """
     from gip_exp.llm.judge import judge_pool
-    from gip_exp.llm.progress import ProgressBar
+    from gip_exp.llm.progress import describe, shown_on
     from gip_exp.llm.rubric import Rubric as LLMRubric
     from gip_exp.llm.transcript import transcript
 
@@ -63,9 +64,10 @@ def judge(
             "Set judge.dry_run=false to go ahead"
         )
     with _endpoint(config, _log(root), console) as endpoint:
-        progress = ProgressBar(f"  judging with {config.name}")
-        settings = _settings(config, endpoint)
-        table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=progress)
+        settings, start = _settings(config, endpoint), time.monotonic()
+        with console.bar(f"judging with {config.name}", len(examples)) as bar:
+            table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=shown_on(bar))
+        console.say(f"  judged with {config.name}: {describe(table.stats, time.monotonic() - start)}")
         return table, transcript(examples[0], parsed, settings, cache_dir=cache)
 
 
@@ -94,6 +96,7 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
     It takes the conversations, the number of the repeat and that of the attempt; each asks for a reply of its own.
     """
     from gip_exp.llm.client import ask_all
+    from gip_exp.llm.progress import shown_on
     from gip_exp.llm.request import Fault, Request
 
     if config.dry_run:
@@ -108,7 +111,10 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
                 Request(tuple(conversation), sampling=settings.sampling, repetition=repeat, attempt=attempt)
                 for conversation in conversations
             ]
-            outcomes, _ = ask_all(requests, settings.endpoint, cache_dir=root / CACHE)
+            with console.bar(f"grading with {config.name}", len(requests)) as bar:
+                outcomes, _ = ask_all(
+                    requests, settings.endpoint, cache_dir=root / CACHE, progress=shown_on(bar)
+                )
             if any(isinstance(one, Fault) for one in outcomes):
                 endpoint.check_alive()
             return [_read(one) for one in outcomes]
