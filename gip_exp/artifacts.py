@@ -18,6 +18,8 @@ from gip_exp.storage.files import read_jsonl
 
 POOL, TEST, LABELS, METADATA = "pool.jsonl", "test.jsonl", "labels.jsonl", "metadata.parquet"  # of `data`
 ROWS = "rows.jsonl"  # of `data`: the pool's rows as they were, in the same order
+LEFT_OUT = "left_out.jsonl"  # of `data`: rows that are not in the pool, and why
+MATCHES = "matches.jsonl"  # of `contamination`
 FEATURES = "features.npy"  # of `embed`
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"  # of `warmup`
 RANKING = "ranking.parquet"  # of `rank`

@@ -19,7 +19,19 @@ from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
 from gip_exp.runs.lock import RunLock, run_lock
 from gip_exp.runs.records import RunResult
 from gip_exp.stage import Job, Stage
-from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
+from gip_exp.stages import (
+    base,
+    contamination,
+    data,
+    embed,
+    evaluate,
+    gradients,
+    rank,
+    score,
+    select,
+    train,
+    warmup,
+)
 from gip_exp.storage.disk_errors import explained, make_folder, writable
 from gip_exp.storage.files import remove_leftovers, write_json, write_text
 from gip_exp.storage.store import Draft, Entry, Store, key_of
@@ -31,6 +43,7 @@ def stages(config: Config) -> dict[str, Stage]:
         stage.name: stage
         for stage in (
             data.STAGE,
+            *contamination.stages(config),
             base.STAGE,
             *score.from_rows(config),
             embed.STAGE,
@@ -44,6 +57,8 @@ def stages(config: Config) -> dict[str, Stage]:
         )
     }
     ends = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
+    if config.until != "data":
+        ends += contamination.stages(config)
     if not config.until:
         # A finished run says what it selected, also with train=none, and leaves an adapter, also without evaluations.
         ends += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]

@@ -10,6 +10,7 @@ from typing import Any
 from gip_exp.artifacts import LABELS, POOL, data_facts, rank_facts, read_selected, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
+from gip_exp.evaluation import untouched
 from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.storage.files import digest, read_jsonl
@@ -55,7 +56,9 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "n_selected": n_selected if "select" in entries else None,
         "n_unscored": rank_facts(entries)["n_unscored"] if "rank" in entries else None,
         "n_target": data_facts(entries)["n_rows"] - n_pool if n_pool is not None else None,
+        "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
+        "contamination": untouched.summary(entries),
         "subset": subset(entries),
         "training": training(entries),
         "stages": stages,

@@ -14,7 +14,7 @@ from gip_exp.errors import UserError
 from gip_exp.quiet import quiet_libraries
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.runs.lock import run_lock, stoppable
-from gip_exp.runs.records import RunResult, StageRecord
+from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.sweep import expand, plan_folder
 
 
@@ -122,12 +122,10 @@ def show(result: RunResult, console: Console) -> None:
     if result["metrics"]:
         metrics = Table("metric", "value", "95 % interval", "n", title=None, title_justify="left")
         for name, metric in result["metrics"].items():
-            metrics.add_row(
-                name,
-                f"{metric['value']:.4f}",
-                f"{metric['low']:.4f} to {metric['high']:.4f}",
-                str(metric["n"]),
-            )
+            metrics.add_row(name, *_cells(metric))
+            for length, others in result["contamination"].get("metrics_without", {}).items():
+                if name in others:
+                    metrics.add_row(f"  without questions that share {length} words", *_cells(others[name]))
         console.table(metrics)
     table = Table("stage", "seconds", "", "key")
     for name, stage in result["stages"].items():
@@ -157,6 +155,12 @@ def _how(stage: StageRecord) -> str:
     if _changed(stage):
         return "made again"
     return "reused" if stage["cached"] else "made"
+
+
+def _cells(metric: Metric) -> tuple[str, str, str]:
+    """Value, interval and number of questions; a single question has no interval."""
+    low, high = (f"{bound:.4f}" if bound is not None else "?" for bound in (metric["low"], metric["high"]))
+    return f"{metric['value']:.4f}", f"{low} to {high}", str(metric["n"])
 
 
 def say_what_to_do(result: RunResult, folder: Path, console: Console) -> None:

@@ -1,7 +1,7 @@
 """People's rows into a pool and a test set, from files or from the hub, and what is said about them on the way."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,16 @@ class LoadedRows:
     test: list[rows.Example]
     metadata: Metadata
     originals: list[Any]
+
+    def only(self, rows: Iterable[int]) -> "LoadedRows":
+        """The same with these rows of the pool alone."""
+        kept = list(rows)
+        return replace(
+            self,
+            pool=[self.pool[row] for row in kept],
+            metadata={name: [values[row] for row in kept] for name, values in self.metadata.items()},
+            originals=[self.originals[row] for row in kept],
+        )
 
 
 def hub_of(data: RowsData) -> Hub | None:
@@ -123,10 +133,6 @@ def _describe(reading: rows.Reading, job: Job) -> None:
         job.note(
             f"{reading.several:,} of {n:,} rows are conversations of several turns: the last reply is the completion, "
             "all before it the prompt, as a transcript (User: ..., Assistant: ...)"
-        )
-    if reading.repeated:
-        job.note(
-            f"{len(reading.repeated):,} of {n:,} rows repeat the texts of an earlier row (first: {reading.repeated[0]})"
         )
 
 

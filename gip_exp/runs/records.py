@@ -46,7 +46,11 @@ class RunResult(TypedDict):
     n_selected: NotRequired[int | None]
     n_unscored: NotRequired[int | None]
     n_target: NotRequired[int | None]
+    left_out: NotRequired[dict[str, int]]  # rows of the data that are not in the pool: why -> how many
     metrics: dict[str, Metric]
+    contamination: NotRequired[
+        dict[str, Any]
+    ]  # test questions whose words stand in the pool; metrics without them
     subset: NotRequired[dict[str, float]]
     training: NotRequired[dict[str, Any]]
     stages: dict[str, StageRecord]

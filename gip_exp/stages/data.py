@@ -3,28 +3,35 @@
 Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion) and, where the pool's makers know them, `labels.jsonl`
 (id, skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
 `data.metadata`, `metadata.parquet` holds those columns of the pool's rows; with `data.keep_rows`, `rows.jsonl` holds
-the pool's rows as they were, in the same order.
+the pool's rows as they were, in the same order. `left_out.jsonl` lists, by id, the rows left out as copies
+of an earlier row or because they hold a test question (id, why, of which row, how much of it).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import LABELS, METADATA, POOL, ROWS, TEST
+from gip_exp.artifacts import LABELS, LEFT_OUT, METADATA, POOL, ROWS, TEST
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
 from gip_exp.console import Console
-from gip_exp.data import load, rows
+from gip_exp.data import copies, load, overlap, rows
 from gip_exp.data.metadata import Metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import file_digest, write_jsonl, write_text
 from gip_exp.storage.store import Draft
 from selection.signals import SignalTable, write_signals
+
+REASONS = {
+    "repeated": "they repeat the texts of an earlier row",
+    "near_copies": "they are near-copies of an earlier row",
+    "contaminated": f"they share {overlap.LENGTHS[-1]} words in a row with a test question",
+}
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
@@ -55,13 +62,14 @@ def _digests(paths: Sequence[Path]) -> str | list[str] | None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What the stage writes. `labels` and `originals` are empty where there are none."""
+    """What the stage writes. What there is none of is empty."""
 
     pool: list[rows.Example]
     test: list[rows.Example]
     labels: list[dict[str, Any]]
     metadata: Metadata
     originals: list[Any]
+    left_out: list[dict[str, Any]]
 
 
 def read(config: Config, console: Console) -> Callable[[Draft], None]:
@@ -88,14 +96,16 @@ def _build(job: Job) -> None:
 def _read(job: Job) -> _Rows:
     data = job.config.data
     if isinstance(data, ArithmeticData):
-        found = _Rows(*_arithmetic(data), {}, [])
+        pool, test, labels = _arithmetic(data)
+        found = _Rows(pool[: data.limit], test, labels, {}, [], [])
     else:
         loaded = load.load_rows(data, job)
-        originals = loaded.originals[: data.limit] if data.keep_rows else []
-        found = _Rows(loaded.pool, loaded.test, [], loaded.metadata, originals)
-    if data.limit is not None:
-        found = replace(found, pool=found.pool[: data.limit])
-    _check_overlap(job, found.pool, found.test)
+        loaded = loaded.only(range(len(loaded.pool))[: data.limit])
+        left_out = _left_out(job, loaded, data)
+        loaded = loaded.only(row for row in range(len(loaded.pool)) if row not in left_out)
+        originals = loaded.originals if data.keep_rows else []
+        listed = [left_out[row] for row in sorted(left_out)]
+        found = _Rows(loaded.pool, loaded.test, [], loaded.metadata, originals, listed)
     job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
     return found
 
@@ -107,11 +117,62 @@ def _write(found: _Rows, folder: Path) -> None:
         write_jsonl(folder / LABELS, found.labels)
     if found.originals:
         write_text(folder / ROWS, "".join(map(rows.as_json, found.originals)))
+    if found.left_out:
+        write_jsonl(folder / LEFT_OUT, found.left_out)
     if found.metadata:
         ids = tuple(example["id"] for example in found.pool)
-        write_signals(
-            SignalTable(ids, tuple(found.metadata), _table(found.metadata, len(ids))), folder / METADATA
+        values = np.column_stack(list(found.metadata.values()))
+        write_signals(SignalTable(ids, tuple(found.metadata), values), folder / METADATA)
+
+
+def _left_out(job: Job, found: load.LoadedRows, data: RowsData) -> dict[int, dict[str, Any]]:
+    """What `left_out.jsonl` lists: the rows of the pool that the config drops, each with why."""
+    pool = found.pool
+    reasons: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    equal = copies.equal_rows(pool)
+    if data.repeated == "drop":
+        reasons["repeated"] = [(copy.row, {"of": pool[copy.of]["id"]}) for copy in equal]
+    elif equal:
+        job.note(
+            f"{len(equal):,} of {len(pool):,} rows repeat the texts of an earlier row (data.repeated=drop leaves them "
+            f"out; first: {pool[equal[0].row]['id']} repeats {pool[equal[0].of]['id']})"
         )
+    if data.near_copies is not None:
+        near = copies.near_rows(pool, data.near_copies, but=[copy.row for copy in equal])
+        reasons["near_copies"] = [
+            (copy.row, {"of": pool[copy.of]["id"], "similarity": copy.similarity}) for copy in near
+        ]
+    if data.contaminated == "drop":
+        reasons["contaminated"] = [
+            (match.row, {"of": found.test[match.test]["id"], "words": match.words, "text": match.text})
+            for match in overlap.find_overlap(pool, found.test)
+            if match.test_part == "prompt" and match.counts(overlap.LENGTHS[-1])
+        ]
+    return _first_reasons(job, pool, reasons)
+
+
+def _first_reasons(
+    job: Job, pool: list[rows.Example], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
+) -> dict[int, dict[str, Any]]:
+    """Of every row with a reason to be left out the first one; they are said and counted."""
+    left_out: dict[int, dict[str, Any]] = {}
+    counts = {}
+    for reason, found in reasons.items():
+        new = {
+            row: {"id": pool[row]["id"], "why": reason, **what} for row, what in found if row not in left_out
+        }
+        counts[reason] = len(new)
+        if new:
+            first = next(iter(new.values()))
+            job.note(
+                f"{len(new):,} of {len(pool):,} rows are left out: {REASONS[reason]} (data.{reason}="
+                f"{getattr(job.config.data, reason)}; first: {first['id']}, of {first['of']})"
+            )
+        left_out |= new
+    if len(left_out) == len(pool):
+        raise UserError("no row of the pool is left; see the notes above for what was left out")
+    job.draft.facts["left_out"] = counts
+    return left_out
 
 
 def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Example], list[dict[str, Any]]]:
@@ -130,21 +191,6 @@ def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Exa
 
 def _example(split: str, position: int, problem: Any) -> rows.Example:
     return {"id": f"{split}-{position:06d}", "prompt": problem.question, "completion": problem.answer}
-
-
-def _table(metadata: Metadata, n: int) -> np.ndarray:
-    """(n, k) float64: the first n values of every column."""
-    return np.column_stack([values[:n] for values in metadata.values()])
-
-
-def _check_overlap(job: Job, pool: list[rows.Example], test: list[rows.Example]) -> None:
-    """A pool that holds test questions makes every accuracy worthless: say so."""
-    asked = {example["prompt"] for example in pool}
-    leaked = [example["id"] for example in test if example["prompt"] in asked]
-    if leaked:
-        job.note(
-            f"{len(leaked)} of {len(test)} test prompts also stand in the training rows (first: {leaked[0]})"
-        )
 
 
 def _missing(config: Config) -> list[str]:

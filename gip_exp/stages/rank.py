@@ -25,6 +25,7 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.selector import OnScores, RankingSelector, SelectorSection
 from gip_exp.data import ranking_file, split
+from gip_exp.data.words import is_unspaced
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
 from gip_exp.runs.records import RankFacts
@@ -150,7 +151,14 @@ class _Pool:
 
     @property
     def texts(self) -> list[str]:
-        return [text_of(self._examples[row]) for row in self.rows]
+        texts = [text_of(self._examples[row]) for row in self.rows]
+        unspaced = sum(map(is_unspaced, texts)) if self._job.config.selector.kind == "dsir" else 0
+        if unspaced:
+            self._job.note(
+                f"{unspaced:,} of {self.n:,} rows are in scripts without spaces, where DSIR's words (those of its authors) "
+                "are whole sentences: its weights mean little there; mp_sc and k_center go by the embeddings"
+            )
+        return texts
 
     @property
     def target_texts(self) -> list[str]:
