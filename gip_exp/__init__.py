@@ -1,1 +1,5 @@
 """The experiment harness: composes, stores, tracks and reports."""
+
+from gip_exp.import_path import prefer_own_packages
+
+prefer_own_packages()

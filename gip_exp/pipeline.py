@@ -1,18 +1,17 @@
 """The stage graph, in reading order, and one run through it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gip_exp import result
+from gip_exp import device, result
 from gip_exp.artifacts import sizes
 from gip_exp.config import Config
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, as_user_errors, listed
 from gip_exp.evaluation import registry
-from gip_exp.leftovers import no_empty_shelf
-from gip_exp.llm import kept_server
 from gip_exp.models import loading
 from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import tracking
@@ -96,17 +95,7 @@ def run(config: Config, console: Console) -> Outcome:
     store = Store(config.paths.root, on_wait=console.warn)
     kept = preflight(config, plan, store, also=tracking.missing(config.tracking))
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
-    with no_empty_shelf(config.paths.root, data.STAGE.group):
-        entries = {
-            "data": _produce(
-                data.STAGE,
-                config=config,
-                entries={},
-                store=store,
-                console=console,
-                tracker=tracking.NoTracker(),
-            )
-        }
+    entries = {"data": _data(config, store, console)}
     sizes(config, entries)
     if any(stage.group == "evaluate" for stage in plan.values()):
         registry.check_test_rows(config, entries)
@@ -170,11 +159,10 @@ def outputs(config: Config, wanted: Sequence[str], console: Console) -> dict[str
         plan |= stages(config.model_copy(update={"until": name}))
     store = Store(config.paths.root, on_wait=console.warn)
     preflight(config, plan, store)
-    entries: dict[str, Entry] = {}
+    entries = {"data": _data(config, store, console)}
     for name, stage in plan.items():
-        entries[name] = _produce(
-            stage, config=config, entries=entries, store=store, console=console, tracker=tracking.NoTracker()
-        )
+        if name not in entries:
+            entries[name] = _produce(stage, config=config, entries=entries, store=store, console=console)
     return entries
 
 
@@ -223,6 +211,16 @@ def _short(root: Path) -> str:
     return text if len(text) < 200 else f"{text[:80]}...{text[-20:]}"
 
 
+def _data(config: Config, store: Store, console: Console) -> Entry:
+    """The rows, read before the store is touched: a refusal leaves nothing behind."""
+    stage, write = data.STAGE, None
+    identity = stage.identity(config, {})
+    if store.find(stage.group, key_of(stage.group, identity)) is None:
+        with _at_work(stage, console, store.changed_code(stage.group, identity)):
+            write = data.read(config, console)
+    return _produce(stage, config=config, entries={}, store=store, console=console, build=write)
+
+
 def _produce(
     stage: Stage,
     *,
@@ -230,24 +228,27 @@ def _produce(
     entries: dict[str, Entry],
     store: Store,
     console: Console,
-    tracker: tracking.Tracker,
+    tracker: tracking.Tracker | None = None,
+    build: Callable[[Draft], None] | None = None,
 ) -> Entry:
+    """A stage's output, made or reused. `build` stands for the stage's own where half the work is done already."""
+    tracker = tracker or tracking.NoTracker()
     inputs = {name: entries[name] for name in stage.inputs(config)}
 
     identity = stage.identity(config, entries)
     changed: tuple[str, ...] = ()
 
-    def build(draft: Draft) -> None:
+    def whole(draft: Draft) -> None:
         nonlocal changed
         changed = store.changed_code(stage.group, identity)
-        why = f" again: {', '.join(changed)} changed" if changed else ""
-        console.say(f"  {stage.name} ...{why}")
-        if stage.needs_device(config):
-            kept_server.release()
-        with console.working(stage.name), as_user_errors():
+        if build is not None:
+            build(draft)
+            return
+        alone = device.occupied_by(stage.name) if stage.needs_device(config) else nullcontext()
+        with _at_work(stage, console, changed), alone:
             stage.build(Job(config, inputs, draft, console, tracker.log))
 
-    entry = store.produce(stage.group, identity, build, resumable=stage.resumable)
+    entry = store.produce(stage.group, identity, whole, resumable=stage.resumable)
     entry = replace(entry, changed_code=changed)
     if entry.cached:
         console.say(f"  {stage.name}: reused ({entry.key})", style="dim")
@@ -257,6 +258,13 @@ def _produce(
         console.say(f"  {stage.name}: {entry.seconds:.1f} s")
     tracker.log({f"seconds/{stage.name}": entry.seconds})
     return entry
+
+
+@contextmanager
+def _at_work(stage: Stage, console: Console, changed: Sequence[str]) -> Iterator[None]:
+    console.say(f"  {stage.name} ..." + (f" again: {', '.join(changed)} changed" if changed else ""))
+    with console.working(stage.name), as_user_errors():
+        yield
 
 
 def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]) -> Outcome:

@@ -37,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if unknown:
             from gip_exp.cli.hydra_errors import dashes
 
-            no_option = (
-                f"{' '.join(unknown)}: no such option; use one that python -m gip_exp.plan --help lists"
-            )
+            no_option = f"{' '.join(unknown)}: no such option; use one that gip-exp plan --help lists"
             raise UserError(dashes(unknown) or no_option)
         perform([text for text in overrides if text not in ("-m", "--multirun")], options)
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -54,10 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m gip_exp.plan",
-        usage="python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]",
-        description="Cells, what is cached, and the GPU-hours, judge calls, money and disk that are left to spend.",
+        prog="gip-exp plan",
+        usage="gip-exp plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]",
+        description="Runs, what is cached, and the GPU-hours, judge calls, money and disk that are left to spend.",
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config-dir",
+        "-cd",
+        metavar="DIR",
+        help="a folder of config groups of your own beside those of conf/",
     )
     parser.add_argument("--write", metavar="DIR", type=Path, help="write one resolved config a run into DIR")
     parser.add_argument(
@@ -86,26 +90,26 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
     from gip_exp.sweep.estimate import estimate
 
     console = Console(sys.stdout)
-    runs = _runs(overrides)
-    whole = estimate(runs, console, Speed(options.tflops, options.bandwidth))
+    runs = _runs(overrides, options.config_dir)
+    whole = estimate(runs, Console(), Speed(options.tflops, options.bandwidth))  # progress goes to stderr
     new = _written(whole, overrides, options.write) if options.write is not None else False
     show(whole, console)
     if options.write is not None:
         _say_how(new, options.write, console)
 
 
-def _runs(overrides: Sequence[str]) -> "list[Wanted]":
+def _runs(overrides: Sequence[str], config_dir: str | None) -> "list[Wanted]":
     """Every run's checked config and name; all that is wrong with any of them in one message."""
     from gip_exp.config import parse
     from gip_exp.sweep import expand
     from gip_exp.sweep.estimate import Wanted
 
-    runs = expand.expand(overrides)
-    swept = {text for run in runs for text in run if not all(text in other for other in runs)}
+    runs = expand.expand(overrides, config_dir)
     found: list[Wanted] = []
     problems: dict[str, str] = {}
-    for run, values in zip(runs, expand.compose(runs), strict=True):
-        others = [text for text in run if text in swept and text.partition("=")[0] not in NAMED]
+    composed = expand.compose(runs, config_dir)
+    for run, swept, values in zip(runs, expand.swept(runs), composed, strict=True):
+        others = [text for text in swept if text.partition("=")[0] not in NAMED]
         try:
             config = _settled(parse(values))
         except UserError as error:
@@ -213,10 +217,12 @@ def _written(whole: "Estimate", overrides: Sequence[str], folder: Path) -> bool:
 
 def _say_how(new: bool, folder: Path, console: "Console") -> None:
     console.say(f"{'written' if new else 'unchanged'}: {folder}; run it with")
-    console.say(f"  slurm/submit.sh {folder}                           on a cluster")
-    console.say(f"  python -m gip_exp --planned {folder}/runs/*.yaml     here")
-    console.say(f"  python -m gip_exp.status {folder} --watch          to look on")
+    console.say(f"  gip-exp submit {folder}                   on a cluster")
+    console.say(f"  gip-exp --planned {folder}/runs/*.yaml    here")
+    console.say(f"  gip-exp status {folder} --watch           to look on")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from gip_exp.stdout import leave
+
+    leave(main)

@@ -40,8 +40,8 @@ class Stage:
 
     `inputs` may depend on the config (a selector without scores does not wait for a judge); `keyed` names those whose
     keys enter this stage's key, by default all. `missing` lists what this machine lacks for the stage, each with its
-    remedy; it is asked before anything runs. `needs_device` says whether it computes with a model, so that a server that
-    is kept for evaluations makes room. `code` names what `build` finds only at run time (the selector's function); with
+    remedy; it is asked before anything runs. `needs_device` says whether it computes with a model: it then has the
+    device to itself (`gip_exp.device`). `code` names what `build` finds only at run time (the selector's function); with
     all that both use it becomes part of the key. The store folder is the name up to a slash.
     """
 

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m gip_exp.status",
+        prog="gip-exp status",
         description="The runs of a plan (gip_exp.plan --write DIR), or the runs below a folder, and how far they are.",
     )
     parser.add_argument(
@@ -149,4 +149,6 @@ def _array(numbers: Sequence[int]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from gip_exp.stdout import leave
+
+    leave(main)

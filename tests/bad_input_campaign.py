@@ -43,12 +43,9 @@ REMEDY = re.compile(
     r"replace|unset|convert)\b",
     re.IGNORECASE,
 )
-PROGRESS = re.compile(
-    r"^ +(data( \.\.\.|: .* s)|.*: [\d,]+ rows of shape .*)$", re.MULTILINE
-)  # gip_exp.plan, on stdout
 WARM = (  # what the commands import while they compose, check and refuse
-    "gip_exp.__main__ gip_exp.cli.run gip_exp.pipeline gip_exp.plan gip_exp.sweep.expand gip_exp.sweep.estimate gip_exp.status "
-    "gip_exp.report.write gip_exp.cli.hydra_errors gip_exp.models.weights "
+    "gip_exp.cli.hydra_app gip_exp.cli.run gip_exp.pipeline gip_exp.plan gip_exp.sweep.expand gip_exp.sweep.estimate "
+    "gip_exp.status gip_exp.report.write gip_exp.cli.hydra_errors gip_exp.models.weights "
     "gip_exp.ablations.perform gip_exp.llm.rubric gip_exp.llm.estimate gip_exp.llm.server hydra.main torch "
     "hydra._internal.core_plugins.basic_launcher huggingface_hub pyarrow.parquet eval.bbh eval.mt_bench_files "
     "transformers.models.auto.configuration_auto safetensors"
@@ -81,7 +78,7 @@ class Ending:
         found += [f"does not say {text!r}" for text in case.says if text not in both]
         if not REMEDY.search(self.err):
             found.append("no remedy")
-        if printed := PROGRESS.sub("", self.out).strip():
+        if printed := self.out.strip():
             found.append(f"stdout: {printed[:80]!r}")
         left = [
             name

@@ -31,7 +31,6 @@ NAMES = (
     (r"\b[0-9a-f]{16}\b", "KEY"),
     (r"\.(\d+\.tmp|[0-9a-f]{8})$", ".TMP"),
     (r"(?<=^runs/)[^/]+/[^/]+", "RUN"),
-    (r"(?<=^sweeps/)[^/]+", "TIME"),
     (r"(?<=checkpoint-)\d+", "N"),
 )
 PLACES = "places"  # of a run that is not killed

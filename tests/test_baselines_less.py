@@ -482,8 +482,11 @@ def test_a_killed_run_goes_on_after_its_last_finished_shard(model, tmp_path, mon
     with pytest.raises(ValueError, match=r"lacks 1 of 3 shards, first shard_00002\.npy"):
         less.load_features(tmp_path / "cut")
     made.clear()
-    np.testing.assert_array_equal(features(model, rows, tmp_path / "cut", shard_size=3), whole)
+    told = []
+    again = features(model, rows, tmp_path / "cut", shard_size=3, on_shard=lambda *shard: told.append(shard))
+    np.testing.assert_array_equal(again, whole)
     assert len(made) == 1  # only the missing one
+    assert told == [(3, True), (3, True), (3, False)]
     assert not list((tmp_path / "cut").glob("*.tmp"))
 
 

@@ -8,7 +8,7 @@ from conftest import unavailable
 from rich.console import Console as RichConsole
 
 from eval.mt_bench import TEMPERATURES
-from gip_exp import pipeline
+from gip_exp import device, pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.llm import kept_server
@@ -38,7 +38,7 @@ def vllm():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
         yield
-    kept_server.release()
+    device.free()
 
 
 def test_a_sweep_on_one_server_gives_every_adapter_its_own_answers_those_of_transformers(compose, tmp_path):

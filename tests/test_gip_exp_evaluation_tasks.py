@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from conftest import MICRO
 
-from gip_exp import pipeline
+from gip_exp import device, pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.llm.server import VLLMServer
-from gip_exp.models import loading
+from gip_exp.models import kept_model, loading
 from gip_exp.signals import llm_judge
 from gip_exp.storage.files import read_jsonl
 from tests.tiny_families import make_family
@@ -241,12 +241,18 @@ def test_a_model_that_generates_nothing_is_an_error(compose, shared_root, monkey
         ]
         return model
 
-    loading.unload()
+    device.free()
     monkeypatch.setattr(loading, "load_base", mute)
     asked = ["evaluation=[gsm8k_short]", "evaluation.gsm8k.limit=3", "evaluation.gsm8k.max_new_tokens=4"]
     with pytest.raises(UserError, match="the model generated nothing for any question of gsm8k_zero_shot"):
         run(compose, shared_root, *asked)
-    loading.unload()
+    device.free()
+
+
+def loaded(place, adapter=None):
+    """A model as an evaluation takes it, and leaves it on the device."""
+    with kept_model.loaded(str(place), adapter and str(adapter), "float32", "cpu") as model:
+        return model
 
 
 def test_an_adapter_that_does_not_fit_the_base_is_an_error(tmp_path, mistral):
@@ -254,7 +260,7 @@ def test_an_adapter_that_does_not_fit_the_base_is_an_error(tmp_path, mistral):
     adapter = make_adapter(tmp_path / "adapter", wide)
     loading.check_adapter(str(wide), str(adapter))
     with pytest.raises(UserError, match=r"does not fit the model .*mistral.*layers\.0.*another base"):
-        loading.load(str(mistral), str(adapter), "float32", "cpu")
+        loaded(mistral, adapter)
     config = json.loads((adapter / "adapter_config.json").read_text())
     assert config["target_modules"]  # the layers have the same names in both: sizes tell them apart
 
@@ -271,20 +277,17 @@ def test_an_adapter_that_changes_nothing_is_an_error_that_names_it(compose, shar
 
 
 def test_the_next_model_is_loaded_when_the_last_one_is_gone(tmp_path, mistral, monkeypatch):
-    other, first = (
-        make_model(tmp_path / "other"),
-        weakref.ref(loading.load(str(mistral), None, "float32", "cpu")),
-    )
+    other, first = make_model(tmp_path / "other"), weakref.ref(loaded(mistral))
     load, alive = loading.load_base, []
     monkeypatch.setattr(loading, "load_base", lambda *args: alive.append(first()) or load(*args))
-    loading.load(str(other), None, "float32", "cpu")
+    loaded(other)
     assert alive == [None]
 
 
 def test_a_judge_that_is_served_here_finds_the_tuned_models_room(compose, tmp_path, mistral, monkeypatch):
     asked = ["+experiment=quickstart", "evaluation=[mt_bench]", "judge@evaluation.mt_bench.judge=vllm"]
     config = parse(compose(*asked, f"evaluation.mt_bench.judge.model={mistral}"))
-    first, alive = weakref.ref(loading.load(str(mistral), None, "float32", "cpu")), []
+    first, alive = weakref.ref(loaded(mistral)), []
     monkeypatch.setattr(VLLMServer, "start", lambda _: alive.append(first()))
     with llm_judge.grader(config.evaluation.mt_bench.judge, root=tmp_path, console=Console(io.StringIO())):
         assert alive == [None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from gip_exp.llm.errors import LLMError
 from gip_exp.llm.generate import EndpointGenerator, LocalGenerator
-from gip_exp.llm.progress import ProgressBar, describe
+from gip_exp.llm.progress import describe, shown_on
 from gip_exp.llm.request import Stats
 from gip_exp.llm.settings import EndpointSettings
+from gip_exp.progress import Bar
 from tests.fault_server import FaultServer
 from tests.tiny_qwen3 import make_model
 
@@ -109,15 +111,28 @@ def test_bad_sampling_is_refused_before_anything_is_sent(tmp_path: Path) -> None
         generator.generate(["a"], temperature=-1, max_tokens=0)
 
 
-def test_progress_shows_rate_tokens_money_and_failures(tmp_path: Path) -> None:
+def test_progress_shows_rate_tokens_money_and_failures() -> None:
     stats = Stats(
         replies=50, cached=3, prompt_tokens=1000, completion_tokens=200, spent_usd=0.5, unreadable=2
     )
     stats.faults["timeout"] = 4
-    line = "60/100, 10.0 replies/s, 3 cached, 1,000 + 200 tokens, 0.5000 USD, 4 faults, 2 unreadable"
-    assert describe(60, 100, stats, 5.0) == line
-    with open(tmp_path / "out", "w") as file:
-        bar = ProgressBar("judge", file=file)
-        bar.update(60, 100, stats)
-        bar.close()
-    assert (tmp_path / "out").read_text().startswith("judge: 60/100, ")
+    line = "10.0 replies/s, 3 cached, 1,000 + 200 tokens, 0.5000 USD, 4 faults, 2 unreadable"
+    assert describe(stats, 5.0) == line
+
+
+def test_progress_is_told_on_the_bar_of_the_caller(server: FaultServer, tmp_path: Path) -> None:
+    server.restart()
+    bar = Bar("asking", None, time.monotonic)
+    generator = EndpointGenerator(
+        EndpointSettings("judge", base_url=server.url), cache_dir=tmp_path, progress=shown_on(bar)
+    )
+    generator.generate(["a", "b", "c"], temperature=0, max_tokens=4)
+    assert (bar.done, bar.total) == (3, 3)
+    assert "replies/s" in bar.note
+
+
+def test_a_local_generator_tells_after_every_batch(tiny: tuple[Any, Any]) -> None:
+    rows: list[int] = []
+    generator = LocalGenerator(*tiny, batch_size=2, on_rows=rows.append)
+    generator.generate(["a", "b", "c"], temperature=0, max_tokens=1)
+    assert rows == [2, 1]

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import re
 import shutil
 
 import pytest
@@ -116,6 +117,7 @@ def test_too_many_unscored_stop_the_run_and_a_higher_limit_goes_on_from_the_repl
         chosen = {row["id"] for row in read_jsonl(whole.folder / "selected.jsonl")}
         assert not chosen & {row["id"] for row in rows}  # ... and cannot be picked
         assert "judge.round=1 asks for them again" in said
+        assert re.search(r"^  judged with \S+: .* replies/s, .* tokens", said, re.MULTILINE)
         assert json.loads((whole.folder / "result.json").read_text())["n_unscored"] == len(rows)
 
 

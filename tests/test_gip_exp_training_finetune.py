@@ -20,7 +20,7 @@ from gip_exp.config.train import LoraTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.device import Machine, missing
+from gip_exp.models.machine import Machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.training import checkpoints
 from gip_exp.training.finetune import finetune, make_trainer, training_rows
@@ -265,7 +265,13 @@ def test_two_processes_share_every_batch(base, tmp_path):
     assert one.figures["tokens"] == two.figures["tokens"]
 
 
-def test_an_error_in_several_processes_is_the_same_message(base, tmp_path):
+def test_an_error_in_several_processes_is_the_same_message(base, tmp_path, monkeypatch):
+    for name in (
+        "eval.py",
+        "datasets.py",
+    ):  # the user's, in the current folder: torchrun's processes leave them alone
+        (tmp_path / name).write_text("raise RuntimeError('a module of the user')\n")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"training diverged: the loss is nan at step \d+; lower train\.lr"):
         finetune(task(base, tmp_path, lr=1e30, max_grad_norm=1e30, processes=2))
 

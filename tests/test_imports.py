@@ -12,9 +12,9 @@ PACKAGES = (*PURE, "gip_exp")
 HARNESS_ONLY = {"gip_exp", "hydra", "omegaconf", "wandb", "conf"}
 # The rooms of gip_exp, lowest first: a room imports only from those above it in this list, none from its own line.
 LAYERS = (
-    ("errors", "plotting", "quiet", "redaction"),
+    ("device", "errors", "import_path", "plotting", "progress", "quiet", "redaction", "stdout"),
     ("console", "storage"),
-    ("leftovers", "llm", "registry"),
+    ("llm", "registry"),
     ("config",),
     ("models", "runs", "stage"),
     ("data", "report", "signals", "training"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -41,6 +41,7 @@ def gradient_features(
     shard_size: int = 256,
     rank: int | None = None,
     world_size: int | None = None,
+    on_shard: Callable[[int, bool], None] = lambda *_: None,
 ) -> Path:
     """Write this process's shards of unit-length gradient features to a folder.
 
@@ -56,14 +57,11 @@ def gradient_features(
         adam: the state of the checkpoint for Adam-corrected features (training data); None for plain
             gradients (targets).
         dim: dimensions of the projection.
-        seed: seed of the projection; features are comparable only if dim and seed agree.
-        batch_size: examples per backward pass; changes rounding only.
-        shard_size: rows per shard, the most that a kill can cost each process.
-        rank: number of this process, to share the work without torch.distributed.
-        world_size: number of processes, to share the work without torch.distributed.
-
-    Returns:
-        The folder, with features (n, dim) float32 in shards once every process is done.
+        seed: of the projection; features can only be compared when dim and seed agree.
+        batch_size: examples a backward pass; changes rounding, never more.
+        shard_size: rows a shard, the most that a kill can cost each process.
+        rank, world_size: to share out the work without torch.distributed.
+        on_shard: told after each shard how many rows it holds, and whether an earlier call had made it.
 
     Raises:
         ValueError: bad arguments, an example without a token to predict, a folder made with other
@@ -101,12 +99,14 @@ def gradient_features(
         start = shard * shard_size
         part = examples[start : start + shard_size]
         if _is_whole(path, (len(part), dim)):
+            on_shard(len(part), True)
             continue
         rows = _shard(model, part, names, adam=state, sketch=sketch, batch_size=batch_size)
         bad = ~np.isfinite(rows).all(axis=1)
         if bad.any():
             raise ValueError(f"examples: row {start + int(bad.argmax())} has a gradient with NaN or inf")
         _write_shard(path, rows)
+        on_shard(len(part), False)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
     return folder

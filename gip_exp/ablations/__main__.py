@@ -14,12 +14,12 @@ EXAMPLES = """\
 NAME is one of:
 {names}
 
-  python -m gip_exp.ablations ridge +experiment=gsm8k_cpu data.path=DIR
-  python -m gip_exp.ablations centering +experiment=gsm8k_cpu data.path=DIR --scores synthetic
-  python -m gip_exp.ablations encoder +experiment=gsm8k_cpu data.path=DIR embedder=sentence_transformer \\
+  gip-exp ablations ridge +experiment=gsm8k_cpu data.path=DIR
+  gip-exp ablations centering +experiment=gsm8k_cpu data.path=DIR --scores synthetic
+  gip-exp ablations encoder +experiment=gsm8k_cpu data.path=DIR embedder=sentence_transformer \\
       embedder.model=MODEL_DIR
 
-The other arguments are those of `python -m gip_exp`, and an ablation's own keys: `NAME --cfg` prints them.
+The other arguments are those of `gip-exp`, and an ablation's own keys: `NAME --cfg` prints them.
 Tables (Markdown, CSV) and figures (SVG, PDF) go below paths.root/ablations/NAME/.
 """
 
@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if unknown := [text for text in overrides if text.startswith("--")]:
             from gip_exp.cli.hydra_errors import dashes
 
-            no_option = (
-                f"{' '.join(unknown)}: no such option; use one that python -m gip_exp.ablations --help lists"
-            )
+            no_option = f"{' '.join(unknown)}: no such option; use one that gip-exp ablations --help lists"
             raise UserError(dashes(unknown) or no_option)
         from gip_exp.ablations import compose, perform
 
@@ -61,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     names = "\n".join(f"  {name:<10} {what}" for name, what in ABLATIONS.items())
     parser = argparse.ArgumentParser(
-        prog="python -m gip_exp.ablations",
+        prog="gip-exp ablations",
         description="One ablation of the selection: no training, only data, scores and embeddings.",
-        usage="python -m gip_exp.ablations NAME [+experiment=NAME] [data.path=DIR] [key=value ...]",
+        usage="gip-exp ablations NAME [+experiment=NAME] [data.path=DIR] [key=value ...]",
         epilog=EXAMPLES.format(names=names),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -75,4 +73,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from gip_exp.stdout import leave
+
+    leave(main)

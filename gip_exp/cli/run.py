@@ -1,7 +1,7 @@
 """One run of an experiment, from a composed config to the closing table; and planned runs, from their files."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +15,57 @@ from gip_exp.quiet import quiet_libraries
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.runs.lock import run_lock, stoppable
 from gip_exp.runs.records import Metric, RunResult, StageRecord
-from gip_exp.sweep import plan_folder
+from gip_exp.sweep import expand, plan_folder
 
 
-def run_composed(composed: Mapping[str, Any], overrides: str = "") -> None:
-    """Validate, run, show. A failure is printed here, where it belongs to its run, and raised to the caller.
-
-    `overrides` names the run of a sweep.
-    """
+def run_composed(values: Mapping[str, Any]) -> None:
+    """One run from a composed config. Raises UserError."""
     quiet_libraries()
-    console = Console()
-    try:
-        with stoppable():
-            _run(parse(composed), console)
-    except UserError as error:
-        _tell(error, console, overrides)
-        raise
+    with stoppable():
+        _run(parse(values), Console())
+
+
+def run_sweep(overrides: Sequence[str], config_dir: str | None) -> int:
+    """Every run of a sweep, one after the other; 2 if any of them failed. All of them are composed before the first."""
+    sweep = expand.expand(overrides, config_dir)
+    composed = list(expand.compose(sweep, config_dir))
+    names = [" ".join(texts) for texts in expand.swept(sweep)]
+
+    def start(values: Mapping[str, Any], console: Console) -> None:
+        _run(parse(values), console)
+
+    return _one_after_the_other(
+        [(name, partial(start, values)) for name, values in zip(names, composed, strict=True)]
+    )
 
 
 def run_files(arguments: Sequence[str]) -> int:
     """`--planned FILE ... [key=value ...]`: run resolved configs one after the other; 2 if any of them failed.
 
-    A failed run ends no other. In a plan, `states/` says who is at work on a run and how that ended.
+    In a plan, `states/` says who is at work on a run and how that ended.
     """
-    files = [Path(text) for text in arguments if "=" not in text]
+    files = [text for text in arguments if "=" not in text]
     overrides = [text for text in arguments if "=" in text]
     if not files:
         raise UserError(
             "--planned needs a file that gip_exp.plan wrote: --planned DIR/runs/000.yaml [until=select]"
         )
+    return _one_after_the_other([(file, partial(_run_file, Path(file), overrides)) for file in files])
+
+
+def _one_after_the_other(runs: Sequence[tuple[str, Callable[[Console], None]]]) -> int:
+    """Named runs; one that fails is told and ends no other."""
     quiet_libraries()
-    console, failed = Console(), 0
-    for path in files:
+    console = Console()
+    failed: dict[str, str] = {}  # message -> the first run that ended with it
+    for name, run in runs:
         try:
             with stoppable():
-                _run_file(path, overrides, console)
+                run(console)
         except UserError as error:
-            _tell(error, console, str(path) if len(files) > 1 else "")
-            failed += 1
+            first = failed.setdefault(str(error), name)
+            told = str(error) if first == name else f"the same as in {first}"
+            console.say(f"error in {name}: {told}" if len(runs) > 1 else f"error: {told}", style="red")
     return 2 if failed else 0
 
 
@@ -102,17 +115,6 @@ def _run(config: Config, console: Console) -> None:
         say_what_to_do(outcome.result, outcome.folder, console)
     else:
         console.say(f"  {outcome.folder}")
-
-
-_TOLD: dict[str, str] = {}  # what this process said of its runs, and of which one first
-
-
-def _tell(error: UserError, console: Console, overrides: str) -> None:
-    """Say it, with the run where there are several: in full once, however many of a sweep's runs lack the same."""
-    first = _TOLD.setdefault(str(error), overrides)
-    what = str(error) if first == overrides else f"the same as in {first}"
-    console.say(f"error in {overrides}: {what}" if overrides else f"error: {what}", style="red")
-    error.shown = os.getpid()  # type: ignore[attr-defined]  # here; a sweep's own process may be another one
 
 
 def show(result: RunResult, console: Console) -> None:

@@ -155,7 +155,7 @@ def _whole(asked: _Texts, held: _Texts) -> list[Match]:
     for text, places in zip(asked.texts, asked.places, strict=True):
         asking = [test for test, part in places if part == "prompt"]
         said = tuple(words(text))
-        rows = prompts.get(said, ()) if asking and said else ()
+        rows = prompts.get(said, []) if asking and said else []
         shown, length = _shown(text, 0, len(said)) if rows else ("", 0)
         matches += [
             Match(test, "prompt", row, "prompt", length, shown, whole=True) for test in asking for row in rows

@@ -2,6 +2,7 @@
 (`gip_exp.registry.evaluations` says how to write one).
 """
 
+from contextlib import ExitStack
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from gip_exp.errors import UserError
 from gip_exp.evaluation import requirements
 from gip_exp.evaluation.spec import Evaluation, Questions
 from gip_exp.evaluation.tasks import EVALUATIONS
-from gip_exp.evaluation.tuned_model import TunedModel, serve
+from gip_exp.evaluation.tuned_model import ServedModel, TunedModel, serve
 from gip_exp.registry import evaluations
 from gip_exp.signals import llm_judge
 from gip_exp.stage import Entries, Job
@@ -74,18 +75,26 @@ def _run(name: str, job: Job, tuned: TunedModel) -> "EvalResult":
         given["test"] = read_test(job.inputs)
     if "tokenizer" in reads:
         given["tokenizer"] = tuned.tokenizer
-    if "model" in reads:
-        given["model"] = tuned.model
-    if not reads & {"generate", "lm"}:
+    with ExitStack() as stack:
+        if "model" in reads:
+            given["model"] = stack.enter_context(tuned.loaded())
+        if reads & {"generate", "lm"}:
+            served = stack.enter_context(serve(tuned))
+            if "lm" in reads:
+                given["lm"] = served.lm()
+            if "generate" in reads:
+                given["generate"] = partial(_generate, tuned, served)
         return function(**given)
-    with serve(tuned) as served:
-        if "lm" in reads:
-            given["lm"] = served.lm()
-        if "generate" in reads:
 
-            def generate(prompts: list[str], *, max_new_tokens: int, temperature: float = 0.0) -> list[str]:
-                texts = [tuned.render.prompt(prompt) for prompt in prompts]
-                return served.generate(texts, temperature=temperature, max_tokens=max_new_tokens)
 
-            given["generate"] = generate
-        return function(**given)
+def _generate(
+    tuned: TunedModel,
+    served: ServedModel,
+    prompts: list[str],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+) -> list[str]:
+    """One completion a prompt, in the training format."""
+    texts = [tuned.render.prompt(prompt) for prompt in prompts]
+    return served.generate(texts, temperature=temperature, max_tokens=max_new_tokens)

@@ -78,7 +78,8 @@ def answer_nll(job: Job, tuned: TunedModel) -> "EvalResult":
         {"id": example["id"], **tuned.render.training_row(example)}
         for example in test_rows(job, config.limit)
     ]
-    return likelihood(tuned.model, tuned.tokenizer, rows, batch_size=job.config.engine.batch_size)
+    with tuned.loaded() as model:
+        return likelihood(model, tuned.tokenizer, rows, batch_size=job.config.engine.batch_size)
 
 
 def bbh(job: Job, tuned: TunedModel) -> "EvalResult":

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gip_exp.artifacts import ADAPTER
-from gip_exp.evaluation import adapter_check
+from gip_exp.evaluation import adapter_check, watched
 from gip_exp.llm import kept_server
-from gip_exp.models import loading
+from gip_exp.models import kept_model, loading
 from gip_exp.models.prompts import Renderer, renderer
 from gip_exp.stage import Job
 
@@ -38,7 +38,7 @@ class ServedModel(Protocol):
 class TunedModel:
     """The parts of the tuned model: the base's folder, the adapter's (if any), their tokenizer and prompt format.
 
-    It holds no model itself, so that `loading.unload` makes room for a judge's server on the same device.
+    It holds no model itself, so that a judge's server finds room on the same device.
     """
 
     job: Job
@@ -60,18 +60,16 @@ class TunedModel:
     def render(self) -> Renderer:
         return renderer(self.job.config.model.prompt, self.tokenizer)
 
-    @property
-    def model(self) -> Any:
-        """The model in this process, adapter applied. A kept server makes room for it."""
-        kept_server.release()
-        engine = self.job.config.engine
-        model = loading.load(
-            self.place, self.adapter, self.job.config.model.dtype, loading.device(self.job.config)
-        )
-        if self.adapter and engine.check_adapter and not self.checked:
-            adapter_check.check_loaded(model, self.tokenizer, self.probes(), self.adapter)
-            self.checked = True
-        return model
+    @contextmanager
+    def loaded(self) -> Iterator[Any]:
+        """The model in this process, adapter applied. It stays loaded until the device is needed for another one."""
+        config = self.job.config
+        where = loading.device(config)
+        with kept_model.loaded(self.place, self.adapter, config.model.dtype, where) as model:
+            if self.adapter and config.engine.check_adapter and not self.checked:
+                adapter_check.check_loaded(model, self.tokenizer, self.probes(), self.adapter)
+                self.checked = True
+            yield model
 
     def probes(self) -> list[str]:
         """The prompts that tell whether the adapter is applied, in the model's format."""
@@ -81,15 +79,14 @@ class TunedModel:
 class LocalModel:
     """`engine=hf`: transformers in this process."""
 
-    def __init__(self, tuned: TunedModel) -> None:
-        self._tuned = tuned
+    def __init__(self, tuned: TunedModel, model: Any) -> None:
+        self._tuned, self._model = tuned, model
         self._batch = tuned.job.config.engine.batch_size
 
     def lm(self) -> "LM":
-        from lm_eval.models.huggingface import HFLM
-
-        return HFLM(
-            pretrained=self._tuned.model,
+        return watched.local_model(
+            self._tuned.job.console,
+            pretrained=self._model,
             tokenizer=self._tuned.tokenizer,
             batch_size=self._batch,
             backend="causal",
@@ -98,8 +95,11 @@ class LocalModel:
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
         from gip_exp.llm.generate import LocalGenerator
 
-        generator = LocalGenerator(self._tuned.model, self._tuned.tokenizer, batch_size=self._batch)
-        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+        with self._tuned.job.console.bar(watched.TITLE, len(texts)) as bar:
+            generator = LocalGenerator(
+                self._model, self._tuned.tokenizer, batch_size=self._batch, on_rows=bar.advance
+            )
+            return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 
 class VllmModel:
@@ -109,11 +109,10 @@ class VllmModel:
         self._tuned, self._server, self._name = tuned, server, name
 
     def lm(self) -> "LM":
-        from lm_eval.models.openai_completions import LocalCompletionsAPI
-
         from gip_exp.llm import loopback
 
-        return LocalCompletionsAPI(
+        return watched.served_model(
+            self._tuned.job.console,
             model=self._name,
             base_url=f"{self._server.base_url}/completions",
             tokenizer=self._tuned.place,
@@ -138,10 +137,15 @@ class VllmModel:
 
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
         from gip_exp.llm.generate import EndpointGenerator
+        from gip_exp.llm.progress import shown_on
         from gip_exp.signals.llm_judge import CACHE
 
-        generator = EndpointGenerator(self.endpoint(), cache_dir=self._tuned.job.config.paths.root / CACHE)
-        return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
+        job = self._tuned.job
+        with job.console.bar(watched.TITLE, len(texts)) as bar:
+            generator = EndpointGenerator(
+                self.endpoint(), cache_dir=job.config.paths.root / CACHE, progress=shown_on(bar)
+            )
+            return generator.generate(list(texts), temperature=temperature, max_tokens=max_tokens)
 
 
 def _context(tuned: TunedModel) -> int:
@@ -158,11 +162,11 @@ def serve(tuned: TunedModel) -> Iterator[ServedModel]:
     """Serve the tuned model through the config's `engine`. A server outlives the block, for the next adapter on the same base."""
     config = tuned.job.config
     if config.engine.kind == "hf":
-        yield LocalModel(tuned)
+        with tuned.loaded() as model:
+            yield LocalModel(tuned, model)
         return
     from gip_exp.llm.server import ServerSettings
 
-    loading.unload()
     adapter = tuned.adapter
     name = f"tuned-{tuned.job.inputs['train'].key}" if adapter else BASE
     if adapter:
@@ -177,8 +181,7 @@ def serve(tuned: TunedModel) -> Iterator[ServedModel]:
         extra_args=tuple(config.engine.server_args),
     )
     log = config.paths.root / "logs" / f"vllm_{os.getpid()}.log"
-    server = kept_server.serve(settings, log, say=tuned.job.console.say)
-    with server.explaining():
+    with kept_server.serving(settings, log, say=tuned.job.console.say) as server:
         if adapter and config.engine.check_adapter:
             adapter_check.check_served(server, name, tuned.probes(), adapter)
         yield VllmModel(tuned, server, name)

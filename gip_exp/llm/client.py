@@ -16,27 +16,18 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from gip_exp.llm.cache import Cache
 from gip_exp.llm.errors import LLMError
 from gip_exp.llm.prices import Budget, find_price
+from gip_exp.llm.progress import Progress
 from gip_exp.llm.request import Fault, Reply, Request, Stats, cache_key
 from gip_exp.llm.settings import EndpointSettings
 from gip_exp.llm.transport import Transport
 from gip_exp.llm.wire import most_tokens
 
 T = TypeVar("T")
-
-
-class Progress(Protocol):
-    """Receives the progress of a job. `total` is in units of the caller (examples, questions)."""
-
-    def update(self, done: int, total: int, stats: Stats) -> None:
-        """Show the state; called after each finished item, so it must be fast."""
-
-    def close(self) -> None:
-        """End the display; the job has finished or failed."""
 
 
 class LLMClient:
@@ -276,16 +267,12 @@ def ask_all(
                 async def one(index: int) -> None:
                     outcomes[index] = await client.ask(requests[index])
                     if progress is not None:
-                        progress.update(client.stats.calls, len(requests), client.stats)
+                        progress(client.stats.calls, len(requests), client.stats)
 
                 await for_each(range(len(requests)), one, 2 * settings.concurrency, lambda: False)
                 return outcomes, client.stats
 
-    try:
-        return run_async(run)
-    finally:
-        if progress is not None:
-            progress.close()
+    return run_async(run)
 
 
 def run_async(job: Callable[[], Awaitable[T]]) -> T:

@@ -6,12 +6,13 @@ return one text for each, in order. A sample number above 0 draws another text f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gip_exp.llm.client import Progress, ask_all
+from gip_exp.llm.client import ask_all
 from gip_exp.llm.errors import LLMError
+from gip_exp.llm.progress import Progress
 from gip_exp.llm.request import Fault, Request
 from gip_exp.llm.settings import EndpointSettings, Sampling, raise_problems
 
@@ -74,12 +75,9 @@ class EndpointGenerator:
 class LocalGenerator:
     """Texts from a transformers model in this process, for small models and machines without vLLM.
 
-    Args:
-        model: loaded, on its device, adapter applied.
-        tokenizer: its tokenizer.
-        batch_size: inputs per batch.
-        seed: together with the inputs, the sample and the batch size it determines the texts.
-        chat_kwargs: passed to the chat template (such as enable_thinking).
+    model, tokenizer: loaded, on their device, adapter applied. seed: with the inputs, the sample and the
+    batch size it fixes what is drawn. chat_kwargs: passed to the chat template (such as enable_thinking).
+    on_rows: told after each batch how many texts it gave.
     """
 
     def __init__(
@@ -90,8 +88,9 @@ class LocalGenerator:
         batch_size: int = 16,
         seed: int = 0,
         chat_kwargs: Mapping[str, Any] | None = None,
+        on_rows: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._model, self._tokenizer = model, tokenizer
+        self._model, self._tokenizer, self._on_rows = model, tokenizer, on_rows
         self._batch_size, self._seed, self._chat_kwargs = batch_size, seed, dict(chat_kwargs or {})
 
     def generate(
@@ -109,6 +108,7 @@ class LocalGenerator:
             drawn = self._batch([rows[i] for i in batch], temperature, max_tokens, seed)
             for row, text in zip(batch, drawn, strict=True):
                 results[row] = text
+            self._on_rows(len(batch))
         return results
 
     def _tokens(self, given: Input) -> list[int]:

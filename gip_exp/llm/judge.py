@@ -18,10 +18,11 @@ import numpy as np
 
 from gip_exp.llm.agreement import vote_agreement
 from gip_exp.llm.cache import Cache
-from gip_exp.llm.client import LLMClient, Progress, for_each, run_async
+from gip_exp.llm.client import LLMClient, for_each, run_async
 from gip_exp.llm.errors import TooManyUnscoredError, redact, secrets_in_environment, shorten
 from gip_exp.llm.judge_table import Example, JudgeSettings, JudgeTable, Unscored, check_examples
 from gip_exp.llm.parse import Parsed, parse_scores
+from gip_exp.llm.progress import Progress
 from gip_exp.llm.request import Fault, Reply, Request, Stats, cache_key
 from gip_exp.llm.rubric import HIGHEST, LOWEST, Rubric
 
@@ -53,11 +54,7 @@ def judge_pool(
     """
     settings.check()
     check_examples(examples)
-    try:
-        return run_async(lambda: _judge(examples, rubric, settings, cache_dir, progress))
-    finally:
-        if progress is not None:
-            progress.close()
+    return run_async(lambda: _judge(examples, rubric, settings, cache_dir, progress))
 
 
 def vote_requests(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int) -> Iterator[Request]:
@@ -150,7 +147,7 @@ async def _judge(
             async def one(item: tuple[int, int]) -> None:
                 await _judge_vote(pool, client, *item)
                 if progress is not None:
-                    progress.update(pool.done, len(examples), client.stats)
+                    progress(pool.done, len(examples), client.stats)
 
             await for_each(_shuffled(pool), one, 2 * settings.endpoint.concurrency, pool.too_many)
             cache.give_up(pool.exhausted)

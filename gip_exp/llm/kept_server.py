@@ -1,15 +1,17 @@
 """One vLLM server that outlives an evaluation: the base is loaded once, the adapters of a sweep come by name.
 
-At most one lives in a process. It is kept until a model that needs the device is loaded, another base or other
-settings are asked for, or the process ends (`VLLMServer` sees to that, however it ends).
+At most one lives in a process. It is kept until somebody else needs the device (`gip_exp.device`), another base or
+other settings are asked for, or the process ends (`VLLMServer` sees to that, however it ends).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from gip_exp import device
 from gip_exp.llm.adapters import rank_to_serve
 from gip_exp.llm.errors import ServerError
 from gip_exp.llm.server import ServerSettings, VLLMServer
@@ -17,27 +19,30 @@ from gip_exp.llm.server import ServerSettings, VLLMServer
 _kept: list[VLLMServer] = []  # none or one
 
 
-def serve(settings: ServerSettings, log_path: Path, *, say: Callable[[str], None]) -> VLLMServer:
+@contextmanager
+def serving(settings: ServerSettings, log_path: Path, *, say: Callable[[str], None]) -> Iterator[VLLMServer]:
     """A running server for `settings`: the kept one where it fits, else a new one. Raises ServerError, LLMError.
 
     Adapters are loaded into it now. `say` is told when a server is started, which takes from half a minute to several.
+    The block's errors become the server's last words when it has died.
     """
     settings.check()
     rank = rank_to_serve(settings.adapters) if settings.adapters else 0
-    if _kept and not _fits(_kept[0], settings, rank):
-        release()
-    if not _kept:
-        say(f"  starting vLLM (log: {log_path})")
-        server = VLLMServer(replace(settings, adapters={}, max_lora_rank=rank or None), log_path)
-        server.start()
-        _kept.append(server)
-    for name, path in settings.adapters.items():
-        _kept[0].load_adapter(name, path)
-    return _kept[0]
+    with device.occupied_by("a vLLM server", _stop):
+        if _kept and not _fits(_kept[0], settings, rank):
+            _stop()
+        if not _kept:
+            say(f"  starting vLLM (log: {log_path})")
+            server = VLLMServer(replace(settings, adapters={}, max_lora_rank=rank or None), log_path)
+            server.start()
+            _kept.append(server)
+        for name, path in settings.adapters.items():
+            _kept[0].load_adapter(name, path)
+        with _kept[0].explaining():
+            yield _kept[0]
 
 
-def release() -> None:
-    """End the kept server, if there is one: the device is needed."""
+def _stop() -> None:
     while _kept:
         _kept.pop().stop()
 

@@ -274,6 +274,7 @@ def _environment(settings: ServerSettings) -> dict[str, str]:
     """Return this process's variables without keys, except that of the hub: a server does not need the others."""
     kept = {k: v for k, v in os.environ.items() if k in _HUB_TOKENS or not is_secret_name(k)}
     ours = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_API_KEY": loopback.key()}
+    ours["PYTHONSAFEPATH"] = "1"  # vLLM and its workers import nothing from the current folder
     if settings.max_lora_rank:
         ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"  # safe, because only this process has the key
     return kept | ours | dict(settings.environment)

@@ -11,24 +11,18 @@ from gip_exp.errors import UserError
 from gip_exp.models import hub
 from gip_exp.storage.files import write_array
 
-SHARD = 1024  # rows that a killed run can lose
-OnRows = Callable[[int], None]
+SHARD = 1024  # rows that a killed run loses at most
+OnRows = Callable[[int, bool], None]
 Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 
 
 def encode_in_shards(
-    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda _: None
+    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda *_: None
 ) -> np.ndarray:
     """Encode texts, longest first, so that batches pad little and an out-of-memory error shows in the first batch.
 
-    Args:
-        texts: n texts.
-        make: loads the encoder; called only if a shard is missing.
-        folder: where finished shards are kept; a killed run continues from them.
-        on_shard: called with the number of rows of every shard, kept or new.
-
-    Returns:
-        (n, d) float32 in the order of `texts`.
+    Texts are encoded longest first, so that a batch pads little and memory runs out at once or never. `make` is
+    called only when a shard is missing: it loads the model. on_shard(rows, kept) follows every shard, kept or new.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -38,6 +32,7 @@ def encode_in_shards(
         chosen = order[start : start + SHARD]
         path = folder / f"{start:09d}.npy"
         shard = _kept(path, len(chosen))
+        kept = shard is not None
         if shard is None:
             encoder = encoder or make()
             shard = encoder([texts[i] for i in chosen])
@@ -45,7 +40,7 @@ def encode_in_shards(
         if vectors is None:
             vectors = np.empty((len(texts), shard.shape[1]), dtype=np.float32)
         vectors[chosen] = shard
-        on_shard(len(chosen))
+        on_shard(len(chosen), kept)
     assert vectors is not None, "no texts"
     return vectors
 

@@ -1,6 +1,5 @@
-"""The language model of the experiment: its folder or hub id, its requirements, and loading it (with its adapter)."""
+"""The experiment's language model: which folder or hub id it is, what it needs, and loading it."""
 
-import gc
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -187,36 +186,6 @@ def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
 def has_flash_attention() -> bool:
     """Return whether FlashAttention is installed."""
     return find_spec("flash_attn") is not None
-
-
-def unload() -> None:
-    """Release the model that `load` keeps, and the GPU memory of unreferenced models."""
-    import torch
-
-    _loaded.clear()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-_loaded: dict[tuple[str, str | None, str, str], Any] = {}  # none or one
-
-
-def load(place: str, adapter: str | None, dtype: str, where: str) -> Any:
-    """Load the model in evaluation mode on `where`, with its LoRA adapter if any. It stays loaded until the next one."""
-    wanted = (place, adapter, dtype, where)
-    if wanted in _loaded:
-        return _loaded[wanted]
-    if adapter is not None:
-        check_adapter(place, adapter)
-    unload()  # first, because the device may have room for one model only
-    model = load_base(place, dtype)
-    if adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, adapter)
-    _loaded[wanted] = model.to(where).eval()
-    return _loaded[wanted]
 
 
 def check_adapter(place: str, adapter: str) -> None:

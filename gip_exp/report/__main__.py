@@ -10,7 +10,7 @@ from gip_exp.errors import UserError
 def main(arguments: list[str] | None = None) -> int:
     """Write the report; return 0, or 2 with a message on stderr for an error the user can fix."""
     parser = argparse.ArgumentParser(
-        prog="python -m gip_exp.report",
+        prog="gip-exp report",
         description="Tables with intervals, figures and the paper's claims, out of the runs below a folder.",
     )
     parser.add_argument(
@@ -42,4 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from gip_exp.stdout import leave
+
+    leave(main)

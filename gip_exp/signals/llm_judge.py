@@ -1,12 +1,14 @@
 """A pool judged by an LLM: the config's judge and rubric handed to `gip_exp.llm`, with a server if it needs one."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gip_exp import device
 from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.rubric import Rubric
@@ -50,7 +52,7 @@ def judge(
     how many calls, tokens and dollars it would take.
     """
     from gip_exp.llm.judge import judge_pool
-    from gip_exp.llm.progress import ProgressBar
+    from gip_exp.llm.progress import describe, shown_on
     from gip_exp.llm.rubric import Rubric as LLMRubric
     from gip_exp.llm.transcript import transcript
 
@@ -62,9 +64,10 @@ def judge(
             "Set judge.dry_run=false to go ahead"
         )
     with _endpoint(config, _log(root), console) as endpoint:
-        progress = ProgressBar(f"  judging with {config.name}")
-        settings = _settings(config, endpoint)
-        table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=progress)
+        settings, start = _settings(config, endpoint), time.monotonic()
+        with console.bar(f"judging with {config.name}", len(examples)) as bar:
+            table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=shown_on(bar))
+        console.say(f"  judged with {config.name}: {describe(table.stats, time.monotonic() - start)}")
         return table, transcript(examples[0], parsed, settings, cache_dir=cache)
 
 
@@ -93,6 +96,7 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
     It takes the conversations, the number of the repeat and that of the attempt; each asks for a reply of its own.
     """
     from gip_exp.llm.client import ask_all
+    from gip_exp.llm.progress import shown_on
     from gip_exp.llm.request import Fault, Request
 
     if config.dry_run:
@@ -107,7 +111,10 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
                 Request(tuple(conversation), sampling=settings.sampling, repetition=repeat, attempt=attempt)
                 for conversation in conversations
             ]
-            outcomes, _ = ask_all(requests, settings.endpoint, cache_dir=root / CACHE)
+            with console.bar(f"grading with {config.name}", len(requests)) as bar:
+                outcomes, _ = ask_all(
+                    requests, settings.endpoint, cache_dir=root / CACHE, progress=shown_on(bar)
+                )
             if any(isinstance(one, Fault) for one in outcomes):
                 endpoint.check_alive()
             return [_read(one) for one in outcomes]
@@ -193,15 +200,12 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
     if config.kind == "openai":
         yield _endpoint_of(config, log)
         return
-    from gip_exp.llm import kept_server
-
-    kept_server.release()
-    loading.unload()
-    console.say(f"  starting vLLM with {config.model} (log: {log})")
-    with _server(config, log) as server, server.explaining():
-        yield Endpoint(
-            server.base_url, "judge", server.identity("judge"), server.key_variable, server.check_alive
-        )
+    with device.occupied_by("a judge's vLLM server"):
+        console.say(f"  starting vLLM with {config.model} (log: {log})")
+        with _server(config, log) as server, server.explaining():
+            yield Endpoint(
+                server.base_url, "judge", server.identity("judge"), server.key_variable, server.check_alive
+            )
 
 
 def missing_vllm(what: str, instead: str) -> list[str]:

@@ -26,7 +26,7 @@ def _build(job: Job) -> None:
         for match in sorted(matches, key=lambda match: -match.words)
     )
     write_jsonl(job.folder / MATCHES, list(named))
-    facts = {
+    facts: dict[str, Any] = {
         "n_test": len(test),
         "whole": len({match.test for match in matches if match.whole}),
         "questions": _counted(matches, "prompt"),

@@ -7,7 +7,8 @@ the pool's rows as they were, in the same order. `left_out.jsonl` lists, by id, 
 of an earlier row or because they hold a test question (id, why, of which row, how much of it).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from gip_exp.artifacts import LABELS, LEFT_OUT, METADATA, POOL, ROWS, TEST
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
+from gip_exp.console import Console
 from gip_exp.data import copies, load, overlap, rows
 from gip_exp.data.metadata import Metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import file_digest, write_jsonl, write_text
+from gip_exp.storage.store import Draft
 from selection.signals import SignalTable, write_signals
 
 REASONS = {
@@ -57,32 +60,75 @@ def _digests(paths: Sequence[Path]) -> str | list[str] | None:
     return digests if len(digests) > 1 else next(iter(digests), None)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What the stage writes. What there is none of is empty."""
+
+    pool: list[rows.Example]
+    test: list[rows.Example]
+    labels: list[dict[str, Any]]
+    metadata: Metadata
+    originals: list[Any]
+    left_out: list[dict[str, Any]]
+
+
+def read(config: Config, console: Console) -> Callable[[Draft], None]:
+    """Read the rows now; what is returned writes them. So unusable rows are refused before anything is written.
+
+    Raises UserError that names the rows.
+    """
+    draft = Draft(Path())  # for facts and notes; nothing is written while reading
+    found = _read(Job(config, {}, draft, console))
+
+    def write(into: Draft) -> None:
+        into.started = draft.started
+        into.facts.update(draft.facts)
+        into.notes.extend(draft.notes)
+        _write(found, into.folder)
+
+    return write
+
+
 def _build(job: Job) -> None:
+    read(job.config, job.console)(job.draft)
+
+
+def _read(job: Job) -> _Rows:
     data = job.config.data
-    metadata: Metadata = {}
     if isinstance(data, ArithmeticData):
         pool, test, labels = _arithmetic(data)
-        write_jsonl(job.folder / LABELS, labels)
-        pool = pool[: data.limit]
+        found = _Rows(pool[: data.limit], test, labels, {}, [], [])
     else:
-        found = load.load_rows(data, job)
-        found = found.only(range(len(found.pool))[: data.limit])
-        found = found.only(_kept(job, found, data))
-        pool, test, metadata = found.pool, found.test, found.metadata
-        if data.keep_rows:
-            write_text(job.folder / ROWS, "".join(map(rows.as_json, found.originals)))
-    if metadata:
-        ids = tuple(example["id"] for example in pool)
-        values = np.column_stack(list(metadata.values()))
-        write_signals(SignalTable(ids, tuple(metadata), values), job.folder / METADATA)
-    write_jsonl(job.folder / POOL, pool)
-    write_jsonl(job.folder / TEST, test)
-    job.draft.facts.update(n_rows=len(pool), n_test=len(test))
+        loaded = load.load_rows(data, job)
+        loaded = loaded.only(range(len(loaded.pool))[: data.limit])
+        left_out = _left_out(job, loaded, data)
+        loaded = loaded.only(row for row in range(len(loaded.pool)) if row not in left_out)
+        originals = loaded.originals if data.keep_rows else []
+        listed = [left_out[row] for row in sorted(left_out)]
+        found = _Rows(loaded.pool, loaded.test, [], loaded.metadata, originals, listed)
+    job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
+    return found
 
 
-def _kept(job: Job, found: load.LoadedRows, data: RowsData) -> list[int]:
-    """The rows of the pool without those that the config drops, which `left_out.jsonl` lists."""
-    pool, reasons = found.pool, {}
+def _write(found: _Rows, folder: Path) -> None:
+    write_jsonl(folder / POOL, found.pool)
+    write_jsonl(folder / TEST, found.test)
+    if found.labels:
+        write_jsonl(folder / LABELS, found.labels)
+    if found.originals:
+        write_text(folder / ROWS, "".join(map(rows.as_json, found.originals)))
+    if found.left_out:
+        write_jsonl(folder / LEFT_OUT, found.left_out)
+    if found.metadata:
+        ids = tuple(example["id"] for example in found.pool)
+        values = np.column_stack(list(found.metadata.values()))
+        write_signals(SignalTable(ids, tuple(found.metadata), values), folder / METADATA)
+
+
+def _left_out(job: Job, found: load.LoadedRows, data: RowsData) -> dict[int, dict[str, Any]]:
+    """What `left_out.jsonl` lists: the rows of the pool that the config drops, each with why."""
+    pool = found.pool
+    reasons: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     equal = copies.equal_rows(pool)
     if data.repeated == "drop":
         reasons["repeated"] = [(copy.row, {"of": pool[copy.of]["id"]}) for copy in equal]
@@ -102,13 +148,13 @@ def _kept(job: Job, found: load.LoadedRows, data: RowsData) -> list[int]:
             for match in overlap.find_overlap(pool, found.test)
             if match.test_part == "prompt" and match.counts(overlap.LENGTHS[-1])
         ]
-    return _without(job, pool, reasons)
+    return _first_reasons(job, pool, reasons)
 
 
-def _without(
+def _first_reasons(
     job: Job, pool: list[rows.Example], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
-) -> list[int]:
-    """The rows that have no reason to be left out; the others are said, listed with their first one, and counted."""
+) -> dict[int, dict[str, Any]]:
+    """Of every row with a reason to be left out the first one; they are said and counted."""
     left_out: dict[int, dict[str, Any]] = {}
     counts = {}
     for reason, found in reasons.items():
@@ -123,12 +169,10 @@ def _without(
                 f"{getattr(job.config.data, reason)}; first: {first['id']}, of {first['of']})"
             )
         left_out |= new
-    if left_out:
-        write_jsonl(job.folder / LEFT_OUT, [left_out[row] for row in sorted(left_out)])
     if len(left_out) == len(pool):
         raise UserError("no row of the pool is left; see the notes above for what was left out")
     job.draft.facts["left_out"] = counts
-    return [row for row in range(len(pool)) if row not in left_out]
+    return left_out
 
 
 def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Example], list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from gip_exp.config import Config
 from gip_exp.config.selector import less
 from gip_exp.data import split
 from gip_exp.models import loading
-from gip_exp.models.device import Machine, machine, missing
+from gip_exp.models.machine import Machine, machine, missing
 from gip_exp.models.prompts import Renderer, renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
@@ -51,11 +51,10 @@ def _build(job: Job) -> None:
         "seed": selector.projection_seed,
         "batch": selector.gradient_batch,
     }
-    loading.unload()
-    with job.console.bar("gradients for LESS", len(folders)) as bar:
+    with job.console.bar("gradients for LESS", len(folders) * (len(pool_rows) + len(target_rows))) as bar:
 
-        def tell(_: Mapping[str, Any]) -> None:
-            bar.advance()
+        def tell(event: Mapping[str, Any]) -> None:
+            bar.advance(event["rows"], event["kept"])
 
         if selector.warmup.processes == 1:
             share_of_process(task, tell)
@@ -77,14 +76,18 @@ def share_of_process(task: Mapping[str, Any], tell: Callable[[Mapping[str, Any]]
     where = Machine(**task["machine"])
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     options = {"dim": task["dimensions"], "seed": task["seed"], "batch_size": task["batch"]}
-    options |= {"rank": rank, "world_size": world}
+    # Rank 0 tells for all of them: their shards are as many as its own, but for one.
+    options |= {
+        "rank": rank,
+        "world_size": world,
+        "on_shard": lambda rows, kept: tell({"rows": rows * world, "kept": kept}),
+    }
     for number, checkpoint in enumerate(map(Path, task["checkpoints"])):
         model = _at(checkpoint, where)
         out = Path(task["folder"]) / f"checkpoint-{number}"
         state = adam_state(checkpoint, model)
         gradient_features(model, task["pool"], folder=out / TRAIN, adam=state, **options)
         gradient_features(model, task["target"], folder=out / TARGET, **options)
-        tell({"checkpoint": number})
 
 
 def _at(checkpoint: Path, where: Machine) -> Any:

@@ -98,7 +98,7 @@ def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
     if open_ := [start for start in starts if not _is_whole(paths[start], examples[start : start + size])]:
         title = f"sampling {job.config.sampler.samples} answers a row"
         with _drawing(job) as draw, job.console.bar(title, len(examples)) as bar:
-            bar.update(size * (len(paths) - len(open_)))
+            bar.advance(size * (len(paths) - len(open_)), kept=True)
             for start in open_:
                 block = examples[start : start + size]
                 texts, reason = draw(start // size, [example["prompt"] for example in block])
@@ -176,7 +176,8 @@ def _drawing(job: Job) -> Iterator[Draw]:
         return
     tuned = TunedModel(job)
     if _in_process(job.config):
-        yield _local(tuned, sampler)
+        with tuned.loaded() as model:
+            yield _local(tuned, model, sampler)
         return
     with serve(tuned) as served:
         assert isinstance(served, VllmModel)
@@ -185,13 +186,13 @@ def _drawing(job: Job) -> Iterator[Draw]:
         yield _remote(job, served.endpoint(), seed, tuned)
 
 
-def _local(tuned: TunedModel, sampler: ModelSampler) -> Draw:
+def _local(tuned: TunedModel, model: Any, sampler: ModelSampler) -> Draw:
     from gip_exp.llm.generate import LocalGenerator
 
     def draw(block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         seed = 1_000_003 * sampler.seed + block  # another stream for every block, the same after a kill
         size = tuned.job.config.engine.batch_size
-        generator = LocalGenerator(tuned.model, tuned.tokenizer, batch_size=size, seed=seed)
+        generator = LocalGenerator(model, tuned.tokenizer, batch_size=size, seed=seed)
         texts = [tuned.render.prompt(prompt) for prompt in prompts]
         columns = [
             generator.generate(
@@ -207,7 +208,7 @@ def _local(tuned: TunedModel, sampler: ModelSampler) -> Draw:
 def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: TunedModel | None) -> Draw:
     """Draw through the reply cache. `tuned`: the texts are rendered as for training; else they are a chat turn."""
     from gip_exp.llm.client import ask_all
-    from gip_exp.llm.progress import ProgressBar
+    from gip_exp.llm.progress import shown_on
     from gip_exp.llm.request import Fault, Request
     from gip_exp.llm.settings import Sampling
 
@@ -224,10 +225,9 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
 
     def draw(_block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
-        progress = ProgressBar(f"  sampling from {_who(job.config)}")
-        outcomes, _ = ask_all(
-            requests, endpoint, cache_dir=job.config.paths.root / llm_judge.CACHE, progress=progress
-        )
+        cache = job.config.paths.root / llm_judge.CACHE
+        with job.console.bar(f"asking {_who(job.config)}", len(requests)) as bar:
+            outcomes, _ = ask_all(requests, endpoint, cache_dir=cache, progress=shown_on(bar))
         texts = [None if isinstance(one, Fault) else one.text for one in outcomes]
         reason = next((str(one) for one in outcomes if isinstance(one, Fault)), "")
         return [texts[i : i + sampler.samples] for i in range(0, len(texts), sampler.samples)], reason

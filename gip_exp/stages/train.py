@@ -13,7 +13,7 @@ from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.device import machine, missing
+from gip_exp.models.machine import machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_jsonl

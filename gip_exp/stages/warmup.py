@@ -11,7 +11,7 @@ from gip_exp.config.base import content
 from gip_exp.config.selector import less
 from gip_exp.data import split
 from gip_exp.models import loading
-from gip_exp.models.device import machine, missing
+from gip_exp.models.machine import machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_json

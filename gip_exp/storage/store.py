@@ -54,9 +54,10 @@ class Entry:
 
 @dataclass
 class Draft:
-    """Where a stage writes. `facts` and `notes` end up in the manifest."""
+    """Where a stage writes. `facts` and `notes` end up in the manifest, and the seconds since `started`."""
 
     folder: Path
+    started: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     scratch_names: list[str] = field(default_factory=list)
@@ -155,12 +156,11 @@ class Store:
     ) -> Entry:
         folder = self.folder(stage, key)
         draft = Draft(_prepared(_partial(folder), resumable))
-        start = time.perf_counter()
         try:
             # Here, because a disk that is full no longer looks so when the half-written output is gone.
             with explained(self.root, f"writing stage {stage!r}"):
                 build(draft)
-                seconds = round(time.perf_counter() - start, 3)
+                seconds = round(time.perf_counter() - draft.started, 3)
                 told = {"seconds": seconds, "facts": draft.facts, "notes": draft.notes}
                 made = manifest.describe(draft.folder, leave_out=draft.scratch_names)
                 kept = {"stage": stage, "key": key, **identity, **told, **made}

@@ -1,31 +1,47 @@
-"""The runs of a sweep, expanded exactly as by `python -m gip_exp -m ...`: with Hydra's parser and basic sweeper."""
+"""The runs of a sweep, expanded exactly as Hydra's own parser and basic sweeper would."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_module
+from hydra import version
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from gip_exp.errors import UserError
 from gip_exp.registry.selectors import register_installed
 
 
 @contextmanager
-def _hydra() -> Iterator[Any]:
-    with initialize_config_module("conf", version_base="1.3"):
+def _hydra(config_dir: str | None) -> Iterator[Any]:
+    """Hydra with `conf/` and, as its option --config-dir does, the user's own folder of config groups."""
+    path = create_config_search_path("pkg://conf")
+    if config_dir is not None:
+        own = Path(config_dir).expanduser().absolute()
+        if not own.is_dir():
+            raise UserError(f"--config-dir {config_dir} is no folder: give one that holds config groups")
+        path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
+    version.setbase("1.3")
+    Hydra.create_main_hydra2("gip_exp", path)
+    try:
         yield GlobalHydra.instance().hydra
+    finally:
+        GlobalHydra.instance().clear()
 
 
-def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of every run: all combinations of lists; keys on the command line replace those of `+sweep=`.
+def expand(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:
+    """The overrides of every run. Lists multiply; what `+sweep=` brings gives way to the command line's own keys.
 
     Raises Hydra's errors for overrides that do not parse or compose.
     """
-    with _hydra() as hydra:
+    with _hydra(config_dir) as hydra:
         register_installed(overrides)
         sweep = _compose(hydra, overrides, RunMode.MULTIRUN)
         params = sweep.hydra.sweeper.get("params") or {}
@@ -35,11 +51,16 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         return BasicSweeper.split_arguments(parsed, None)[0]
 
 
-def compose(runs: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """Yield the composed config of every run as plain values, references resolved."""
-    with _hydra() as hydra:
-        for run in runs:
-            composed = _compose(hydra, run, RunMode.RUN)
+def swept(runs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Of each run's overrides those that not every run has."""
+    return [[text for text in run if not all(text in other for other in runs)] for run in runs]
+
+
+def compose(runs: Sequence[Sequence[str]], config_dir: str | None = None) -> Iterator[dict[str, Any]]:
+    """Every run's composed config as plain values, references filled in."""
+    with _hydra(config_dir) as hydra:
+        for overrides in runs:
+            composed = _compose(hydra, overrides, RunMode.RUN)
             OmegaConf.set_struct(composed, False)
             composed.pop("hydra")
             values = OmegaConf.to_container(composed, resolve=True)

@@ -14,7 +14,7 @@ from typing import Any
 from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.device import kernel
+from gip_exp.models.machine import kernel
 from gip_exp.models.prompts import Renderer
 from gip_exp.storage.manifest import peak_memory, versions
 from gip_exp.training import checkpoints
@@ -36,7 +36,6 @@ def finetune(
     task: Task, *, on_step: Callable[[int, int, str], None] = lambda *_: None, log: Figures = lambda _: None
 ) -> Finetuned:
     """Train an adapter. Raises UserError when the loss is no number, does not fall, or memory runs out."""
-    loading.unload()  # the device belongs to the training now
     run = work if task.train.processes == 1 else _in_processes
     done = run(task, on_step=on_step, log=log)
     if task.train.require_loss_fall:

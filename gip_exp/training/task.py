@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gip_exp.config.train import LoraTrain
-from gip_exp.models.device import Machine
+from gip_exp.models.machine import Machine
 from gip_exp.training.losses import History
 from gip_exp.training.torchrun import function_at, place_of
 

@@ -85,9 +85,9 @@ def function_at(name: str) -> Any:
 
 
 def _environment() -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[2])  # of this project, wherever the run was started from
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    """This process's, with its own import path: torchrun's processes start with `-m`, which prefers the current folder."""
+    paths = os.pathsep.join(filter(None, sys.path))
+    return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
 
 
 def main(name: str, folder: Path) -> None:

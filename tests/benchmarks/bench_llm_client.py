@@ -63,12 +63,9 @@ class Watch:
     def __init__(self) -> None:
         self.marks: dict[int, float] = {}
 
-    def update(self, done: int, total: int, stats: Stats) -> None:
+    def __call__(self, done: int, total: int, stats: Stats) -> None:
         del stats
         self.marks.setdefault(5 * done // total, resident_mb())
-
-    def close(self) -> None:
-        pass
 
 
 async def bare_openai(url: str, messages: list[Any], concurrency: int) -> float:

@@ -28,7 +28,7 @@ import yaml
 from torch import nn
 
 from gip_exp.config.train import LoraTrain
-from gip_exp.models.device import Machine, kernel
+from gip_exp.models.machine import Machine, kernel
 from gip_exp.training.finetune import lora_config, trainer_arguments
 from gip_exp.training.task import Task
 

@@ -1,0 +1,131 @@
+"""The command `gip-exp`, which `python -m gip_exp` is too.
+
+    gip-exp +experiment=NAME [key=value ...]        one run
+    gip-exp -m +experiment=NAME key=value,value     a sweep, run after run
+    gip-exp --planned DIR/runs/NNN.yaml [key=value]  a run that `gip-exp plan --write DIR` resolved
+    gip-exp plan|status|submit|report|ablations ... the other commands
+    gip-exp select ...                              one run that stops after selecting (until=select)
+
+What the user can fix ends in one message on stderr and exit code 2; a bug keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from gip_exp.errors import UserError
+from gip_exp.redaction import REMEDY, secret_arguments
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra's errors reach `main` as they are
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+COMMANDS = {
+    "ablations": "gip_exp.ablations.__main__",
+    "plan": "gip_exp.plan",
+    "report": "gip_exp.report.__main__",
+    "status": "gip_exp.status",
+    "submit": "gip_exp.cli.submit",
+}
+
+
+def main() -> int:
+    """Run the command that `sys.argv` names; its exit code."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--version"]:
+        print(_version())
+        return 0
+    if arguments and arguments[0] in COMMANDS:
+        return int(import_module(COMMANDS[arguments[0]]).main(arguments[1:]))
+    if arguments[:1] == ["select"]:
+        arguments = [*arguments[1:], "until=select"]
+    return _experiment(arguments)
+
+
+def script() -> None:
+    """The console script."""
+    from gip_exp.stdout import leave
+
+    leave(main)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from gip_exp.import_path import ROOT
+
+    try:
+        return f"gip-exp {version('gip-exp')}"
+    except PackageNotFoundError:
+        return f"gip-exp, not installed, from {ROOT}"
+
+
+def _experiment(arguments: Sequence[str]) -> int:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from gip_exp.runs.lock import Stopped
+
+    try:
+        _check(arguments)
+        return _run(arguments)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        return _refuse(error, arguments)
+    except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) or not _raised_by_hydra(error):
+            raise  # a bug, or nobody reads what Hydra prints (`gip_exp.stdout`)
+        return _refuse(error, arguments)
+    except KeyboardInterrupt:
+        print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    except Stopped:
+        print("stopped by SIGTERM; finished stages are kept, the same command goes on", file=sys.stderr)
+        return 128 + 15
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Refuse what Hydra would write down, repeat or take for an option of its own."""
+    if places := secret_arguments(arguments):
+        raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
+    if not arguments:
+        raise UserError("name an experiment, e.g. +experiment=quickstart; --help lists what there is")
+    if any(text.startswith("--") and text != "--planned" for text in arguments):
+        from gip_exp.cli.hydra_errors import dashes
+
+        if wrong := dashes(arguments):
+            raise UserError(wrong)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments[0] == "--planned":
+        from gip_exp.cli.run import run_files
+
+        return run_files(arguments[1:])
+    from gip_exp.cli import hydra_app
+    from gip_exp.registry.selectors import register_installed
+
+    register_installed(arguments)
+    return hydra_app.run([with_home(argument) for argument in arguments])
+
+
+def with_home(argument: str) -> str:
+    """`key=~/...` with the home folder in full: shells leave the tilde there, and Hydra's grammar has none."""
+    key, equals, value = argument.partition("=")
+    return f"{key}={os.path.expanduser(value)}" if equals and value.startswith("~/") else argument
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether Hydra itself failed while composing or launching, and no code of a run was reached."""
+    frame = error.__traceback__
+    modules = []
+    while frame is not None:
+        modules.append(frame.tb_frame.f_globals.get("__name__", ""))
+        frame = frame.tb_next
+    return any(name.startswith("hydra.") for name in modules) and "gip_exp.cli.run" not in modules
+
+
+def _refuse(error: Exception, arguments: Sequence[str]) -> int:
+    from gip_exp.cli.hydra_errors import explained
+
+    print(f"error: {explained(error, arguments)}", file=sys.stderr)
+    return 2
