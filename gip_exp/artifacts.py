@@ -15,8 +15,11 @@ from gip_exp.runs.folder import SELECTED
 from gip_exp.stage import Entries
 from gip_exp.storage.files import read_jsonl
 
-POOL, TEST, LABELS, METADATA = "pool.jsonl", "test.jsonl", "labels.jsonl", "metadata.parquet"  # of `data`
+POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"  # of `data`
+ORIGINS = "origins.jsonl"  # of `data`: where the pool's rows came from, in the same order
 ROWS = "rows.jsonl"  # of `data`: the pool's rows as they were, in the same order
+METADATA_STAGE = "data/metadata"  # there where columns are named in data.metadata
+METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its columns of numbers and of texts
 FEATURES = "features.npy"  # of `embed`
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"  # of `warmup`
 RANKING = "ranking.parquet"  # of `rank`
@@ -33,6 +36,12 @@ def read_test(entries: Entries) -> list[Example]:
     return read_jsonl(entries["data"].folder / TEST)
 
 
+def read_origins(entries: Entries) -> list[dict[str, Any]]:
+    """Where the pool's rows came from, in the pool's order; empty for a pool made on the spot."""
+    path = entries["data"].folder / ORIGINS
+    return read_jsonl(path) if path.is_file() else []
+
+
 def text_of(example: Mapping[str, str]) -> str:
     """The text that embedders and DSIR read: prompt, newline, completion."""
     return f"{example['prompt']}\n{example['completion']}"
@@ -44,7 +53,7 @@ def read_features(entries: Entries) -> np.ndarray:
 
 
 def read_selected(entries: Entries) -> list[dict[str, Any]]:
-    """The selected rows in pick order: id, prompt, completion, rank, gain."""
+    """The selected rows in pick order: the examples with rank, gain and where they come from."""
     return read_jsonl(entries["select"].folder / SELECTED)
 
 

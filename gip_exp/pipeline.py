@@ -31,7 +31,7 @@ def stages(config: Config) -> dict[str, Stage]:
     known = {
         stage.name: stage
         for stage in (
-            data.STAGE,
+            *data.stages(config),
             base.STAGE,
             *score.from_rows(config),
             embed.STAGE,
@@ -45,6 +45,7 @@ def stages(config: Config) -> dict[str, Stage]:
         )
     }
     ends = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
+    ends += data.stages(config)[1:]  # the metadata, for the report
     if not config.until:
         # A finished run says what it selected, also with train=none, and leaves an adapter, also without evaluations.
         ends += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]
@@ -82,16 +83,16 @@ def run(config: Config, console: Console) -> Outcome:
     kept = preflight(config, plan, store, also=tracking.missing(config.tracking))
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
     with no_empty_shelf(config.paths.root, data.STAGE.group):
-        entries = {
-            "data": _produce(
-                data.STAGE,
+        entries: dict[str, Entry] = {}
+        for stage in data.stages(config):
+            entries[stage.name] = _produce(
+                stage,
                 config=config,
-                entries={},
+                entries=entries,
                 store=store,
                 console=console,
                 tracker=tracking.NoTracker(),
             )
-        }
     sizes(config, entries)
     if any(stage.group == "evaluate" for stage in plan.values()):
         registry.check_test_rows(config, entries)

@@ -58,17 +58,20 @@ def test_the_subset_is_ready_for_trainers_and_the_rows_as_they_were_lie_beside_i
     rows = rows_of()
     outcome, said = run(own(written(tmp_path / "my rows.jsonl", rows)))
     assert "my rows.jsonl: 40 rows; shape prompt_completion: prompt = prompt, completion = completion" in said
-    assert "(not read: 'id', 'votes')" in said
+    assert ", id = id (not read: 'votes')" in said
     assert (outcome.result["n_pool"], outcome.result["n_target"], outcome.result["n_selected"]) == (40, 0, 4)
     files = [outcome.folder / name for name in ("selected.jsonl", "selected_rows.jsonl")]
     table, originals = (
         load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
         for file in files
     )
-    assert table.column_names == ["id", "prompt", "completion", "rank", "gain"]
+    assert table.column_names == ["id", "prompt", "completion", "rank", "gain", "source", "row", "own_id"]
     assert table["rank"][:] == [1, 2, 3, 4]
     places = [int(name.removeprefix("train-")) for name in table["id"]]
     assert originals.to_list() == [rows[place] for place in places]
+    assert table["own_id"][:] == originals["id"][:]
+    assert table["row"][:] == [place + 1 for place in places]
+    assert set(table["source"]) == {"my rows.jsonl"}
     assert table["prompt"][:] == originals["prompt"][:]
 
 
@@ -91,18 +94,26 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
     with pytest.raises(
         UserError, match=r"3 broken rows; mend or remove them, or leave them out \(data.drop_broken"
     ):
-        run(own(path))
+        run(own(path, "data.drop_empty=false"))
     outcome, said = run(
         own(path, "data.drop_broken=true", "data.limit=10", "budget=10", "data.metadata=[votes]")
     )
-    assert "3 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
-    assert "(not read: 'id')" in said  # the votes are
+    assert "2 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
+    assert "a.jsonl: left out 1 of 15 rows (data.drop_empty), first line 15: the completion is empty" in said
+    assert "not read" not in said  # the votes are
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert [row["prompt"] for row in chosen] == [row["prompt"] for row in originals]
+    assert [row["own_id"] for row in chosen] == [row["id"] for row in originals]
+    assert [broken[row["row"] - 1]["id"] for row in chosen] == [row["id"] for row in originals]
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows[:10])
     with pytest.raises(UserError, match="no row is left"):
-        run(own(written(tmp_path / "b.jsonl", [{"prompt": "x", "completion": ""}]), "data.drop_broken=true"))
+        run(
+            own(
+                written(tmp_path / "b.jsonl", [{"prompt": "x", "completion": {"y": 1}}]),
+                "data.drop_broken=true",
+            )
+        )
 
 
 def test_repeats_and_conversations_are_said(own, tmp_path):
@@ -186,13 +197,15 @@ def test_settings_that_came_later_leave_old_keys_alone(compose):
 @pytest.fixture
 def hub(monkeypatch):
     """A hub that holds `owner/name` with splits of its own; what it was asked for."""
+    from datasets import Dataset
+
     asked = []
 
     def load(name, config, *, split, revision):
         asked.append((name, config, split, revision))
         if split not in ("train", "small", "test"):
             raise ValueError(f'Unknown split "{split}".\nShould be one of [train, small, test].')
-        return rows_of(5 if split == "small" else 20)
+        return Dataset.from_list(rows_of(5 if split == "small" else 20))
 
     monkeypatch.setattr("datasets.load_dataset", load)
     monkeypatch.setattr(load_module, "missing_dataset", lambda *_: [])

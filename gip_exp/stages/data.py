@@ -1,9 +1,11 @@
 """`data`: the pool and the test set as examples, whatever they came from.
 
-Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion) and, where the pool's makers know them, `labels.jsonl`
-(id, skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
-`data.metadata`, `metadata.parquet` holds those columns of the pool's rows; with `data.keep_rows`, `rows.jsonl` holds
-the pool's rows as they were, in the same order.
+Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion; turns and tools where there is more to a row), `origins.jsonl`
+(id, source, row, own id: where the pool's rows came from) and, where the pool's makers know them, `labels.jsonl` (id,
+skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
+`data.keep_rows`, `rows.jsonl` holds the pool's rows as they were, in the same order.
+
+`data/metadata` beside it holds the columns of `data.metadata`, so that another column makes nothing else again.
 """
 
 from collections.abc import Sequence
@@ -12,12 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import LABELS, METADATA, POOL, ROWS, TEST
+from gip_exp.artifacts import (
+    CATEGORIES,
+    LABELS,
+    METADATA,
+    METADATA_STAGE,
+    ORIGINS,
+    POOL,
+    ROWS,
+    TEST,
+    read_origins,
+)
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
 from gip_exp.data import load, rows
-from gip_exp.data.metadata import Metadata
+from gip_exp.data.metadata import read_metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import file_digest, write_jsonl, write_text
@@ -28,13 +40,14 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     data = config.data
     if isinstance(data, ArithmeticData):
         return content(data)
+    own = {name: value for name, value in content(data).items() if name != "metadata"}  # a stage of its own
     if hub := load.hub_of(data):
-        return {**content(data), "hub": content(hub)}
+        return {**own, "hub": content(hub)}
     if data.path is None:
-        return content(data)
-    files = rows.find_files(Path(data.path))
+        return own
+    files = load.files_of(data)
     return {
-        **content(data),
+        **own,
         "hub": None,  # local files say all there is to say
         "train": _digests(files.train),
         "test": _digests(files.test),
@@ -52,20 +65,17 @@ def _digests(paths: Sequence[Path]) -> str | list[str] | None:
 
 def _build(job: Job) -> None:
     data = job.config.data
-    metadata: Metadata = {}
     if isinstance(data, ArithmeticData):
         pool, test, labels = _arithmetic(data)
         write_jsonl(job.folder / LABELS, labels)
     else:
         found = load.load_rows(data, job)
-        pool, test, metadata = found.pool, found.test, found.metadata
+        pool, test = found.pool, found.test
+        write_jsonl(job.folder / ORIGINS, found.origins[: data.limit])
         if data.keep_rows:
             write_text(job.folder / ROWS, "".join(map(rows.as_json, found.originals[: data.limit])))
     if data.limit is not None:
         pool = pool[: data.limit]
-    if metadata:
-        ids = tuple(example["id"] for example in pool)
-        write_signals(SignalTable(ids, tuple(metadata), _table(metadata, len(ids))), job.folder / METADATA)
     _check_overlap(job, pool, test)
     write_jsonl(job.folder / POOL, pool)
     write_jsonl(job.folder / TEST, test)
@@ -90,11 +100,6 @@ def _example(split: str, position: int, problem: Any) -> rows.Example:
     return {"id": f"{split}-{position:06d}", "prompt": problem.question, "completion": problem.answer}
 
 
-def _table(metadata: Metadata, n: int) -> np.ndarray:
-    """(n, k) float64: the first n values of every column."""
-    return np.column_stack([values[:n] for values in metadata.values()])
-
-
 def _check_overlap(job: Job, pool: list[rows.Example], test: list[rows.Example]) -> None:
     """A pool that holds test questions makes every accuracy worthless: say so."""
     asked = {example["prompt"] for example in pool}
@@ -109,4 +114,46 @@ def _missing(config: Config) -> list[str]:
     return load.missing(config.data) if isinstance(config.data, RowsData) else []
 
 
+def _metadata_settings(config: Config, _: Entries) -> dict[str, Any]:
+    assert isinstance(config.data, RowsData)
+    return {"columns": list(config.data.metadata)}
+
+
+def _build_metadata(job: Job) -> None:
+    """Read the columns from the rows' source again, for the rows that are examples."""
+    data = job.config.data
+    assert isinstance(data, RowsData)
+    origins = read_origins(job.inputs)
+    placed = {(one.source, one.number): one for one in load.read_source(data).train}
+    try:
+        kept = [placed[origin["source"], origin["row"]] for origin in origins]
+    except KeyError as error:
+        raise UserError(
+            f"data.path={data.path} changed while it was read ({error.args[0]}): run again"
+        ) from None
+    found = read_metadata(kept, data.metadata)
+    ids = tuple(origin["id"] for origin in origins)
+    if found.numbers:
+        values = np.column_stack(list(found.numbers.values()))
+        write_signals(SignalTable(ids, tuple(found.numbers), values), job.folder / METADATA)
+    names, columns = list(found.categories), zip(*found.categories.values(), strict=True)
+    write_jsonl(
+        job.folder / CATEGORIES,
+        [
+            {"id": name, **dict(zip(names, cells, strict=True))}
+            for name, cells in zip(ids, columns, strict=False)
+        ],
+    )
+    for note in found.notes:
+        job.note(note)
+    job.draft.facts.update(numbers=list(found.numbers), categories=names)
+
+
 STAGE = Stage("data", lambda _: (), _settings, _build, _missing)
+COLUMNS = Stage(METADATA_STAGE, lambda _: ("data",), _metadata_settings, _build_metadata, _missing)
+
+
+def stages(config: Config) -> list[Stage]:
+    """`data`, and its metadata where columns are named."""
+    named = isinstance(config.data, RowsData) and config.data.metadata
+    return [STAGE, COLUMNS] if named else [STAGE]

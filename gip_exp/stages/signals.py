@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import FEATURES, read_pool
+from gip_exp.artifacts import FEATURES, METADATA_STAGE, read_pool
 from gip_exp.artifacts import METADATA as METADATA_FILE
 from gip_exp.config import Config
 from gip_exp.config.data import RowsData
@@ -18,7 +18,17 @@ from selection.signals import SignalTable, mixture, read_signals
 
 
 def _metadata(job: Job) -> None:
-    write_table(job, "metadata", read_signals(job.inputs["data"].folder / METADATA_FILE))
+    path = job.inputs[METADATA_STAGE].folder / METADATA_FILE
+    if not path.is_file():
+        raise UserError(
+            f"selector={job.config.selector.name} needs numbers, and none of the columns in data.metadata holds any: "
+            "name a column of numbers"
+        )
+    write_table(job, "metadata", read_signals(path))
+
+
+def _metadata_inputs(config: Config) -> tuple[str, ...]:
+    return ("data",) if _missing_metadata(config) else (METADATA_STAGE,)
 
 
 def _missing_metadata(config: Config) -> list[str]:
@@ -88,7 +98,7 @@ def column_weights(
     return {column: weight for column, weight in found.items() if weight is not None}
 
 
-METADATA = Stage(SOURCE_STAGE["metadata"], lambda _: ("data",), lambda *_: {}, _metadata, _missing_metadata)
+METADATA = Stage(SOURCE_STAGE["metadata"], _metadata_inputs, lambda *_: {}, _metadata, _missing_metadata)
 SELF_COMPRESSION = Stage(
     SOURCE_STAGE["self_compression"],
     lambda _: ("data", "embed"),
