@@ -1,5 +1,6 @@
 """Names and readers of stage outputs: what one stage leaves for another, so that stages do not import each other."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ METADATA_STAGE = "data/metadata"  # there where columns are named in data.metada
 METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its columns of numbers and of texts
 FEATURES = "features.npy"  # of `embed`
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"  # of `warmup`
+UNUSABLE = "unusable.json"  # of `warmup`: numbers of the rows that nothing can be learnt from
 RANKING = "ranking.parquet"  # of `rank`
 ADAPTER, LOSSES = "adapter", "losses.jsonl"  # of `train`
 
@@ -42,6 +44,15 @@ def read_origins(entries: Entries) -> list[dict[str, Any]]:
     return read_jsonl(path) if path.is_file() else []
 
 
+def named(example: Mapping[str, Any]) -> str:
+    """An example's row as its owner knows it: by its place or its number in its source, and by its own id."""
+    if "row" not in example:
+        return str(example["id"])
+    place = example.get("place", f"row {example['row']} of {example['source']}")
+    own = example.get("own_id")
+    return f"{place} (id {own})" if own is not None else place
+
+
 def text_of(example: Mapping[str, str]) -> str:
     """The text that embedders and DSIR read: prompt, newline, completion."""
     return f"{example['prompt']}\n{example['completion']}"
@@ -55,6 +66,13 @@ def read_features(entries: Entries) -> np.ndarray:
 def read_selected(entries: Entries) -> list[dict[str, Any]]:
     """The selected rows in pick order: the examples with rank, gain and where they come from."""
     return read_jsonl(entries["select"].folder / SELECTED)
+
+
+def read_usable(entries: Entries) -> np.ndarray:
+    """(n,) bool of all training rows: those that LESS can learn from."""
+    usable = np.ones(int(entries["data"].facts["n_rows"]), dtype=bool)
+    usable[json.loads((entries["warmup"].folder / UNUSABLE).read_text(encoding="utf-8"))] = False
+    return usable
 
 
 def selector_of(config: Config) -> selectors.Selector:

@@ -17,7 +17,6 @@ from gip_exp.errors import UserError
 from gip_exp.models.prompts import renderer
 from gip_exp.stages import data
 from gip_exp.storage.files import read_jsonl
-from gip_exp.training.finetune import training_rows
 
 FILLER = "cats dogs birds fish cows pigs goats hens ducks mice".split()
 
@@ -135,7 +134,8 @@ def test_training_reads_of_a_conversation_what_selected_jsonl_says(own, tmp_path
     outcome, _ = run(config)
     tokenizer = SimpleNamespace(eos_token="</s>")
     prompt = config.model.prompt
-    [row] = training_rows(read_selected(outcome.entries), renderer(prompt, tokenizer))
+    [example] = read_selected(outcome.entries)
+    row = renderer(prompt, tokenizer).training_row(example)
     assert row["prompt"] == prompt.template.replace("{prompt}", "User: a\n\nAssistant: b\n\nUser: c")
     assert row["completion"] == prompt.completion_prefix + "d</s>"
 
@@ -166,6 +166,41 @@ def test_selectors_that_aim_at_held_out_rows_say_that_there_are_none(own, tmp_pa
         UserError, match=f"selector={selector} aims at held-out rows, and none of 6 is held out"
     ):
         run(own(path, f"selector={selector}", "model=tiny", "target.n=128"))
+
+
+def test_less_knows_rows_without_room_for_an_answer_before_its_warm_up_and_never_picks_them(own, tmp_path):
+    rows = rows_of(30)
+    rows[6]["prompt"] = "Say " + "cats " * 200
+    path = written(tmp_path / "a.jsonl", rows)
+    small = [
+        "model.scratch.steps=2",
+        "model.scratch.batch=2",
+        "selector.dimensions=16",
+        "train.max_length=64",
+    ]
+    small += [
+        "selector.warmup_share=0.5",
+        "selector.warmup.epochs=2",
+        "train.require_loss_fall=false",
+        "train=lora_tiny",
+    ]
+    less = ["selector=less", "model=tiny", "target.n=4", "train.batch=4", "train.micro_batch=4", *small]
+    outcome, said = run(own(path, *less, "budget=26"))
+    note = (
+        "LESS: 1 of 30 examples are left out: their prompts fill selector.warmup.max_length=64 tokens, so nothing of the "
+        "answer is left to learn from (line 7 (id mine-6))"
+    )
+    assert said.index(note) < said.index("warmup: ")
+    chosen = read_jsonl(outcome.folder / "selected.jsonl")
+    assert (outcome.result["n_pool"], outcome.result["n_unscored"]) == (27, 1)
+    assert len(chosen) == 26
+    assert "mine-6" not in {row["own_id"] for row in chosen}
+    with pytest.raises(UserError, match="budget=27 asks for 27 rows, but only 26 of 27 can be picked"):
+        run(own(path, *less, "budget=27"))
+    with pytest.raises(
+        UserError, match=r"budget=1.0 asks for 27 rows, and LESS can learn from 26 of 27: lower the budget"
+    ):
+        run(own(path, *less, "budget=1.0", "selector.warmup.epochs=1"))
 
 
 def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):

@@ -1,6 +1,6 @@
 """People's rows into a pool and a test set, from files or from the hub, and what is said about them on the way."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,12 +126,6 @@ def origins_of(reading: rows.Reading, layout: rows.Layout) -> list[dict[str, Any
         origin = {"id": example["id"], "source": placed.source, "row": placed.number, "place": placed.place}
         origins.append(origin | ({"own_id": rows.own_id(placed.row, layout)} if layout.own_id else {}))
     return origins
-
-
-def named(origin: Mapping[str, Any]) -> str:
-    """An example's row as its owner knows it."""
-    own = origin.get("own_id")
-    return f"{origin['place']} (id {own})" if own is not None else str(origin["place"])
 
 
 def _read(

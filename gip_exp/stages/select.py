@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from gip_exp.artifacts import RANKING, ROWS, read_origins, read_pool, sizes
 from gip_exp.config import Config
+from gip_exp.errors import UserError
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import digest, write_jsonl, write_text
@@ -24,6 +25,11 @@ def _build(job: Job) -> None:
     n_pool, n_selected = sizes(job.config, job.inputs)
     examples = read_pool(job.inputs)
     ranking = pq.read_table(job.inputs["rank"].folder / RANKING).slice(0, n_selected)
+    if len(ranking) < n_selected:  # a ranking shared with a smaller budget holds the scored rows alone
+        raise UserError(
+            f"budget={job.config.budget} asks for {n_selected} rows, but only {len(ranking)} of {n_pool} can be picked (the "
+            "others are unscored): lower the budget"
+        )
     origins = read_origins(job.inputs) or [{}] * len(examples)
     selected = [
         {**examples[row], "rank": rank, "gain": gain, **_kept(origins[row])}
