@@ -5,7 +5,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gip_exp.data import rows
+from gip_exp.data.rows import (
+    Placed,
+    Reading,
+    dataset_rows,
+    find_files,
+    find_layout,
+    placed,
+    read_examples,
+    read_files,
+)
 from gip_exp.errors import UserError
 
 
@@ -15,7 +24,7 @@ def as_examples(
     shape: str = "auto",
     columns: Mapping[str, str | list[str]] | None = None,
     drop_empty: bool = False,
-) -> rows.Reading:
+) -> Reading:
     """Read rows of any known shape.
 
     Args:
@@ -36,18 +45,18 @@ def as_examples(
     >>> reading.examples
     [{'id': 'train-000000', 'prompt': '1+1?', 'completion': '2'}]
     """
-    placed = table_rows(data)
-    layout = rows.find_layout(placed, "the data", shape, columns)
-    return rows.read_examples(placed, layout, "train", drop_empty=drop_empty)
+    table = table_rows(data)
+    layout = find_layout(table, "the data", shape, columns)
+    return read_examples(table, layout, "train", drop_empty=drop_empty)
 
 
-def table_rows(data: Any) -> list[rows.Placed]:
+def table_rows(data: Any) -> list[Placed]:
     """The rows of a table in memory or in files, with their places."""
     if isinstance(data, str | PathLike):
-        return rows.read_files(rows.find_files(Path(data)).train)
+        return read_files(find_files(Path(data)).train)
     if isinstance(data, Mapping) and "train" in data:  # a DatasetDict
         data = data["train"]
-    found = rows.placed(_listed(data))
+    found = placed(_listed(data))
     if not found:
         raise UserError("the data holds no rows")
     return found
@@ -57,7 +66,7 @@ def _listed(data: Any) -> Iterable[Any]:
     if type(data).__module__.startswith("pandas") and hasattr(data, "to_dict"):
         return map(_python, data.to_dict("records"))
     if hasattr(data, "with_format"):  # a Dataset
-        return rows.dataset_rows(data)
+        return dataset_rows(data)
     for method in ("to_dicts", "to_pylist"):  # polars, pyarrow
         if hasattr(data, method):
             return getattr(data, method)()

@@ -10,8 +10,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gip_exp.data.rows import names
 from gip_exp.data.rows.conversations import holds_turns
+from gip_exp.data.rows.names import (
+    CHOICES,
+    CHOSEN,
+    CONVERSATIONS,
+    FURTHER,
+    HISTORY,
+    OWN_ID,
+    REASONING,
+    REJECTED,
+    SYSTEM,
+    TOOLS,
+    all_of,
+    first_of,
+    plain,
+    without,
+)
 from gip_exp.data.rows.placed import Broken, Placed, broken_rows
 from gip_exp.errors import UserError
 
@@ -99,11 +114,11 @@ RARE = [
     *_crossed("question_answer", "question query problem", [*_ANSWERS, "correct_answer", "final_answer"]),
     *_crossed("instruction", "instruction", _ANSWERS),
     *_crossed("prompt_completion", "prompt user_prompt input inputs", _ANSWERS),
-    *_layouts("messages", *names.CONVERSATIONS),
+    *_layouts("messages", *CONVERSATIONS),
 ]
 PREFERENCE = [
-    *_crossed("preference", "prompt question instruction+input input query", names.CHOSEN),
-    *_layouts("preference", *names.CHOSEN),
+    *_crossed("preference", "prompt question instruction+input input query", CHOSEN),
+    *_layouts("preference", *CHOSEN),
 ]
 KNOWN = (CANONICAL, FURTHER, PREFERENCE, RARE)
 
@@ -135,12 +150,12 @@ def find_layout(
     if "prompt" in named or "conversation" in named:
         prompt = named.get("prompt") or named["conversation"]
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-        choices = names.first_of(names.CHOICES, prompts[1:])
+        choices = first_of(CHOICES, prompts[1:])
         found = Layout("columns", prompts, named.get("completion"), choices=choices)
     else:
         found = _with_parts(_found(rows, columns, source, shape), columns)
     parts = {name: value for name, value in named.items() if name in Layout.__dataclass_fields__}
-    own_id = names.first_of(names.OWN_ID, columns)
+    own_id = first_of(OWN_ID, columns)
     return replace(
         found, **{"own_id": own_id, **parts, "prompt": found.prompt, "completion": found.completion}
     )
@@ -198,7 +213,7 @@ def _mappings(rows: Sequence[Placed]) -> Iterator[Mapping[str, Any]]:
 def _columns_of_turns(rows: Sequence[Placed], columns: Sequence[str]) -> list[str]:
     """The columns in which most of the rows that have a value hold a conversation; of rejected answers none."""
     found = []
-    for column in names.without(names.REJECTED, columns):
+    for column in without(REJECTED, columns):
         cells = [row[column] for row in _mappings(rows) if row.get(column) is not None]
         if cells and 2 * sum(map(holds_turns, cells)) > len(cells):
             found.append(column)
@@ -207,10 +222,10 @@ def _columns_of_turns(rows: Sequence[Placed], columns: Sequence[str]) -> list[st
 
 def _fitting(layouts: Sequence[Layout], columns: Sequence[str]) -> list[Layout]:
     """The layouts that the columns allow; of one shape, those first that read more of the columns."""
-    there = {names.plain(column) for column in columns}
+    there = {plain(column) for column in columns}
 
     def has(column: str | None) -> bool:
-        return column is None or names.plain(column) in there
+        return column is None or plain(column) in there
 
     fitting = [one for one in layouts if has(one.prompt[0]) and has(one.completion)]
     return sorted(fitting, key=lambda one: -sum(map(has, one.prompt)))
@@ -218,11 +233,11 @@ def _fitting(layouts: Sequence[Layout], columns: Sequence[str]) -> list[Layout]:
 
 def _spelt(layout: Layout, columns: Sequence[str]) -> Layout:
     """The layout in the rows' own spelling, without further prompt columns that no row has."""
-    prompt = names.all_of(layout.prompt, columns)
+    prompt = all_of(layout.prompt, columns)
     return replace(
         layout,
         prompt=tuple(prompt),
-        completion=layout.completion and names.first_of([layout.completion], columns),
+        completion=layout.completion and first_of([layout.completion], columns),
     )
 
 
@@ -231,16 +246,16 @@ def _with_parts(layout: Layout, columns: Sequence[str]) -> Layout:
     free = [column for column in columns if column not in (*layout.prompt, layout.completion)]
     found = replace(
         layout,
-        system=names.first_of(names.SYSTEM, free),
-        history=names.first_of(names.HISTORY, free),
-        tools=names.first_of(names.TOOLS, free),
-        rejected=names.first_of(names.REJECTED, free) if layout.shape == "preference" else None,
+        system=first_of(SYSTEM, free),
+        history=first_of(HISTORY, free),
+        tools=first_of(TOOLS, free),
+        rejected=first_of(REJECTED, free) if layout.shape == "preference" else None,
     )
     if layout.completion is None:
         return found
-    choices = names.first_of(names.CHOICES, free)
-    prompt = (*layout.prompt, *names.all_of(names.FURTHER, free), *([choices] if choices else []))
-    return replace(found, prompt=prompt, choices=choices, reasoning=names.first_of(names.REASONING, free))
+    choices = first_of(CHOICES, free)
+    prompt = (*layout.prompt, *all_of(FURTHER, free), *([choices] if choices else []))
+    return replace(found, prompt=prompt, choices=choices, reasoning=first_of(REASONING, free))
 
 
 def listed_columns(columns: Sequence[str]) -> str:
@@ -266,7 +281,7 @@ def _unclear(columns: Sequence[str], source: Path | str, what: str) -> UserError
     alone = (
         "\nText without a prompt and a completion cannot be selected here: split it, or give its features to "
         "selection.gip_select"
-        if {names.plain(column) for column in columns} & {"text", "content"}
+        if {plain(column) for column in columns} & {"text", "content"}
         else ""
     )
     return UserError(
