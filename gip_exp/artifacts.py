@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gip_exp.data.rows import Example
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
 from gip_exp.runs.folder import SELECTED
+from gip_exp.runs.records import DataFacts, RankFacts, SelectFacts
 from gip_exp.stage import Entries
 from gip_exp.storage.files import read_jsonl
 
@@ -21,6 +22,8 @@ ORIGINS = "origins.jsonl"  # of `data`: where the pool's rows came from, in the 
 ROWS = "rows.jsonl"  # of `data`: the pool's rows as they were, in the same order
 METADATA_STAGE = "data/metadata"  # there where columns are named in data.metadata
 METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its columns of numbers and of texts
+LEFT_OUT = "left_out.jsonl"  # of `data`: rows that are not in the pool, and why
+MATCHES = "matches.jsonl"  # of `contamination`
 FEATURES = "features.npy"  # of `embed`
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"  # of `warmup`
 UNUSABLE = "unusable.json"  # of `warmup`: numbers of the rows that nothing can be learnt from
@@ -68,9 +71,24 @@ def read_selected(entries: Entries) -> list[dict[str, Any]]:
     return read_jsonl(entries["select"].folder / SELECTED)
 
 
+def data_facts(entries: Entries) -> DataFacts:
+    """What `data` reported."""
+    return cast(DataFacts, entries["data"].facts)
+
+
+def rank_facts(entries: Entries) -> RankFacts:
+    """What `rank` reported."""
+    return cast(RankFacts, entries["rank"].facts)
+
+
+def select_facts(entries: Entries) -> SelectFacts:
+    """What `select` reported."""
+    return cast(SelectFacts, entries["select"].facts)
+
+
 def read_usable(entries: Entries) -> np.ndarray:
     """(n,) bool of all training rows: those that LESS can learn from."""
-    usable = np.ones(int(entries["data"].facts["n_rows"]), dtype=bool)
+    usable = np.ones(data_facts(entries)["n_rows"], dtype=bool)
     usable[json.loads((entries["warmup"].folder / UNUSABLE).read_text(encoding="utf-8"))] = False
     return usable
 
@@ -84,7 +102,7 @@ def selector_of(config: Config) -> selectors.Selector:
 
 def sizes(config: Config, entries: Entries) -> tuple[int, int]:
     """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool, or a target that is empty."""
-    n_rows = int(entries["data"].facts["n_rows"])
+    n_rows = data_facts(entries)["n_rows"]
     n_pool = len(split.split(n_rows, config.target).pool)
     if selector_of(config).at_target and n_pool == n_rows:
         raise UserError(

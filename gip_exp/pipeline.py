@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from gip_exp import result
 from gip_exp.artifacts import sizes
@@ -19,8 +18,21 @@ from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import tracking
 from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
 from gip_exp.runs.lock import RunLock, run_lock
+from gip_exp.runs.records import RunResult
 from gip_exp.stage import Job, Stage
-from gip_exp.stages import base, data, embed, evaluate, gradients, rank, score, select, train, warmup
+from gip_exp.stages import (
+    base,
+    contamination,
+    data,
+    embed,
+    evaluate,
+    gradients,
+    rank,
+    score,
+    select,
+    train,
+    warmup,
+)
 from gip_exp.storage.disk_errors import explained, make_folder, writable
 from gip_exp.storage.files import remove_leftovers, write_json, write_text
 from gip_exp.storage.store import Draft, Entry, Store, key_of
@@ -32,6 +44,7 @@ def stages(config: Config) -> dict[str, Stage]:
         stage.name: stage
         for stage in (
             *data.stages(config),
+            *contamination.stages(config),
             base.STAGE,
             *score.from_rows(config),
             embed.STAGE,
@@ -46,6 +59,8 @@ def stages(config: Config) -> dict[str, Stage]:
     }
     ends = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
     ends += data.stages(config)[1:]  # the metadata, for the report
+    if config.until != "data":
+        ends += contamination.stages(config)
     if not config.until:
         # A finished run says what it selected, also with train=none, and leaves an adapter, also without evaluations.
         ends += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]
@@ -68,7 +83,7 @@ class Outcome:
     """A finished run: its folder and the content of its `result.json`."""
 
     folder: Path
-    result: Mapping[str, Any]
+    result: RunResult
     entries: Mapping[str, Entry]
 
 
@@ -270,7 +285,8 @@ def _record_failure(
             return  # the same run was done before: what it found still holds
         summary = result.summarise(config, key, entries, "failed")
         said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
-        write_json(folder / RESULT, {**summary, "error": said[:2000]})
+        summary["error"] = said[:2000]
+        write_json(folder / RESULT, summary)
     except (OSError, ValueError, KeyError, UserError):
         pass  # a full disk, or an output that went away: the first error is the one to show
 

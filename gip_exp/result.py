@@ -7,14 +7,24 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from gip_exp.artifacts import CATEGORIES, LABELS, METADATA_STAGE, POOL, read_selected, sizes
+from gip_exp.artifacts import (
+    CATEGORIES,
+    LABELS,
+    METADATA_STAGE,
+    POOL,
+    data_facts,
+    rank_facts,
+    read_selected,
+    sizes,
+)
 from gip_exp.config import Config
 from gip_exp.config.base import content
+from gip_exp.evaluation import untouched
 from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
+from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.storage.files import digest, read_jsonl
 from gip_exp.storage.store import Entry
 
-PARTS = ("value", "n", "low", "high")
 MOST_VALUES = 20  # of a category
 
 
@@ -37,7 +47,7 @@ def run_folder(config: Config, key: str) -> Path:
     return config.paths.root / "runs" / config.experiment / name
 
 
-def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: str) -> dict[str, Any]:
+def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: str) -> RunResult:
     """The content of `result.json`."""
     evaluated = {name: entry for name, entry in entries.items() if entry.stage == "evaluate"}
     plain = {name: entry for name, entry in entries.items() if entry.stage != "evaluate"}
@@ -55,9 +65,11 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "config_key": key,
         "n_pool": n_pool,
         "n_selected": n_selected if "select" in entries else None,
-        "n_unscored": entries["rank"].facts["n_unscored"] if "rank" in entries else None,
-        "n_target": int(entries["data"].facts["n_rows"]) - n_pool if n_pool is not None else None,
+        "n_unscored": rank_facts(entries)["n_unscored"] if "rank" in entries else None,
+        "n_target": data_facts(entries)["n_rows"] - n_pool if n_pool is not None else None,
+        "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
+        "contamination": untouched.summary(entries),
         "subset": subset(entries),
         "categories": categories(entries),
         "training": training(entries),
@@ -66,12 +78,14 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
     }
 
 
-def _stage(entry: Entry) -> dict[str, Any]:
-    changed = {"changed_code": list(entry.changed_code)} if entry.changed_code else {}
-    return {"key": entry.key, "seconds": entry.seconds, "cached": entry.cached, **changed}
+def _stage(entry: Entry) -> StageRecord:
+    record: StageRecord = {"key": entry.key, "seconds": entry.seconds, "cached": entry.cached}
+    if entry.changed_code:
+        record["changed_code"] = list(entry.changed_code)
+    return record
 
 
-def _together(evaluated: Mapping[str, Entry]) -> dict[str, Any]:
+def _together(evaluated: Mapping[str, Entry]) -> StageRecord:
     """The evaluations as one stage, each of them under `parts`."""
     return {
         "key": digest({name: entry.key for name, entry in evaluated.items()}),
@@ -81,16 +95,15 @@ def _together(evaluated: Mapping[str, Entry]) -> dict[str, Any]:
     }
 
 
-def _metrics(evaluated: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
-    merged: dict[str, dict[str, Any]] = {}
-    for entry in evaluated.values():
-        merged.update(
-            {name: {part: metric[part] for part in PARTS} for name, metric in entry.facts["metrics"].items()}
-        )
-    return merged
+def _metrics(evaluated: Mapping[str, Entry]) -> dict[str, Metric]:
+    return {
+        name: Metric(value=metric["value"], n=metric["n"], low=metric["low"], high=metric["high"])
+        for entry in evaluated.values()
+        for name, metric in entry.facts["metrics"].items()
+    }
 
 
-def subset(entries: Mapping[str, Entry]) -> dict[str, Any]:
+def subset(entries: Mapping[str, Entry]) -> dict[str, float]:
     """How clean and how varied the selected rows are, where the pool's makers labelled them; else empty.
 
     `skill_entropy` is in nats over the clean selected rows; `skills_covered` counts skills with a clean example.

@@ -50,6 +50,7 @@ def gip_select_sharded(
     center: bool = True,
     normalize: bool = True,
     score_scaling: str = "rms",
+    signed_scores: bool = False,
     tol: float = 1e-6,
     noise: float = 1e-6,
     device: str | torch.device | None = None,
@@ -88,7 +89,7 @@ def gip_select_sharded(
     sizes = [shard[0] for shard in shards]
     count = _resolve_count(problems, budget, sum(sizes), sum(shard[1] for shard in shards))
     comm.agree(problems)
-    how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place)
+    how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place, signed_scores)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask, comm=comm)
     total = query_gram(pool, comm)
     picks = select_plain(Problem(pool, Rule(method, float(tol), float(noise)), total), count, comm)

@@ -41,6 +41,7 @@ class Preparation:
     ridge: float
     dtype: torch.dtype
     device: torch.device
+    signed_scores: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def prepare(
     kept_scores = kept_queries = None
     if scores is not None:
         raw_scores = torch.empty((0, scores.shape[1])).double() if raw_scores is None else raw_scores
-        kept_scores = scale_scores(problems, raw_scores, how.score_scaling, comm)
+        kept_scores = scale_scores(problems, raw_scores, how.score_scaling, comm, signed=how.signed_scores)
     if queries is not None:
         kept_queries = prepare_queries(problems, queries, centre, floor=floor, normalize=how.normalize)
     comm.agree(problems)

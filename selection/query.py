@@ -34,10 +34,13 @@ def admitted_scores(problems: Problems, scores: Any, mask: np.ndarray | None) ->
     return values
 
 
-def scale_scores(problems: Problems, values: torch.Tensor, scaling: str, comm: Alone) -> torch.Tensor | None:
+def scale_scores(
+    problems: Problems, values: torch.Tensor, scaling: str, comm: Alone, *, signed: bool
+) -> torch.Tensor | None:
     """S (n, k): columns divided by their root mean square ("rms"), mapped to [0, 1] ("minmax") or left.
 
-    Notes columns that are all zero, or constant under minmax, over all processes, and then returns None.
+    Notes columns that are all zero, constant under minmax, or below zero where that is not `signed` and not
+    mapped away, over all processes, and then returns None.
     """
     k, noted = values.shape[1], len(problems.messages)
     low = comm.min(values.min(dim=0).values if len(values) else torch.full((k,), torch.inf).double())
@@ -51,6 +54,10 @@ def scale_scores(problems: Problems, values: torch.Tensor, scaling: str, comm: A
                 f"column {column} is constant ({float(low[column]):g}), which minmax cannot map to [0, 1]; "
                 "drop it or use score_scaling='rms'",
             )
+    elif not signed:
+        below = comm.sum((values < 0).sum(dim=0).double())
+        for column in torch.nonzero(below).reshape(-1).tolist():
+            problems.add("scores", _negative(column, int(below[column]), float(low[column])))
     if len(problems.messages) > noted:
         return None
     if scaling == "rms":
@@ -61,6 +68,15 @@ def scale_scores(problems: Problems, values: torch.Tensor, scaling: str, comm: A
     elif scaling == "minmax":
         values = (values - low) / (high - low)
     return values
+
+
+def _negative(column: int, count: int, lowest: float) -> str:
+    return (
+        f"column {column} holds {count} negative values (down to {lowest:g}); gains are squares, so the worst rows "
+        "would be picked first. Larger must mean better, and 0 worth nothing: pass score_scaling='minmax' (the lowest "
+        "becomes 0), or scores=shift_scores(scores) from selection.signals (the 5th percentile becomes 0, whatever "
+        "the outliers); negate losses first. signed_scores=True takes them as they are"
+    )
 
 
 def prepare_queries(

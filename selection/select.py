@@ -29,6 +29,7 @@ def gip_select(
     center: bool = True,
     normalize: bool = True,
     score_scaling: str = "rms",
+    signed_scores: bool = False,
     tol: float = 1e-6,
     noise: float = 1e-6,
     device: str | torch.device | None = None,
@@ -50,6 +51,8 @@ def gip_select(
     ridge: lam >= 0, the squared length of each row's private direction: 0 for diversity, large for quality.
     center, normalize: subtract the pool's mean row; then scale rows to unit length.
     score_scaling: "rms" (divide a column by its root mean square), "minmax" (map to [0, 1]) or "none".
+    signed_scores: take negative scores as they are. By default they are an error, because gains are squares:
+        the lowest scores would be picked first (see `selection.signals.shift_scores`).
     tol: a new round (nothing covered, picked rows stay picked) starts when the best gain falls below tol
         times the round's first.
     noise: variance added to the queries in log-determinants, > 0.
@@ -74,7 +77,7 @@ def gip_select(
     if problems.messages and (not shaped or dtype not in (torch.float32, torch.float64) or place is None):
         problems.raise_if_any()
     assert place is not None
-    how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place)
+    how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place, signed_scores)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask)
     return _run(pool, count, Rule(method, float(tol), float(noise)), int(cache_bytes))
 

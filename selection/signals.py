@@ -166,6 +166,26 @@ def mixture(
     return SignalTable(tables[0].ids, tuple(names), values)
 
 
+def score_zeros(scores: np.ndarray, *, share: float = 0.05) -> np.ndarray:
+    """The value of each column that should count as nothing, for scores of which some are negative: (k,).
+
+    scores: (n, k), larger is better, NaN where not scored. share: quantile of a column that becomes its zero, so
+    that a few outliers (-999 for "missing") do not set the scale. A column without negative values keeps 0;
+    where the quantile is the column's highest value, the lowest value is taken instead.
+    """
+    low, zero, high = np.nanquantile(scores, [0.0, share, 1.0], axis=0)
+    zero = np.where(zero < high, zero, low)
+    return np.where(low < 0, np.minimum(zero, 0.0), 0.0)
+
+
+def shift_scores(scores: np.ndarray, *, share: float = 0.05) -> np.ndarray:
+    """Scores without negative values, for `gip_select`: max(score - zero, 0) with `score_zeros`; (n, k) float64.
+
+    Columns that have no negative values come back unchanged, NaN stays NaN.
+    """
+    return np.maximum(scores - score_zeros(scores, share=share), 0.0)
+
+
 def write_signals(table: SignalTable, path: str | os.PathLike[str]) -> Path:
     """Write a table as parquet: column `id` (string), then one float64 column per signal, null where NaN.
 

@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pytest
 
 from gip_exp import pipeline
@@ -121,7 +122,31 @@ def test_repeats_and_conversations_are_said(own, tmp_path):
     ]
     _, said = run(own(written(tmp_path / "a.jsonl", [{"messages": turns}] * 3 + [{"messages": turns[:2]}])))
     assert "3 of 4 rows are conversations of several turns: the last reply is the completion" in said
-    assert "2 of 4 rows repeat the texts of an earlier row (first: line 2)" in said
+    assert (
+        "2 of 4 rows are left out: they repeat the texts of an earlier row (data.repeated=drop; first: "
+        in said
+    )
+
+
+def test_copies_are_left_out_listed_and_counted(own, tmp_path):
+    rows = rows_of(20)
+    near = rows[3] | {"prompt": rows[3]["prompt"].upper() + " !"}
+    path = written(tmp_path / "a.jsonl", [*rows, rows[5], near, {**rows[0], "votes": 9}])
+    kept = ("data.metadata=[votes]", "budget=1.0", "target.n=0")
+    everything, said = run(own(path, "data.repeated=keep", *kept))
+    assert everything.result["n_selected"] == 23
+    assert everything.result["left_out"] == {}
+    assert "2 of 23 rows repeat the texts of an earlier row (data.repeated=drop" in said
+    outcome, said = run(own(path, "data.near_copies=0.8", *kept))
+    assert outcome.result["left_out"] == {"repeated": 2, "near_copies": 1}
+    assert "1 of 23 rows are left out: they are near-copies of an earlier row (data.near_copies=0.8;" in said
+    assert read_jsonl(outcome.entries["data"].folder / "left_out.jsonl") == [
+        {"id": "train-000020", "why": "repeated", "of": "train-000005"},
+        {"id": "train-000021", "why": "near_copies", "of": "train-000003", "similarity": 1.0},
+        {"id": "train-000022", "why": "repeated", "of": "train-000000"},
+    ]
+    originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
+    assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows)
 
 
 def test_training_reads_of_a_conversation_what_selected_jsonl_says(own, tmp_path):
@@ -282,3 +307,19 @@ def test_a_path_that_is_given_wins_over_a_configs_own_data_set():
     assert load_module.hub_of(config.model_copy(update={"path": "/tmp"})) is None
     other = load_module.hub_of(config.model_copy(update={"path": "c/d"}))
     assert other == Hub(name="c/d", config="main")
+
+
+def test_rows_in_a_script_without_spaces_have_vectors_of_their_own(own, data_dir):
+    path = data_dir / "cases" / "chinese.jsonl"
+    outcome, said = run(own(path, "selector=mp_sc", "budget=20"))
+    features = np.load(outcome.entries["embed"].folder / "features.npy")
+    assert len(np.unique(np.round(features, 5), axis=0)) == len(features) == 300
+    assert "have the vector of another one" not in said
+    _, said = run(own(path, "selector=dsir", "target.n=20", "budget=20"))
+    assert "280 of 280 rows are in scripts without spaces, where DSIR's words" in said
+
+
+def test_different_texts_with_the_same_vector_are_said(own, tmp_path):
+    rows = [{"prompt": f"say it {FILLER[i % 4]}", "completion": f"unheard{i}"} for i in range(40)]
+    _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=mp_sc", "budget=3"))
+    assert "36 of 40 different texts have the vector of another one to embedder=tfidf" in said

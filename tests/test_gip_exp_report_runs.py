@@ -1,6 +1,7 @@
 """Reading run folders: what counts as a run, what is refused, and that every message names file and remedy."""
 
 import json
+import os
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_all_damaged_files_are_reported_together(tmp_path, capsys):
     assert "5 of the runs" in message
     assert f"{half} is damaged or half-written" in message
     assert "holds no JSON object" in message
-    assert "lacks model, selector, budget" in message
+    assert "model is missing; selector is missing; budget is missing" in message
     assert "exact_match.jsonl, line 2, is damaged" in message
     assert "config.yaml is damaged" in message
 
@@ -186,3 +187,13 @@ def test_mixtures_of_every_experiment_are_named_at_once(tmp_path, capsys):
     message = capsys.readouterr().err
     assert "experiment toy, seed 0: the runs used 2 different data" in message
     assert "experiment toys, gsm8k/exact_match: the runs answered different questions" in message
+
+
+def test_a_run_made_again_on_other_data_replaces_the_older_one(tmp_path):
+    old = write_run(tmp_path, name="old", data_key="a")
+    new = write_run(tmp_path, name="new", data_key="b")
+    os.utime(old / "result.json", (1, 1))
+    os.utime(new / "result.json", (2, 2))
+    found = read_runs(tmp_path)
+    assert [run.folder for run in found.runs] == [new]
+    assert [(other.folder, other.status) for other in found.others] == [(old, "superseded")]

@@ -211,6 +211,43 @@ def test_metadata_columns_become_a_signal(compose, rows_file, tmp_path):
     assert selected(pipeline.run(top, quiet())) == ["train-000039", "train-000038", "train-000037"]
 
 
+def test_negative_metadata_is_shifted_once_said_and_recorded(compose, rows_file, tmp_path):
+    rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row |= {"reward": number - 60.0, "loss": 40.0 - number, "votes": number + 1}
+    rows_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = ["data.metadata=[reward,loss,votes]", "target.n=0"]
+    said = io.StringIO()
+    config = own(
+        compose, rows_file, tmp_path, "selector=mp_metadata", *columns, "data.lower_is_better=[loss]"
+    )
+    outcome = pipeline.run(config, Console(said))
+    table = table_of(outcome, "score/metadata")
+    assert table.values.min() == 0
+    assert np.diff(table.values, axis=0).min() >= 0  # in all three columns the last row is the best now
+    np.testing.assert_array_equal(table.column("votes"), np.arange(40) + 1)
+    assert "'reward' has 40 scores below zero (lowest -60)" in said.getvalue()
+    assert (
+        "'loss' has 40 scores below zero (lowest -40), and scores are squared: it is negated"
+        in said.getvalue()
+    )
+    assert "'votes'" not in said.getvalue()
+    shifted = outcome.entries["score/metadata"].facts["shifted"]
+    assert shifted["reward"] == pytest.approx({"zero": -58.05, "n_negative": 40, "n_below_zero": 2})
+    assert set(shifted) == {"reward", "loss"}
+    assert np.mean([int(name[-6:]) for name in selected(outcome)]) > 30
+    as_it_is = io.StringIO()
+    pipeline.run(own(compose, rows_file, tmp_path, "selector=mp_metadata", *columns), Console(as_it_is))
+    assert "set data.lower_is_better=[loss]" in as_it_is.getvalue()
+
+
+def test_lower_is_better_names_columns_of_metadata(compose, rows_file, tmp_path):
+    with pytest.raises(
+        UserError, match=r"data\.lower_is_better names 'loss', which is not in data\.metadata"
+    ):
+        own(compose, rows_file, tmp_path, "data.metadata=[length]", "data.lower_is_better=[loss]")
+
+
 def test_data_limit_cuts_the_metadata_too(compose, rows_file, tmp_path):
     config = own(
         compose, rows_file, tmp_path, "selector=mp_metadata", "data.metadata=[length]", "data.limit=25"

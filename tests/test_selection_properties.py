@@ -15,6 +15,7 @@ from selection.objective import query_gram
 from selection.plain import select_plain
 from selection.prepare import Preparation, prepare
 from selection.problem import Picks, Problem, Rule
+from selection.signals import shift_scores
 
 
 @pytest.fixture(autouse=True)
@@ -362,6 +363,36 @@ def test_score_scaling_changes_the_units_of_a_column_but_not_the_result():
     three = gip_select(features, 20, scores=scaled, score_scaling="minmax")
     four = gip_select(features, 20, scores=unit, score_scaling="none")
     assert three.indices.tolist() == four.indices.tolist()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda good: good - 9,  # rewards
+        lambda good: (good - good.mean()) / good.std(),
+        lambda good: np.where(np.arange(200)[:, None] == 7, -0.3, good),
+        lambda good: np.full_like(good, -2.0),
+    ],
+)
+def test_negative_scores_are_refused_with_their_column_and_the_way_out(change):
+    good = np.linspace(1, 5, 200)[:, None]
+    features, scores = make("sc", 200, 6)[0], np.column_stack([good, change(good)])
+    message = r"scores: column 1 holds \d+ negative values \(down to -.*score_scaling='minmax'.*shift_scores"
+    with pytest.raises(ValueError, match=message):
+        gip_select(features, 20, scores=scores)
+
+
+@pytest.mark.parametrize("scores", [np.linspace(-9, -1, 200), np.linspace(-2, 2, 200)])
+def test_negative_scores_squared_pick_the_worst_rows_and_mapped_the_best(scores):
+    features, scores = make("sc", 200, 6)[0], scores[:, None]
+    squared = gip_select(features, 20, scores=scores, signed_scores=True).indices
+    worst = gip_select(features, 20, scores=np.square(scores)).indices
+    assert abs(scores[squared].mean() - scores[worst].mean()) < 1
+    for mapped in (
+        gip_select(features, 20, scores=scores, score_scaling="minmax"),
+        gip_select(features, 20, scores=shift_scores(scores)),
+    ):
+        assert scores[mapped.indices].mean() > np.quantile(scores, 0.8)
 
 
 # --- bad arguments --------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from selection.signals import (
     drop_constant_columns,
     mixture,
     read_signals,
+    score_zeros,
+    shift_scores,
     write_signals,
 )
 
@@ -140,3 +142,23 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="column 'text' is string, not a number") as error:
         read_signals(path, ["text", "y"])
     assert "has no column 'y'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "zero"),
+    [
+        (np.arange(-100.0, 1.0), -95.0),  # rewards: the 5th percentile
+        (np.arange(1.0, 102.0), 0.0),  # nothing is negative
+        (np.r_[-0.3, np.arange(1.0, 101.0)], 0.0),  # one negative among positives moves nothing else
+        (np.r_[-999.0, np.arange(-50.0, 50.0)], -46.0),  # an outlier does not set the scale
+        (np.full(10, -3.0), -3.0),
+        (np.r_[-4.0, np.zeros(99)], -4.0),  # the quantile is the highest value, so the lowest is taken
+        (np.r_[NAN, np.arange(-100.0, 1.0)], -95.0),
+    ],
+)
+def test_the_zero_of_negative_scores_is_their_fifth_percentile(column, zero):
+    assert score_zeros(column[:, None]).tolist() == pytest.approx([zero])
+    shifted = shift_scores(column[:, None])[:, 0]
+    known = ~np.isnan(column)
+    np.testing.assert_array_equal(np.isnan(shifted), ~known)
+    np.testing.assert_allclose(shifted[known], np.maximum(column[known] - zero, 0))

@@ -25,7 +25,8 @@ def gip(
 
     options = rule.model_dump(exclude={"kind", "name", "signal", "signals"}) | changes
     with as_user_errors():
-        return gip_select(features, budget, scores=scores, **options)
+        # Some tables centre or disturb the scores on purpose, to show what negative ones do.
+        return gip_select(features, budget, scores=scores, signed_scores=True, **options)
 
 
 def choose(

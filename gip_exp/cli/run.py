@@ -14,6 +14,7 @@ from gip_exp.errors import UserError
 from gip_exp.quiet import quiet_libraries
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.runs.lock import run_lock, stoppable
+from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.sweep import plan_folder
 
 
@@ -114,17 +115,15 @@ def _tell(error: UserError, console: Console, overrides: str) -> None:
     error.shown = os.getpid()  # type: ignore[attr-defined]  # here; a sweep's own process may be another one
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
+def show(result: RunResult, console: Console) -> None:
     """The closing tables: metrics with intervals, then the stages with seconds and what was reused."""
     if result["metrics"]:
         metrics = Table("metric", "value", "95 % interval", "n", title=None, title_justify="left")
         for name, metric in result["metrics"].items():
-            metrics.add_row(
-                name,
-                f"{metric['value']:.4f}",
-                f"{metric['low']:.4f} to {metric['high']:.4f}",
-                str(metric["n"]),
-            )
+            metrics.add_row(name, *_cells(metric))
+            for length, others in result["contamination"].get("metrics_without", {}).items():
+                if name in others:
+                    metrics.add_row(f"  without questions that share {length} words", *_cells(others[name]))
         console.table(metrics)
     table = Table("stage", "seconds", "", "key")
     for name, stage in result["stages"].items():
@@ -149,20 +148,26 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.say("  every stage was reused: nothing was computed again")
 
 
-def _changed(stage: Mapping[str, Any]) -> list[str]:
+def _changed(stage: StageRecord) -> list[str]:
     """The source files for which a stage was made again."""
     parts = [stage, *stage.get("parts", {}).values()]
     return sorted({file for part in parts for file in part.get("changed_code", ())})
 
 
-def _how(stage: Mapping[str, Any]) -> str:
+def _how(stage: StageRecord) -> str:
     """Reused, made, or made again because its code changed."""
     if _changed(stage):
         return "made again"
     return "reused" if stage["cached"] else "made"
 
 
-def say_what_to_do(result: Mapping[str, Any], folder: Path, console: Console) -> None:
+def _cells(metric: Metric) -> tuple[str, str, str]:
+    """Value, interval and number of questions; a single question has no interval."""
+    low, high = (f"{bound:.4f}" if bound is not None else "?" for bound in (metric["low"], metric["high"]))
+    return f"{metric['value']:.4f}", f"{low} to {high}", str(metric["n"])
+
+
+def say_what_to_do(result: RunResult, folder: Path, console: Console) -> None:
     """Where the subset of a run that stops at it lies, the file for any trainer last."""
     if result["selector"] == "mp_sc":
         console.say("  mp_sc looks for variety only; selector=mp_ma also weighs a judge's scores (judge=...)")

@@ -17,6 +17,8 @@ LONGEST = 120  # characters of a value in a message
 
 def _impossible_stop(config: Config) -> str:
     """Why `until` names a stage that this experiment does not have, or ''."""
+    if config.until == "contamination" and config.data.kind == "arithmetic":
+        return "until=contamination: this pool is made without the test questions; give rows (data.path=FILE)"
     if config.until == "base" and config.model.scratch is None:
         return "until=base: the model is given, not trained from scratch (model.scratch)"
     if config.until in ("warmup", "gradients") and config.selector.kind != "less":

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed
+from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed, Share
 
 
 class ArithmeticData(Section):
@@ -75,16 +75,32 @@ class RowsData(Section):
     shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages", "preference"]
     drop_empty: bool  # leave out rows without a completion instead of refusing them
     drop_broken: Annotated[bool, LATER] = False  # leave out, and count, every row that cannot be used
+    repeated: Annotated[Literal["keep", "drop"], LATER] = "keep"  # rows whose texts stood before
+    near_copies: Annotated[Share | None, LATER] = (
+        None  # drop rows that share as much of an earlier one's words
+    )
+    contaminated: Annotated[Literal["note", "drop"], LATER] = (
+        "note"  # rows that hold 13 words of a test question
+    )
     keep_rows: Annotated[bool, LATER] = False  # the selected rows as they were, beside the examples
     columns: Annotated[Columns, LATER] = Columns()  # where they are not found by their names
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
     allow_missing_shards: Annotated[bool, NEUTRAL] = False  # the shards that are there go into the key
     hub: Hub | None = None
     limit: Positive | None = None
-    metadata: list[str] = Field(
-        default_factory=list
-    )  # columns of the rows: numbers are a signal, texts a category
+    # Columns of the rows that are kept: numbers are a signal, texts a category.
+    metadata: list[str] = Field(default_factory=list)
+    # Of them, those in which a low number is good (losses, perplexity): content of score/metadata, not of the rows.
+    lower_is_better: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
     max_length: Annotated[Positive, NEUTRAL]
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> "RowsData":
+        if absent := [column for column in self.lower_is_better if column not in self.metadata]:
+            raise ValueError(
+                f"data.lower_is_better names {absent[0]!r}, which is not in data.metadata={self.metadata}: add it there"
+            )
+        return self
 
 
 Data = Annotated[ArithmeticData | RowsData, Field(discriminator="kind")]

@@ -19,7 +19,9 @@ from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
 from gip_exp.config.train import Train
 
-STAGES = ("data", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate")
+STAGES = (
+    "data", "contamination", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate",
+)  # fmt: skip
 
 
 class Paths(Section):

@@ -1,7 +1,7 @@
 """People's rows into a pool and a test set, from files or from the hub, and what is said about them on the way."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ class LoadedRows:
     test: list[rows.Example]
     origins: list[dict[str, Any]]
     originals: list[Any]
+
+    def only(self, rows: Iterable[int]) -> "LoadedRows":
+        """The same with these rows of the pool alone."""
+        kept = list(rows)
+        return replace(
+            self,
+            pool=[self.pool[row] for row in kept],
+            origins=[self.origins[row] for row in kept],
+            originals=[self.originals[row] for row in kept],
+        )
 
 
 def hub_of(data: RowsData) -> Hub | None:
@@ -163,10 +173,6 @@ def _describe(reading: rows.Reading, job: Job) -> None:
     n = len(reading.examples)
     for what, (count, first) in reading.found.items():
         job.note(f"{count:,} of {n:,} rows {what} (first: {first})")
-    if reading.repeated:
-        job.note(
-            f"{len(reading.repeated):,} of {n:,} rows repeat the texts of an earlier row (first: {reading.repeated[0]})"
-        )
     job.draft.facts["found"] = {what: count for what, (count, _) in reading.found.items()}
 
 

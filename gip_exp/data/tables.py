@@ -36,7 +36,7 @@ def as_examples(
         drop_empty: Leave out rows without a completion, else they are broken.
 
     Returns:
-        The examples in the rows' order, with the places of broken, empty and repeated rows.
+        The examples in the rows' order, with the places of broken and empty rows.
 
     Raises:
         UserError: The rows cannot be read, or their shape is unclear.

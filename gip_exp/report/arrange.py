@@ -149,10 +149,10 @@ def _once(runs: Sequence[Run], notes: list[str]) -> list[Run]:
     """
     seen: dict[tuple[Any, ...], Run] = {}
     for run in sorted(runs, key=lambda run: (run.seed, -run.modified, str(run.folder))):
-        last = run.stages.get("evaluate") or run.stages.get("select") or {}
+        last = run.stages.get("evaluate") or run.stages.get("select")
         arm = _arm(run, runs)
         chosen = () if not run.tuned else (run.seed, run.n_selected)
-        key = (arm, chosen, last.get("key", str(run.folder)), tuple(sorted(run.answers)))
+        key = (arm, chosen, last["key"] if last else str(run.folder), tuple(sorted(run.answers)))
         if key in seen:
             notes.append(f"{run.folder.name} shares its outputs with {seen[key].folder.name}: counted once")
         else:

@@ -33,7 +33,7 @@ def _data(experiment: str, seed: int, runs: Sequence[Run]) -> list[str]:
     """Runs of one seed must have used one pool and one test set."""
     keys: dict[str, list[Run]] = {}
     for run in runs:
-        keys.setdefault(str(run.stages.get("data", {}).get("key")), []).append(run)
+        keys.setdefault(run.data_key, []).append(run)
     if len(keys) < 2:
         return []
     who = _who("data key", keys)
@@ -70,7 +70,7 @@ def _references(experiment: str, metric: str, runs: Sequence[Run]) -> list[str]:
     """Same data, same id, another reference: the question is another one."""
     first: dict[str, Run] = {}
     for run in runs:
-        known = first.setdefault(str(run.stages.get("data", {}).get("key")), run)
+        known = first.setdefault(run.data_key, run)
         ours, theirs = run.answers[metric], known.answers[metric]
         odd = next((id for id in sorted(ours) if ours[id].reference != theirs[id].reference), None)
         if odd is not None:

@@ -7,17 +7,18 @@ Whatever cannot be read is reported, all of it together, and never left out in s
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gip_exp.errors import UserError, printable
 from gip_exp.report.names import FULL
+from gip_exp.report.neutral import is_neutral
 from gip_exp.runs.folder import CONFIG, PREDICTIONS, RESULT, SELECTED, below
+from gip_exp.runs.records import Metric, RunResult, StageRecord, parse_result
 
-DONE, FAILED, UNFINISHED, STOPPED = "done", "failed", "unfinished", "stopped"
-FIELDS = ("experiment", "model", "selector", "budget", "seed", "metrics", "stages", "status")
+DONE, FAILED, UNFINISHED, STOPPED, SUPERSEDED = "done", "failed", "unfinished", "stopped", "superseded"
 METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")  # it names a file too
 TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of its per-question outcomes
 
@@ -37,7 +38,7 @@ class Run:
     """
 
     folder: Path
-    result: Mapping[str, Any]
+    result: RunResult
     settings: Mapping[str, Any] = field(default_factory=dict)
     answers: Mapping[str, Mapping[str, Answer]] = field(
         default_factory=dict
@@ -47,19 +48,19 @@ class Run:
 
     @property
     def experiment(self) -> str:
-        return str(self.result["experiment"])
+        return self.result["experiment"]
 
     @property
     def model(self) -> str:
-        return str(self.result["model"])
+        return self.result["model"]
 
     @property
     def selector(self) -> str:
-        return str(self.result["selector"])
+        return self.result["selector"]
 
     @property
     def seed(self) -> int:
-        return int(self.result["seed"])
+        return self.result["seed"]
 
     @property
     def budget(self) -> int | float:
@@ -76,11 +77,16 @@ class Run:
     @property
     def status(self) -> str:
         """done, stopped, failed; the full text (`stopped:select`) stays in `result`."""
-        return str(self.result["status"]).partition(":")[0]
+        return self.result["status"].partition(":")[0]
 
     @property
-    def stages(self) -> Mapping[str, Mapping[str, Any]]:
+    def stages(self) -> Mapping[str, StageRecord]:
         return self.result["stages"]
+
+    @property
+    def data_key(self) -> str:
+        """The key of its rows in the store; '' where it has none."""
+        return self.stages["data"]["key"] if "data" in self.stages else ""
 
     @property
     def subset(self) -> Mapping[str, Any]:
@@ -133,7 +139,26 @@ def read_runs(root: Path) -> Found:
         )
     if not runs:
         raise UserError(_nothing(root, others))
-    return Found(root, tuple(runs), tuple(others))
+    latest, older = _latest(runs)
+    return Found(root, tuple(latest), (*others, *older))
+
+
+def _latest(runs: Sequence[Run]) -> tuple[list[Run], list[Unfinished]]:
+    """Leave out a run whose settings were run again on other data: its rows were read from other files or by older code.
+
+    Other runs of the same settings are sorted out where they would count twice (`arrange`).
+    """
+    newest: dict[str, Run] = {}
+    names: dict[Path, str] = {}
+    for run in sorted(runs, key=lambda run: run.modified):
+        kept = {key: value for key, value in run.settings.items() if not is_neutral(key)}
+        asked = [run.experiment, run.model, run.selector, run.budget, run.seed, sorted(run.answers)]
+        names[run.folder] = json.dumps([asked, kept], sort_keys=True) if kept else str(run.folder)
+        newest[names[run.folder]] = run
+    current = [run for run in runs if run.data_key == newest[names[run.folder]].data_key]
+    why = "the same settings were run again on other data (files or code changed): the newest counts"
+    older = [Unfinished(run.folder, SUPERSEDED, why) for run in runs if run not in current]
+    return current, older
 
 
 def _nothing(root: Path, others: list[Unfinished]) -> str:
@@ -153,14 +178,10 @@ def _read(folder: Path) -> Run | Unfinished:
     path = folder / RESULT
     if not path.is_file():
         return Unfinished(folder, UNFINISHED, f"no {RESULT}: still running, or killed")
-    result = _spelt_out(_json(path))
-    missing = [name for name in FIELDS if name not in result]
-    if missing:
-        raise ValueError(
-            f"{path} lacks {', '.join(missing)}: it was not written by this project, or only in part"
-        )
-    if wrong := _wrong_fields(result):
-        raise ValueError(f"{path} is of another schema or was edited: {'; '.join(wrong)}")
+    try:
+        result = parse_result(_spelt_out(_json(path)))
+    except ValueError as error:
+        raise error if str(path) in str(error) else ValueError(f"{path} cannot be used: {error}") from None
     settings = _spelt_out(_settings(folder / CONFIG))
     run = Run(folder, result, settings, modified=path.stat().st_mtime)
     if run.status == FAILED:
@@ -169,27 +190,6 @@ def _read(folder: Path) -> Run | Unfinished:
         return Unfinished(folder, str(result["status"]), "stopped on request before anything was selected")
     answers = {name: _answers(folder, name, metric) for name, metric in result["metrics"].items()}
     return replace(run, answers=answers, selected=_selected(folder, run.selector))
-
-
-def _wrong_fields(result: Mapping[str, Any]) -> list[str]:
-    """The fields that are not of the kind that `result.json` has."""
-    metrics, stages = result["metrics"], result["stages"]
-    named = isinstance(metrics, dict) and all(isinstance(metric, dict) for metric in metrics.values())
-    checks = {
-        "seed must be an integer": isinstance(result["seed"], int),
-        "budget must be a number": _number(result["budget"]),
-        "n_selected must be an integer": isinstance(result.get("n_selected"), int | None),
-        "n_pool must be an integer": isinstance(result.get("n_pool"), int | None),
-        "metrics must map names to value, n, low and high": named
-        and all(_number(metric.get(part)) for metric in metrics.values() for part in ("value", "n")),
-        "stages must map names to key and seconds": isinstance(stages, dict)
-        and all(isinstance(stage, dict) for stage in stages.values()),
-    }
-    return [what for what, right in checks.items() if not right]
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _selected(folder: Path, selector: str) -> frozenset[str]:
@@ -234,7 +234,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _answers(folder: Path, name: str, metric: Mapping[str, Any]) -> dict[str, Answer]:
+def _answers(folder: Path, name: str, metric: Metric) -> dict[str, Answer]:
     """The per-question outcomes, held against the metric that `result.json` gives for them."""
     if not METRIC.fullmatch(name) or ".." in name:
         raise ValueError(

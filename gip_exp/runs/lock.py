@@ -12,13 +12,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Unpack, cast
 
 from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import slurm
+from gip_exp.runs.records import LockRecord
 from gip_exp.storage.files import write_json
 from gip_exp.storage.locks import held
 
@@ -34,18 +35,18 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._facts: dict[str, Any] = {
+        self._record: LockRecord = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": time.time(),
             **slurm.own_job(os.environ),
         }
 
-    def tell(self, **facts: Any) -> None:
+    def tell(self, **facts: Unpack[LockRecord]) -> None:
         """Add to the file; a file that cannot be written is no reason to stop (the lock says the essential)."""
-        self._facts.update(facts)
+        self._record.update(facts)
         with suppress(OSError):
-            write_json(self._path, self._facts)
+            write_json(self._path, self._record)
 
     def end(self, error: BaseException) -> None:
         """Say how the process ended: an error of the run, or a stop from outside."""
@@ -77,13 +78,13 @@ def run_lock(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterato
         _path(folder, name).unlink(missing_ok=True)
 
 
-def read(folder: Path, name: str) -> Mapping[str, Any]:
+def read(folder: Path, name: str) -> LockRecord:
     """What the last process said that did not end well, or is at work; empty if there is none."""
     try:
         facts = json.loads(_path(folder, name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return cast(LockRecord, facts) if isinstance(facts, dict) else {}
 
 
 def alive(folder: Path, name: str) -> bool:
@@ -103,7 +104,7 @@ def alive(folder: Path, name: str) -> bool:
     return False
 
 
-def look(folder: Path, name: str) -> tuple[bool, Mapping[str, Any]]:
+def look(folder: Path, name: str) -> tuple[bool, LockRecord]:
     """Whether a process is at work, and what it or the last one said, as of one moment.
 
     The lock is asked first: a process that ends between two questions has said how before it let go. One that begins

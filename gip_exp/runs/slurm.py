@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gip_exp.runs.records import LockRecord
+
 SECONDS = 20  # a busy controller answers late; status must not hang on it
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "CONFIGURING"})
 AT_WORK = frozenset({"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"})
@@ -40,7 +42,7 @@ class Job:
         return self.state in AT_WORK
 
 
-def own_job(environment: Mapping[str, str]) -> dict[str, str]:
+def own_job(environment: Mapping[str, str]) -> LockRecord:
     """`slurm_job` (as SLURM prints it) and how often it was restarted, inside a job; else nothing."""
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID")

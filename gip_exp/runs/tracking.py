@@ -11,6 +11,7 @@ from gip_exp.config import Config
 from gip_exp.config.tracking import Tracking
 from gip_exp.console import Console
 from gip_exp.errors import UserError
+from gip_exp.runs.records import RunResult
 
 MODES = ("online", "offline", "disabled", "shared")
 REFUSED, LONGEST = "/\\#?%:", 128  # characters and length that W&B refuses in a name
@@ -22,7 +23,7 @@ class Tracker(Protocol):
 
     def log(self, figures: Mapping[str, float]) -> None: ...
 
-    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None: ...
+    def finish(self, result: RunResult, selected: Path | None) -> None: ...
 
     def fail(self) -> None: ...
 
@@ -33,7 +34,7 @@ class NoTracker:
     def log(self, figures: Mapping[str, float]) -> None:
         pass
 
-    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
+    def finish(self, result: RunResult, selected: Path | None) -> None:
         pass
 
     def fail(self) -> None:
@@ -70,7 +71,7 @@ class WandbTracker:
     def log(self, figures: Mapping[str, float]) -> None:
         self._run.log(dict(figures))
 
-    def finish(self, result: Mapping[str, Any], selected: Path | None) -> None:
+    def finish(self, result: RunResult, selected: Path | None) -> None:
         """Upload the outcome. What goes wrong here is told and no more: the run itself is done."""
         with self._telling("the result"):
             self._upload(result, selected)
@@ -93,7 +94,7 @@ class WandbTracker:
                 f"W&B could not take {what} ({type(error).__name__}); the run folder has everything"
             )
 
-    def _upload(self, result: Mapping[str, Any], selected: Path | None) -> None:
+    def _upload(self, result: RunResult, selected: Path | None) -> None:
         import wandb
 
         for name, metric in result["metrics"].items():

@@ -3,7 +3,8 @@
 Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion; turns and tools where there is more to a row), `origins.jsonl`
 (id, source, row, own id: where the pool's rows came from) and, where the pool's makers know them, `labels.jsonl` (id,
 skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
-`data.keep_rows`, `rows.jsonl` holds the pool's rows as they were, in the same order.
+`data.keep_rows`, `rows.jsonl` holds the pool's rows as they were, in the same order. `left_out.jsonl` lists, by id, the
+rows left out as copies of an earlier row or because they hold a test question (id, why, of which row, how much of it).
 
 `data/metadata` beside it holds the columns of `data.metadata`, so that another column makes nothing else again.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from gip_exp.artifacts import (
     CATEGORIES,
     LABELS,
+    LEFT_OUT,
     METADATA,
     METADATA_STAGE,
     ORIGINS,
@@ -28,12 +30,18 @@ from gip_exp.artifacts import (
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
-from gip_exp.data import load, rows
+from gip_exp.data import copies, load, overlap, rows
 from gip_exp.data.metadata import read_metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import file_digest, write_jsonl, write_text
 from selection.signals import SignalTable, write_signals
+
+REASONS = {
+    "repeated": "they repeat the texts of an earlier row",
+    "near_copies": "they are near-copies of an earlier row",
+    "contaminated": f"they share {overlap.LENGTHS[-1]} words in a row with a test question",
+}
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
@@ -68,18 +76,69 @@ def _build(job: Job) -> None:
     if isinstance(data, ArithmeticData):
         pool, test, labels = _arithmetic(data)
         write_jsonl(job.folder / LABELS, labels)
+        pool = pool[: data.limit]
     else:
         found = load.load_rows(data, job)
+        found = found.only(range(len(found.pool))[: data.limit])
+        found = found.only(_kept(job, found, data))
         pool, test = found.pool, found.test
-        write_jsonl(job.folder / ORIGINS, found.origins[: data.limit])
+        write_jsonl(job.folder / ORIGINS, found.origins)
         if data.keep_rows:
-            write_text(job.folder / ROWS, "".join(map(rows.as_json, found.originals[: data.limit])))
-    if data.limit is not None:
-        pool = pool[: data.limit]
-    _check_overlap(job, pool, test)
+            write_text(job.folder / ROWS, "".join(map(rows.as_json, found.originals)))
     write_jsonl(job.folder / POOL, pool)
     write_jsonl(job.folder / TEST, test)
     job.draft.facts.update(n_rows=len(pool), n_test=len(test))
+
+
+def _kept(job: Job, found: load.LoadedRows, data: RowsData) -> list[int]:
+    """The rows of the pool without those that the config drops, which `left_out.jsonl` lists."""
+    pool, reasons = found.pool, {}
+    equal = copies.equal_rows(pool)
+    if data.repeated == "drop":
+        reasons["repeated"] = [(copy.row, {"of": pool[copy.of]["id"]}) for copy in equal]
+    elif equal:
+        job.note(
+            f"{len(equal):,} of {len(pool):,} rows repeat the texts of an earlier row (data.repeated=drop leaves them "
+            f"out; first: {pool[equal[0].row]['id']} repeats {pool[equal[0].of]['id']})"
+        )
+    if data.near_copies is not None:
+        near = copies.near_rows(pool, data.near_copies, but=[copy.row for copy in equal])
+        reasons["near_copies"] = [
+            (copy.row, {"of": pool[copy.of]["id"], "similarity": copy.similarity}) for copy in near
+        ]
+    if data.contaminated == "drop":
+        reasons["contaminated"] = [
+            (match.row, {"of": found.test[match.test]["id"], "words": match.words, "text": match.text})
+            for match in overlap.find_overlap(pool, found.test)
+            if match.test_part == "prompt" and match.counts(overlap.LENGTHS[-1])
+        ]
+    return _without(job, pool, reasons)
+
+
+def _without(
+    job: Job, pool: list[rows.Example], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
+) -> list[int]:
+    """The rows that have no reason to be left out; the others are said, listed with their first one, and counted."""
+    left_out: dict[int, dict[str, Any]] = {}
+    counts = {}
+    for reason, found in reasons.items():
+        new = {
+            row: {"id": pool[row]["id"], "why": reason, **what} for row, what in found if row not in left_out
+        }
+        counts[reason] = len(new)
+        if new:
+            first = next(iter(new.values()))
+            job.note(
+                f"{len(new):,} of {len(pool):,} rows are left out: {REASONS[reason]} (data.{reason}="
+                f"{getattr(job.config.data, reason)}; first: {first['id']}, of {first['of']})"
+            )
+        left_out |= new
+    if left_out:
+        write_jsonl(job.folder / LEFT_OUT, [left_out[row] for row in sorted(left_out)])
+    if len(left_out) == len(pool):
+        raise UserError("no row of the pool is left; see the notes above for what was left out")
+    job.draft.facts["left_out"] = counts
+    return [row for row in range(len(pool)) if row not in left_out]
 
 
 def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Example], list[dict[str, Any]]]:
@@ -98,16 +157,6 @@ def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Exa
 
 def _example(split: str, position: int, problem: Any) -> rows.Example:
     return {"id": f"{split}-{position:06d}", "prompt": problem.question, "completion": problem.answer}
-
-
-def _check_overlap(job: Job, pool: list[rows.Example], test: list[rows.Example]) -> None:
-    """A pool that holds test questions makes every accuracy worthless: say so."""
-    asked = {example["prompt"] for example in pool}
-    leaked = [example["id"] for example in test if example["prompt"] in asked]
-    if leaked:
-        job.note(
-            f"{len(leaked)} of {len(test)} test prompts also stand in the training rows (first: {leaked[0]})"
-        )
 
 
 def _missing(config: Config) -> list[str]:

@@ -11,6 +11,7 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.embedder import OpenAIEmbedder, TfidfEmbedder, TransformerEmbedder
 from gip_exp.config.model import Model
+from gip_exp.data.words import tokens
 from gip_exp.errors import UserError
 from gip_exp.models import loading
 from gip_exp.stage import Entries, Job, Stage
@@ -18,7 +19,7 @@ from gip_exp.stage import Entries, Job, Stage
 if TYPE_CHECKING:
     from gip_exp.models.encoder import Encoder
 
-TOKEN = r"\w+|[^\w\s]"
+SHARED = 0.01  # of the different texts that have their vector in common with another: more is worth a note
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -52,6 +53,11 @@ def _build(job: Job) -> None:
     else:
         features = _openai(texts, embedder, job)
     _check(features, job.config.embedder.name)
+    if shared := _shared(features, texts):
+        job.note(
+            f"{shared:,} of {len(set(texts)):,} different texts have the vector of another one to embedder="
+            f"{job.config.embedder.name}, so it cannot tell them apart: selectors by variety take them for copies"
+        )
     np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
 
@@ -63,7 +69,8 @@ def _tfidf(texts: Sequence[str], embedder: TfidfEmbedder, job: Job) -> np.ndarra
     if len(texts) == 1:
         raise UserError("the pool is a single row: there is nothing to choose between")
     vectorizer = TfidfVectorizer(
-        token_pattern=TOKEN,
+        tokenizer=tokens,
+        token_pattern=None,
         ngram_range=(1, embedder.ngrams),
         min_df=min(embedder.min_count, len(texts)),
         sublinear_tf=True,
@@ -136,6 +143,14 @@ def _check(features: np.ndarray, name: str) -> None:
         raise UserError(
             f"embedder {name} gave NaN or infinite values for {bad.size} rows, first row {bad[0]}"
         )
+
+
+def _shared(features: np.ndarray, texts: Sequence[str]) -> int:
+    """How many different texts are one too many for the different vectors; 0 where that is a handful."""
+    different = len(set(texts))
+    vectors = {hash((np.round(row, 5) + 0.0).tobytes()) for row in features}  # adding 0 makes -0.0 a 0.0
+    shared = different - len(vectors)
+    return shared if shared > SHARED * different else 0
 
 
 def _missing(config: Config) -> list[str]:

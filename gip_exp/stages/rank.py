@@ -26,8 +26,10 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.selector import OnScores, RankingSelector, SelectorSection
 from gip_exp.data import ranking_file, split
+from gip_exp.data.words import is_unspaced
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
+from gip_exp.runs.records import RankFacts
 from gip_exp.signals.table import SOURCE_STAGE, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
@@ -101,13 +103,14 @@ def _build(job: Job) -> None:
     picked = pool.rows[selection.indices]
     table = {"row": picked, "id": [pool.ids[row] for row in picked], "gain": selection.gains}
     pq.write_table(pa.table(table), job.folder / RANKING)
-    job.draft.facts.update(
+    facts = RankFacts(
         n_pool=n_pool,
         n_unscored=0 if candidates is None else int((~candidates).sum()),
         rank_to=to,
         rounds=len(selection.rounds),
         objective={name: float(value) for name, value in selection.objective.items()},
     )
+    job.draft.facts.update(facts)
 
 
 class _Pool:
@@ -157,7 +160,14 @@ class _Pool:
 
     @property
     def texts(self) -> list[str]:
-        return [text_of(self._examples[row]) for row in self.rows]
+        texts = [text_of(self._examples[row]) for row in self.rows]
+        unspaced = sum(map(is_unspaced, texts)) if self._job.config.selector.kind == "dsir" else 0
+        if unspaced:
+            self._job.note(
+                f"{unspaced:,} of {self.n:,} rows are in scripts without spaces, where DSIR's words (those of its authors) "
+                "are whole sentences: its weights mean little there; mp_sc and k_center go by the embeddings"
+            )
+        return texts
 
     @property
     def target_texts(self) -> list[str]:

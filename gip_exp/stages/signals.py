@@ -1,5 +1,6 @@
 """The signals that need no model: metadata of the rows, self-compression of their embeddings, and mixtures."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,17 +15,57 @@ from gip_exp.config.selector import GipSelector, OnScores
 from gip_exp.errors import UserError
 from gip_exp.signals.table import SOURCE_STAGE, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
-from selection.signals import SignalTable, mixture, read_signals
+from selection.signals import SignalTable, mixture, read_signals, score_zeros
+
+LOSS_LIKE = re.compile(r"loss|perplexity|ppl|nll|toxic", re.IGNORECASE)
 
 
 def _metadata(job: Job) -> None:
+    """The rows' columns as scores: larger is better, and none is negative, because selectors square them."""
     path = job.inputs[METADATA_STAGE].folder / METADATA_FILE
     if not path.is_file():
         raise UserError(
             f"selector={job.config.selector.name} needs numbers, and none of the columns in data.metadata holds any: "
             "name a column of numbers"
         )
-    write_table(job, "metadata", read_signals(path))
+    table = read_signals(path)
+    lower = _lower_is_better(job.config)
+    if texts := [name for name in lower if name not in table.names]:
+        raise UserError(
+            f"data.lower_is_better names {texts[0]!r}, which holds text, no numbers: name a column of numbers "
+            f"({', '.join(table.names)})"
+        )
+    for name in table.names:
+        if LOSS_LIKE.search(name) and name not in lower:
+            job.note(
+                f"metadata column {name!r} is used as larger = better; if lower is better in it, set "
+                f"data.lower_is_better=[{name}]"
+            )
+    values = table.values * np.where(np.isin(table.names, list(lower)), -1.0, 1.0)
+    zeros = score_zeros(values)
+    shifted = {
+        name: _shift(job, name, column, zero)
+        for name, column, zero in zip(table.names, values.T, zeros, strict=True)
+        if np.nanmin(column, initial=0.0) < 0
+    }
+    job.draft.facts["shifted"] = shifted
+    write_table(job, "metadata", SignalTable(table.ids, table.names, np.maximum(values - zeros, 0.0)))
+
+
+def _shift(job: Job, name: str, column: np.ndarray, zero: float) -> dict[str, float]:
+    """Say that a column is shifted; what is recorded of it."""
+    negative, below = int((column < 0).sum()), int((column < zero).sum())
+    what = "negated, then " if name in _lower_is_better(job.config) else ""
+    further = f"; {below:,} rows below that are 0 too" if below else ""
+    job.note(
+        f"metadata column {name!r} has {negative:,} scores below zero (lowest {np.nanmin(column):g}), and scores are "
+        f"squared: it is {what}shifted so that {zero:g} becomes 0{further}"
+    )
+    return {"zero": float(zero), "n_negative": negative, "n_below_zero": below}
+
+
+def _lower_is_better(config: Config) -> tuple[str, ...]:
+    return tuple(config.data.lower_is_better) if isinstance(config.data, RowsData) else ()
 
 
 def _metadata_inputs(config: Config) -> tuple[str, ...]:
@@ -98,7 +139,13 @@ def column_weights(
     return {column: weight for column, weight in found.items() if weight is not None}
 
 
-METADATA = Stage(SOURCE_STAGE["metadata"], _metadata_inputs, lambda *_: {}, _metadata, _missing_metadata)
+METADATA = Stage(
+    SOURCE_STAGE["metadata"],
+    _metadata_inputs,
+    lambda config, _: {"lower_is_better": sorted(_lower_is_better(config))},
+    _metadata,
+    _missing_metadata,
+)
 SELF_COMPRESSION = Stage(
     SOURCE_STAGE["self_compression"],
     lambda _: ("data", "embed"),

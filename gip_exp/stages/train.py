@@ -7,7 +7,7 @@ same examples share one adapter, and `full` trains once however it is swept. Wri
 import math
 from typing import Any
 
-from gip_exp.artifacts import ADAPTER, LOSSES, named, read_selected
+from gip_exp.artifacts import ADAPTER, LOSSES, named, read_selected, select_facts
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
@@ -39,7 +39,7 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
         "prompt": content(config.model.prompt),
         "dtype": config.model.dtype,
         "model": loading.identity(config.model),
-        "selected": entries["select"].facts["digest"],
+        "selected": select_facts(entries)["digest"],
     }
 
 

@@ -15,6 +15,7 @@ from gip_exp.runs import folder as run_folder
 from gip_exp.runs import lock, slurm
 from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
 from gip_exp.runs.folder import SELECTED as SELECTED_FILE
+from gip_exp.runs.records import LockRecord
 from gip_exp.sweep import plan_folder
 from gip_exp.sweep.plan_folder import PlannedRun
 
@@ -63,7 +64,7 @@ def _planned(plan: Path, run: PlannedRun, submitted: list[str], known: Mapping[s
 
 
 def _without_word(
-    base: State, names: Sequence[str], told: Mapping[str, Any], known: Mapping[str, slurm.Job]
+    base: State, names: Sequence[str], told: LockRecord, known: Mapping[str, slurm.Job]
 ) -> State | None:
     """The newest job ended badly before its process could say so: it was cancelled, or Python did not even start."""
     newest = next((name for name in reversed(names) if name in known), None)
@@ -115,7 +116,7 @@ def _unplanned(root: Path, folder: Path, known: Mapping[str, slurm.Job]) -> Stat
     return _in_queue(base, [str(told.get("slurm_job"))], known) or _at_rest(base, told, folder, known)
 
 
-def _at_rest(base: State, told: Mapping[str, Any], folder: Path, known: Mapping[str, slurm.Job]) -> State:
+def _at_rest(base: State, told: LockRecord, folder: Path, known: Mapping[str, slurm.Job]) -> State:
     """A run that nobody holds and nobody queued: how did its last process end?"""
     job = known.get(str(told.get("slurm_job")))
     if told and "ended" not in told:
@@ -144,26 +145,26 @@ def _by_result(base: State, result: Mapping[str, Any], folder: Path) -> State:
     return base
 
 
-def _running(base: State, told: Mapping[str, Any]) -> State:
+def _running(base: State, told: LockRecord) -> State:
     return replace(
         base, state=RUNNING, stage=str(told.get("stage", "")), since=told.get("started"), where=_where(told)
     )
 
 
-def _killed(told: Mapping[str, Any], job: slurm.Job | None) -> str:
+def _killed(told: LockRecord, job: slurm.Job | None) -> str:
     said = slurm.in_words(job) if job else ""
     during = f" during {told['stage']}" if told.get("stage") else ""
     return f"{said or 'its process is gone without a word (killed, out of memory, node lost)'}{during}"
 
 
-def _stopped(told: Mapping[str, Any], job: slurm.Job | None) -> str:
+def _stopped(told: LockRecord, job: slurm.Job | None) -> str:
     if told["stopped"] == "KeyboardInterrupt":
         return "by Ctrl-C"
     said = (slurm.in_words(job) if job else "") or str(told.get("slurm_reason") or "")
     return f"by SIGTERM ({said})" if said else "by SIGTERM"
 
 
-def _where(told: Mapping[str, Any]) -> str:
+def _where(told: LockRecord) -> str:
     if "slurm_job" in told:
         return f"job {told['slurm_job']} on {told.get('host')}"
     return f"{told['host']}, process {told.get('pid')}" if "host" in told else ""

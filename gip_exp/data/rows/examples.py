@@ -53,7 +53,6 @@ class Reading:
         rows: The row behind each example.
         broken: `place: why` of every row that cannot be used.
         empty: Places of rows without a completion, where those are left out.
-        repeated: Places of rows whose texts stood before.
         found: What rows hold beside plain text (the end of a sentence), with the number of rows and the first place.
     """
 
@@ -61,14 +60,12 @@ class Reading:
     rows: list[Placed]
     broken: list[str]
     empty: list[str]
-    repeated: list[str]
     found: dict[str, tuple[int, str]]
 
 
 def read_examples(rows: Sequence[Placed], layout: Layout, split: str, *, drop_empty: bool = False) -> Reading:
     """Examples in the rows' order, ids `<split>-<number from 0>` among those that are kept."""
-    reading = Reading([], [], [], [], [], {})
-    seen: set[tuple[str, str]] = set()
+    reading = Reading([], [], [], [], {})
     for placed in rows:
         found: Found = {}
         try:
@@ -84,10 +81,6 @@ def read_examples(rows: Sequence[Placed], layout: Layout, split: str, *, drop_em
             problem = str(error) if isinstance(error, ValueError) else "nested too deeply"
             reading.broken.append(f"{placed.place}: {problem}")
             continue
-        texts = (example["prompt"], example["completion"])
-        if texts in seen:
-            reading.repeated.append(placed.place)
-        seen.add(texts)
         reading.examples.append(example)
         reading.rows.append(placed)
         for what in found:

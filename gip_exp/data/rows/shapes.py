@@ -101,7 +101,7 @@ CANONICAL = [
     *_layouts("prompt_completion", "prompt completion"),
     *_layouts("messages", "messages"),
 ]
-FURTHER = [
+COMMON = [
     *_layouts("question_answer", "question response", "question output", "query answer", "query response"),
     *_layouts("instruction", "instruction+context response", "instruction+input response"),
     *_layouts("instruction", "instruction+input completion", "instruction+input answer"),
@@ -120,7 +120,7 @@ PREFERENCE = [
     *_crossed("preference", "prompt question instruction+input input query", CHOSEN),
     *_layouts("preference", *CHOSEN),
 ]
-KNOWN = (CANONICAL, FURTHER, PREFERENCE, RARE)
+KNOWN = (CANONICAL, COMMON, PREFERENCE, RARE)
 
 
 def find_layout(
@@ -274,7 +274,7 @@ def no_row(row: Any) -> str:
 
 def _unclear(columns: Sequence[str], source: Path | str, what: str) -> UserError:
     known: dict[str, list[str]] = {}
-    for layout in (*CANONICAL, *FURTHER, *PREFERENCE):
+    for layout in (*CANONICAL, *COMMON, *PREFERENCE):
         columns_read = "/".join((*layout.prompt, layout.completion) if layout.completion else layout.prompt)
         known.setdefault(layout.shape, []).append(columns_read)
     shapes = "".join(f"\n  data.shape={shape}: {', '.join(read)}" for shape, read in known.items())

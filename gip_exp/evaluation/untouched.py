@@ -1,0 +1,57 @@
+"""Metrics without the test questions that the training rows touch, from the outcomes that an evaluation left."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gip_exp.artifacts import MATCHES, read_test
+from gip_exp.data.overlap import LENGTHS
+from gip_exp.runs.folder import PREDICTIONS
+from gip_exp.storage.files import read_jsonl
+from gip_exp.storage.store import Entry
+
+
+def touched(entry: Entry) -> dict[str, set[str]]:
+    """Length -> ids of the test questions touched at it."""
+    matches = [match for match in read_jsonl(entry.folder / MATCHES) if match["test_part"] == "prompt"]
+    return {
+        str(length): {match["test"] for match in matches if match["whole"] or match["words"] >= length}
+        for length in LENGTHS
+    }
+
+
+def summary(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """Counts of touched test questions and answers, and the metrics over the questions that are not touched at each length.
+
+    Metrics whose questions are not the data's test rows (MT-Bench, BBH) are left out of `metrics_without`.
+    """
+    entry = entries.get("contamination")
+    if entry is None or not entry.facts["n_test"]:
+        return {}
+    tests = {row["id"] for row in read_test(entries)}
+    ids = touched(entry)
+    without = {length: _metrics_without(ids[length], tests, entries) for length in ids if ids[length]}
+    facts = {name: entry.facts[name] for name in ("n_test", "whole", "questions", "answers")}
+    return {**facts, "metrics_without": {length: metrics for length, metrics in without.items() if metrics}}
+
+
+def _metrics_without(
+    touched_ids: set[str], tests: set[str], entries: Mapping[str, Entry]
+) -> dict[str, dict[str, Any]]:
+    found = {}
+    for entry in entries.values():
+        for name in entry.facts["metrics"] if entry.stage == "evaluate" else ():
+            path = entry.folder / PREDICTIONS / f"{name}.jsonl"
+            outcomes = {row["id"]: row["value"] for row in read_jsonl(path)} if path.is_file() else {}
+            left = [value for name_, value in outcomes.items() if name_ not in touched_ids]
+            if outcomes and outcomes.keys() <= tests and 0 < len(left) < len(outcomes):
+                found[name] = _interval(left)
+    return found
+
+
+def _interval(values: list[float]) -> dict[str, Any]:
+    """Of a proportion Wilson's, of any other mean the bootstrap's, as the evaluations do."""
+    from eval.statistics import mean_interval, wilson
+
+    if set(values) <= {0.0, 1.0}:
+        return wilson(int(sum(values)), len(values)).as_dict()
+    return mean_interval(values).as_dict()
