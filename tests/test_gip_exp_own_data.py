@@ -18,6 +18,7 @@ from gip_exp.errors import UserError
 from gip_exp.models.prompts import renderer
 from gip_exp.stages import data
 from gip_exp.storage.files import read_jsonl
+from selection.signals import read_signals
 
 FILLER = "cats dogs birds fish cows pigs goats hens ducks mice".split()
 
@@ -147,6 +148,32 @@ def test_copies_are_left_out_listed_and_counted(own, tmp_path):
     ]
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows)
+
+
+def test_rows_left_out_in_the_middle_leave_origins_originals_and_metadata_too(own, tmp_path):
+    """A copy, a near-copy and a row with a test question stand before rows that stay."""
+    asked = {"prompt": "How many " + " ".join(FILLER) + " are in the barn?", "completion": "none"}
+    rows = [row | {"topic": f"topic {i}", "votes": i} for i, row in enumerate(rows_of(12))]
+    near = rows[1] | {"prompt": rows[1]["prompt"].upper() + " !", "topic": "near", "votes": 98}
+    first = [rows[0], rows[0] | {"votes": 99}, rows[1], near, rows[2], {"id": "leak", **asked}]
+    written(tmp_path / "own" / "train.jsonl", first + rows[3:])
+    written(tmp_path / "own" / "test.jsonl", [asked])
+    dropped = ("data.near_copies=0.8", "data.contaminated=drop", "data.limit=13")
+    outcome, _ = run(own(tmp_path / "own", *dropped, "data.metadata=[votes,topic]", "until=select"))
+    assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1}
+    kept = rows[:10]
+    made, columns = outcome.entries["data"].folder, outcome.entries["data/metadata"].folder
+    ids = [example["id"] for example in read_jsonl(made / "pool.jsonl")]
+    origins = read_jsonl(made / "origins.jsonl")
+    assert [origin["id"] for origin in origins] == ids
+    assert [origin["own_id"] for origin in origins] == [row["id"] for row in kept]
+    assert [origin["row"] for origin in origins] == [1, 3, 5, *range(7, 14)]
+    assert read_jsonl(made / "rows.jsonl") == kept
+    numbers = read_signals(columns / "metadata.parquet")
+    assert (list(numbers.ids), numbers.column("votes").tolist()) == (ids, [row["votes"] for row in kept])
+    assert read_jsonl(columns / "categories.jsonl") == [
+        {"id": name, "topic": row["topic"]} for name, row in zip(ids, kept, strict=True)
+    ]
 
 
 def test_training_reads_of_a_conversation_what_selected_jsonl_says(own, tmp_path):

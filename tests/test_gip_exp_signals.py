@@ -248,6 +248,24 @@ def test_lower_is_better_names_columns_of_metadata(compose, rows_file, tmp_path)
         own(compose, rows_file, tmp_path, "data.metadata=[length]", "data.lower_is_better=[loss]")
 
 
+def test_lower_is_better_of_a_column_of_text_is_refused(compose, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    rows = [{"prompt": f"ask {i}", "completion": "b", "length": i, "topic": "sums"} for i in range(20)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = own(
+        compose,
+        path,
+        tmp_path,
+        "selector=mp_metadata",
+        "data.metadata=[length,topic]",
+        "data.lower_is_better=[topic]",
+    )
+    with pytest.raises(
+        UserError, match=r"names 'topic', which holds text, .* a column of numbers \(length\)"
+    ):
+        pipeline.run(config, quiet())
+
+
 def test_data_limit_cuts_the_metadata_too(compose, rows_file, tmp_path):
     config = own(
         compose, rows_file, tmp_path, "selector=mp_metadata", "data.metadata=[length]", "data.limit=25"
