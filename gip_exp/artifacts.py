@@ -1,5 +1,6 @@
 """Names and readers of stage outputs: what one stage leaves for another, so that stages do not import each other."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,12 +17,16 @@ from gip_exp.runs.records import DataFacts, RankFacts, SelectFacts
 from gip_exp.stage import Entries
 from gip_exp.storage.files import read_jsonl
 
-POOL, TEST, LABELS, METADATA = "pool.jsonl", "test.jsonl", "labels.jsonl", "metadata.parquet"  # of `data`
+POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"  # of `data`
+ORIGINS = "origins.jsonl"  # of `data`: where the pool's rows came from, in the same order
 ROWS = "rows.jsonl"  # of `data`: the pool's rows as they were, in the same order
+METADATA_STAGE = "data/metadata"  # there where columns are named in data.metadata
+METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its columns of numbers and of texts
 LEFT_OUT = "left_out.jsonl"  # of `data`: rows that are not in the pool, and why
 MATCHES = "matches.jsonl"  # of `contamination`
 FEATURES = "features.npy"  # of `embed`
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"  # of `warmup`
+UNUSABLE = "unusable.json"  # of `warmup`: numbers of the rows that nothing can be learnt from
 RANKING = "ranking.parquet"  # of `rank`
 ADAPTER, LOSSES = "adapter", "losses.jsonl"  # of `train`
 
@@ -36,6 +41,21 @@ def read_test(entries: Entries) -> list[Example]:
     return read_jsonl(entries["data"].folder / TEST)
 
 
+def read_origins(entries: Entries) -> list[dict[str, Any]]:
+    """Where the pool's rows came from, in the pool's order; empty for a pool made on the spot."""
+    path = entries["data"].folder / ORIGINS
+    return read_jsonl(path) if path.is_file() else []
+
+
+def named(example: Mapping[str, Any]) -> str:
+    """An example's row as its owner knows it: by its place or its number in its source, and by its own id."""
+    if "row" not in example:
+        return str(example["id"])
+    place = example.get("place", f"row {example['row']} of {example['source']}")
+    own = example.get("own_id")
+    return f"{place} (id {own})" if own is not None else place
+
+
 def text_of(example: Mapping[str, str]) -> str:
     """The text that embedders and DSIR read: prompt, newline, completion."""
     return f"{example['prompt']}\n{example['completion']}"
@@ -47,7 +67,7 @@ def read_features(entries: Entries) -> np.ndarray:
 
 
 def read_selected(entries: Entries) -> list[dict[str, Any]]:
-    """The selected rows in pick order: id, prompt, completion, rank, gain."""
+    """The selected rows in pick order: the examples with rank, gain and where they come from."""
     return read_jsonl(entries["select"].folder / SELECTED)
 
 
@@ -64,6 +84,13 @@ def rank_facts(entries: Entries) -> RankFacts:
 def select_facts(entries: Entries) -> SelectFacts:
     """What `select` reported."""
     return cast(SelectFacts, entries["select"].facts)
+
+
+def read_usable(entries: Entries) -> np.ndarray:
+    """(n,) bool of all training rows: those that LESS can learn from."""
+    usable = np.ones(data_facts(entries)["n_rows"], dtype=bool)
+    usable[json.loads((entries["warmup"].folder / UNUSABLE).read_text(encoding="utf-8"))] = False
+    return usable
 
 
 def selector_of(config: Config) -> selectors.Selector:

@@ -42,7 +42,7 @@ def stages(config: Config) -> dict[str, Stage]:
     known = {
         stage.name: stage
         for stage in (
-            data.STAGE,
+            *data.stages(config),
             *contamination.stages(config),
             base.STAGE,
             *score.from_rows(config),
@@ -57,6 +57,7 @@ def stages(config: Config) -> dict[str, Stage]:
         )
     }
     ends = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
+    ends += data.stages(config)[1:]  # the metadata, for the report
     if config.until != "data":
         ends += contamination.stages(config)
     if not config.until:
@@ -96,6 +97,8 @@ def run(config: Config, console: Console) -> Outcome:
     kept = preflight(config, plan, store, also=tracking.missing(config.tracking))
     # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
     entries = {"data": _data(config, store, console)}
+    for stage in data.stages(config)[1:]:
+        entries[stage.name] = _produce(stage, config=config, entries=entries, store=store, console=console)
     sizes(config, entries)
     if any(stage.group == "evaluate" for stage in plan.values()):
         registry.check_test_rows(config, entries)

@@ -7,7 +7,16 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from gip_exp.artifacts import LABELS, POOL, data_facts, rank_facts, read_selected, sizes
+from gip_exp.artifacts import (
+    CATEGORIES,
+    LABELS,
+    METADATA_STAGE,
+    POOL,
+    data_facts,
+    rank_facts,
+    read_selected,
+    sizes,
+)
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.evaluation import untouched
@@ -15,6 +24,8 @@ from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.storage.files import digest, read_jsonl
 from gip_exp.storage.store import Entry
+
+MOST_VALUES = 20  # of a category
 
 
 def config_key(config: Config, identities: Mapping[str, Any]) -> str:
@@ -60,6 +71,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "metrics": _metrics(evaluated),
         "contamination": untouched.summary(entries),
         "subset": subset(entries),
+        "categories": categories(entries),
         "training": training(entries),
         "stages": stages,
         "status": status,
@@ -113,6 +125,22 @@ def subset(entries: Mapping[str, Entry]) -> dict[str, float]:
         "n_skills": len(skills),
         "skill_entropy": round(entropy, 4),
     }
+
+
+def categories(entries: Mapping[str, Entry]) -> dict[str, dict[str, dict[str, int]]]:
+    """Column of `data.metadata` -> value -> rows of the pool and of the subset that have it, most frequent first."""
+    if "select" not in entries or METADATA_STAGE not in entries:
+        return {}
+    rows = {row["id"]: row for row in read_jsonl(entries[METADATA_STAGE].folder / CATEGORIES)}
+    chosen = [rows[row["id"]] for row in read_selected(entries)] if rows else []
+    found = {}
+    for column in entries[METADATA_STAGE].facts["categories"]:
+        pool = Counter(row[column] for row in rows.values() if row[column] is not None)
+        selected = Counter(row[column] for row in chosen)
+        found[column] = {
+            value: {"pool": n, "selected": selected[value]} for value, n in pool.most_common(MOST_VALUES)
+        }
+    return found
 
 
 def training(entries: Mapping[str, Entry]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gip_exp.errors import UserError
 from gip_exp.models.prompts import renderer
 from gip_exp.stages import data
 from gip_exp.storage.files import read_jsonl
-from gip_exp.training.finetune import training_rows
+from selection.signals import read_signals
 
 FILLER = "cats dogs birds fish cows pigs goats hens ducks mice".split()
 
@@ -59,17 +59,20 @@ def test_the_subset_is_ready_for_trainers_and_the_rows_as_they_were_lie_beside_i
     rows = rows_of()
     outcome, said = run(own(written(tmp_path / "my rows.jsonl", rows)))
     assert "my rows.jsonl: 40 rows; shape prompt_completion: prompt = prompt, completion = completion" in said
-    assert "(not read: 'id', 'votes')" in said
+    assert ", id = id (not read: 'votes')" in said
     assert (outcome.result["n_pool"], outcome.result["n_target"], outcome.result["n_selected"]) == (40, 0, 4)
     files = [outcome.folder / name for name in ("selected.jsonl", "selected_rows.jsonl")]
     table, originals = (
         load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
         for file in files
     )
-    assert table.column_names == ["id", "prompt", "completion", "rank", "gain"]
+    assert table.column_names == ["id", "prompt", "completion", "rank", "gain", "source", "row", "own_id"]
     assert table["rank"][:] == [1, 2, 3, 4]
     places = [int(name.removeprefix("train-")) for name in table["id"]]
     assert originals.to_list() == [rows[place] for place in places]
+    assert table["own_id"][:] == originals["id"][:]
+    assert table["row"][:] == [place + 1 for place in places]
+    assert set(table["source"]) == {"my rows.jsonl"}
     assert table["prompt"][:] == originals["prompt"][:]
 
 
@@ -92,18 +95,26 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
     with pytest.raises(
         UserError, match=r"3 broken rows; mend or remove them, or leave them out \(data.drop_broken"
     ):
-        run(own(path))
+        run(own(path, "data.drop_empty=false"))
     outcome, said = run(
         own(path, "data.drop_broken=true", "data.limit=10", "budget=10", "data.metadata=[votes]")
     )
-    assert "3 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
-    assert "(not read: 'id')" in said  # the votes are
+    assert "2 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
+    assert "a.jsonl: left out 1 of 15 rows (data.drop_empty), first line 15: the completion is empty" in said
+    assert "not read" not in said  # the votes are
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert [row["prompt"] for row in chosen] == [row["prompt"] for row in originals]
+    assert [row["own_id"] for row in chosen] == [row["id"] for row in originals]
+    assert [broken[row["row"] - 1]["id"] for row in chosen] == [row["id"] for row in originals]
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows[:10])
     with pytest.raises(UserError, match="no row is left"):
-        run(own(written(tmp_path / "b.jsonl", [{"prompt": "x", "completion": ""}]), "data.drop_broken=true"))
+        run(
+            own(
+                written(tmp_path / "b.jsonl", [{"prompt": "x", "completion": {"y": 1}}]),
+                "data.drop_broken=true",
+            )
+        )
 
 
 def test_repeats_and_conversations_are_said(own, tmp_path):
@@ -139,6 +150,32 @@ def test_copies_are_left_out_listed_and_counted(own, tmp_path):
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows)
 
 
+def test_rows_left_out_in_the_middle_leave_origins_originals_and_metadata_too(own, tmp_path):
+    """A copy, a near-copy and a row with a test question stand before rows that stay."""
+    asked = {"prompt": "How many " + " ".join(FILLER) + " are in the barn?", "completion": "none"}
+    rows = [row | {"topic": f"topic {i}", "votes": i} for i, row in enumerate(rows_of(12))]
+    near = rows[1] | {"prompt": rows[1]["prompt"].upper() + " !", "topic": "near", "votes": 98}
+    first = [rows[0], rows[0] | {"votes": 99}, rows[1], near, rows[2], {"id": "leak", **asked}]
+    written(tmp_path / "own" / "train.jsonl", first + rows[3:])
+    written(tmp_path / "own" / "test.jsonl", [asked])
+    dropped = ("data.near_copies=0.8", "data.contaminated=drop", "data.limit=13")
+    outcome, _ = run(own(tmp_path / "own", *dropped, "data.metadata=[votes,topic]", "until=select"))
+    assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1}
+    kept = rows[:10]
+    made, columns = outcome.entries["data"].folder, outcome.entries["data/metadata"].folder
+    ids = [example["id"] for example in read_jsonl(made / "pool.jsonl")]
+    origins = read_jsonl(made / "origins.jsonl")
+    assert [origin["id"] for origin in origins] == ids
+    assert [origin["own_id"] for origin in origins] == [row["id"] for row in kept]
+    assert [origin["row"] for origin in origins] == [1, 3, 5, *range(7, 14)]
+    assert read_jsonl(made / "rows.jsonl") == kept
+    numbers = read_signals(columns / "metadata.parquet")
+    assert (list(numbers.ids), numbers.column("votes").tolist()) == (ids, [row["votes"] for row in kept])
+    assert read_jsonl(columns / "categories.jsonl") == [
+        {"id": name, "topic": row["topic"]} for name, row in zip(ids, kept, strict=True)
+    ]
+
+
 def test_training_reads_of_a_conversation_what_selected_jsonl_says(own, tmp_path):
     from types import SimpleNamespace
 
@@ -149,7 +186,8 @@ def test_training_reads_of_a_conversation_what_selected_jsonl_says(own, tmp_path
     outcome, _ = run(config)
     tokenizer = SimpleNamespace(eos_token="</s>")
     prompt = config.model.prompt
-    [row] = training_rows(read_selected(outcome.entries), renderer(prompt, tokenizer))
+    [example] = read_selected(outcome.entries)
+    row = renderer(prompt, tokenizer).training_row(example)
     assert row["prompt"] == prompt.template.replace("{prompt}", "User: a\n\nAssistant: b\n\nUser: c")
     assert row["completion"] == prompt.completion_prefix + "d</s>"
 
@@ -182,6 +220,41 @@ def test_selectors_that_aim_at_held_out_rows_say_that_there_are_none(own, tmp_pa
         run(own(path, f"selector={selector}", "model=tiny", "target.n=128"))
 
 
+def test_less_knows_rows_without_room_for_an_answer_before_its_warm_up_and_never_picks_them(own, tmp_path):
+    rows = rows_of(30)
+    rows[6]["prompt"] = "Say " + "cats " * 200
+    path = written(tmp_path / "a.jsonl", rows)
+    small = [
+        "model.scratch.steps=2",
+        "model.scratch.batch=2",
+        "selector.dimensions=16",
+        "train.max_length=64",
+    ]
+    small += [
+        "selector.warmup_share=0.5",
+        "selector.warmup.epochs=2",
+        "train.require_loss_fall=false",
+        "train=lora_tiny",
+    ]
+    less = ["selector=less", "model=tiny", "target.n=4", "train.batch=4", "train.micro_batch=4", *small]
+    outcome, said = run(own(path, *less, "budget=26"))
+    note = (
+        "LESS: 1 of 30 examples are left out: their prompts fill selector.warmup.max_length=64 tokens, so nothing of the "
+        "answer is left to learn from (line 7 (id mine-6))"
+    )
+    assert said.index(note) < said.index("warmup: ")
+    chosen = read_jsonl(outcome.folder / "selected.jsonl")
+    assert (outcome.result["n_pool"], outcome.result["n_unscored"]) == (27, 1)
+    assert len(chosen) == 26
+    assert "mine-6" not in {row["own_id"] for row in chosen}
+    with pytest.raises(UserError, match="budget=27 asks for 27 rows, but only 26 of 27 can be picked"):
+        run(own(path, *less, "budget=27"))
+    with pytest.raises(
+        UserError, match=r"budget=1.0 asks for 27 rows, and LESS can learn from 26 of 27: lower the budget"
+    ):
+        run(own(path, *less, "budget=1.0", "selector.warmup.epochs=1"))
+
+
 def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):
     config = own(written(tmp_path / "a.jsonl", rows_of(1)), "selector=mp_sc")
     with pytest.raises(UserError, match="the pool is a single row"):
@@ -211,13 +284,15 @@ def test_settings_that_came_later_leave_old_keys_alone(compose):
 @pytest.fixture
 def hub(monkeypatch):
     """A hub that holds `owner/name` with splits of its own; what it was asked for."""
+    from datasets import Dataset
+
     asked = []
 
     def load(name, config, *, split, revision):
         asked.append((name, config, split, revision))
         if split not in ("train", "small", "test"):
             raise ValueError(f'Unknown split "{split}".\nShould be one of [train, small, test].')
-        return rows_of(5 if split == "small" else 20)
+        return Dataset.from_list(rows_of(5 if split == "small" else 20))
 
     monkeypatch.setattr("datasets.load_dataset", load)
     monkeypatch.setattr(load_module, "missing_dataset", lambda *_: [])

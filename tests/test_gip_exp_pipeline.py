@@ -125,10 +125,10 @@ def test_examples_that_are_cut_are_counted_and_told(first, micro, shared_root):
     outcome = pipeline.run(micro(shared_root, f"train.max_length={length}", "until=train"), Console(said))
     lengths = outcome.result["training"]["lengths"]
     assert lengths["truncated"] >= lengths["without_loss"] >= 1
-    told = (
-        f"{lengths['truncated']} of 22 examples are longer than train.max_length={length} and are cut there"
-    )
-    assert f"{told}; of {lengths['without_loss']} of them nothing" in said.getvalue()
+    cut, lost = lengths["truncated"] - lengths["without_loss"], lengths["without_loss"]
+    told = said.getvalue()
+    assert f"{cut} of 22 examples are longer than train.max_length={length} and are cut there (train-" in told
+    assert f"{lost} of 22 examples are left out: their prompts fill train.max_length={length} tokens" in told
     with pytest.raises(UserError, match=r"every prompt fills train\.max_length=3 tokens"):
         pipeline.run(micro(shared_root, "train.max_length=3", "until=train"), quiet())
 

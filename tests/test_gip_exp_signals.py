@@ -248,6 +248,24 @@ def test_lower_is_better_names_columns_of_metadata(compose, rows_file, tmp_path)
         own(compose, rows_file, tmp_path, "data.metadata=[length]", "data.lower_is_better=[loss]")
 
 
+def test_lower_is_better_of_a_column_of_text_is_refused(compose, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    rows = [{"prompt": f"ask {i}", "completion": "b", "length": i, "topic": "sums"} for i in range(20)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = own(
+        compose,
+        path,
+        tmp_path,
+        "selector=mp_metadata",
+        "data.metadata=[length,topic]",
+        "data.lower_is_better=[topic]",
+    )
+    with pytest.raises(
+        UserError, match=r"names 'topic', which holds text, .* a column of numbers \(length\)"
+    ):
+        pipeline.run(config, quiet())
+
+
 def test_data_limit_cuts_the_metadata_too(compose, rows_file, tmp_path):
     config = own(
         compose, rows_file, tmp_path, "selector=mp_metadata", "data.metadata=[length]", "data.limit=25"
@@ -256,29 +274,70 @@ def test_data_limit_cuts_the_metadata_too(compose, rows_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cell", "problem"),
-    [
-        ('"long"', "line 2: data.metadata column 'length' is 'long', not a number"),
-        ("null", "line 2: data.metadata column 'length' is empty"),
-        ("NaN", "line 2: data.metadata column 'length' is nan: give a finite number"),
-        ("[3]", "line 2: data.metadata column 'length' is a list, not a number"),
-    ],
+    ("cell", "odd"),
+    [('"long"', ", 'long' in line 2"), ("null", ""), ("NaN", ""), ("[3]", ", '[3]' in line 2"), ('" "', "")],
 )
-def test_a_cell_that_is_no_number_is_named_with_its_line(compose, tmp_path, cell, problem):
+def test_a_row_without_a_number_is_unscored_and_said(compose, tmp_path, cell, odd):
     path = tmp_path / "mine.jsonl"
-    path.write_text(
-        '{"prompt": "a", "completion": "b", "length": 1}\n'
-        '{"prompt": "a", "completion": "b", "length": CELL}\n'.replace("CELL", cell)
+    lines = [f'{{"prompt": "ask {i}", "completion": "b", "length": {i}}}\n' for i in range(20)]
+    lines[1] = lines[1].replace('"length": 1', f'"length": {cell}')
+    path.write_text("".join(lines))
+    said = io.StringIO()
+    config = own(
+        compose, path, tmp_path, "selector=top_score", "selector.signal=metadata", "data.metadata=[length]"
     )
-    with pytest.raises(UserError) as caught:
-        pipeline.run(own(compose, path, tmp_path, "selector=mp_metadata", "data.metadata=[length]"), quiet())
-    assert problem in str(caught.value)
+    outcome = pipeline.run(config, Console(said))
+    assert f"'length': 1 of 20 rows have no number and are unscored (first: line 2{odd})" in said.getvalue()
+    assert outcome.result["n_unscored"] == 1
+    assert np.isnan(table_of(outcome, "score/metadata").column("length")[1])
+
+
+def test_text_is_a_category_and_no_score(compose, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    topics = ["sums", "words", None, "words"]
+    path.write_text(
+        "".join(
+            json.dumps({"prompt": f"ask {i}", "completion": "b", "topic": topics[i % 4]}) + "\n"
+            for i in range(40)
+        )
+    )
+    said = io.StringIO()
+    config = own(
+        compose, path, tmp_path, "selector=random", "data.metadata=[topic]", "budget=40", "target.n=0"
+    )
+    outcome = pipeline.run(config, Console(said))
+    assert (
+        "data.metadata column 'topic' holds text: its 2 values are categories for the report, no scores"
+        in said.getvalue()
+    )
+    assert outcome.result["categories"] == {
+        "topic": {"words": {"pool": 20, "selected": 20}, "sums": {"pool": 10, "selected": 10}}
+    }
+    with pytest.raises(
+        UserError, match=r"selector=mp_metadata needs numbers, and none of the columns in data\.metadata"
+    ):
+        pipeline.run(own(compose, path, tmp_path, "selector=mp_metadata", "data.metadata=[topic]"), quiet())
+
+
+def test_another_metadata_column_makes_nothing_else_again(compose, rows_file, tmp_path):
+    runs = [
+        pipeline.run(own(compose, rows_file, tmp_path, "selector=mp_sc", f"data.metadata={columns}"), quiet())
+        for columns in ("[]", "[length]", "[length,votes]")
+    ]
+    assert all(
+        len({run.entries[name].key for run in runs}) == 1 for name in ("data", "embed", "rank", "select")
+    )
+    assert runs[1].entries["data/metadata"].key != runs[2].entries["data/metadata"].key
+    assert len({run.folder for run in runs}) == 3
 
 
 def test_a_missing_column_lists_the_columns_there_are_and_csv_text_counts_as_a_number(compose, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("prompt,completion,size\n" + "".join(f"ask {i},say {i},{i}.5\n" for i in range(20)))
-    with pytest.raises(UserError, match=r"'length' is missing \(the row has prompt, completion, size\)"):
+    with pytest.raises(
+        UserError,
+        match=r"the column 'length', which is not there: the rows have 'prompt', 'completion', 'size'",
+    ):
         pipeline.run(own(compose, path, tmp_path, "selector=mp_metadata", "data.metadata=[length]"), quiet())
     sized = ["selector=mp_metadata", "data.metadata=[size]", "embedder.min_count=1"]
     outcome = pipeline.run(own(compose, path, tmp_path, *sized), quiet())

@@ -23,9 +23,10 @@ from gip_exp.models import loading
 from gip_exp.models.machine import Machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.training import checkpoints
-from gip_exp.training.finetune import finetune, make_trainer, training_rows
+from gip_exp.training.finetune import finetune, make_trainer
 from gip_exp.training.losses import check_fall
 from gip_exp.training.task import Task
+from gip_exp.training.tokens import training_rows
 from tests.fault_server import wait_until
 from tests.tiny_families import PROMPTS, make_family
 
@@ -68,10 +69,10 @@ def settings(**changes):
 
 
 def task(base: Path, folder: Path, **changes) -> Task:
-    render = renderer(PROMPTS["mistral"], loading.load_tokenizer(str(base)))
+    tokenizer = loading.load_tokenizer(str(base))
     train = settings(**changes)
     return Task(
-        training_rows(EXAMPLES, render),
+        training_rows(EXAMPLES, renderer(PROMPTS["mistral"], tokenizer), tokenizer, train).rows,
         train,
         Machine(str(base), "float32", "cpu"),
         folder / "work",
@@ -113,11 +114,12 @@ def test_an_epoch_of_packed_rows_is_over_sooner(base, tmp_path):
 def test_the_loss_covers_exactly_the_completion_and_its_end(tmp_path, family):
     place = str(make_family(tmp_path / family, family))
     tokenizer = loading.load_tokenizer(place)
-    rows = training_rows(EXAMPLES, renderer(PROMPTS[family], tokenizer))
+    render = renderer(PROMPTS[family], tokenizer)
+    tokens = training_rows(EXAMPLES, render, tokenizer, settings()).rows
     machine = Machine(place, "float32", "cpu")
-    trainer = make_trainer(Task(rows, settings(), machine, tmp_path / "work"))
+    trainer = make_trainer(Task(tokens, settings(), machine, tmp_path / "work"))
     expected = {}
-    for row, example in zip(rows, EXAMPLES, strict=True):
+    for row, example in zip(map(render.training_row, EXAMPLES), EXAMPLES, strict=True):
         ids = tokenizer(row["prompt"] + row["completion"])["input_ids"]
         expected[tuple(ids)] = (row, example)
     seen = 0
@@ -307,7 +309,7 @@ def test_falling_means_that_the_last_quarter_is_below_the_first(last, falls):
 
 def test_an_empty_selection_is_an_error():
     with pytest.raises(UserError, match="the selection is empty"):
-        training_rows([], None)
+        training_rows([], None, None, settings())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ PACKAGES = (*PURE, "gip_exp")
 HARNESS_ONLY = {"gip_exp", "hydra", "omegaconf", "wandb", "conf"}
 # The rooms of gip_exp, lowest first: a room imports only from those above it in this list, none from its own line.
 LAYERS = (
-    ("device", "errors", "import_path", "plotting", "progress", "quiet", "redaction", "stdout"),
+    ("device", "errors", "import_path", "plotting", "progress", "quiet", "redaction", "stdout", "turns"),
     ("console", "storage"),
     ("llm", "registry"),
     ("config",),

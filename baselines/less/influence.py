@@ -122,7 +122,8 @@ def select_by_gradients(
     """Pick the largest influence, from the features that `gradient_features` wrote.
 
     Args:
-        gradients: one folder per checkpoint with the features of the pool (`train`) and of the target (`target`).
+        gradients: a folder per checkpoint with the features of the pool (`train`; where there are `candidates`, of these
+            alone) and of the target (`target`).
         checkpoint_weights: one per folder, from `learning_rate_weights`.
         budget: count or share of n (see `baselines._checks`).
         candidates: optional boolean mask (n,).
@@ -147,7 +148,14 @@ def select_by_gradients(
         [1]
     """
     train, target = ([load_features(Path(folder) / part) for folder in gradients] for part in (TRAIN, TARGET))
-    return select(influence(train, target, checkpoint_weights), budget, candidates=candidates)
+    scores = influence(train, target, checkpoint_weights)
+    if candidates is not None:
+        mask = np.asarray(candidates, dtype=bool)
+        if mask.sum() != len(scores):
+            raise ValueError(f"candidates: marks {mask.sum()} rows, the features are those of {len(scores)}")
+        found, scores = scores, np.full(len(mask), np.nan)
+        scores[mask] = found
+    return select(scores, budget, candidates=candidates)
 
 
 def learning_rate_weights(folders: Sequence[str | Path]) -> FloatArray:

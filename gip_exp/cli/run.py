@@ -140,6 +140,12 @@ def show(result: RunResult, console: Console) -> None:
     if selected is not None:
         held_out = f" ({result['n_target']:,} more are held out as the target)" if result["n_target"] else ""
         console.say(f"  {selected:,} of {result['n_pool']:,} examples by {result['selector']}{held_out}")
+    if result["categories"]:
+        categories = Table("category", "value", "pool", "subset")
+        for column, values in result["categories"].items():
+            for value, n in values.items():
+                categories.add_row(column, value, f"{n['pool']:,}", f"{n['selected']:,}")
+        console.table(categories)
     if result["stages"] and all(stage["cached"] for stage in result["stages"].values()):
         console.say("  every stage was reused: nothing was computed again")
 

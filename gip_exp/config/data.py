@@ -8,7 +8,7 @@ from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed, Share
 
 
 class ArithmeticData(Section):
-    """A generated pool in the format of GSM8K, with known flaws."""
+    """A pool the project makes itself, in GSM8K's format, with known flaws."""
 
     kind: Literal["arithmetic"]
     n: Positive
@@ -21,7 +21,7 @@ class ArithmeticData(Section):
 
 
 class Hub(Section):
-    """Rows on the Hugging Face hub, used if `data.path` is null or names a data set there."""
+    """Where the rows are on the Hugging Face hub, used when `data.path` is null or names a data set there."""
 
     name: str | None
     config: str | None = None
@@ -31,10 +31,24 @@ class Hub(Section):
 
 
 class Columns(Section):
-    """Columns of the rows that are the prompt (several are joined by an empty line) and the completion."""
+    """Which columns of the rows hold what; null ones are found by their names.
+
+    Attributes:
+        prompt: One column, or several that are joined by an empty line; with `completion`.
+        completion: The answer; with `prompt`.
+        conversation: A column of turns, in place of those two.
+        system, history, tools, reasoning: Further parts of the conversation.
+        id: The rows' own ids, which `selected.jsonl` repeats.
+    """
 
     prompt: str | list[str] | None = None
     completion: str | None = None
+    conversation: Annotated[str | None, LATER] = None
+    system: Annotated[str | None, LATER] = None
+    history: Annotated[str | None, LATER] = None
+    tools: Annotated[str | None, LATER] = None
+    reasoning: Annotated[str | None, LATER] = None
+    id: Annotated[str | None, LATER] = None
 
     @model_validator(mode="after")
     def _both(self) -> "Columns":
@@ -42,19 +56,23 @@ class Columns(Section):
             raise ValueError(
                 "data.columns needs both: data.columns.prompt=COLUMN data.columns.completion=COLUMN"
             )
+        if self.prompt and self.conversation:
+            raise ValueError(
+                "data.columns.conversation is given in place of data.columns.prompt and .completion"
+            )
         return self
 
-    @property
-    def prompts(self) -> list[str]:
-        """Names of the prompt columns."""
-        return [self.prompt] if isinstance(self.prompt, str) else list(self.prompt or ())
+    def chosen(self) -> dict[str, str | list[str]]:
+        """The columns that are named, as `find_layout` takes them."""
+        named = {"own_id" if name == "id" else name: value for name, value in self.model_dump().items()}
+        return {name: value for name, value in named.items() if value}
 
 
 class RowsData(Section):
     """Rows from files (one, several, or a folder with train and test files) or from the hub."""
 
     kind: Literal["rows"]
-    shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages"]
+    shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages", "preference"]
     drop_empty: bool  # leave out rows without a completion instead of refusing them
     drop_broken: Annotated[bool, LATER] = False  # leave out, and count, every row that cannot be used
     repeated: Annotated[Literal["keep", "drop"], LATER] = "keep"  # rows whose texts stood before
@@ -65,11 +83,13 @@ class RowsData(Section):
         "note"  # rows that hold 13 words of a test question
     )
     keep_rows: Annotated[bool, LATER] = False  # the selected rows as they were, beside the examples
-    columns: Annotated[Columns, LATER] = Columns()  # where the rows have none of the known shapes
+    columns: Annotated[Columns, LATER] = Columns()  # where they are not found by their names
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
+    allow_missing_shards: Annotated[bool, NEUTRAL] = False  # the shards that are there go into the key
     hub: Hub | None = None
     limit: Positive | None = None
-    metadata: list[str] = Field(default_factory=list)  # numeric columns of the rows that are kept as a signal
+    # Columns of the rows that are kept: numbers are a signal, texts a category.
+    metadata: list[str] = Field(default_factory=list)
     # Of them, those in which a low number is good (losses, perplexity): content of score/metadata, not of the rows.
     lower_is_better: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
     max_length: Annotated[Positive, NEUTRAL]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Seed
+from gip_exp.config.base import LATER, NEUTRAL, NonNegative, Positive, Section, Seed
 
 
 class LoraTrain(Section):
@@ -25,7 +25,9 @@ class LoraTrain(Section):
     batch: Positive
     micro_batch: Annotated[Positive, NEUTRAL]
     max_length: Positive
-    packing: bool = False  # several examples per row of max_length tokens; requires FlashAttention
+    too_long: Annotated[Literal["cut", "drop"], LATER] = "cut"  # examples longer than max_length
+    loss_on: Annotated[Literal["last_reply", "all_replies"], LATER] = "last_reply"  # of conversations
+    packing: bool = False  # several examples in a row of max_length tokens: wants FlashAttention
     gradient_checkpointing: Annotated[bool, NEUTRAL] = False
     attention: Annotated[Literal["auto", "eager", "sdpa", "flash_attention_2"], NEUTRAL] = "auto"
     processes: Annotated[Positive, NEUTRAL] = 1  # GPUs of this machine that share a batch

@@ -57,7 +57,11 @@ def gsm8k(job: Job, tuned: TunedModel) -> "EvalResult":
                 max_gen_toks=config.max_new_tokens,
             )
         asked = [
-            {"id": row["id"], "prompt": tuned.render.prompt(row["prompt"]), "reference": row["completion"]}
+            {
+                "id": row["id"],
+                "prompt": tuned.render.training_row(row)["prompt"],
+                "reference": row["completion"],
+            }
             for row in rows
         ]
         stop = [tuned.tokenizer.eos_token]

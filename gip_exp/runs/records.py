@@ -52,6 +52,7 @@ class RunResult(TypedDict):
         dict[str, Any]
     ]  # test questions whose words stand in the pool; metrics without them
     subset: NotRequired[dict[str, float]]
+    categories: NotRequired[dict[str, dict[str, dict[str, int]]]]  # column -> text -> rows of pool and subset
     training: NotRequired[dict[str, Any]]
     stages: dict[str, StageRecord]
     status: str  # done, failed or stopped:<stage>

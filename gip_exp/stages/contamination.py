@@ -26,14 +26,15 @@ def _build(job: Job) -> None:
         for match in sorted(matches, key=lambda match: -match.words)
     )
     write_jsonl(job.folder / MATCHES, list(named))
+    questions = _counted(matches, "prompt")
     facts: dict[str, Any] = {
         "n_test": len(test),
         "whole": len({match.test for match in matches if match.whole}),
-        "questions": _counted(matches, "prompt"),
+        "questions": questions,
         "answers": _counted(matches, "completion"),
     }
     job.draft.facts.update(facts)
-    if facts["questions"][str(LENGTHS[0])]:
+    if questions[str(LENGTHS[0])]:
         job.note(_said(facts, next(match for match in matches if match.test_part == "prompt"), pool, test))
 
 

@@ -1,10 +1,12 @@
 """`data`: the pool and the test set as examples, whatever they came from.
 
-Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion) and, where the pool's makers know them, `labels.jsonl`
-(id, skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
-`data.metadata`, `metadata.parquet` holds those columns of the pool's rows; with `data.keep_rows`, `rows.jsonl` holds
-the pool's rows as they were, in the same order. `left_out.jsonl` lists, by id, the rows left out as copies
-of an earlier row or because they hold a test question (id, why, of which row, how much of it).
+Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion; turns and tools where there is more to a row), `origins.jsonl`
+(id, source, row, own id: where the pool's rows came from) and, where the pool's makers know them, `labels.jsonl` (id,
+skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
+`data.keep_rows`, `rows.jsonl` holds the pool's rows as they were, in the same order. `left_out.jsonl` lists, by id, the
+rows left out as copies of an earlier row or because they hold a test question (id, why, of which row, how much of it).
+
+`data/metadata` beside it holds the columns of `data.metadata`, so that another column makes nothing else again.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +16,24 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import LABELS, LEFT_OUT, METADATA, POOL, ROWS, TEST
+from gip_exp.artifacts import (
+    CATEGORIES,
+    LABELS,
+    LEFT_OUT,
+    METADATA,
+    METADATA_STAGE,
+    ORIGINS,
+    POOL,
+    ROWS,
+    TEST,
+    read_origins,
+)
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
 from gip_exp.console import Console
 from gip_exp.data import copies, load, overlap, rows
-from gip_exp.data.metadata import Metadata
+from gip_exp.data.metadata import read_metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import file_digest, write_jsonl, write_text
@@ -38,13 +51,14 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     data = config.data
     if isinstance(data, ArithmeticData):
         return content(data)
+    own = {name: value for name, value in content(data).items() if name != "metadata"}  # a stage of its own
     if hub := load.hub_of(data):
-        return {**content(data), "hub": content(hub)}
+        return {**own, "hub": content(hub)}
     if data.path is None:
-        return content(data)
-    files = rows.find_files(Path(data.path))
+        return own
+    files = load.files_of(data)
     return {
-        **content(data),
+        **own,
         "hub": None,  # local files say all there is to say
         "train": _digests(files.train),
         "test": _digests(files.test),
@@ -67,7 +81,7 @@ class _Rows:
     pool: list[rows.Example]
     test: list[rows.Example]
     labels: list[dict[str, Any]]
-    metadata: Metadata
+    origins: list[dict[str, Any]]
     originals: list[Any]
     left_out: list[dict[str, Any]]
 
@@ -97,7 +111,7 @@ def _read(job: Job) -> _Rows:
     data = job.config.data
     if isinstance(data, ArithmeticData):
         pool, test, labels = _arithmetic(data)
-        found = _Rows(pool[: data.limit], test, labels, {}, [], [])
+        found = _Rows(pool[: data.limit], test, labels, [], [], [])
     else:
         loaded = load.load_rows(data, job)
         loaded = loaded.only(range(len(loaded.pool))[: data.limit])
@@ -105,7 +119,7 @@ def _read(job: Job) -> _Rows:
         loaded = loaded.only(row for row in range(len(loaded.pool)) if row not in left_out)
         originals = loaded.originals if data.keep_rows else []
         listed = [left_out[row] for row in sorted(left_out)]
-        found = _Rows(loaded.pool, loaded.test, [], loaded.metadata, originals, listed)
+        found = _Rows(loaded.pool, loaded.test, [], loaded.origins, originals, listed)
     job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
     return found
 
@@ -115,14 +129,12 @@ def _write(found: _Rows, folder: Path) -> None:
     write_jsonl(folder / TEST, found.test)
     if found.labels:
         write_jsonl(folder / LABELS, found.labels)
+    if found.origins:
+        write_jsonl(folder / ORIGINS, found.origins)
     if found.originals:
         write_text(folder / ROWS, "".join(map(rows.as_json, found.originals)))
     if found.left_out:
         write_jsonl(folder / LEFT_OUT, found.left_out)
-    if found.metadata:
-        ids = tuple(example["id"] for example in found.pool)
-        values = np.column_stack(list(found.metadata.values()))
-        write_signals(SignalTable(ids, tuple(found.metadata), values), folder / METADATA)
 
 
 def _left_out(job: Job, found: load.LoadedRows, data: RowsData) -> dict[int, dict[str, Any]]:
@@ -197,4 +209,46 @@ def _missing(config: Config) -> list[str]:
     return load.missing(config.data) if isinstance(config.data, RowsData) else []
 
 
+def _metadata_settings(config: Config, _: Entries) -> dict[str, Any]:
+    assert isinstance(config.data, RowsData)
+    return {"columns": list(config.data.metadata)}
+
+
+def _build_metadata(job: Job) -> None:
+    """Read the columns from the rows' source again, for the rows that are examples."""
+    data = job.config.data
+    assert isinstance(data, RowsData)
+    origins = read_origins(job.inputs)
+    placed = {(one.source, one.number): one for one in load.read_source(data).train}
+    try:
+        kept = [placed[origin["source"], origin["row"]] for origin in origins]
+    except KeyError as error:
+        raise UserError(
+            f"data.path={data.path} changed while it was read ({error.args[0]}): run again"
+        ) from None
+    found = read_metadata(kept, data.metadata)
+    ids = tuple(origin["id"] for origin in origins)
+    if found.numbers:
+        values = np.column_stack(list(found.numbers.values()))
+        write_signals(SignalTable(ids, tuple(found.numbers), values), job.folder / METADATA)
+    names, columns = list(found.categories), zip(*found.categories.values(), strict=True)
+    write_jsonl(
+        job.folder / CATEGORIES,
+        [
+            {"id": name, **dict(zip(names, cells, strict=True))}
+            for name, cells in zip(ids, columns, strict=False)
+        ],
+    )
+    for note in found.notes:
+        job.note(note)
+    job.draft.facts.update(numbers=list(found.numbers), categories=names)
+
+
 STAGE = Stage("data", lambda _: (), _settings, _build, _missing)
+COLUMNS = Stage(METADATA_STAGE, lambda _: ("data",), _metadata_settings, _build_metadata, _missing)
+
+
+def stages(config: Config) -> list[Stage]:
+    """`data`, and its metadata where columns are named."""
+    named = isinstance(config.data, RowsData) and config.data.metadata
+    return [STAGE, COLUMNS] if named else [STAGE]

@@ -15,9 +15,10 @@ from gip_exp.config.selector import less
 from gip_exp.data import split
 from gip_exp.models import loading
 from gip_exp.models.machine import Machine, machine, missing
-from gip_exp.models.prompts import Renderer, renderer
+from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
+from gip_exp.training.tokens import Row, training_rows
 from gip_exp.training.torchrun import share
 
 WORK = "work"  # what processes that share the work tell each other
@@ -38,8 +39,7 @@ def _missing(config: Config) -> list[str]:
 
 def _build(job: Job) -> None:
     selector, where = less(job.config), machine(job.config, job.inputs)
-    tokenizer = loading.load_tokenizer(where.place)
-    pool_rows, target_rows = _examples(job, renderer(job.config.model.prompt, tokenizer), tokenizer)
+    pool_rows, target_rows = _examples(job, where)
     folders = numbered(job.inputs["warmup"].folder / CHECKPOINTS)
     task = {
         "machine": asdict(where),
@@ -98,23 +98,17 @@ def _at(checkpoint: Path, where: Machine) -> Any:
     return PeftModel.from_pretrained(base, checkpoint, is_trainable=True).to(device)
 
 
-def _examples(
-    job: Job, render: Renderer, tokenizer: Any
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Token ids and labels of (pool, target), tokenised and cut as in training."""
-    from eval.answer_nll import encode
-
-    examples = read_pool(job.inputs)
-    longest = less(job.config).warmup.max_length
-
-    def tokens(row: int) -> dict[str, Any]:
-        text = render.training_row(examples[row])
-        encoded = encode(tokenizer, text["prompt"], text["completion"])
-        labels = [-100] * encoded.start + encoded.input_ids[encoded.start :]
-        return {"input_ids": encoded.input_ids[:longest], "labels": labels[:longest]}
-
-    parts = split.split(len(examples), job.config.target)
-    return [tokens(row) for row in parts.pool], [tokens(row) for row in parts.target]
+def _examples(job: Job, where: Machine) -> tuple[list[Row], list[Row]]:
+    """Token ids and labels of (pool, target), as in the warm-up, without the rows that nothing can be learnt from."""
+    tokenizer = loading.load_tokenizer(where.place)
+    render = renderer(job.config.model.prompt, tokenizer)
+    found = training_rows(read_pool(job.inputs), render, tokenizer, less(job.config).warmup)
+    parts = split.split(len(found.lost), job.config.target)
+    rows = dict(zip(found.kept.tolist(), found.rows, strict=True))
+    pool, target = (
+        [rows[row] for row in part.tolist() if row in rows] for part in (parts.pool, parts.target)
+    )
+    return pool, target
 
 
 STAGE = Stage("gradients", _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True)

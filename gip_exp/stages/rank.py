@@ -17,6 +17,7 @@ from gip_exp.artifacts import (
     WEIGHTS,
     read_features,
     read_pool,
+    read_usable,
     selector_of,
     sizes,
     text_of,
@@ -84,9 +85,14 @@ def _build(job: Job) -> None:
     n_pool, n_selected = sizes(job.config, job.inputs)
     candidates = pool.candidates
     if candidates is not None and n_selected > candidates.sum():
+        more = (
+            "raise selector.warmup.max_length"
+            if "gradients" in selector_of(job.config).reads
+            else "get more rows scored (judge.round asks for the unscored ones again)"
+        )
         raise UserError(
             f"budget={job.config.budget} asks for {n_selected} rows, but only {candidates.sum()} of {n_pool} were "
-            "scored: lower the budget, or get more rows scored (judge.round asks for the unscored ones again)"
+            f"scored: lower the budget, or {more}"
         )
     to = _rank_to(job.config, n_pool, n_selected)
     to = to if candidates is None else min(to, int(candidates.sum()))
@@ -143,10 +149,13 @@ class _Pool:
 
     @property
     def candidates(self) -> np.ndarray | None:
-        """(n,) bool, the rows whose every score is known; None where that is all of them."""
-        if self._signal is None:
+        """(n,) bool, the rows whose every score is known, or whose gradients are; None where that is all of them."""
+        if "warmup" in self._job.inputs:
+            scored = read_usable(self._job.inputs)[self.rows]
+        elif self._signal is not None:
+            scored = ~np.isnan(self._signal).any(axis=1)
+        else:
             return None
-        scored = ~np.isnan(self._signal).any(axis=1)
         return None if scored.all() else scored
 
     @property

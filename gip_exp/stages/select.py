@@ -1,14 +1,17 @@
 """`select`: the first rows of the ranking, as many as the budget says, with their texts (`selected.jsonl`).
 
+Each has the source and the number of the row in people's data (from 1), and the row's own id where there is one.
 Where the data kept its rows as they were, `selected_rows.jsonl` has those too, line by line the same rows.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from gip_exp.artifacts import RANKING, ROWS, read_pool, sizes
+from gip_exp.artifacts import RANKING, ROWS, read_origins, read_pool, sizes
 from gip_exp.config import Config
+from gip_exp.errors import UserError
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import digest, write_jsonl, write_text
@@ -22,8 +25,14 @@ def _build(job: Job) -> None:
     n_pool, n_selected = sizes(job.config, job.inputs)
     examples = read_pool(job.inputs)
     ranking = pq.read_table(job.inputs["rank"].folder / RANKING).slice(0, n_selected)
+    if len(ranking) < n_selected:  # a ranking shared with a smaller budget holds the scored rows alone
+        raise UserError(
+            f"budget={job.config.budget} asks for {n_selected} rows, but only {len(ranking)} of {n_pool} can be picked (the "
+            "others are unscored): lower the budget"
+        )
+    origins = read_origins(job.inputs) or [{}] * len(examples)
     selected = [
-        {**examples[row], "rank": rank, "gain": gain}
+        {**examples[row], "rank": rank, "gain": gain, **_kept(origins[row])}
         for rank, (row, gain) in enumerate(
             zip(ranking["row"].to_pylist(), ranking["gain"].to_pylist(), strict=True), 1
         )
@@ -38,9 +47,15 @@ def _build(job: Job) -> None:
     job.draft.facts.update(n_pool=n_pool, n_selected=len(selected), digest=_digest(selected))
 
 
+def _kept(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a row's origin what leads back to it."""
+    return {name: origin[name] for name in ("source", "row", "own_id") if name in origin}
+
+
 def _digest(selected: list[dict[str, Any]]) -> str:
     """Of the ordered ids and texts: what training depends on, whichever selector and budget they came from."""
-    return digest([[row["id"], row["prompt"], row["completion"]] for row in selected], 32)
+    parts = ("id", "prompt", "completion", "turns", "tools")
+    return digest([[row[part] for part in parts if part in row] for row in selected], 32)
 
 
 STAGE = Stage("select", lambda _: ("data", "rank"), _settings, _build)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import FEATURES, read_pool
+from gip_exp.artifacts import FEATURES, METADATA_STAGE, read_pool
 from gip_exp.artifacts import METADATA as METADATA_FILE
 from gip_exp.config import Config
 from gip_exp.config.data import RowsData
@@ -22,8 +22,19 @@ LOSS_LIKE = re.compile(r"loss|perplexity|ppl|nll|toxic", re.IGNORECASE)
 
 def _metadata(job: Job) -> None:
     """The rows' columns as scores: larger is better, and none is negative, because selectors square them."""
-    table = read_signals(job.inputs["data"].folder / METADATA_FILE)
+    path = job.inputs[METADATA_STAGE].folder / METADATA_FILE
+    if not path.is_file():
+        raise UserError(
+            f"selector={job.config.selector.name} needs numbers, and none of the columns in data.metadata holds any: "
+            "name a column of numbers"
+        )
+    table = read_signals(path)
     lower = _lower_is_better(job.config)
+    if texts := [name for name in lower if name not in table.names]:
+        raise UserError(
+            f"data.lower_is_better names {texts[0]!r}, which holds text, no numbers: name a column of numbers "
+            f"({', '.join(table.names)})"
+        )
     for name in table.names:
         if LOSS_LIKE.search(name) and name not in lower:
             job.note(
@@ -55,6 +66,10 @@ def _shift(job: Job, name: str, column: np.ndarray, zero: float) -> dict[str, fl
 
 def _lower_is_better(config: Config) -> tuple[str, ...]:
     return tuple(config.data.lower_is_better) if isinstance(config.data, RowsData) else ()
+
+
+def _metadata_inputs(config: Config) -> tuple[str, ...]:
+    return ("data",) if _missing_metadata(config) else (METADATA_STAGE,)
 
 
 def _missing_metadata(config: Config) -> list[str]:
@@ -126,7 +141,7 @@ def column_weights(
 
 METADATA = Stage(
     SOURCE_STAGE["metadata"],
-    lambda _: ("data",),
+    _metadata_inputs,
     lambda config, _: {"lower_is_better": sorted(_lower_is_better(config))},
     _metadata,
     _missing_metadata,

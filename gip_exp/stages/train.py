@@ -7,7 +7,7 @@ same examples share one adapter, and `full` trains once however it is swept. Wri
 import math
 from typing import Any
 
-from gip_exp.artifacts import ADAPTER, LOSSES, read_selected, select_facts
+from gip_exp.artifacts import ADAPTER, LOSSES, named, read_selected, select_facts
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
@@ -17,9 +17,10 @@ from gip_exp.models.machine import machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_jsonl
-from gip_exp.training.finetune import finetune, training_rows
+from gip_exp.training.finetune import finetune
 from gip_exp.training.losses import quarters
 from gip_exp.training.task import Finetuned, Task
+from gip_exp.training.tokens import TrainingRows, training_rows
 
 WORK = "work"  # checkpoints, gone when the output is whole
 
@@ -52,10 +53,13 @@ def _build(job: Job) -> None:
     assert isinstance(train, LoraTrain)
     where = machine(job.config, job.inputs)
     tokenizer = loading.load_tokenizer(where.place)
-    rows = training_rows(read_selected(job.inputs), renderer(job.config.model.prompt, tokenizer))
-    _note_lengths(job, rows, tokenizer, train.max_length)
+    examples = read_selected(job.inputs)
+    found = training_rows(examples, renderer(job.config.model.prompt, tokenizer), tokenizer, train)
+    _note_lengths(job, found, examples, train)
     work = job.draft.scratch(WORK)
-    task = Task(rows, train, where, work, adapter=job.folder / ADAPTER, save_every=train.checkpoint_steps)
+    task = Task(
+        found.rows, train, where, work, adapter=job.folder / ADAPTER, save_every=train.checkpoint_steps
+    )
     with job.console.bar("fine-tuning", task.steps) as bar:
         done = finetune(task, on_step=bar.update, log=job.log)
     write_jsonl(job.folder / LOSSES, list(done.history))
@@ -64,30 +68,25 @@ def _build(job: Job) -> None:
     job.log({f"train/{name}": value for name, value in facts.items() if value is not None})
 
 
-def _note_lengths(job: Job, rows: list[dict[str, str]], tokenizer: Any, max_length: int) -> None:
-    """Lengths in tokens as the trainer cuts them; a note for examples that are cut, and for those without a loss."""
-    prompts = [len(ids) for ids in tokenizer([row["prompt"] for row in rows])["input_ids"]]
-    wholes = [len(ids) for ids in tokenizer([row["prompt"] + row["completion"] for row in rows])["input_ids"]]
-    cut = sum(length > max_length for length in wholes)
-    lost = sum(length >= max_length for length in prompts)
+def _note_lengths(job: Job, found: TrainingRows, examples: list[dict[str, Any]], train: LoraTrain) -> None:
+    """Lengths in tokens before any cut; notes for examples that are cut or left out, by their owner's names."""
+    prompts, wholes = found.lengths.T.tolist()
     job.draft.facts["lengths"] = {
         "prompt": _spread(prompts),
         "completion": _spread([whole - prompt for whole, prompt in zip(wholes, prompts, strict=True)]),
         "both": _spread(wholes),
-        "truncated": cut,
-        "without_loss": lost,
+        "truncated": int(found.long.sum()),
+        "without_loss": int(found.lost.sum()),
     }
-    if lost == len(rows):
+    if not found.rows:
         raise UserError(
-            f"every prompt fills train.max_length={max_length} tokens, so no completion is left to learn from: "
+            f"every prompt fills train.max_length={train.max_length} tokens, so no completion is left to learn from: "
             "raise train.max_length"
+            if train.too_long == "cut"
+            else f"every example is longer than train.max_length={train.max_length} (train.too_long=drop): raise it"
         )
-    if cut:
-        nothing = f"; of {lost} of them nothing of the completion is left to learn from" if lost else ""
-        job.note(
-            f"{cut} of {len(rows)} examples are longer than train.max_length={max_length} and are cut there"
-            + nothing
-        )
+    for note in found.notes(lambda number: named(examples[number]), "train", train.max_length):
+        job.note(note)
 
 
 def _spread(lengths: list[int]) -> dict[str, int]:

@@ -1,23 +1,29 @@
-"""`warmup` (LESS): a LoRA warm-up on a random share of the pool, one checkpoint an epoch with its optimiser state."""
+"""`warmup` (LESS): a LoRA warm-up on a random share of the pool, one checkpoint an epoch with its optimiser state.
+
+Every row is tokenised beforehand: `unusable.json` holds the numbers of those that nothing can be learnt from (a prompt as
+long as `max_length`), which have no gradient and are never picked.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import CHECKPOINTS, WEIGHTS, read_pool
+from gip_exp.artifacts import CHECKPOINTS, UNUSABLE, WEIGHTS, named, read_origins, read_pool, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.selector import less
 from gip_exp.data import split
+from gip_exp.errors import UserError
 from gip_exp.models import loading
 from gip_exp.models.machine import machine, missing
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_json
 from gip_exp.training.checkpoints import numbered
-from gip_exp.training.finetune import finetune, training_rows
+from gip_exp.training.finetune import finetune
 from gip_exp.training.task import Task
+from gip_exp.training.tokens import TrainingRows, training_rows
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -44,7 +50,17 @@ def _build(job: Job) -> None:
     from baselines.less import learning_rate_weights
 
     selector, where = less(job.config), machine(job.config, job.inputs)
-    rows = training_rows(_drawn(job), renderer(job.config.model.prompt, loading.load_tokenizer(where.place)))
+    tokenizer = loading.load_tokenizer(where.place)
+    render = renderer(job.config.model.prompt, tokenizer)
+    found = training_rows(read_pool(job.inputs), render, tokenizer, selector.warmup)
+    _check_usable(job, found)
+    usable = dict(zip(found.kept.tolist(), found.rows, strict=True))
+    rows = [usable[row] for row in _drawn(job) if row in usable]
+    if not rows:
+        raise UserError(
+            f"every row drawn for LESS's warm-up fills selector.warmup.max_length={selector.warmup.max_length} tokens with "
+            "its prompt: raise it, or selector.warmup_share"
+        )
     task = Task(
         rows,
         selector.warmup,
@@ -69,13 +85,33 @@ def name_parameters(trainer: Any, checkpoint: Path) -> None:
     write_parameter_names(trainer.model, trainer.optimizer, checkpoint)
 
 
-def _drawn(job: Job) -> list[dict[str, str]]:
-    """The warm-up's examples: a share of the pool, drawn with the warm-up's seed, target rows never among them."""
-    selector, examples = less(job.config), read_pool(job.inputs)
-    rows = split.split(len(examples), job.config.target).pool
+def _check_usable(job: Job, found: TrainingRows) -> None:
+    """Say which rows LESS cannot use. Raises UserError when too few are left, or no target row to aim at."""
+    warmup = less(job.config).warmup
+    origins = read_origins(job.inputs) or read_pool(job.inputs)
+    for note in found.notes(lambda number: named(origins[number]), "selector.warmup", warmup.max_length):
+        job.note(f"LESS: {note}")
+    parts = split.split(len(found.lost), job.config.target)
+    if found.lost[parts.target].all():
+        raise UserError(
+            f"LESS: every one of the {len(parts.target)} target rows fills selector.warmup.max_length="
+            f"{warmup.max_length} tokens with its prompt, so there is nothing to aim at: raise it"
+        )
+    usable, wanted = int((~found.lost[parts.pool]).sum()), sizes(job.config, job.inputs)[1]
+    if wanted > usable:
+        raise UserError(
+            f"budget={job.config.budget} asks for {wanted} rows, and LESS can learn from {usable} of {len(parts.pool)}: "
+            f"lower the budget, or raise selector.warmup.max_length={warmup.max_length}"
+        )
+    write_json(job.folder / UNUSABLE, np.flatnonzero(found.lost).tolist())
+
+
+def _drawn(job: Job) -> list[int]:
+    """The warm-up's rows: a share of the pool, drawn with the warm-up's seed, target rows never among them."""
+    selector = less(job.config)
+    rows = split.split(int(job.inputs["data"].facts["n_rows"]), job.config.target).pool
     n = max(1, round(selector.warmup_share * len(rows)))
-    drawn = np.random.default_rng(selector.warmup.seed).permutation(rows)[:n]
-    return [examples[row] for row in drawn]
+    return [int(row) for row in np.random.default_rng(selector.warmup.seed).permutation(rows)[:n]]
 
 
 STAGE = Stage("warmup", _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True)

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning with TRL's SFTTrainer and PEFT, loss on the completions only: for `train` and for LESS's warm-up.
+"""LoRA fine-tuning with TRL's SFTTrainer and PEFT: for `train` and for LESS's warm-up.
 
 A killed run goes on from its last checkpoint to the same weights: a checkpoint holds the adapter, the optimiser and
 every random state. With `train.processes` above 1 the same code runs in that many processes (`torchrun.py`),
@@ -15,21 +15,11 @@ from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.models import loading
 from gip_exp.models.machine import kernel
-from gip_exp.models.prompts import Renderer
 from gip_exp.storage.manifest import peak_memory, versions
 from gip_exp.training import checkpoints
 from gip_exp.training.losses import History, check_fall, check_finite, from_log
 from gip_exp.training.task import Figures, Finetuned, Task, as_json, from_json, steps_per_epoch, total_steps
 from gip_exp.training.torchrun import Event, share
-
-
-def training_rows(examples: list[dict[str, Any]], render: Renderer) -> list[dict[str, str]]:
-    """`{"prompt", "completion"}` for every example. Raises UserError when there is none."""
-    if not examples:
-        raise UserError(
-            "the selection is empty: there is nothing to train on (budget, limit or unscored rows?)"
-        )
-    return [render.training_row(example) for example in examples]
 
 
 def finetune(
@@ -150,7 +140,7 @@ def _conditions(task: Task) -> dict[str, Any]:
 
 
 def make_trainer(task: Task) -> Any:
-    """TRL's trainer with a fresh adapter: the rows tokenised and cut or packed, the completions as labels."""
+    """TRL's trainer with a fresh adapter, on rows that are tokenised and cut already; it packs them if asked to."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTTrainer
@@ -201,7 +191,6 @@ def trainer_arguments(task: Task) -> Any:
         max_grad_norm=train.max_grad_norm,
         max_length=train.max_length,
         packing=train.packing,
-        completion_only_loss=True,
         gradient_checkpointing=train.gradient_checkpointing,
         bf16=machine.dtype == "bfloat16",
         fp16=machine.dtype == "float16",

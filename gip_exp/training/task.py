@@ -17,14 +17,14 @@ OnSave = Callable[[Any, Path], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A fine-tuning: the rows, how, where, and what is kept.
+    """A fine-tuning: the rows (`input_ids` and `labels`, see `training.tokens`), how, where, and what is kept.
 
     Checkpoints with optimiser state go below `folder` every `save_every` steps or once an epoch (None: none); all of
     them stay with `keep_all`, else the last. `on_save(trainer, checkpoint)` follows every save and must be a module's
     function, so that other processes find it. The adapter goes to `adapter`, if given.
     """
 
-    rows: list[dict[str, str]]
+    rows: list[dict[str, list[int]]]
     train: LoraTrain
     machine: Machine
     folder: Path

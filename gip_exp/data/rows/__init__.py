@@ -1,20 +1,17 @@
-"""People's rows: which files they are in (`sources`), reading any format (`formats`), finding their shape (`shapes`).
+"""People's rows: which files they are in (`sources`), reading any format (`formats`), which columns hold what (`shapes`),
+and rows as examples (`examples`).
 
-A row becomes an example `{"id", "prompt", "completion"}`: what the user asks and what the model should answer. Every
-row keeps its place (`line 7`, `row 7`, `part-2.parquet row 7`), and a row that cannot be used is named by it.
+A row becomes an example `{"id", "prompt", "completion"}`: what the user asks and what the model should answer. Where it
+is more than one question and a plain answer, `turns` and `tools` hold it as it is, and the two texts are a view of
+them. Every row keeps its place (`line 7`, `row 7`, `part-2.parquet row 7`), and a row that cannot be used is named by it.
 """
 
-from gip_exp.data.rows.formats import SUFFIXES, Broken, Placed, broken_rows, read_files, read_rows
-from gip_exp.data.rows.shapes import (
-    Example,
-    Layout,
-    Reading,
-    as_json,
-    columns_of,
-    find_layout,
-    listed_columns,
-    read_examples,
-)
+from gip_exp.data.rows.arrow_files import dataset_rows
+from gip_exp.data.rows.examples import Example, Reading, as_json, own_id, read_examples
+from gip_exp.data.rows.formats import read_files, read_rows
+from gip_exp.data.rows.opened import SUFFIXES
+from gip_exp.data.rows.placed import Broken, Placed, broken_rows, placed
+from gip_exp.data.rows.shapes import Layout, columns_of, find_layout, listed_columns
 from gip_exp.data.rows.sources import Files, find_files, hub_name
 
 __all__ = [
@@ -28,10 +25,13 @@ __all__ = [
     "as_json",
     "broken_rows",
     "columns_of",
+    "dataset_rows",
     "find_files",
     "find_layout",
     "hub_name",
     "listed_columns",
+    "own_id",
+    "placed",
     "read_examples",
     "read_files",
     "read_rows",

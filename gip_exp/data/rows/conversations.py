@@ -1,64 +1,166 @@
-"""A conversation as a prompt and a completion: the last reply is what the model should write, all before it the prompt.
+"""Any conversation that people have as turns of `gip_exp.turns`.
 
-One question with one answer stays as it is, with the system's text before it where there is any. Of several turns the
-prompt is a transcript in plain text, each turn after `User: `, `Assistant: ` or `Tool: `. Turns may be OpenAI's
-(`role`, `content`, content as text or as a list of text parts) or ShareGPT's (`from`, `value`).
+Turns may be OpenAI's (`role`, `content` as text or as a list of parts, `tool_calls`), ShareGPT's (`from`, `value`),
+Anthropic's parts (`tool_use`, `tool_result`, `thinking`), exchanges (`{"user": ..., "assistant": ...}`), a struct of lists
+as Arrow keeps it, nested in an object, or the JSON text of any of these (a CSV's cell).
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from gip_exp.data.rows.cells import is_missing
+from gip_exp.data.rows.tool_calls import call, called, calls, parsed, result, text_of
+
+CALL, THOUGHT = "a call", "a thought"  # an assistant's turns that are not its reply
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
-    **dict.fromkeys(("user", "human"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt"), "assistant"),
-    **dict.fromkeys(("tool", "function", "observation", "function_response", "ipython"), "tool"),
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt", "ai"), "assistant"),
+    **dict.fromkeys(
+        ("tool", "function", "observation", "function_response", "tool_response", "tool_result", "ipython"),
+        "tool",
+    ),
+    **dict.fromkeys(("function_call", "tool_call"), CALL),
+    **dict.fromkeys(("reasoning", "thought"), THOUGHT),
 }
-_ROLE, _TEXT, _CALLS = ("role", "from"), ("content", "value"), ("tool_calls", "function_call")
+_ROLE, _TEXT = ("role", "from"), ("content", "value", "text")
+_REASONING = ("reasoning_content", "reasoning", "thinking", "thought")
+_CALLS = ("tool_calls", "function_call")
+_USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "bot", "model")
+_QUESTIONS = (
+    *_USERS,
+    "question",
+    "input",
+    "instruction",
+    "prompt",
+    "query",
+)  # in a history, where no row can be
+_ANSWERS = (*_ASSISTANTS, "answer", "output", "response", "completion")
+_THINK = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*", re.DOTALL)
+_END = "</think>"  # alone where the chat template wrote the beginning
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+
+Turn = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Conversation:
-    """What a model reads and should write. `several`: the prompt is a transcript of more than one question."""
+def holds_turns(value: Any) -> bool:
+    """Whether a value is a conversation: a list of turns as objects, or an object or JSON text that holds one."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith(("[", "{")):
+            return False
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return False
+    if isinstance(value, Mapping):
+        return _struct_of_lists(value) or nested(value) is not None
+    return isinstance(value, list) and bool(value) and all(_is_turn(turn) for turn in value)
 
-    prompt: str
-    completion: str
-    several: bool
+
+def nested(value: Mapping[str, Any]) -> str | None:
+    """The key under which an object holds a conversation, or None."""
+    inside = [key for key, item in value.items() if isinstance(item, list) and holds_turns(item)]
+    return inside[0] if len(inside) == 1 else None
 
 
-def is_turns(value: Any) -> TypeGuard[list[Mapping[str, Any]]]:
-    """Whether a value is a list of turns, as objects."""
-    return isinstance(value, list) and all(isinstance(turn, Mapping) for turn in value)
+def conversation(value: Any) -> list[Turn]:
+    """The turns of a conversation. Raises ValueError saying what is wrong where."""
+    turns: list[Turn] = []
+    for number, raw in enumerate(_listed(value), 1):
+        for turn in _read(number, raw):
+            _join(turns, turn)
+    return turns
 
 
-def conversation(value: Any) -> Conversation:
-    """Read a list of turns, or the JSON text of one (a CSV's cell). Raises ValueError saying what is wrong where."""
-    turns = [_turn(number, turn) for number, turn in enumerate(_listed(value), 1)]
-    system = [text for role, text in turns if role == "system" and text.strip()]
-    spoken = [(role, text) for role, text in turns if role != "system"]
-    if not spoken or spoken[-1][0] != "assistant":
-        last = spoken[-1][0] if spoken else "system"
-        raise ValueError(
-            f"the conversation ends with a turn of the {last}, so there is no reply to learn from"
-        )
-    *before, (_, reply) = spoken
-    if not any(role == "user" for role, _ in before):
-        raise ValueError("the conversation has no turn of the user before the last reply")
-    if len(before) == 1:
-        return Conversation("\n\n".join([*system, before[0][1]]), reply, several=False)
-    transcript = [f"{role.capitalize()}: {text}" for role, text in before]
-    return Conversation("\n\n".join([*system, *transcript]), reply, several=True)
+def history(value: Any) -> list[Turn]:
+    """Earlier turns: pairs of question and answer, texts in turn, or a conversation. Raises ValueError."""
+    value = parsed("the history", value)
+    if is_missing(value) or not value:
+        return []
+    if not isinstance(value, list):
+        raise ValueError(f"the history must be a list, it is a {type(value).__name__}")
+    pairs = [_exchange(pair, _QUESTIONS, _ANSWERS) if isinstance(pair, Mapping) else pair for pair in value]
+    whole = [pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
+    if len(whole) == len(value):
+        value = [text for pair in whole for text in pair]
+    elif not all(isinstance(text, str) or text is None for text in value):
+        return conversation(value)
+    elif len(value) % 2:
+        raise ValueError(f"the history holds {len(value)} texts: give as many answers as questions")
+    roles = ("user", "assistant") * len(value)
+    turns = [
+        {"role": role, "content": text_of(number, text)}
+        for number, (role, text) in enumerate(zip(roles, value, strict=False), 1)
+    ]
+    return [turn for turn in turns if turn["content"].strip()]
+
+
+def spoken_text(text: str) -> list[Turn]:
+    """`\\n\\nHuman: ...\\n\\nAssistant: ...` as turns; an empty list for any other text."""
+    start, *parts = _SPEAKER.split(text)
+    if start.strip() or not parts:
+        return []
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": ROLES[speaker.lower()], "content": said.strip()} for speaker, said in pairs]
+
+
+def reply(text: str) -> Turn:
+    """An assistant's turn; what its text holds between `<think>` and `</think>` at its start is its reasoning."""
+    match = _THINK.match(text)
+    if match is not None:
+        thought, text = match[2].strip(), text[match.end() :]
+    elif text.count(_END) == 1 and "<think>" not in text:
+        thought, _, text = (part.strip() for part in text.partition(_END))
+    else:
+        return {"role": "assistant", "content": text}
+    return {"role": "assistant", "content": text, **({"reasoning_content": thought} if thought else {})}
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, Mapping) and (_role_of(value) is not None or _exchange(value) is not None)
+
+
+def _role_of(turn: Mapping[str, Any]) -> Any:
+    """Who speaks, as the turn says it; None for no turn."""
+    name = next((turn[key] for key in _ROLE if turn.get(key) is not None), None)
+    told = any(key in turn for key in (*_TEXT, *_CALLS, *_REASONING))
+    return name if told else None
+
+
+def _exchange(
+    value: Mapping[str, Any], asking: Sequence[str] = _USERS, telling: Sequence[str] = _ASSISTANTS
+) -> tuple[Any, Any] | None:
+    """(question, answer) of an object that holds one of each and nothing else."""
+    names = {str(key).lower(): key for key in value}
+    asked = [names[name] for name in asking if name in names]
+    told = [names[name] for name in telling if name in names]
+    if len(value) != 2 or len(asked) != 1 or len(told) != 1:
+        return None
+    return value[asked[0]], value[told[0]]
+
+
+def _struct_of_lists(value: Mapping[str, Any]) -> bool:
+    role = next((value[key] for key in _ROLE if isinstance(value.get(key), list)), None)
+    text = next((value[key] for key in _TEXT if isinstance(value.get(key), list)), None)
+    return role is not None and text is not None and len(role) == len(text) > 0
 
 
 def _listed(value: Any) -> Sequence[Mapping[str, Any]]:
-    if isinstance(value, str) and value.lstrip().startswith("["):
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
             raise ValueError(f"the conversation is text, but not JSON ({error.msg} at {error.pos})") from None
-    if not is_turns(value):
+    if isinstance(value, Mapping):
+        if _struct_of_lists(value):
+            lists = {key: item for key, item in value.items() if isinstance(item, list)}
+            return [dict(zip(lists, cells, strict=False)) for cells in zip(*lists.values(), strict=False)]
+        key = nested(value)
+        if key is not None:
+            return value[key]
+    if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
         raise ValueError(f"a conversation must be a list of turns, found {_kind(value)}")
     if not value:
         raise ValueError("the conversation has no turns")
@@ -68,35 +170,75 @@ def _listed(value: Any) -> Sequence[Mapping[str, Any]]:
 def _kind(value: Any) -> str:
     if isinstance(value, list):
         return f"a list with a {next(type(turn).__name__ for turn in value if not isinstance(turn, Mapping))}"
-    return type(value).__name__
+    return "nothing" if is_missing(value) else f"a {type(value).__name__}"
 
 
-def _turn(number: int, turn: Mapping[str, Any]) -> tuple[str, str]:
-    """(role, text) of a turn."""
-    name = next((turn[key] for key in _ROLE if turn.get(key) is not None), None)
-    role = ROLES.get(name.strip().lower()) if isinstance(name, str) else None
+def _read(number: int, raw: Mapping[str, Any]) -> Iterator[Turn]:
+    """One turn as people have it: usually one turn, several for an exchange or for parts that hold tools' results."""
+    pair = _exchange(raw)
+    if pair is not None:
+        yield {"role": "user", "content": text_of(number, pair[0])}
+        yield reply(text_of(number, pair[1]))
+        return
+    name = next((raw[key] for key in _ROLE if raw.get(key) is not None), None)
+    role = ROLES.get(name.strip().lower().replace("-", "_")) if isinstance(name, str) else None
     if role is None:
         raise ValueError(f"turn {number} has the role {name!r}; known are {', '.join(ROLES)}")
-    text = _text(number, next((turn[key] for key in _TEXT if turn.get(key) is not None), None))
-    calls = [json.dumps(turn[key], ensure_ascii=False, default=str) for key in _CALLS if turn.get(key)]
-    return role, "\n".join([text, *calls] if text else calls)
-
-
-def _text(number: int, content: Any) -> str:
-    """A turn's text; of a list of parts, the texts on lines of their own."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise ValueError(f"turn {number} must hold text, it is a {type(content).__name__}")
-    texts = []
-    for part in content:
-        text = part.get("text") if isinstance(part, Mapping) else part
-        if not isinstance(text, str):
-            what = (
-                f"of type {part.get('type')!r}" if isinstance(part, Mapping) else f"a {type(part).__name__}"
+    content = next((raw[key] for key in _TEXT if not is_missing(raw.get(key))), None)
+    if role == CALL:
+        yield called(number, content)
+    elif role == THOUGHT:
+        yield {"role": "assistant", "content": "", "reasoning_content": text_of(number, content)}
+    elif role == "tool":
+        yield result(number, raw, content)
+    else:
+        parts, others = _parts(number, content)
+        results = [
+            result(number, part, part.get("content")) for part in others if part["type"] == "tool_result"
+        ]
+        yield from results
+        if parts or role == "assistant" or not results:
+            yield (
+                _assistant(number, raw, parts, others)
+                if role == "assistant"
+                else {"role": role, "content": parts}
             )
-            raise ValueError(f"turn {number} holds a part that is {what}: only text can be used")
-        texts.append(text)
-    return "\n".join(texts)
+
+
+def _assistant(number: int, raw: Mapping[str, Any], text: str, parts: Sequence[Mapping[str, Any]]) -> Turn:
+    turn = reply(text)
+    thoughts = [raw[key] for key in _REASONING if not is_missing(raw.get(key))][:1]
+    thoughts += [
+        part.get("thinking") or part.get("text")
+        for part in parts
+        if part["type"] in ("thinking", "reasoning")
+    ]
+    if reasoning := "\n\n".join(filter(str.strip, (text_of(number, thought) for thought in thoughts))):
+        turn["reasoning_content"] = reasoning
+    made = [one for key in _CALLS for one in calls(number, raw.get(key))]
+    made += [
+        call(number, {**part, "arguments": part.get("input")}) for part in parts if part["type"] == "tool_use"
+    ]
+    return {**turn, "tool_calls": made} if made else turn
+
+
+def _parts(number: int, content: Any) -> tuple[str, list[Mapping[str, Any]]]:
+    """(text, other parts) of a turn's content; the texts of a list of parts on lines of their own."""
+    if not isinstance(content, list):
+        return text_of(number, content), []
+    known = ("tool_use", "tool_result", "thinking", "reasoning")
+    others = [part for part in content if isinstance(part, Mapping) and part.get("type") in known]
+    return text_of(number, [part for part in content if part not in others]), others
+
+
+def _join(turns: list[Turn], turn: Turn) -> None:
+    """Append a turn; a thought that stood as a turn of its own goes into the assistant's turn after it."""
+    last = turns[-1] if turns else {"role": None}
+    thought = last.get("reasoning_content")
+    if thought and turn["role"] == "assistant" and not last["content"] and not last.get("tool_calls"):
+        turn = {
+            **turn,
+            "reasoning_content": "\n\n".join(filter(None, (thought, turn.get("reasoning_content")))),
+        }
+        turns.pop()
+    turns.append(turn)

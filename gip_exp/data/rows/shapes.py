@@ -1,43 +1,83 @@
-"""Which columns hold the prompt and the completion, and rows into examples by them.
+"""Which columns hold what: the prompt and the completion, or a conversation, and what belongs to them.
 
-Shapes are known by their columns' names, canonical ones first; `data.shape` chooses where several fit, and
-`data.columns` names the columns where none does.
+Shapes are known by their columns' names, canonical ones first, then by a column of turns under any name. `data.shape`
+chooses where several fit, and `data.columns` names the columns where none does.
 """
 
-import base64
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gip_exp.data.rows.conversations import conversation, is_turns
-from gip_exp.data.rows.formats import Broken, Placed, broken_rows
+from gip_exp.data.rows.conversations import holds_turns
+from gip_exp.data.rows.names import (
+    CHOICES,
+    CHOSEN,
+    CONVERSATIONS,
+    FURTHER,
+    HISTORY,
+    OWN_ID,
+    REASONING,
+    REJECTED,
+    SYSTEM,
+    TOOLS,
+    all_of,
+    first_of,
+    plain,
+    without,
+)
+from gip_exp.data.rows.placed import Broken, Placed, broken_rows
 from gip_exp.errors import UserError
 
-Row = Mapping[str, Any]
-Example = dict[str, str]
+PARTS = ("system", "history", "tools", "reasoning")  # of a conversation, in columns of their own
 LOOKED_AT = 1000  # rows whose columns say what the shape is
 MOST_COLUMNS, LONGEST_NAME = 12, 40
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns, as the rows spell them: the texts of `prompt` joined by an empty line, those after the first where
-    a row has them. Without a `completion` the first holds a conversation."""
+    """Columns, as the rows spell them.
+
+    Attributes:
+        shape: Its name, as `data.shape` takes it.
+        prompt: The texts of these are joined by an empty line, those after the first where a row has them.
+        completion: The answer; without one, the first column of `prompt` holds a conversation.
+        choices: The last column of `prompt` where it holds the choices of a question.
+        system, history, tools, reasoning: Further parts of the conversation.
+        own_id: The rows' own id.
+        rejected: The other answer of a preference pair, which is not read.
+    """
 
     shape: str
     prompt: tuple[str, ...]
     completion: str | None
+    choices: str | None = None
+    system: str | None = None
+    history: str | None = None
+    tools: str | None = None
+    reasoning: str | None = None
+    own_id: str | None = None
+    rejected: str | None = None
+
+    @property
+    def read(self) -> set[str]:
+        """The columns that are accounted for."""
+        further = (self.completion, self.own_id, self.rejected, *(getattr(self, name) for name in PARTS))
+        return {*self.prompt, *(column for column in further if column)}
 
     def __str__(self) -> str:
         if self.completion is None:
-            return (
+            text = (
                 f"shape {self.shape}: conversations in {self.prompt[0]!r}, the last reply is the completion"
             )
-        return f"shape {self.shape}: prompt = {' + '.join(self.prompt)}, completion = {self.completion}"
+        else:
+            text = f"shape {self.shape}: prompt = {' + '.join(self.prompt)}, completion = {self.completion}"
+        for name, column in (("id", self.own_id), *((name, getattr(self, name)) for name in PARTS)):
+            text += f", {name} = {column}" if column else ""
+        if self.rejected:
+            text += f"; of each pair the better answer is read, {self.rejected!r} is kept in selected_rows.jsonl alone"
+        return text
 
 
 def _layouts(shape: str, *columns: str) -> list[Layout]:
@@ -49,13 +89,19 @@ def _layouts(shape: str, *columns: str) -> list[Layout]:
     return found
 
 
+def _crossed(shape: str, prompts: str, completions: Sequence[str]) -> list[Layout]:
+    return _layouts(
+        shape, *(f"{prompt} {completion}" for prompt in prompts.split() for completion in completions)
+    )
+
+
 CANONICAL = [
     *_layouts("question_answer", "question answer"),
     *_layouts("instruction", "instruction+input output"),
     *_layouts("prompt_completion", "prompt completion"),
     *_layouts("messages", "messages"),
 ]
-FURTHER = [
+COMMON = [
     *_layouts("question_answer", "question response", "question output", "query answer", "query response"),
     *_layouts("instruction", "instruction+context response", "instruction+input response"),
     *_layouts("instruction", "instruction+input completion", "instruction+input answer"),
@@ -63,75 +109,153 @@ FURTHER = [
     *_layouts("prompt_completion", "input output", "input response", "input target"),
     *_layouts("messages", "conversations", "conversation"),
 ]
+_ANSWERS = "answer answers response output completion solution target targets reply answer_key".split()
+RARE = [
+    *_crossed("question_answer", "question query problem", [*_ANSWERS, "correct_answer", "final_answer"]),
+    *_crossed("instruction", "instruction", _ANSWERS),
+    *_crossed("prompt_completion", "prompt user_prompt input inputs", _ANSWERS),
+    *_layouts("messages", *CONVERSATIONS),
+]
+PREFERENCE = [
+    *_crossed("preference", "prompt question instruction+input input query", CHOSEN),
+    *_layouts("preference", *CHOSEN),
+]
+KNOWN = (CANONICAL, COMMON, PREFERENCE, RARE)
 
 
 def find_layout(
     rows: Sequence[Placed],
     source: Path | str,
     shape: str = "auto",
-    prompt: Sequence[str] = (),
-    completion: str | None = None,
+    chosen: Mapping[str, Any] | None = None,
 ) -> Layout:
-    """The layout of the rows. Raises UserError when none or several fit, naming the columns and the way out.
+    """The layout of the rows.
 
-    shape: one of the shapes' names narrows the choice. prompt, completion: columns that people chose themselves.
+    Args:
+        rows: The rows as read; the first thousand are looked at.
+        source: Where they come from, for messages.
+        shape: The name of one shape narrows the choice.
+        chosen: Columns that people name themselves (`data.columns`); those that are None or empty are found.
+
+    Raises:
+        UserError: No shape fits, or several; it names the columns and the way out.
     """
     columns = columns_of(rows)
     if not columns:
-        broken = [f"{place}: {_no_row(row)}" for place, row in rows if _no_row(row)]
+        broken = [f"{one.place}: {no_row(one.row)}" for one in rows if no_row(one.row)]
         raise broken_rows(source, broken or ["the rows have no columns"])
-    if prompt:
-        return _chosen(columns, source, prompt, completion)
-    for known in (CANONICAL, FURTHER):
+    named = {name: value for name, value in (chosen or {}).items() if value}
+    if named:
+        _check_named(named, columns, source)
+    if "prompt" in named or "conversation" in named:
+        prompt = named.get("prompt") or named["conversation"]
+        prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        choices = first_of(CHOICES, prompts[1:])
+        found = Layout("columns", prompts, named.get("completion"), choices=choices)
+    else:
+        found = _with_parts(_found(rows, columns, source, shape), columns)
+    parts = {name: value for name, value in named.items() if name in Layout.__dataclass_fields__}
+    own_id = first_of(OWN_ID, columns)
+    return replace(
+        found, **{"own_id": own_id, **parts, "prompt": found.prompt, "completion": found.completion}
+    )
+
+
+def _check_named(named: Mapping[str, Any], columns: Sequence[str], source: Path | str) -> None:
+    given = [column for value in named.values() for column in ([value] if isinstance(value, str) else value)]
+    absent = [column for column in given if column not in columns]
+    if absent:
+        raise UserError(
+            f"data.columns: {source} has no column {absent[0]!r}; it has {listed_columns(columns)}"
+        )
+
+
+def _found(rows: Sequence[Placed], columns: Sequence[str], source: Path | str, shape: str) -> Layout:
+    for known in KNOWN:
         fitting = _fitting([layout for layout in known if shape in ("auto", layout.shape)], columns)
         if len(fitting) > 1:  # rows of several shapes, or rows that fit several: the first row may know
             fitting = _fitting(fitting, columns_of(rows[:1])) or fitting
         fitting = [one for one in fitting if not any(one.prompt[0] in other.prompt[1:] for other in fitting)]
         if len({layout.shape for layout in fitting}) > 1:
-            names = ", ".join(dict.fromkeys(layout.shape for layout in fitting))
-            raise _unclear(columns, source, f"fit several shapes ({names})")
+            shapes = ", ".join(dict.fromkeys(layout.shape for layout in fitting))
+            raise _unclear(columns, source, f"fit several shapes ({shapes})")
         if fitting:
             return _spelt(fitting[0], columns)
+    turns = _columns_of_turns(rows, columns) if shape in ("auto", "messages") else []
+    if len(turns) > 1:
+        raise _unclear(
+            columns,
+            source,
+            f"hold several conversations ({listed_columns(turns)}): data.columns.conversation=COLUMN",
+        )
+    if turns:
+        return Layout("messages", (turns[0],), None)
     raise _unclear(
         columns, source, "fit no known shape" if shape == "auto" else f"do not fit data.shape={shape}"
     )
 
 
+def is_row(columns: Sequence[str]) -> bool:
+    """Whether an object with these columns is a row of a known shape."""
+    return any(_fitting(known, columns) for known in KNOWN)
+
+
 def columns_of(rows: Sequence[Placed]) -> list[str]:
     """The columns that the first rows have, in the order in which they appear."""
-    mappings = (row for _, row in rows if isinstance(row, Mapping))
-    return list(dict.fromkeys(str(column) for row in islice(mappings, LOOKED_AT) for column in row))
+    mappings = _mappings(rows)
+    return list(dict.fromkeys(str(column) for row in mappings for column in row))
 
 
-def _plain(name: str) -> str:
-    return name.strip().casefold()
+def _mappings(rows: Sequence[Placed]) -> Iterator[Mapping[str, Any]]:
+    return islice((one.row for one in rows if isinstance(one.row, Mapping)), LOOKED_AT)
+
+
+def _columns_of_turns(rows: Sequence[Placed], columns: Sequence[str]) -> list[str]:
+    """The columns in which most of the rows that have a value hold a conversation; of rejected answers none."""
+    found = []
+    for column in without(REJECTED, columns):
+        cells = [row[column] for row in _mappings(rows) if row.get(column) is not None]
+        if cells and 2 * sum(map(holds_turns, cells)) > len(cells):
+            found.append(column)
+    return found
 
 
 def _fitting(layouts: Sequence[Layout], columns: Sequence[str]) -> list[Layout]:
     """The layouts that the columns allow; of one shape, those first that read more of the columns."""
-    there = {_plain(column) for column in columns}
-    fitting = [one for one in layouts if one.prompt[0] in there and one.completion in (None, *there)]
-    return sorted(fitting, key=lambda one: -len(there.intersection(one.prompt)))
+    there = {plain(column) for column in columns}
+
+    def has(column: str | None) -> bool:
+        return column is None or plain(column) in there
+
+    fitting = [one for one in layouts if has(one.prompt[0]) and has(one.completion)]
+    return sorted(fitting, key=lambda one: -sum(map(has, one.prompt)))
 
 
 def _spelt(layout: Layout, columns: Sequence[str]) -> Layout:
     """The layout in the rows' own spelling, without further prompt columns that no row has."""
-    spelling = {_plain(column): column for column in reversed(columns)} | {
-        column: column for column in columns
-    }
-    prompt = tuple(spelling[column] for column in layout.prompt if column in spelling)
-    return Layout(layout.shape, prompt, layout.completion and spelling[layout.completion])
+    prompt = all_of(layout.prompt, columns)
+    return replace(
+        layout,
+        prompt=tuple(prompt),
+        completion=layout.completion and first_of([layout.completion], columns),
+    )
 
 
-def _chosen(
-    columns: Sequence[str], source: Path | str, prompt: Sequence[str], completion: str | None
-) -> Layout:
-    absent = [column for column in (*prompt, completion) if column is not None and column not in columns]
-    if absent:
-        raise UserError(
-            f"data.columns: {source} has no column {absent[0]!r}; it has {listed_columns(columns)}"
-        )
-    return Layout("columns", tuple(prompt), completion)
+def _with_parts(layout: Layout, columns: Sequence[str]) -> Layout:
+    """The layout with all that belongs to the conversation in other columns."""
+    free = [column for column in columns if column not in (*layout.prompt, layout.completion)]
+    found = replace(
+        layout,
+        system=first_of(SYSTEM, free),
+        history=first_of(HISTORY, free),
+        tools=first_of(TOOLS, free),
+        rejected=first_of(REJECTED, free) if layout.shape == "preference" else None,
+    )
+    if layout.completion is None:
+        return found
+    choices = first_of(CHOICES, free)
+    prompt = (*layout.prompt, *all_of(FURTHER, free), *([choices] if choices else []))
+    return replace(found, prompt=prompt, choices=choices, reasoning=first_of(REASONING, free))
 
 
 def listed_columns(columns: Sequence[str]) -> str:
@@ -141,131 +265,28 @@ def listed_columns(columns: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _unclear(columns: Sequence[str], source: Path | str, what: str) -> UserError:
-    known: dict[str, list[str]] = {}
-    for layout in (*CANONICAL, *FURTHER):
-        names = "/".join((*layout.prompt, layout.completion) if layout.completion else layout.prompt)
-        known.setdefault(layout.shape, []).append(names)
-    shapes = "".join(f"\n  data.shape={shape}: {', '.join(names)}" for shape, names in known.items())
-    alone = (
-        "\nText without a prompt and a completion cannot be selected here: split it, or give its features to "
-        "selection.gip_select"
-        if {_plain(column) for column in columns} & {"text", "content"}
-        else ""
-    )
-    return UserError(
-        f"{source}: the columns {listed_columns(columns)} {what}. Known are{shapes}\n"
-        "Choose data.shape, or name your columns: data.columns.prompt=COLUMN data.columns.completion=COLUMN "
-        f"(in a CSV file the first line must name them){alone}"
-    )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What came of the rows: examples, the rows behind them in the same order, and the places of the others.
-
-    `broken` and `empty` (rows without a completion, where those are left out) say `place: why` and `place`.
-    `several`: conversations of more than one question. `repeated`: places of rows whose texts stood before.
-    """
-
-    examples: list[Example]
-    rows: list[tuple[str, Row]]
-    broken: list[str]
-    empty: list[str]
-    repeated: list[str]
-    several: int
-
-
-def read_examples(rows: Sequence[Placed], layout: Layout, split: str, *, drop_empty: bool = False) -> Reading:
-    """Examples in the rows' order, ids `<split>-<number from 0>` among those that are kept."""
-    examples: list[Example] = []
-    kept: list[tuple[str, Row]] = []
-    broken: list[str] = []
-    empty: list[str] = []
-    repeated: list[str] = []
-    seen: set[tuple[str, str]] = set()
-    several = 0
-    for place, row in rows:
-        problem, prompt, completion, turns = _read(row, layout)
-        if not problem and not completion.strip() and drop_empty:
-            empty.append(place)
-            continue
-        if problem := problem or _no_text("prompt", prompt) or _no_text("completion", completion):
-            broken.append(f"{place}: {problem}")
-            continue
-        if (prompt, completion) in seen:
-            repeated.append(place)
-        seen.add((prompt, completion))
-        several += turns
-        examples.append({"id": f"{split}-{len(examples):06d}", "prompt": prompt, "completion": completion})
-        kept.append((place, row))
-    return Reading(examples, kept, broken, empty, repeated, several)
-
-
-def as_json(row: Row) -> str:
-    """A row as one line of JSON that any reader takes: no NaN, no half surrogate pairs, dates and decimals as text."""
-    text = json.dumps(_plain_value(row), ensure_ascii=False, default=str)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(_plain_value(row), default=str)
-    return text + "\n"
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_value(item) for item in value]
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
-
-
-def _read(row: Any, layout: Layout) -> tuple[str, str, str, bool]:
-    """(problem or '', prompt, completion, whether it is a transcript of several questions)."""
-    if problem := _no_row(row):
-        return problem, "", "", False
-    first, *further = layout.prompt
-    needed = (first,) if layout.completion is None else (first, layout.completion)
-    if absent := [column for column in needed if column not in row]:
-        has = listed_columns([str(column) for column in row]) if row else "nothing"
-        return f"column {absent[0]!r} is missing (the row has {has})", "", "", False
-    asked, answered = row[first], row[layout.completion] if layout.completion is not None else None
-    try:
-        if layout.completion is None:
-            read = conversation(asked)
-        elif is_turns(asked) and is_turns(answered):  # TRL's conversational form
-            read = conversation([*asked, *answered])
-        else:
-            texts = [_as_text(first, asked), *(_as_text(column, row.get(column)) for column in further)]
-            prompt = "\n\n".join(text for text in texts if text.strip())
-            return "", prompt, _as_text(layout.completion, answered), False
-    except ValueError as error:
-        return str(error), "", "", False
-    return "", read.prompt, read.completion, read.several
-
-
-def _as_text(column: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError(
-            f"column {column!r} must be text, it is a {type(value).__name__}: {str(value)[:40]!r}"
-        )
-    return value
-
-
-def _no_row(row: Any) -> str:
+def no_row(row: Any) -> str:
+    """Why a value is no row, or ''."""
     if isinstance(row, Broken):
         return row.problem
     return "" if isinstance(row, Mapping) else f"must be an object, it is a {type(row).__name__}"
 
 
-def _no_text(name: str, text: str) -> str:
-    """Why a text cannot be a prompt or a completion, or ''."""
-    if not text.strip():
-        return f"the {name} is empty"
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        return f"the {name} holds half of a surrogate pair, which is no text"
-    return ""
+def _unclear(columns: Sequence[str], source: Path | str, what: str) -> UserError:
+    known: dict[str, list[str]] = {}
+    for layout in (*CANONICAL, *COMMON, *PREFERENCE):
+        columns_read = "/".join((*layout.prompt, layout.completion) if layout.completion else layout.prompt)
+        known.setdefault(layout.shape, []).append(columns_read)
+    shapes = "".join(f"\n  data.shape={shape}: {', '.join(read)}" for shape, read in known.items())
+    alone = (
+        "\nText without a prompt and a completion cannot be selected here: split it, or give its features to "
+        "selection.gip_select"
+        if {plain(column) for column in columns} & {"text", "content"}
+        else ""
+    )
+    return UserError(
+        f"{source}: the columns {listed_columns(columns)} {what}. Known are{shapes}\n"
+        "Choose data.shape, or name your columns: data.columns.prompt=COLUMN data.columns.completion=COLUMN, or "
+        "data.columns.conversation=COLUMN for a column of turns "
+        f"(in a CSV file the first line must name them){alone}"
+    )

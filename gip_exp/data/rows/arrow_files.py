@@ -1,0 +1,113 @@
+"""Parquet and Arrow files, and the folders that `datasets.save_to_disk` writes."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gip_exp.errors import UserError
+
+
+def read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    """(place, row) of every row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        yield from _placed(pq.ParquetFile(path).iter_batches(), path)
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"{path}: not a parquet file ({error}): write it again, or rename it to what it is"
+        ) from None
+
+
+def read_arrow(path: Path) -> Iterator[tuple[str, Any]]:
+    """(place, row) of every row of an Arrow file, as a stream (as `datasets` writes it) or with random access."""
+    import pyarrow as pa
+
+    try:
+        with pa.OSFile(str(path)) as source:
+            try:
+                reader = pa.ipc.open_file(source)
+                batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+            except pa.ArrowInvalid:
+                source.seek(0)
+                batches = iter(pa.ipc.open_stream(source))
+            yield from _placed(batches, path)
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"{path}: not an Arrow file ({error}): write it again, or rename it to what it is"
+        ) from None
+
+
+def dataset_rows(dataset: Any) -> list[dict[str, Any]]:
+    """The rows of a `datasets.Dataset`, undecoded: a column of images or audio that nobody reads costs nothing."""
+    table = dataset.with_format("arrow")[:]
+    return [row for batch in table.to_batches() for row in _rows(batch, "the data set")]
+
+
+def saved_splits(folder: Path) -> dict[str, list[Path]] | None:
+    """Split -> files of a folder that `datasets.save_to_disk` wrote; None for any other. Of a single data set the
+    split is `train`."""
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json_of(folder / "dataset_dict.json").get("splits", [])
+        return {str(split): _files_of(folder / str(split)) for split in splits}
+    return {"train": _files_of(folder)} if (folder / "state.json").is_file() else None
+
+
+def _files_of(folder: Path) -> list[Path]:
+    state = _json_of(folder / "state.json")
+    files = [folder / str(entry["filename"]) for entry in state.get("_data_files", []) if "filename" in entry]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        raise UserError(
+            f"{folder}: the saved data set lacks {', '.join(missing) or 'its files'} (state.json): copy it again"
+        )
+    return files
+
+
+def _json_of(path: Path) -> Mapping[str, Any]:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}): save the data set again (save_to_disk)") from None
+    return read if isinstance(read, dict) else {}
+
+
+def _placed(batches: Iterator[Any], path: Path) -> Iterator[tuple[str, Any]]:
+    number = 0
+    for batch in batches:
+        for row in _rows(batch, path):
+            number += 1
+            yield f"row {number}", row
+
+
+def _rows(batch: Any, path: Path | str) -> Iterator[dict[str, Any]]:
+    columns = batch.schema.names
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: has the column {twice[0]!r} twice: rename one of them")
+    cells = [_cells(batch.column(i)) for i in range(len(columns))]
+    for row in zip(*cells, strict=True):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _cells(column: Any) -> list[Any]:
+    """The cells as Python values; what Python has no value for (a date after the year 9999) as text, else null."""
+    import pyarrow as pa
+
+    try:
+        cells = column.to_pylist()
+    except (ValueError, OverflowError):
+        try:
+            return column.cast(pa.string()).to_pylist()
+        except pa.ArrowException:
+            return [None] * len(column)
+    return [_without_nulls(cell) for cell in cells] if pa.types.is_nested(column.type) else cells
+
+
+def _without_nulls(value: Any) -> Any:
+    """Arrow fills in, as null, the keys that other rows' objects have: those are no part of this row."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,260 @@
+"""Rows into examples by their layout, with the places of all that is left out and counts of all that is more than text."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gip_exp.data.rows.cells import (
+    Found,
+    answer_text,
+    cell_text,
+    choices,
+    choices_text,
+    further_text,
+    is_missing,
+)
+from gip_exp.data.rows.conversations import (
+    Turn,
+    conversation,
+    history,
+    holds_turns,
+    nested,
+    reply,
+    spoken_text,
+)
+from gip_exp.data.rows.placed import Placed
+from gip_exp.data.rows.shapes import Layout, listed_columns, no_row
+from gip_exp.data.rows.tool_calls import read_tools
+from gip_exp.turns import as_texts
+
+Row = Mapping[str, Any]
+Example = dict[
+    str, Any
+]  # id, prompt, completion; turns and tools where there is more than a question and its answer
+SEVERAL = (
+    "are conversations of several turns: the last reply is the completion, all before it the prompt, as a transcript "
+    "(User: ..., Assistant: ...)"
+)
+LATER_SYSTEM = "have a system text after the first turns, which stays where it is"
+TOOLS = "come with tools, which stand before the first turn as lines of JSON"
+CALLS = "hold tool calls, which are lines of JSON in prompt and completion"
+REASONING = "hold reasoning, which stands before the reply that it led to"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of the rows.
+
+    Attributes:
+        examples: In the rows' order.
+        rows: The row behind each example.
+        broken: `place: why` of every row that cannot be used.
+        empty: Places of rows without a completion, where those are left out.
+        found: What rows hold beside plain text (the end of a sentence), with the number of rows and the first place.
+    """
+
+    examples: list[Example]
+    rows: list[Placed]
+    broken: list[str]
+    empty: list[str]
+    found: dict[str, tuple[int, str]]
+
+
+def read_examples(rows: Sequence[Placed], layout: Layout, split: str, *, drop_empty: bool = False) -> Reading:
+    """Examples in the rows' order, ids `<split>-<number from 0>` among those that are kept."""
+    reading = Reading([], [], [], [], {})
+    for placed in rows:
+        found: Found = {}
+        try:
+            turns, tools = _read(placed.row, layout, found)
+            without_reply = not (turns[-1]["content"].strip() or turns[-1].get("tool_calls"))
+            if without_reply and drop_empty:
+                reading.empty.append(placed.place)
+                continue
+            example = _example(f"{split}-{len(reading.examples):06d}", turns, tools, found)
+            if without_reply:
+                raise ValueError("the completion is empty")
+        except (ValueError, RecursionError) as error:
+            problem = str(error) if isinstance(error, ValueError) else "nested too deeply"
+            reading.broken.append(f"{placed.place}: {problem}")
+            continue
+        reading.examples.append(example)
+        reading.rows.append(placed)
+        for what in found:
+            count, first = reading.found.get(what, (0, placed.place))
+            reading.found[what] = (count + 1, first)
+    return reading
+
+
+def _example(name: str, turns: list[Turn], tools: list[dict[str, Any]], found: Found) -> Example:
+    """The example, with its turns where they are more than a question and a plain answer."""
+    prompt, completion = as_texts(turns, tools)
+    if not prompt.strip():
+        raise ValueError("the prompt is empty")
+    example = {"id": name, "prompt": prompt, "completion": completion}
+    if tools or [turn["role"] for turn in turns] != ["user", "assistant"] or len(turns[-1]) > 2:
+        example |= plain_value({"turns": turns} | ({"tools": tools} if tools else {}))
+    _check_characters(example)
+    _describe(turns, tools, found)
+    return example
+
+
+def _check_characters(example: Example) -> None:
+    for name, value in example.items():
+        try:
+            (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the {name} holds half of a surrogate pair, which is no text") from None
+
+
+def _describe(turns: Sequence[Turn], tools: Sequence[Any], found: Found) -> None:
+    roles = [turn["role"] for turn in turns]
+    start = next((i for i, role in enumerate(roles) if role != "system"), 0)
+    facts = {
+        SEVERAL: len(roles) - start > 2,
+        LATER_SYSTEM: "system" in roles[start:],
+        TOOLS: bool(tools),
+        CALLS: any("tool_calls" in turn for turn in turns),
+        REASONING: any("reasoning_content" in turn for turn in turns),
+    }
+    found |= {what: None for what, holds in facts.items() if holds}
+
+
+def _read(row: Any, layout: Layout, found: Found) -> tuple[list[Turn], list[dict[str, Any]]]:
+    """(turns, tools) of a row. Raises ValueError saying why it cannot be used."""
+    if problem := no_row(row):
+        raise ValueError(problem)
+    first = layout.prompt[0]
+    needed = (first,) if layout.completion is None else (first, layout.completion)
+    if absent := [column for column in needed if column not in row]:
+        has = listed_columns([str(column) for column in row]) if row else "nothing"
+        raise ValueError(f"column {absent[0]!r} is missing (the row has {has})")
+    tools = read_tools(row.get(layout.tools) if layout.tools else None)
+    if layout.completion is None:
+        turns = _spoken(row[first], layout)
+    else:
+        turns = _joined(_prompt(row, layout, found), _completion(row, layout, found))
+    tools = tools or _tools_inside(row[first])
+    earlier = history(row.get(layout.history)) if layout.history else []
+    system = cell_text(layout.system, row.get(layout.system), found) if layout.system else ""
+    turns = _with_system(system, _after_system(turns, earlier))
+    _check_roles(turns)
+    return turns, tools
+
+
+def _spoken(value: Any, layout: Layout) -> list[Turn]:
+    turns = spoken_text(value) if layout.shape == "preference" and isinstance(value, str) else []
+    return turns or conversation(value)
+
+
+def _prompt(row: Row, layout: Layout, found: Found) -> list[Turn]:
+    """The prompt's turns: a conversation, or the texts of its columns as one turn of the user."""
+    first, *further = layout.prompt
+    if not isinstance(row[first], str) and holds_turns(row[first]):
+        turns = conversation(row[first])
+        texts = []
+    else:
+        turns, texts = [], [cell_text(first, row[first], found)]
+    for column in further:
+        read = choices_text if column == layout.choices else None
+        value = row.get(column)
+        texts.append(read(column, value) if read else further_text(column, value, found))
+    content = "\n\n".join(text for text in texts if text.strip())
+    if turns and not content:
+        return turns
+    return [*turns, {"role": "user", "content": content}]
+
+
+def _completion(row: Row, layout: Layout, found: Found) -> list[Turn]:
+    """The answer's turns: a conversation, one turn, or a text."""
+    assert layout.completion is not None
+    value = row[layout.completion]
+    if not isinstance(value, str):
+        one = [value] if isinstance(value, Mapping) and holds_turns([value]) else value
+        if holds_turns(one):
+            return conversation(one)
+    of = choices(layout.choices, row.get(layout.choices)) if layout.choices else []
+    turn = reply(answer_text(layout.completion, value, found, of))
+    thought = further_text(layout.reasoning, row.get(layout.reasoning), found) if layout.reasoning else ""
+    if thought.strip() and "reasoning_content" not in turn:
+        turn["reasoning_content"] = thought
+    return [turn]
+
+
+def _joined(prompt: list[Turn], answer: list[Turn]) -> list[Turn]:
+    """Prompt and answer, without the prompt's turns where the answer repeats them (as preference pairs do)."""
+    asked = [turn for turn in prompt if turn["role"] == "user"]
+    repeated = [turn for turn in answer if turn["role"] == "user"]
+    if asked and repeated and asked[0]["content"].strip() == repeated[0]["content"].strip():
+        system = (
+            [] if answer[0]["role"] == "system" else [turn for turn in prompt[:1] if turn["role"] == "system"]
+        )
+        return [*system, *answer]
+    return [*prompt, *answer]
+
+
+def _tools_inside(value: Any) -> list[dict[str, Any]]:
+    """Tools that stand beside the turns in one object."""
+    if not isinstance(value, Mapping) or nested(value) is None:
+        return []
+    return read_tools(next((value[key] for key in ("tools", "functions") if value.get(key)), None))
+
+
+def _after_system(turns: list[Turn], earlier: list[Turn]) -> list[Turn]:
+    start = next((i for i, turn in enumerate(turns) if turn["role"] != "system"), len(turns))
+    return [*turns[:start], *earlier, *turns[start:]]
+
+
+def _with_system(text: str, turns: list[Turn]) -> list[Turn]:
+    """The turns after a system text of another column; not twice where they begin with it."""
+    if not text.strip() or (turns and turns[0] == {"role": "system", "content": text}):
+        return turns
+    return [{"role": "system", "content": text}, *turns]
+
+
+def _check_roles(turns: Sequence[Turn]) -> None:
+    if not turns or turns[-1]["role"] != "assistant":
+        last = turns[-1]["role"] if turns else "system"
+        raise ValueError(
+            f"the conversation ends with a turn of the {last}, so there is no reply to learn from"
+        )
+    if not any(turn["role"] == "user" for turn in turns[:-1]):
+        raise ValueError("the conversation has no turn of the user before the last reply")
+
+
+def own_id(row: Any, layout: Layout) -> str | int | None:
+    """The row's own id as people gave it, or None."""
+    value = row.get(layout.own_id) if layout.own_id and isinstance(row, Mapping) else None
+    if is_missing(value) or isinstance(value, Mapping | list):
+        return None
+    return value if isinstance(value, int) else str(value)
+
+
+def as_json(row: Row) -> str:
+    """A row as one line of JSON that any reader takes: no NaN, no half surrogate pairs, dates and decimals as text."""
+    try:
+        plain = plain_value(row)
+        text = json.dumps(plain, ensure_ascii=False)
+    except RecursionError:
+        raise ValueError(f"a row is nested too deeply to be kept: {str(list(row))[:80]}") from None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(plain)
+    return text + "\n"
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON knows it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

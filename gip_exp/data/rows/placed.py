@@ -1,0 +1,40 @@
+"""A row and where it stands, and the one error that names all rows that cannot be used."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gip_exp.errors import UserError, listed
+
+MOST_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A row that could not be read, and why."""
+
+    problem: str
+
+
+class Placed(NamedTuple):
+    """A row as it was read (or Broken): `place` for people, and its number from 1 in `source`."""
+
+    place: str
+    row: Any
+    source: str = ""
+    number: int = 0
+
+
+def placed(rows: Iterable[Any], source: str = "") -> list[Placed]:
+    """Rows of one source, each with its number."""
+    return [Placed(f"row {number}", row, source, number) for number, row in enumerate(rows, 1)]
+
+
+def broken_rows(source: Path | str, broken: Sequence[str], remedy: str = "mend or remove them") -> UserError:
+    """One error for all broken rows, the first ten by name."""
+    more = len(broken) - MOST_SHOWN
+    shown = [*broken[:MOST_SHOWN], *([f"... and {more:,} more"] if more > 0 else [])]
+    if len(broken) == 1:
+        return UserError(f"{source}: {shown[0]}; {remedy}")
+    return listed(f"{source}: {len(broken):,} broken rows; {remedy}:", shown)

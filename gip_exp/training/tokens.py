@@ -1,0 +1,238 @@
+"""Examples as token ids and labels, the same for fine-tuning, for LESS's warm-up and for its gradients.
+
+A plain question and answer is tokenised as one text; the loss covers what comes after the prompt's tokens. A conversation
+goes through the chat template with its tools; the loss covers the last reply (`train.loss_on=last_reply`) or every turn of
+the assistant (`all_replies`). Ids and labels are those of TRL on the same turns (`prompt` and `completion`, or `messages`
+with `assistant_only_loss`), except that an empty thought that the prompt gives away is never learnt.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gip_exp.config.train import LoraTrain
+from gip_exp.errors import UserError
+from gip_exp.models.chat_template import REFUSED, ChatTemplate, Rendered
+from gip_exp.models.prompts import Renderer
+
+IGNORED = -100  # the label of a token that is not learnt
+MOST_NAMED = 5
+BATCH = 1000  # plain rows tokenised at once
+
+Row = dict[str, list[int]]  # input_ids, labels
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Token ids and labels of examples, cut to the longest length.
+
+    Attributes:
+        rows: Those that are trained on, in the examples' order.
+        kept: (m,) int64, the number of each among the examples.
+        long: (n,) bool, which examples are longer than the longest length.
+        lost: (n,) bool, which have nothing left to learn from, or are dropped for their length.
+        lengths: (n, 2) int64, tokens before the first one that is learnt, and of the whole, before any cut.
+        changes: What the chat template does not know: the end of a sentence, and the examples' numbers.
+    """
+
+    rows: list[Row]
+    kept: np.ndarray
+    long: np.ndarray
+    lost: np.ndarray
+    lengths: np.ndarray
+    changes: dict[str, list[int]]
+
+    def notes(self, name: Callable[[int], str], key: str, max_length: int) -> list[str]:
+        """What is to be said about them. `name`: an example as its owner knows it; `key`: of the training's config."""
+        n = len(self.long)
+        notes = [
+            f"{len(numbers):,} of {n:,} examples {what} (first: {name(numbers[0])})"
+            for what, numbers in self.changes.items()
+        ]
+        cut, lost = np.flatnonzero(self.long & ~self.lost), np.flatnonzero(self.lost)
+        if len(cut):
+            notes.append(
+                f"{len(cut):,} of {n:,} examples are longer than {key}.max_length={max_length} and are cut there "
+                f"({_named(cut, name)})"
+            )
+        if len(lost):
+            notes.append(
+                f"{len(lost):,} of {n:,} examples are left out: {_why_lost(self, lost, key, max_length)} "
+                f"({_named(lost, name)})"
+            )
+        return notes
+
+
+def training_rows(
+    examples: Sequence[Mapping[str, Any]], render: Renderer, tokenizer: Any, train: LoraTrain
+) -> TrainingRows:
+    """Tokenise examples for a training. Raises UserError when none of them is left to learn from."""
+    if not examples:
+        raise UserError(
+            "the selection is empty: there is nothing to train on (budget, limit or unscored rows?)"
+        )
+    whole, changes = _tokenised(examples, render, tokenizer, train.loss_on)
+    starts = [
+        next((i for i, label in enumerate(row["labels"]) if label != IGNORED), len(row["labels"]))
+        for row in whole
+    ]
+    lengths = np.array([(start, len(row["input_ids"])) for start, row in zip(starts, whole, strict=True)])
+    long = lengths[:, 1] > train.max_length
+    lost = lengths[:, 0] >= np.minimum(lengths[:, 1], train.max_length)
+    if train.too_long == "drop":
+        lost |= long
+    kept = np.flatnonzero(~lost)
+    rows = [{name: ids[: train.max_length] for name, ids in whole[i].items()} for i in kept]
+    return TrainingRows(rows, kept, long, lost, lengths, changes)
+
+
+def _named(numbers: np.ndarray, name: Callable[[int], str]) -> str:
+    more = len(numbers) - MOST_NAMED
+    return ", ".join(map(name, numbers[:MOST_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _why_lost(rows: TrainingRows, lost: np.ndarray, key: str, max_length: int) -> str:
+    filled = rows.lengths[lost, 0] >= max_length
+    if filled.all():
+        return f"their prompts fill {key}.max_length={max_length} tokens, so nothing of the answer is left to learn from"
+    return f"they are longer than {key}.max_length={max_length} ({key}.too_long=drop)"
+
+
+def _tokenised(
+    examples: Sequence[Mapping[str, Any]], render: Renderer, tokenizer: Any, loss_on: str
+) -> tuple[list[Row], dict[str, list[int]]]:
+    """Whole rows in the examples' order, and what the chat template does not know of which."""
+    rows: list[Row | None] = [None] * len(examples)
+    changes: dict[str, list[int]] = {}
+    plain = []
+    every_reply = _every_reply(render.chat, tokenizer) if loss_on == "all_replies" and render.chat else None
+    for i, example in enumerate(examples):
+        rendered = render.rendered(example)
+        if rendered is None:
+            plain.append(i)
+            refused = "turns" in example and render.chat is not None
+            if loss_on == "all_replies" and _replies(example) > 1 and render.chat is None:
+                raise UserError(
+                    "train.loss_on=all_replies needs a chat template (model.prompt.style=chat): a plain model reads a "
+                    "conversation as one prompt; use train.loss_on=last_reply"
+                )
+        else:
+            refused = False
+            learn = every_reply if every_reply and _replies(example) > 1 else _last_reply(tokenizer)
+            rows[i] = learn(rendered)
+        for what in sorted(rendered.changes if rendered else [REFUSED] * refused):
+            changes.setdefault(what, []).append(i)
+    for at in range(0, len(plain), BATCH):
+        batch = plain[at : at + BATCH]
+        for i, row in zip(batch, _as_text([examples[i] for i in batch], render, tokenizer), strict=True):
+            rows[i] = row
+    return [row for row in rows if row is not None], changes
+
+
+def _replies(example: Mapping[str, Any]) -> int:
+    return sum(turn["role"] == "assistant" for turn in example.get("turns", ()))
+
+
+def _as_text(examples: Sequence[Mapping[str, Any]], render: Renderer, tokenizer: Any) -> list[Row]:
+    """Prompt, completion and end token as one text, as TRL tokenises a plain prompt and completion."""
+    texts = [
+        (render.prompt(example["prompt"]), render.completion(example["completion"]) + render.eos)
+        for example in examples
+    ]
+    prompts = tokenizer([prompt for prompt, _ in texts])["input_ids"]
+    wholes = tokenizer([prompt + completion for prompt, completion in texts])["input_ids"]
+    return [_after(prompt, whole) for prompt, whole in zip(prompts, wholes, strict=True)]
+
+
+def _after(prompt: Sequence[int], whole: list[int]) -> Row:
+    """A row whose loss begins where the whole stops agreeing with the prompt."""
+    pairs = zip(prompt, whole, strict=False)
+    start = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(prompt), len(whole)))
+    return {"input_ids": whole, "labels": [IGNORED] * start + whole[start:]}
+
+
+def _last_reply(tokenizer: Any) -> Callable[[Rendered], Row]:
+    """The loss on the last reply."""
+
+    def learn(rendered: Rendered) -> Row:
+        prompt, whole = (
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (rendered.prompt, rendered.whole)
+        )
+        return _after(prompt, whole)
+
+    return learn
+
+
+def _every_reply(chat: ChatTemplate, tokenizer: Any) -> Callable[[Rendered], Row]:
+    """The loss on every turn of the assistant: by the template's own marks (or those that TRL knows for it), else by
+    where the template's text of a turn's beginning and end lie in the text of the whole."""
+    from trl.chat_template_utils import get_training_chat_template, has_generation_markers
+
+    given = _given_thought(chat, tokenizer)
+    try:
+        marked = has_generation_markers(tokenizer.chat_template)
+        template = None if marked else get_training_chat_template(tokenizer)
+    except ValueError:  # TRL knows no marks for this template
+        return lambda rendered: _without_given(_by_turns(chat, tokenizer, rendered), given)
+
+    def learn(rendered: Rendered) -> Row:
+        out = tokenizer.apply_chat_template(
+            rendered.turns,
+            tools=rendered.tools or None,
+            tokenize=True,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+            chat_template=template,
+            **rendered.options,
+        )
+        pairs = zip(out["input_ids"], out["assistant_masks"], strict=True)
+        row = {
+            "input_ids": out["input_ids"],
+            "labels": [token if learnt else IGNORED for token, learnt in pairs],
+        }
+        return _without_given(row, given)
+
+    return learn
+
+
+def _by_turns(chat: ChatTemplate, tokenizer: Any, rendered: Rendered) -> Row:
+    """Labels from the places of the turns in the text. Raises UserError for a template that rewrites earlier turns."""
+    encoded = tokenizer(rendered.whole, add_special_tokens=False, return_offsets_mapping=True)
+    labels = [IGNORED] * len(encoded["input_ids"])
+    for i, turn in enumerate(rendered.turns):
+        if turn["role"] != "assistant":
+            continue
+        start = chat.text(rendered.turns[:i], rendered.tools, start_reply=True, **rendered.options)
+        end = chat.text(rendered.turns[: i + 1], rendered.tools, start_reply=False, **rendered.options)
+        if not (rendered.whole.startswith(start) and rendered.whole.startswith(end)):
+            raise UserError(
+                "train.loss_on=all_replies: the model's chat template writes earlier turns anew when others follow, and "
+                "marks no replies ({% generation %}), so it is unclear which tokens they are: use train.loss_on=last_reply"
+            )
+        for j, (low, high) in enumerate(encoded["offset_mapping"]):
+            if len(start) <= low < high <= len(end):
+                labels[j] = encoded["input_ids"][j]
+    return {"input_ids": encoded["input_ids"], "labels": labels}
+
+
+def _given_thought(chat: ChatTemplate, tokenizer: Any) -> list[int]:
+    """The tokens that the prompt of a reply without thinking has beyond that of one with it: an empty thought."""
+    asked = [{"role": "user", "content": "x"}]
+    thinking, not_thinking = (
+        chat.text(asked, start_reply=True, enable_thinking=enabled) for enabled in (True, False)
+    )
+    extra = not_thinking[len(thinking) :] if not_thinking.startswith(thinking) else ""
+    return tokenizer(extra, add_special_tokens=False)["input_ids"] if extra else []
+
+
+def _without_given(row: Row, given: Sequence[int]) -> Row:
+    """The row without the loss on what the prompt gives away at the beginning of a reply."""
+    ids, labels = row["input_ids"], list(row["labels"])
+    for i in range(len(labels)):
+        begins = labels[i] != IGNORED and (i == 0 or row["labels"][i - 1] == IGNORED)
+        if given and begins and ids[i : i + len(given)] == list(given):
+            labels[i : i + len(given)] = [IGNORED] * len(given)
+    return {"input_ids": ids, "labels": labels}
