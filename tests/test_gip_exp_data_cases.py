@@ -2,6 +2,8 @@
 
 import io
 import json
+import random
+from collections import Counter
 
 import pytest
 
@@ -357,6 +359,7 @@ def test_each_kind_is_read_whole(kind):
         ({"question": "1+1?", "answer": "2", "history": {"a": 1}}, "the history must be a list, it is a dict"),
         ({"question": "1+1?", "answer": "2", "tools": "add"}, "the column of tools is text, but not JSON: 'add'"),
         ({"question": "1+1?", "answer": "2", "tools": [3]}, "the tools must be objects, found a int"),
+        ({"question": "1+1?", "answer": "2", "tools": [None]}, "the tools must be objects, found a NoneType"),
         ({"question": "1+1?", "answer": {"a": 1}}, "column 'answer' must be text, it is a dict"),
         ({"question": "1+1?", "answer": "2", "system": ["x"]}, "column 'system' must be text, it is a list"),
         ({"messages": [user("q"), assistant("", tool_calls=[{"id": 1}])]}, "turn 2 holds a tool call without a name"),
@@ -429,6 +432,64 @@ def test_people_name_any_part_and_then_no_other_is_guessed():
     assert rows.own_id(row, layout) == 7
     bare = rows.find_layout(items, "f", chosen={"prompt": "q", "completion": "a"})
     assert rows.read_examples(items, bare, "train").examples[0]["prompt"] == "q"
+
+
+# Damage done to the kinds, at any depth: values emptied, nested or of another type, fields dropped or renamed.
+
+DAMAGES = (
+    lambda _: None,
+    lambda _: "",
+    lambda _: [],
+    lambda _: float("nan"),
+    lambda value: {"inner": value},
+    lambda value: [value],
+    lambda value: json.dumps(value),
+    lambda value: json.dumps(value)[:-1],
+)
+
+
+def damaged(value, rng):
+    """A copy of a row, or of a part of one, with one damage at a place that chance decides."""
+    copy = value.copy()
+    if not copy:
+        return copy
+    key = rng.choice(list(copy) if isinstance(copy, dict) else range(len(copy)))
+    if isinstance(copy[key], dict | list) and rng.random() < 0.6:
+        copy[key] = damaged(copy[key], rng)
+    elif rng.random() < 0.3:
+        del copy[key]
+    elif isinstance(copy, dict) and rng.random() < 0.3:
+        copy[f"{key}_x"] = copy.pop(key)
+    else:
+        copy[key] = rng.choice(DAMAGES)(copy[key])
+    return copy
+
+
+def end_of(row):
+    """(how reading a row ends, all that is said of what is wrong with it)."""
+    try:
+        _, reading = read(row)
+    except UserError as error:
+        return "unclear", str(error)
+    if reading.broken:
+        return "broken", reading.broken[0]
+    [example] = reading.examples
+    assert all(example[part].strip() for part in ("prompt", "completion")), row
+    json.dumps(example, allow_nan=False)
+    return "read", ""
+
+
+def test_a_thousand_damaged_rows_end_right_or_in_a_message_with_their_place():
+    rng = random.Random(0)
+    ends = Counter()
+    for _ in range(1000):
+        row = rng.choice(list(KINDS.values()))[0]
+        for _ in range(rng.randint(1, 3)):
+            row = damaged(row, rng)
+        end, told = end_of(row)
+        assert {"read": "", "broken": "row 1: ", "unclear": "columns"}[end] in told, (row, told)
+        ends[end] += 1
+    assert min(ends["read"], ends["broken"], ends["unclear"]) > 50, ends
 
 
 # The whole command on files, as the table in the data folder says.

@@ -13,9 +13,8 @@ def read_tools(value: Any) -> list[dict[str, Any]]:
     if is_missing(value) or not value:
         return []
     tools = value if isinstance(value, list) else [value]
-    wrong = next((tool for tool in tools if not isinstance(tool, Mapping | str)), None)
-    if wrong is not None:
-        raise ValueError(f"the tools must be objects, found a {type(wrong).__name__}")
+    if wrong := [tool for tool in tools if not isinstance(tool, Mapping | str)]:
+        raise ValueError(f"the tools must be objects, found a {type(wrong[0]).__name__}")
     described = [{"name": tool} if isinstance(tool, str) else dict(tool) for tool in tools]
     return [
         tool if isinstance(tool.get("function"), Mapping) else {"type": "function", "function": tool}
