@@ -12,7 +12,18 @@ PACKAGES = (*PURE, "gip_exp")
 HARNESS_ONLY = {"gip_exp", "hydra", "omegaconf", "wandb", "conf"}
 # The rooms of gip_exp, lowest first: a room imports only from those above it in this list, none from its own line.
 LAYERS = (
-    ("device", "errors", "import_path", "plotting", "progress", "quiet", "redaction", "stdout", "turns"),
+    (
+        "device",
+        "errors",
+        "import_path",
+        "plotting",
+        "progress",
+        "quiet",
+        "redaction",
+        "stdout",
+        "turns",
+        "words",
+    ),
     ("console", "storage"),
     ("llm", "registry"),
     ("config",),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gip_exp.data.words import words
+from gip_exp.words import words
 
 RUN = 3  # words of a shingle; letters where a script has no spaces
 PERMUTATIONS = 128

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.data.words import UNSPACED, word_spans, words
+from gip_exp.words import UNSPACED, word_spans, words
 
 LENGTHS = (8, 13)  # words
 COMMON = 10  # texts

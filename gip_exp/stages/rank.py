@@ -26,13 +26,13 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.selector import OnScores, RankingSelector, SelectorSection
 from gip_exp.data import ranking_file, split
-from gip_exp.data.words import is_unspaced
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
 from gip_exp.runs.records import RankFacts
 from gip_exp.signals.table import SOURCE_STAGE, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
+from gip_exp.words import is_unspaced
 
 if TYPE_CHECKING:
     from selection import Selection  # and torch with it

@@ -39,7 +39,7 @@ def embed(
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from gip_exp.data.words import tokens
+    from gip_exp.words import tokens
 
     if len(texts) == 1:
         raise UserError("the pool is a single row: there is nothing to choose between")

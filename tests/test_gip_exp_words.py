@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gip_exp.data.words import is_unspaced, tokens, word_spans, words
+from gip_exp.words import is_unspaced, tokens, word_spans, words
 
 
 @pytest.mark.parametrize(
