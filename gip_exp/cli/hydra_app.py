@@ -13,10 +13,12 @@ from io import StringIO
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from gip_exp.errors import UserError
 
 SLURM = "hydra/launcher=slurm"
+_refused: list[UserError | OmegaConfBaseException] = []  # why this process's one run was refused; none or one
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -35,7 +37,10 @@ def run(arguments: Sequence[str]) -> int:
         return run_sweep(options.overrides, options.config_dir)
     if options.multirun and others == [SLURM]:
         _check_slurm(options.overrides, options.config_dir)
+    _refused.clear()
     _with_hydra()
+    if _refused:
+        raise _refused.pop()
     return 0
 
 
@@ -61,15 +66,15 @@ def _with_hydra(composed: DictConfig) -> None:
 
     from gip_exp.cli.run import run_composed
 
-    values = OmegaConf.to_container(composed, resolve=True)
-    assert isinstance(values, dict)
     try:
+        values = OmegaConf.to_container(composed, resolve=True)
+        assert isinstance(values, dict)
         run_composed({str(key): value for key, value in values.items()})
-    except UserError as error:
+    except (UserError, OmegaConfBaseException) as error:
         job = HydraConfig.get()
-        if job.mode == RunMode.MULTIRUN:
+        if job.mode == RunMode.MULTIRUN:  # the launcher must know which run failed
             raise UserError(f"in {' '.join(job.overrides.task)}: {error}") from error
-        raise
+        _refused.append(error)  # raised by `run`: Hydra would print a line of its own above the message
 
 
 def _print_help() -> None:
