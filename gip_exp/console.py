@@ -60,6 +60,7 @@ class Console:
                 self._log = None
 
     def say(self, text: str, style: str = "") -> None:
+        """Print a line, without secrets and control characters."""
         text = printable(
             redact(text, secrets_in_environment())
         )  # whatever it was that told us: no key in a log
@@ -69,9 +70,11 @@ class Console:
             self._log.flush()
 
     def warn(self, text: str) -> None:
+        """Print a note."""
         self.say(f"note: {text}", style="yellow")
 
     def table(self, table: Table) -> None:
+        """Print a table."""
         self.rich.print(table)
         if self._log is not None:
             RichConsole(file=self._log, width=120).print(table)

@@ -9,7 +9,7 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal or a log: control characters, which move cursors and hide words, spelt out (`\\x1b`)."""
+    r"""`text` for a terminal or a log: control characters, which move cursors and hide words, spelt out (`\x1b`)."""
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

@@ -15,6 +15,7 @@ class Bar:
         self._since, self._kept, self._begun = self._started, 0.0, False  # what the speed is counted from
 
     def update(self, done: float, total: float | None = None, note: Note = "") -> None:
+        """Set how far the work is."""
         if not self._begun:  # an earlier process may have come this far
             self._since, self._kept, self._begun = self._clock(), done, True
         self.done, self._note = done, note
@@ -28,6 +29,7 @@ class Bar:
 
     @property
     def note(self) -> str:
+        """The latest figures, e.g. the loss."""
         return self._note if isinstance(self._note, str) else self._note()
 
     def line(self) -> str:

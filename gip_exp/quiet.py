@@ -35,7 +35,7 @@ def quiet_libraries() -> None:
 
 
 def no_loading_bars() -> None:
-    """transformers' bars for reading and writing weights (after downloads, whose bars people want to see)."""
+    """Transformers' bars for reading and writing weights (after downloads, whose bars people want to see)."""
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()

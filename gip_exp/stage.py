@@ -25,6 +25,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
+        """Where the output is written."""
         return self.draft.folder
 
     def note(self, text: str) -> None:
@@ -57,6 +58,7 @@ class Stage:
 
     @property
     def group(self) -> str:
+        """The stage's group: its folder in the store, and what `until` names."""
         return self.name.split("/")[0]
 
     def identity(self, config: Config, entries: Entries) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def gip_select_sharded(
         center: as in `gip_select`.
         normalize: as in `gip_select`.
         score_scaling: as in `gip_select`.
+        signed_scores: as in `gip_select`.
         tol: as in `gip_select`.
         noise: as in `gip_select`.
         device: where to compute; default CPU, for nccl the GPU of the process.

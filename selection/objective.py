@@ -114,7 +114,7 @@ def information(total: torch.Tensor, residual: torch.Tensor, noise: float) -> fl
 
 
 def _noisy_log_det(gram: torch.Tensor, noise: float) -> float:
-    """log det(I + X / noise) for X (k, k) with a spectrum >= 0, which rounding may have taken below."""
+    """Log det(I + X / noise) for X (k, k) with a spectrum >= 0, which rounding may have taken below."""
     eye = torch.eye(len(gram), dtype=torch.float64, device=gram.device)
     sign, value = torch.linalg.slogdet(eye + gram / noise)
     if float(sign) <= 0:

@@ -44,6 +44,7 @@ class DualState:
             self.block = problem.total + problem.rule.noise * torch.eye(len(problem.total)).to(problem.total)
 
     def gains(self) -> torch.Tensor:
+        """Gain (n,) of every candidate if it were picked next."""
         g = self.problem.pool.ridge + self.left.clamp_min(0.0)
         corr = self.corr
         if self.block is not None:
@@ -96,6 +97,7 @@ class CompressionState:
         self.projector = torch.eye(d, dtype=dtype, device=pool.rows.device) if follows_span else None
 
     def gains(self) -> torch.Tensor:
+        """Gain (n,) of every candidate if it were picked next."""
         ratio = self.energy.clamp_min(0.0) / (self.problem.pool.ridge + self.left.clamp_min(0.0))
         if self.problem.pool.ridge == 0:
             ratio[self.left <= self.floor] = 0.0
@@ -138,6 +140,7 @@ class CompressionLogdetState:
         self.floor = SPANNED[dtype] * pool.square.to(dtype)
 
     def gains(self) -> torch.Tensor:
+        """Gain (n,) of every candidate if it were picked next."""
         alone, together = self.left
         ridge = self.problem.pool.ridge
         tiny = torch.finfo(alone.dtype).tiny

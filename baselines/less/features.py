@@ -60,7 +60,8 @@ def gradient_features(
         seed: of the projection; features can only be compared when dim and seed agree.
         batch_size: examples a backward pass; changes rounding, never more.
         shard_size: rows a shard, the most that a kill can cost each process.
-        rank, world_size: to share out the work without torch.distributed.
+        rank: number of this process, to share the work without torch.distributed.
+        world_size: number of processes, likewise.
         on_shard: told after each shard how many rows it holds, and whether an earlier call had made it.
 
     Raises:

@@ -88,6 +88,8 @@ def _sections() -> dict[str, type[Section]]:
 if TYPE_CHECKING:
 
     class Evaluations(_Evaluations):
+        """The evaluations written above, for type checks."""
+
         gsm8k: Gsm8kEvaluation | None = None
         answer_nll: AnswerNllEvaluation | None = None
         bbh: BbhEvaluation | None = None

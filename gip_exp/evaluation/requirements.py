@@ -16,6 +16,7 @@ NO_TEST_ROWS = (
 
 
 def served_rank(config: Config) -> list[str]:
+    """Whether vLLM can serve an adapter of this rank."""
     from gip_exp.llm.adapters import SERVABLE_RANKS
 
     most = SERVABLE_RANKS[-1]

@@ -46,18 +46,22 @@ class TunedModel:
 
     @cached_property
     def place(self) -> str:
+        """Folder or hub id of the base model."""
         return loading.location(self.job.config, self.job.inputs)
 
     @cached_property
     def adapter(self) -> str | None:
+        """Folder of the adapter; None for the untuned model."""
         return str(self.job.inputs["train"].folder / ADAPTER) if "train" in self.job.inputs else None
 
     @cached_property
     def tokenizer(self) -> Any:
+        """The tokenizer of the base model."""
         return loading.load_tokenizer(self.place)
 
     @cached_property
     def render(self) -> Renderer:
+        """The model family's prompt format."""
         return renderer(self.job.config.model.prompt, self.tokenizer)
 
     @contextmanager
@@ -84,6 +88,7 @@ class LocalModel:
         self._batch = tuned.job.config.engine.batch_size
 
     def lm(self) -> "LM":
+        """The model as lm-eval takes it."""
         return watched.local_model(
             self._tuned.job.console,
             pretrained=self._model,
@@ -93,6 +98,7 @@ class LocalModel:
         )
 
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        """One continuation per text."""
         from gip_exp.llm.generate import LocalGenerator
 
         with self._tuned.job.console.bar(watched.TITLE, len(texts)) as bar:
@@ -109,6 +115,7 @@ class VllmModel:
         self._tuned, self._server, self._name = tuned, server, name
 
     def lm(self) -> "LM":
+        """The model as lm-eval takes it."""
         from gip_exp.llm import loopback
 
         return watched.served_model(
@@ -136,6 +143,7 @@ class VllmModel:
         )
 
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
+        """One continuation per text."""
         from gip_exp.llm.generate import EndpointGenerator
         from gip_exp.llm.progress import shown_on
         from gip_exp.signals.llm_judge import CACHE

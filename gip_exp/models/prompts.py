@@ -58,7 +58,8 @@ class Renderer:
 
     def rendered(self, example: Mapping[str, Any]) -> Rendered | None:
         """An example's conversation as the chat template writes it; None for a plain model, a plain question and
-        answer, and a conversation that the template refuses."""
+        answer, and a conversation that the template refuses.
+        """
         if self.chat is None or "turns" not in example:
             return None
         return self.chat.render(example["turns"], example.get("tools", ()))

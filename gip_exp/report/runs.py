@@ -52,18 +52,22 @@ class Run:
 
     @property
     def experiment(self) -> str:
+        """Name of the experiment."""
         return self.result["experiment"]
 
     @property
     def model(self) -> str:
+        """Name of the model."""
         return self.result["model"]
 
     @property
     def selector(self) -> str:
+        """Name of the selector."""
         return self.result["selector"]
 
     @property
     def seed(self) -> int:
+        """The run's seed."""
         return self.result["seed"]
 
     @property
@@ -88,6 +92,7 @@ class Run:
 
     @property
     def stages(self) -> Mapping[str, StageRecord]:
+        """Key and seconds of each stage."""
         return self.result["stages"]
 
     @property

@@ -24,7 +24,8 @@ class Tracker(Protocol):
     def log(self, figures: Mapping[str, float]) -> None:
         """Log live numbers."""
 
-    def finish(self, result: RunResult, selected: Path | None) -> None: ...
+    def finish(self, result: RunResult, selected: Path | None) -> None:
+        """Log the content of `result.json` and the selected rows, and end."""
 
     def fail(self) -> None:
         """End as failed."""
@@ -37,7 +38,7 @@ class NoTracker:
         """Do nothing."""
 
     def finish(self, result: RunResult, selected: Path | None) -> None:
-        pass
+        """Do nothing."""
 
     def fail(self) -> None:
         """Do nothing."""

@@ -75,7 +75,8 @@ def folder_sketch(folder: Path) -> dict[str, str]:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes take the place of `path` once all of them are on disk. A reader sees the old file or the new
-    one, never half of it; an error leaves the old one and nothing else."""
+    one, never half of it; an error leaves the old one and nothing else.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:

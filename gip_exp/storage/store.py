@@ -39,6 +39,7 @@ class Entry:
 
     @property
     def seconds(self) -> float:
+        """What the output cost to make, whoever made it."""
         return float(self.manifest["seconds"])
 
     @property
@@ -76,6 +77,7 @@ class Store:
         self.on_wait = on_wait or (lambda _: None)
 
     def folder(self, stage: str, key: str) -> Path:
+        """Where an output is kept, made or not."""
         return self.root / "store" / stage / key
 
     def find(self, stage: str, key: str, *, contents: bool = True) -> Entry | None:

@@ -168,7 +168,8 @@ def _last_reply(tokenizer: Any) -> Callable[[Rendered], Row]:
 
 def _every_reply(chat: ChatTemplate, tokenizer: Any) -> Callable[[Rendered], Row]:
     """The loss on every turn of the assistant: by the template's own marks (or those that TRL knows for it), else by
-    where the template's text of a turn's beginning and end lie in the text of the whole."""
+    where the template's text of a turn's beginning and end lie in the text of the whole.
+    """
     from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
     given = _given_thought(chat, tokenizer)

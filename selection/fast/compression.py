@@ -124,7 +124,7 @@ class CompressionRun:
         return draft
 
     def fill_columns(self, draft: CompressionDraft) -> None:
-        """u and w of every drafted pick for the whole pool."""
+        """U and w of every drafted pick for the whole pool."""
         m = len(draft)
         vectors = np.concatenate([draft.vectors, draft.seconds])
         kernels.columns(self.rows, vectors, np.arange(2 * m), self.slots)

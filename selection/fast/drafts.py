@@ -50,15 +50,20 @@ class Run(Protocol):
     free: np.ndarray
     longest: int
 
-    def restart(self) -> None: ...
+    def restart(self) -> None:
+        """Begin a new round on what is left."""
 
-    def draft(self, size: int, steps: int, must: np.ndarray) -> Any: ...
+    def draft(self, size: int, steps: int, must: np.ndarray) -> Any:
+        """Run the rule ahead on `size` rows, those in `must` among them, for `steps` picks."""
 
-    def fill_columns(self, draft: Any) -> None: ...
+    def fill_columns(self, draft: Any) -> None:
+        """Compute the Gram columns of the drafted picks."""
 
-    def verify(self, draft: Any) -> tuple[int, np.ndarray]: ...
+    def verify(self, draft: Any) -> tuple[int, np.ndarray]:
+        """How many drafted picks hold on the whole pool, and the rows that beat the next one."""
 
-    def commit(self, draft: Any) -> None: ...
+    def commit(self, draft: Any) -> None:
+        """Take over the picks that hold."""
 
 
 def leaders(score: np.ndarray, free: np.ndarray, size: int, must: np.ndarray) -> np.ndarray:
@@ -71,7 +76,7 @@ def leaders(score: np.ndarray, free: np.ndarray, size: int, must: np.ndarray) ->
 
 
 def subtract_product(matrix: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
-    """matrix -= left @ right, in place and by torch, whose threads are the ones already awake."""
+    """Matrix -= left @ right, in place and by torch, whose threads are the ones already awake."""
     torch.from_numpy(matrix).addmm_(torch.from_numpy(left), torch.from_numpy(right), alpha=-1.0)
 
 

@@ -188,7 +188,7 @@ class DualRun:
         return draft
 
     def _original(self, draft: Draft) -> np.ndarray:
-        """coef in the original coordinates: L_t c^ / den, with L_t followed through the draft."""
+        """Coef in the original coordinates: L_t c^ / den, with L_t followed through the draft."""
         if not self.logdet:
             return draft.coef
         factor = self.factor

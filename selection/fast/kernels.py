@@ -117,7 +117,7 @@ def _store(out: np.ndarray, row: int, j: int, n: int, a: float, b: float, c: flo
 
 @compiled(parallel=False)
 def product(rows: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
-    """out = rows @ vector, accumulated in float64 whatever the dtype of rows (p, d); vector, out float64.
+    """Out = rows @ vector, accumulated in float64 whatever the dtype of rows (p, d); vector, out float64.
 
     Serial: p x d fits a core's cache, and waking threads for every drafted pick costs more than it saves.
     """

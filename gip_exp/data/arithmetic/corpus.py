@@ -22,7 +22,7 @@ MIX: Mapping[str, float] = {"facts": 5, "story": 4, "expression": 3, "sentences"
 
 
 def make_corpus(n: int, seed: int, *, mix: Mapping[str, float] | None = None) -> list[str]:
-    """n documents, the same for the same arguments. mix: relative frequency of each kind of document."""
+    """N documents, the same for the same arguments. mix: relative frequency of each kind of document."""
     mix = MIX if mix is None else mix
     unknown = sorted(set(mix) - set(KINDS))
     if n < 1 or unknown or not any(mix.values()):

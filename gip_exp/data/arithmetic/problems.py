@@ -32,7 +32,7 @@ class Problem:
 def make_pool(
     n: int, seed: int, *, flawed: float = 0.36, tail: float = 1.3, repeats: float = 0.5
 ) -> list[Problem]:
-    """n problems with distinct questions, the same for the same arguments.
+    """N problems with distinct questions, the same for the same arguments.
 
     flawed: expected share of flawed answers, in [0, 1]. tail: exponent of the skills' frequencies.
     repeats: share of the rows of the commoner half of the skills that re-tell an earlier story, in [0, 1).
@@ -59,7 +59,7 @@ def make_pool(
 
 
 def make_test(n: int, seed: int, exclude: Collection[str]) -> list[Problem]:
-    """n clean problems, each skill equally often; questions distinct and not in `exclude` (the pool's).
+    """N clean problems, each skill equally often; questions distinct and not in `exclude` (the pool's).
 
     The random stream is the test's own: the same seed as the pool's gives unrelated problems.
     """

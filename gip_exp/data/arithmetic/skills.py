@@ -89,6 +89,7 @@ class Story:
 
     @property
     def question(self) -> str:
+        """The problem's text."""
         return self._fill(self.skill.wordings[self.words.wording])
 
     def answer(self, calculations: list[Calculation] | None = None) -> str:
@@ -98,6 +99,7 @@ class Story:
         return "\n".join([*self.lines(done), f"#### {done[-1].result}"])
 
     def lines(self, calculations: list[Calculation]) -> list[str]:
+        """One line of the worked answer per calculation."""
         return [
             f"{self._fill(step.lead)} {done} {self._fill(step.unit)}."
             for step, done in zip(self.skill.steps, calculations, strict=True)

@@ -48,7 +48,8 @@ def dataset_rows(dataset: Any) -> list[dict[str, Any]]:
 
 def saved_splits(folder: Path) -> dict[str, list[Path]] | None:
     """Split -> files of a folder that `datasets.save_to_disk` wrote; None for any other. Of a single data set the
-    split is `train`."""
+    split is `train`.
+    """
     if (folder / "dataset_dict.json").is_file():
         splits = _json_of(folder / "dataset_dict.json").get("splits", [])
         return {str(split): _files_of(folder / str(split)) for split in splits}

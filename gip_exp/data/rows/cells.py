@@ -61,7 +61,8 @@ def choices_text(column: str, value: Any) -> str:
 
 def choices(column: str, value: Any) -> list[tuple[str, str]]:
     """(label, text) of every choice: of a list, of objects with a text, of `{"text": [...], "label": [...]}`, of
-    `{"A": ..., "B": ...}`, or of the JSON text of one of them. Letters where there are no labels."""
+    `{"A": ..., "B": ...}`, or of the JSON text of one of them. Letters where there are no labels.
+    """
     if isinstance(value, str):
         try:
             value = json.loads(value)

@@ -98,7 +98,7 @@ def history(value: Any) -> list[Turn]:
 
 
 def spoken_text(text: str) -> list[Turn]:
-    """`\\n\\nHuman: ...\\n\\nAssistant: ...` as turns; an empty list for any other text."""
+    r"""`\n\nHuman: ...\n\nAssistant: ...` as turns; an empty list for any other text."""
     start, *parts = _SPEAKER.split(text)
     if start.strip() or not parts:
         return []

@@ -90,7 +90,8 @@ def _readable(path: Path) -> Path:
 
 def _in_folder(folder: Path, allow_missing: bool, config: str | None) -> Files:
     """The training and test files of a folder: saved by `datasets`, in it, in its `data/`, in a folder a data set, or
-    else the only file there is."""
+    else the only file there is.
+    """
     saved = saved_splits(folder)
     places: list[Splits] = [saved] if saved else [_splits(folder), _splits(folder / "data")]
     found = [splits for splits in places if _training(splits, folder)]
