@@ -100,7 +100,7 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
 
     states = until(folder, running_in("train"))
     victim = next(state for state in states if state.stage == "train")
-    told = json.loads((Path(victim.run) / "run_lock.json").read_text())
+    told = json.loads((Path(victim.folder) / "run_lock.json").read_text())
     os.kill(told["pid"], signal.SIGKILL)
     states = until(folder, at_rest)
     assert counted(states) == {"done": 11, "killed": 1}
