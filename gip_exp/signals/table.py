@@ -1,7 +1,7 @@
 """Signals in the store: each a named table with its summary and its figure, whatever produced the numbers.
 
 An entry on the group `score` holds `scores.parquet` (id, one column a signal, null where not scored),
-`summary.json`, `summary.md`, `distribution.svg` and `.pdf`. SOURCE_STAGE says which stage makes which table.
+`summary.json`, `summary.md` and `distribution.svg`. SOURCE_STAGE says which stage makes which table.
 """
 
 import numpy as np

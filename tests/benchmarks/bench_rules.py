@@ -51,7 +51,9 @@ def corruptions(rows: list[Row], rng: random.Random) -> dict[str, list[Row]]:
 def _cut(text: str, rng: random.Random) -> str:
     """The text up to a word in its middle, so that it ends in one."""
     words = text.split(" ")
-    return " ".join(words[: rng.randrange(len(words) // 3 + 1, max(len(words) // 3 + 2, len(words) - 1))]).rstrip(".!?,;: \n")
+    return " ".join(
+        words[: rng.randrange(len(words) // 3 + 1, max(len(words) // 3 + 2, len(words) - 1))]
+    ).rstrip(".!?,;: \n")
 
 
 def _echo(prompt: str, rng: random.Random) -> str:
@@ -93,14 +95,20 @@ def main() -> None:
     rows = rows[:ROWS]
     flawed = {flaw: score(made, "instruction") for flaw, made in corruptions(rows, random.Random(1)).items()}
     print("Rubric instruction, Alpaca\n")
-    print("\n".join(table(score([row for row in rows], "instruction"), flawed)))
+    print("\n".join(table(score(rows, "instruction"), flawed)))
     pool = make_pool(2000, 0, flawed=0.36)
     by_flaw: dict[str | None, list[Row]] = {}
     for problem in pool:
-        by_flaw.setdefault(problem.flaw, []).append({"prompt": problem.question, "completion": problem.answer})
+        by_flaw.setdefault(problem.flaw, []).append(
+            {"prompt": problem.question, "completion": problem.answer}
+        )
     scores = {flaw: score(made, "math") for flaw, made in by_flaw.items()}
     print("\nRubric math, the quickstart's pool\n")
-    print("\n".join(table(scores[None], {str(flaw): one for flaw, one in sorted(scores.items(), key=str) if flaw})))
+    print(
+        "\n".join(
+            table(scores[None], {str(flaw): one for flaw, one in sorted(scores.items(), key=str) if flaw})
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -3,21 +3,23 @@
 complete    0 when the reply breaks off: it ends without the end of a sentence although its other sentences or list
             items have one, or it is code with open brackets
 unrepeated  share of its three-word sequences that are not repeats, over 0.8, at most 1
-on_topic    0 when a reply of eight content words or more takes up none of the prompt's, 0.5 for one of them; content
-            words have over three letters and are compared by their first five
-own_words   near 0 when it says the prompt's first line over again and little else
+on_topic    0 when a reply of eight content words or more takes up none of the prompt's two or more, 0.5 for one of
+            them; content words have over three letters, are no small words, and are compared by their first five
+own_words   near 0 when it says the prompt's first line over again, more than half of it, and little else
 fluent      1 - three times the share of its articles and prepositions that no English phrase goes on from as they do
             ("the of", "in is"), and of "The" and alike amid a clause; 1 below three of them, and for code
 language    0 when the reply is in another language than the prompt, unless the prompt asks for a translation; then the
             other attributes are 0 too, as they would mean nothing
 
-Words and phrases are English: `readable` says for which rows that means something. Nothing here says whether a reply is
-true or good: the attributes tell flawed rows from others (measured by `tests/benchmarks/bench_rules.py`) and leave
-sound rows equal, a one-word answer and code among them.
+The words are those of English and, to tell them apart, of six other languages in Latin letters; in these `fluent` finds
+nothing. Rows in other scripts are unscored (NaN, `readable`). Nothing here says whether a reply is true or good: the
+attributes tell flawed rows from others (measured by `tests/benchmarks/bench_rules.py`) and leave sound rows equal, a
+one-word answer and code among them.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -80,9 +82,10 @@ def readable(prompt: str, completion: str) -> bool:
 
 def judge(prompt: str, completion: str) -> tuple[float, ...]:
     """The attributes in the order of `ATTRIBUTES`."""
+    if not readable(prompt, completion):
+        return (math.nan,) * len(ATTRIBUTES)
     reply = completion.strip()
-    words = [word.lower() for word in WORD.findall(reply)]
-    asked = [word.lower() for word in WORD.findall(prompt)]
+    words, asked = _words(reply), _words(prompt)
     if not reply or not (TRANSLATION.search(prompt) or _same_language(asked, reply, words)):
         return (0.0,) * len(ATTRIBUTES)
     code = bool(CODE.search(reply))
@@ -94,6 +97,15 @@ def judge(prompt: str, completion: str) -> tuple[float, ...]:
         1.0 if code or language_of(words) != "English" else _fluent(reply),
         1.0,
     )
+
+
+def language(text: str) -> str:
+    """The language of a text in Latin letters, of the seven known here; '' where it cannot be told."""
+    return language_of(_words(text))
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in WORD.findall(text)]
 
 
 def mostly_latin(text: str) -> bool:
@@ -141,16 +153,16 @@ def _unrepeated(reply: str) -> float:
     return min(1.0, len(set(runs)) / len(runs) / 0.8) if runs else 1.0
 
 
-def _content(words: Sequence[str]) -> list[str]:
+def _content(words: Sequence[str]) -> set[str]:
     """Beginnings of the words that say what a text is about."""
-    return [word[:5] for word in words if len(word) > 3]
+    return {word[:5] for word in words if len(word) > 3 and word not in _TELLING["English"]}
 
 
 def _on_topic(asked: Sequence[str], words: Sequence[str]) -> float:
-    topic, said = set(_content(asked)), set(_content(words))
-    if not topic or len(said) < ENOUGH:
+    topic, said = _content(asked), _content(words)
+    if len(topic) < 2 or len(said) < ENOUGH:
         return 1.0
-    return min(1.0, len(topic & said) / min(2, len(topic)))
+    return min(1.0, len(topic & said) / 2)
 
 
 def _own_words(prompt: str, reply: str) -> float:
@@ -165,7 +177,8 @@ def _own_words(prompt: str, reply: str) -> float:
         return 1.0
     # What the prompt gives to work on, below its first line, is half the reply's own where it takes it up.
     own = sum(0.0 if word in first else 0.5 if word in known else 1.0 for word in said) / len(said)
-    return 1.0 - len(first.intersection(said)) / len(first) * max(0.0, 1.0 - own / OWN)
+    repeated = max(0.0, 2 * len(first.intersection(said)) / len(first) - 1)  # half of it may well come again
+    return 1.0 - repeated * max(0.0, 1.0 - own / OWN)
 
 
 def _fluent(reply: str) -> float:
