@@ -360,7 +360,7 @@ def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_d
         run(own(path, "selector=top_score"))
     chinese = [json.loads(line) for line in path.open()][:10]
     mixed = [{"prompt": row["instruction"], "completion": row["output"]} for row in chinese]
-    mixed += rows_of(29) + [{"prompt": "say it", "completion": "say it"}]
+    mixed += [*rows_of(29), {"prompt": "Say it", "completion": "It is so. And then it was"}]
     outcome, said = run(
         own(written(tmp_path / "a.jsonl", mixed), "selector=top_score", "budget=5", "target.n=0")
     )

@@ -58,8 +58,8 @@ def informative(entry: Entry) -> SignalTable:
         return drop_constant_columns(read_table(entry)).table
     except ValueError:
         raise UserError(
-            f"{_whose(entry)} is the same for every row, so the scores say nothing: choose another judge, rubric or "
-            "signal, or a selector without scores (selector=mp_sc)"
+            f"{_whose(entry)} is the same for every row (rules may find no flaw in any), so the scores say nothing: "
+            "choose another judge, rubric or signal, or a selector without scores (selector=mp_sc)"
         ) from None
 
 
