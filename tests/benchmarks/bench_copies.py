@@ -5,7 +5,7 @@ selected by each selector through the whole harness: `data.repeated=keep`, then 
 similarity of at least 0.8 or 0.6 left out too (`data.near_copies`).
 Judge and embedder are those of `experiment/own_data`; 40 rows are held out as the target, which DSIR needs.
 
-Run: python tests/benchmarks/bench_copies.py
+Run: python -m tests.benchmarks.bench_copies
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gip_exp import pipeline
+from gip_exp.artifacts import read_selected
 from gip_exp.config import parse
 from gip_exp.console import Console
-from gip_exp.stages.select import read_selected
 from tests.benchmarks.alpaca_pool import alpaca
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

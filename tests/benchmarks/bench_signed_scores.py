@@ -3,7 +3,7 @@
 A random quarter of the rows is junk and scores worse; 10 % are selected by `mp` with the defaults. `as they are` is
 `signed_scores=True`; `5 % -> 0` is `selection.signals.shift_scores`.
 
-Run: python tests/benchmarks/bench_signed_scores.py
+Run: python -m tests.benchmarks.bench_signed_scores
 """
 
 from __future__ import annotations
