@@ -61,11 +61,12 @@ def styled() -> Iterator[None]:
         finder.setLevel(level)
 
 
-def save(figure: Figure, folder: Path, slug: str) -> str:
-    """Write `<slug>.svg` and `<slug>.pdf`; the SVG's text comes back. Same figure, same bytes."""
+def save(figure: Figure, folder: Path, slug: str, pdf: bool = True) -> str:
+    """Write `<slug>.svg` and, where wanted, `<slug>.pdf`; the SVG's text comes back. Same figure, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     with styled(), mpl.rc_context({"svg.hashsalt": slug}):
-        figure.savefig(folder / f"{slug}.pdf", metadata={"CreationDate": None})
+        if pdf:
+            figure.savefig(folder / f"{slug}.pdf", metadata={"CreationDate": None})
         figure.savefig(folder / f"{slug}.svg", metadata={"Date": None})
     return (folder / f"{slug}.svg").read_text(encoding="utf-8")
 

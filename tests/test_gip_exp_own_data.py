@@ -350,3 +350,37 @@ def test_different_texts_with_the_same_vector_are_said(own, tmp_path):
     rows = [{"prompt": f"say it {FILLER[i % 4]}", "completion": f"unheard{i}"} for i in range(40)]
     _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=mp_sc", "budget=3"))
     assert "36 of 40 different texts have the vector of another one to embedder=tfidf" in said
+
+
+def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_dir):
+    path = data_dir / "cases" / "chinese.jsonl"
+    with pytest.raises(
+        UserError, match="judge=rules reads Latin letters only, and all 300 rows are in others: for others"
+    ):
+        run(own(path, "selector=top_score"))
+    chinese = [json.loads(line) for line in path.open()][:10]
+    mixed = [{"prompt": row["instruction"], "completion": row["output"]} for row in chinese]
+    mixed += [*rows_of(29), {"prompt": "Say it", "completion": "It is so. And then it was"}]
+    outcome, said = run(
+        own(written(tmp_path / "a.jsonl", mixed), "selector=top_score", "budget=5", "target.n=0")
+    )
+    assert outcome.result["n_unscored"] == 10
+    assert "10 of 40 rows are unscored and cannot be picked by these scores (first: train-000000)" in said
+    (reason,) = {row["reason"] for row in read_jsonl(outcome.entries["score"].folder / "unscored.jsonl")}
+    assert reason == "reads Latin letters only"
+
+
+def test_replies_in_other_languages_than_english_are_said(own, tmp_path):
+    rows = [
+        {
+            "prompt": f"Di algo de {FILLER[i % 10]} {i}",
+            "completion": f"No hay más que {i} en la casa y no son muy caros",
+        }
+        for i in range(20)
+    ]
+    rows += [
+        {"prompt": "Say it", "completion": "It is"},
+        {"prompt": "Say that", "completion": "that and that and that and"},
+    ]
+    _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=top_score", "budget=5", "target.n=0"))
+    assert "judge=rules knows English best, and of 22 replies 20 in Spanish" in said

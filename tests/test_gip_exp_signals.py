@@ -20,7 +20,7 @@ from selection.signals import SignalTable, read_signals
 from tests.fault_server import FaultServer
 
 SHORT = ("sampler.samples=3", "sampler.max_tokens=6", "until=select")
-FILES = {"scores.parquet", "summary.json", "summary.md", "distribution.svg", "distribution.pdf"}
+FILES = {"scores.parquet", "summary.json", "summary.md", "distribution.svg"}
 
 
 def quiet():
@@ -73,7 +73,6 @@ def test_the_judge_leaves_a_table_with_its_summary_and_a_vector_figure(micro, sh
     assert facts["columns"]["steps"]["mean"] == pytest.approx(table.column("steps").mean(), abs=1e-3)
     figure = (entry.folder / "distribution.svg").read_text()
     assert "<image" not in figure  # nothing rasterised
-    assert (entry.folder / "distribution.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_self_consistency_is_the_share_of_samples_with_the_reference_answer(consistent):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 
 from gip_exp.signals.rules import RUBRICS, score
 from gip_exp.signals.rules.math_answers import evaluate
+from gip_exp.signals.rules.replies import language
+from tests.benchmarks.alpaca_pool import alpaca
+from tests.benchmarks.bench_rules import auc, corruptions
 
 DATA = Path(os.environ.get("GIP_DATA", Path(__file__).parents[2] / "shared" / "data"))
 QUESTION = "Question: Ann has 4 bags of 6 pens and gives away 5. How many are left?\nAnswer:"
@@ -85,15 +89,105 @@ def test_a_rounded_decimal_is_right_and_a_rounded_whole_number_is_not():
     assert math_scores("Each gets <<10/3=3>>3.\n#### 3")["marks_right"] == 0.0
 
 
-def test_replies_are_judged_on_their_surface():
-    prompt = "List three benefits of drinking green tea"
-    good = reply_scores("1. Green tea has antioxidants.\n2. It benefits the heart.\n3. It calms.", prompt)
-    assert good["complete"] == good["format"] == 1.0
-    assert reply_scores("Green tea benefits the", prompt)["complete"] == 0.5
-    assert reply_scores("tea tea tea tea tea tea", prompt)["distinct"] == 0.25
-    assert reply_scores("Bananas are yellow.", prompt)["on_topic"] == 0.0
-    assert reply_scores("bananas <noinput>", prompt)["format"] == 0.0
-    assert set(reply_scores("", prompt).values()) == {0.0}
+TEA = "List three benefits of drinking green tea"
+GOOD_REPLY = (
+    "1. Green tea has antioxidants.\n2. It is good for the heart.\n3. It calms the mind in the evening."
+)
+SOUND = [
+    ("What is the capital of France?", "Paris."),
+    ("What is the capital of France?", "Paris"),
+    ("What is the capital of France?", "The capital of France is Paris."),
+    ("Write a Python function that adds two numbers", "def add(a, b):\n    return a + b"),
+    ("write a query", "select name from users where age > 3;"),
+    (TEA, GOOD_REPLY),
+    ("Name five fruits", "- apple\n- pear\n- plum\n- fig\n- grape"),
+    ("Classify the review as positive or negative.\n\nI love this phone.", "Positive"),
+    ("Escribe una frase con todo", "En la vida todo es posible y no hay que perder la esperanza."),
+    ("Describe my to-do app", "The TODO app keeps a list of the todo items that you have to do this week."),
+    ("Translate into German: I am at home", "Ich bin zu Hause und die Tür ist zu."),
+    ("Compose a tweet about rain", "It rains again. I stay in bed #rainyday"),
+    ("Say hello in a letter", "Dear Ann,\n\nHello to you and yours.\n\nKind regards,\nBob Smith"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "completion"), SOUND)
+def test_a_sound_reply_is_marked_down_by_no_rule(prompt, completion):
+    assert set(reply_scores(completion, prompt).values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "completion", "most"),
+    [
+        ("complete", "Green tea has antioxidants. It is good for the heart, and it calms the", 0.0),
+        (
+            "complete",
+            "1. Green tea has antioxidants.\n2. It is good for the heart.\n3. It calms the mind in",
+            0.0,
+        ),
+        ("complete", "def tea(cups:\n    return [cups", 0.0),
+        ("unrepeated", "Green tea is good for you. " * 6, 0.3),
+        (
+            "on_topic",
+            "Bananas are yellow fruits from tropical countries, often eaten fresh with some yoghurt.",
+            0.0,
+        ),
+        (
+            "own_words",
+            "Drinking green tea benefits list three. Three benefits list tea green drinking of.",
+            0.1,
+        ),
+        ("own_words", f"{TEA}. {TEA}.", 0.1),
+        ("fluent", "The of green in is tea heart the for antioxidants a of with calms the to mind.", 0.0),
+        ("language", "Der Tee ist gut für das Herz und die Nerven.", 0.0),
+        ("language", "绿茶含有抗氧化剂，对心脏有好处。", 0.0),
+    ],
+)
+def test_a_flawed_reply_is_marked_down_by_its_rule_and_below_a_sound_one(attribute, completion, most):
+    scores = reply_scores(completion, TEA)
+    assert scores[attribute] <= most
+    assert np.mean(list(scores.values())) < np.mean(list(reply_scores(GOOD_REPLY, TEA).values())) == 1.0
+
+
+def test_an_empty_reply_has_nothing():
+    assert set(reply_scores("", TEA).values()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion"),
+    [
+        ("写一首诗。", "床前明月光。"),
+        ("Напиши стих", "Мороз и солнце."),
+        ("Translate to Chinese: tea", "这是茶。"),
+    ],
+)
+def test_rows_in_other_scripts_are_unscored(prompt, completion):
+    assert np.isnan(list(reply_scores(completion, prompt).values())).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The tea is good for you and me.", "English"),
+        ("El té es bueno para la salud y no es caro.", "Spanish"),
+        ("Der Tee ist gut für das Herz.", "German"),
+        ("Le thé est bon pour le cœur et les nerfs.", "French"),
+        ("tea, milk, sugar", ""),
+    ],
+)
+def test_languages_are_told_by_their_small_words(text, expected):
+    assert language(text) == expected
+
+
+def test_attributes_tell_corrupted_alpaca_rows_from_sound_ones(data_dir):
+    rows = alpaca()[:400]
+    sound = np.mean(list(score(rows, "instruction").values()), axis=0)
+    made = corruptions(rows, random.Random(0))
+    reached = {
+        name: auc(sound, np.mean(list(score(flawed, "instruction").values()), axis=0))
+        for name, flawed in made.items()
+    }
+    assert min(reached.values()) > 0.75
+    assert min(reached["echo of the prompt"], reached["prompt repeated"], reached["sentence repeated"]) > 0.9
 
 
 @pytest.mark.parametrize("rubric", RUBRICS)

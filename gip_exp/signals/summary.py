@@ -62,11 +62,15 @@ def _correlations(values: np.ndarray) -> list[list[float | None]]:
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float | None:
-    from scipy.stats import rankdata
-
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    return round(float(np.corrcoef(rankdata(x), rankdata(y))[0, 1]), DIGITS)
+    return round(float(np.corrcoef(_ranks(x), _ranks(y))[0, 1]), DIGITS)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, ties sharing their mean: scipy's `rankdata`, whose import takes longer than the rules do."""
+    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[position]
 
 
 def markdown(title: str, facts: dict[str, Any]) -> str:

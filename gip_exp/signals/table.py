@@ -1,7 +1,7 @@
 """Signals in the store: each a named table with its summary and its figure, whatever produced the numbers.
 
 An entry on the group `score` holds `scores.parquet` (id, one column a signal, null where not scored),
-`summary.json`, `summary.md`, `distribution.svg` and `.pdf`. SOURCE_STAGE says which stage makes which table.
+`summary.json`, `summary.md` and `distribution.svg`. SOURCE_STAGE says which stage makes which table.
 """
 
 import numpy as np
@@ -58,8 +58,8 @@ def informative(entry: Entry) -> SignalTable:
         return drop_constant_columns(read_table(entry)).table
     except ValueError:
         raise UserError(
-            f"{_whose(entry)} is the same for every row, so the scores say nothing: choose another judge, rubric or "
-            "signal, or a selector without scores (selector=mp_sc)"
+            f"{_whose(entry)} is the same for every row (rules may find no flaw in any), so the scores say nothing: "
+            "choose another judge, rubric or signal, or a selector without scores (selector=mp_sc)"
         ) from None
 
 

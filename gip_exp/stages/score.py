@@ -5,6 +5,7 @@ The stage `score` itself is the judge: its attributes. Beside it stand `score/se
 not be scored hold NaN: they stay in the pool's count but cannot be picked by a selector that needs the scores.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge, RulesJudge
 from gip_exp.config.selector import OnScores
+from gip_exp.errors import UserError
 from gip_exp.signals import llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
@@ -21,6 +23,9 @@ from gip_exp.stages import self_consistency, signals
 from gip_exp.storage.files import write_jsonl, write_text
 from selection.signals import SignalTable
 
+OTHERS = 0.05  # of the replies in other languages than English: more is worth a note
+UNREAD = "reads Latin letters only"
+REMEDY = "for others use judge=openai, judge=vllm or a selector without scores (selector=mp_sc)"
 TRANSCRIPT = "transcript.md"  # the first example: what the judge was sent and what it replied
 
 
@@ -57,7 +62,34 @@ def _build(job: Job) -> None:
 def _by_rules(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
     from gip_exp.signals import rules
 
-    return rules.score(examples, job.config.rubric.name)
+    columns = rules.score(examples, job.config.rubric.name)
+    unread = np.flatnonzero(np.isnan(next(iter(columns.values()))))
+    ids = [examples[row]["id"] for row in unread]
+    if len(unread) == len(examples):
+        raise UserError(f"judge=rules {UNREAD}, and all {len(examples):,} rows are in others: {REMEDY}")
+    if ids:
+        write_jsonl(job.folder / UNSCORED, [{"id": name, "reason": UNREAD} for name in ids])
+        job.note(
+            f"judge=rules {UNREAD}: {len(ids):,} of {len(examples):,} rows are unscored and cannot be picked by these "
+            f"scores (first: {ids[0]}); {REMEDY}"
+        )
+    if job.config.rubric.name == "instruction":
+        _say_languages(job, examples)
+    return columns
+
+
+def _say_languages(job: Job, examples: list[dict[str, str]]) -> None:
+    """The rules know English best: say how many rows are in another language that they recognise."""
+    from gip_exp.signals.rules.replies import language
+
+    spoken = Counter(language(example["completion"]) for example in examples)
+    others = {name: count for name, count in spoken.most_common() if name not in ("", "English")}
+    if sum(others.values()) > OTHERS * len(examples):
+        counts = ", ".join(f"{count:,} in {name}" for name, count in others.items())
+        job.note(
+            f"judge=rules knows English best, and of {len(examples):,} replies {counts}: of these it sees whether they break "
+            f"off, repeat themselves, echo the prompt or change the language; {REMEDY}"
+        )
 
 
 def _by_model(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:

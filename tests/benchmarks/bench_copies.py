@@ -20,9 +20,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gip_exp import pipeline
+from gip_exp.artifacts import read_selected
 from gip_exp.config import parse
 from gip_exp.console import Console
-from gip_exp.artifacts import read_selected
 from tests.benchmarks.alpaca_pool import alpaca
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

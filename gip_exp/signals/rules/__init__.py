@@ -4,8 +4,8 @@
 on that example alone. Nothing here knows which answers are right: a wrong operation, cleanly carried out,
 looks as good as the right one.
 
-Rubric `math` (`gip_exp/rules/math_answers.py`): worked answers in GSM8K's format.
-Rubric `instruction` (`gip_exp/rules/replies.py`): instruction and reply in prose.
+Rubric `math` (`math_answers.py`): worked answers in GSM8K's format.
+Rubric `instruction` (`replies.py`): instruction and reply in English; what other languages it says anything of.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RUBRICS: dict[str, tuple[Judge, tuple[str, ...]]] = {
 
 
 def score(examples: Sequence[Mapping[str, str]], rubric: str) -> dict[str, np.ndarray]:
-    """Attribute -> float64 array of shape (len(examples),), in [0, 1].
+    """Attribute -> float64 array of shape (len(examples),), in [0, 1]; NaN for rows that the rules cannot read.
 
     examples: mappings with `prompt` and `completion`, both text. rubric: `math` or `instruction`.
     """
