@@ -25,7 +25,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Problem:
-    """A prepared pool, the greedy rule, and T = Q~^T Q~ (see `objective.query_gram`), which logdet needs."""
+    """A prepared pool, the greedy rule, and T = Q~^T Q~ (see `objective.query_gram`), which only logdet needs."""
 
     pool: Pool
     rule: Rule

@@ -112,7 +112,6 @@ def _build(job: Job) -> None:
         n_unscored=unscored,
         rank_to=candidates.rank_to,
         rounds=len(selection.rounds),
-        objective={name: float(value) for name, value in selection.objective.items()},
     )
 
 
