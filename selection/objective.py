@@ -23,6 +23,7 @@ import torch
 from selection.checks import Problems, check_candidates, check_query_arguments
 from selection.communicate import ALONE, Alone
 from selection.prepare import Pool, Preparation, add_gram, mirrored, prepare
+from selection.torch_settings import own_precision
 
 MAX_QUERIES_FOR_INFORMATION = 64
 
@@ -77,6 +78,7 @@ def dual_gram(sums: Moments, ridge: float) -> torch.Tensor:
     return (total + total.T) / 2
 
 
+@own_precision()
 def query_gram(pool: Pool, comm: Alone = ALONE) -> torch.Tensor | None:
     """T: (k, k), or G (d, d) with the same non-zero spectrum for self-compression; None where it is absent.
 
@@ -120,6 +122,7 @@ def _noisy_log_det(gram: torch.Tensor, noise: float) -> float:
     return float(value)
 
 
+@own_precision()
 def describe(
     pool: Pool, picks: torch.Tensor, noise: float, total: torch.Tensor | None = None, comm: Alone = ALONE
 ) -> dict[str, float]:

@@ -23,11 +23,14 @@ import torch
 from selection.checks import Problems, first_bad_row
 from selection.communicate import ALONE, Alone
 from selection.query import admitted_scores, prepare_queries, row_numbers, scale_scores
+from selection.torch_settings import own_precision, threads
 
 # A centred row this small against the mean row is rounding, not a direction.
 _ZERO_ROW = {torch.float32: 1e-6, torch.float64: 1e-11}
 # Self-compression holds fourth powers of row lengths, summed over the pool: past this they leave the dtype.
 _LARGEST = {torch.float32: 1e8, torch.float64: 1e75}
+# Up to this many numbers (1 GB) a pool is centred and scaled on one thread: memory is what it waits for.
+_ONE_THREAD = 2**28
 # Squares of entries of shorter rows vanish in float32.
 _SHORT = 1e-15
 
@@ -64,6 +67,7 @@ class Pool:
     ridge: float
 
 
+@own_precision()
 def prepare(
     problems: Problems,
     features: Any,
@@ -78,7 +82,10 @@ def prepare(
 
     features, scores and mask are this process's shard; queries are the same on every process of `comm`.
     """
-    total = scan_features(problems, features, how.dtype, how.device)
+    workers = torch.get_num_threads()
+    alone = 1 if features.shape[0] * features.shape[1] <= _ONE_THREAD else workers
+    with threads(alone):
+        total = scan_features(problems, features, how.dtype, how.device)
     raw_scores = None if scores is None else admitted_scores(problems, scores, mask)
     # Collectives run on every process even where something is wrong already, so that none waits for another.
     if total is None:
@@ -95,9 +102,16 @@ def prepare(
         kept_queries = prepare_queries(problems, queries, centre, floor=floor, normalize=how.normalize)
     comm.agree(problems)
     compression = scores is None and queries is None
-    rows, square, gram = _prepare_rows(
-        problems, features, how, mean=centre, floor=floor, mask=mask, with_gram=compression
-    )
+    with threads(alone):
+        rows, square, gram = _prepare_rows(
+            problems,
+            features,
+            how,
+            mean=centre,
+            floor=floor,
+            mask=mask,
+            gram_on=workers if compression else 0,
+        )
     index = row_numbers(len(features), mask)
     _check_range(problems, how, square, index, kept_scores)
     comm.agree(problems)
@@ -137,8 +151,8 @@ def _check_range(
 
 
 def block_rows(n: int, d: int) -> int:
-    """Rows a block: small against the pool, and small enough to stay in the cache from step to step."""
-    return int(max(64, min(8192, n // 48, 2**19 // d + 1)))
+    """Rows a block: small against the pool, so that temporaries stay within a few per cent of its copy."""
+    return int(max(64, min(8192, n // 48, 2**25 // (4 * d) + 1)))
 
 
 def blocks(features: Any, dtype: torch.dtype, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
@@ -190,11 +204,11 @@ def _prepare_rows(
     mean: torch.Tensor | None,
     floor: float,
     mask: np.ndarray | None,
-    with_gram: bool,
+    gram_on: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Prepared candidates (n, d), squared lengths (n,) and, where asked for, G (d, d) over every row.
 
-    floor: longest that a row may be that has no direction.
+    floor: longest that a row may be that has no direction. gram_on: threads to compute G on; 0: no G.
     """
     kept = len(features) if mask is None else int(mask.sum())
     d = features.shape[1]
@@ -212,8 +226,9 @@ def _prepare_rows(
             problems, block, start, floor, centred=mean is not None
         ):
             break
-        if with_gram:
-            add_gram(gram, block)
+        if gram_on:
+            with threads(gram_on):
+                add_gram(gram, block)
         stop = filled + len(block)
         if mask is not None:
             admitted = block[torch.from_numpy(mask[start : start + len(block)]).to(how.device)]
@@ -222,7 +237,7 @@ def _prepare_rows(
         if not how.normalize:
             square[filled:stop] = torch.linalg.vector_norm(rows[filled:stop], dim=1, dtype=torch.float64) ** 2
         filled = stop
-    return rows, square, mirrored(gram) if with_gram else None
+    return rows, square, mirrored(gram) if gram_on else None
 
 
 def add_gram(gram: torch.Tensor, block: torch.Tensor) -> None:
