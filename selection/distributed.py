@@ -69,6 +69,7 @@ def gip_select_sharded(
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     group: Any = None,
+    objective: bool = True,
 ) -> Selection:
     """Run `gip_select` over the shards of all processes of a group. Every process must call it.
 
@@ -89,6 +90,8 @@ def gip_select_sharded(
         device: where to compute; default CPU, for nccl the GPU of the process.
         dtype: as in `gip_select`.
         group: the torch.distributed group; default: the whole world.
+        objective: whether to compute `Selection.objective`, here and not when it is looked at, because all
+            processes must take part; False leaves it empty.
 
     Returns:
         The same Selection on every process; row numbers count over all shards in rank order.
@@ -132,9 +135,11 @@ def gip_select_sharded(
     comm.agree(problems)
     how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place, signed_scores)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask, comm=comm)
-    total = query_gram(pool, comm)
+    total = query_gram(pool, comm) if objective or method == "logdet" else None
     picks = select_plain(Problem(pool, Rule(method, float(tol), float(noise)), total), count, comm)
-    return _collect(pool, picks, comm, shard_sizes=sizes, noise=noise, total=total)
+    here, rows = _own_and_all(pool, picks, comm, sizes)
+    values = describe(pool, here, noise, total, comm) if objective else {}
+    return Selection(rows, np.array(picks.gains), tuple(picks.rounds), values)
 
 
 def _resolve_count(problems: Problems, budget: Any, n: int, admitted: int) -> int:
@@ -153,17 +158,15 @@ def _columns(values: Any) -> int:
     return 0 if values is None else int(np.shape(values)[-1])
 
 
-def _collect(
-    pool: Pool, picks: Picks, comm: Group, *, shard_sizes: list[int], noise: float, total: torch.Tensor | None
-) -> Selection:
-    """Return the Selection in row numbers of the whole pool, from positions among all processes' candidates."""
+def _own_and_all(pool: Pool, picks: Picks, comm: Group, sizes: list[int]) -> tuple[torch.Tensor, np.ndarray]:
+    """The picks of this shard, as positions in it, and all picks, as row numbers of the whole pool.
+
+    sizes: rows of every shard.
+    """
     starts = np.cumsum([0, *comm.gather(len(pool.index))])
     order = np.array(picks.order, dtype=np.int64)
     mine = (order >= starts[comm.rank]) & (order < starts[comm.rank + 1])
     local = order[mine] - starts[comm.rank]
     rows = torch.zeros(len(order), dtype=torch.int64)
-    rows[torch.from_numpy(mine)] = torch.from_numpy(pool.index[local]) + sum(shard_sizes[: comm.rank])
-    rows = comm.sum(rows)
-    here = torch.from_numpy(local).to(pool.rows.device)
-    objective = describe(pool, here, noise, total, comm)
-    return Selection(rows.numpy(), np.array(picks.gains), tuple(picks.rounds), objective)
+    rows[torch.from_numpy(mine)] = torch.from_numpy(pool.index[local]) + sum(sizes[: comm.rank])
+    return torch.from_numpy(local).to(pool.rows.device), comm.sum(rows).numpy()

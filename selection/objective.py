@@ -22,7 +22,8 @@ import torch
 
 from selection.checks import Problems, check_candidates, check_query_arguments
 from selection.communicate import ALONE, Alone
-from selection.prepare import Pool, Preparation, prepare
+from selection.prepare import Pool, Preparation, add_gram, mirrored, prepare
+from selection.torch_settings import own_precision
 
 MAX_QUERIES_FOR_INFORMATION = 64
 
@@ -43,17 +44,15 @@ def moments(pool: Pool, picks: torch.Tensor | None, comm: Alone = ALONE) -> Mome
     d = rows.shape[1]
     gram = torch.zeros((d, d), dtype=torch.float64, device=rows.device)
     pulled = None if scores is None else torch.zeros((d, scores.shape[1])).to(gram)
-    for start in range(0, len(rows), 4096):  # by blocks: no float64 copy of the pool
-        block = rows[start : start + 4096].to(torch.float64)
-        if picks is not None:
-            gram += block.T @ block
+    for start in range(0, len(rows), 1024):  # by blocks: no float64 copy of the pool
+        block = rows[start : start + 1024]
+        exact = block.to(torch.float64)
+        # Products over the whole pool in its own dtype: float64 ones take twice as long, and block sums are
+        # added in float64.
+        add_gram(gram, block if picks is None else exact)
         if pulled is not None and scores is not None:
-            pulled += block.T @ scores[start : start + 4096]
-    if picks is None:
-        assert pool.gram is not None
-        gram = pool.gram  # already summed
-    else:
-        gram = comm.sum(gram)
+            pulled += exact.T @ scores[start : start + 1024]
+    gram = comm.sum(mirrored(gram))
     if scores is None or pulled is None:
         return Moments(gram, None, None)
     return Moments(gram, comm.sum(pulled), comm.sum(scores.T @ scores))
@@ -79,6 +78,7 @@ def dual_gram(sums: Moments, ridge: float) -> torch.Tensor:
     return (total + total.T) / 2
 
 
+@own_precision()
 def query_gram(pool: Pool, comm: Alone = ALONE) -> torch.Tensor | None:
     """T: (k, k), or G (d, d) with the same non-zero spectrum for self-compression; None where it is absent.
 
@@ -86,9 +86,9 @@ def query_gram(pool: Pool, comm: Alone = ALONE) -> torch.Tensor | None:
     """
     if pool.queries is not None:
         return pool.queries.T @ pool.queries
-    if pool.scores is None or pool.gram is None:
+    if pool.scores is None:
         return pool.gram
-    return dual_gram(moments(pool, None, comm), pool.ridge)
+    return dual_gram(moments(pool, None, comm), pool.ridge) if pool.ridge > 0 else None
 
 
 def residual_gram(pool: Pool, picks: torch.Tensor, total: torch.Tensor, comm: Alone = ALONE) -> torch.Tensor:
@@ -122,14 +122,18 @@ def _noisy_log_det(gram: torch.Tensor, noise: float) -> float:
     return float(value)
 
 
+@own_precision()
 def describe(
-    pool: Pool, picks: torch.Tensor, noise: float, total: torch.Tensor | None, comm: Alone = ALONE
+    pool: Pool, picks: torch.Tensor, noise: float, total: torch.Tensor | None = None, comm: Alone = ALONE
 ) -> dict[str, float]:
-    """Named values of the objective for picks (b,), positions in `pool.rows`; total is `query_gram(pool)`.
+    """Named values of the objective for picks (b,), positions in `pool.rows`.
+
+    total: `query_gram(pool)` where it is known already.
 
     "trace": tr R, what is still uncovered (minimised); "projection_energy": tr T - tr R, what is covered;
     "mutual_information" (nats) for self-compression and up to 64 queries. Empty for scores with ridge 0.
     """
+    total = query_gram(pool, comm) if total is None else total
     if total is None:
         return {}
     residual = residual_gram(pool, picks, total, comm)
@@ -251,7 +255,7 @@ def projection_energy(
         score_scaling=score_scaling,
         noise=0.0,
     )
-    return describe(pool, picks, 1.0, query_gram(pool))["projection_energy"]
+    return describe(pool, picks, 1.0)["projection_energy"]
 
 
 def _prepare_reference(

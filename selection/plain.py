@@ -22,6 +22,7 @@ import torch
 
 from selection.communicate import ALONE, Alone
 from selection.problem import SPANNED, TIE, Picks, Problem, lower_factor
+from selection.torch_settings import own_precision
 
 
 class DualState:
@@ -207,6 +208,7 @@ class Race:
         return float(told[0]), told[1:].to(self.rows.dtype)
 
 
+@own_precision()
 def select_plain(problem: Problem, budget: int, comm: Alone = ALONE) -> Picks:
     """`budget` picks by the rule of `problem`, one pass over the pool for each.
 

@@ -1,7 +1,7 @@
 """Turn the caller's arrays into what the kernels work on: centred, scaled rows, scores and queries.
 
-The pool is read by blocks and written once into one prepared copy, so a memory-mapped array is never loaded
-whole.
+The pool is read by blocks, once for the mean row and once to write the prepared copy; blocks that have the
+right dtype are read where they lie. So a memory-mapped array is never loaded whole.
 
 Symbols (the same in every module of this package)
     n, d, k   rows of the pool, embedding dimensions, queries (one per signal)
@@ -12,6 +12,7 @@ Symbols (the same in every module of this package)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +23,14 @@ import torch
 from selection.checks import Problems, first_bad_row
 from selection.communicate import ALONE, Alone
 from selection.query import admitted_scores, prepare_queries, row_numbers, scale_scores
+from selection.torch_settings import own_precision, threads
 
 # A centred row this small against the mean row is rounding, not a direction.
 _ZERO_ROW = {torch.float32: 1e-6, torch.float64: 1e-11}
 # Self-compression holds fourth powers of row lengths, summed over the pool: past this they leave the dtype.
 _LARGEST = {torch.float32: 1e8, torch.float64: 1e75}
+# Up to this many numbers (1 GB) a pool is centred and scaled on one thread: memory is what it waits for.
+_ONE_THREAD = 2**28
 # Squares of entries of shorter rows vanish in float32.
 _SHORT = 1e-15
 
@@ -51,7 +55,7 @@ class Pool:
     rows: (n, d) prepared embeddings of the candidates, `float32` or `float64`.
     index: (n,) int64, the caller's row number of each.
     square: (n,) float64, squared length of each prepared row.
-    gram: (d, d) float64 G: over the candidates with scores, over every row in self-compression; else None.
+    gram: (d, d) float64 G over every row, candidate or not, in self-compression; else None.
     scores: (n, k) float64 or None. queries: (d, k) float64 or None. ridge: lam.
     """
 
@@ -64,6 +68,7 @@ class Pool:
     ridge: float
 
 
+@own_precision()
 def prepare(
     problems: Problems,
     features: Any,
@@ -78,7 +83,10 @@ def prepare(
 
     features, scores and mask are this process's shard; queries are the same on every process of `comm`.
     """
-    total = scan_features(problems, features, how.dtype, how.device)
+    workers = torch.get_num_threads()
+    alone = 1 if features.shape[0] * features.shape[1] <= _ONE_THREAD else workers
+    with threads(alone):
+        total = scan_features(problems, features, how.dtype, how.device)
     raw_scores = None if scores is None else admitted_scores(problems, scores, mask)
     # Collectives run on every process even where something is wrong already, so that none waits for another.
     if total is None:
@@ -94,12 +102,17 @@ def prepare(
     if queries is not None:
         kept_queries = prepare_queries(problems, queries, centre, floor=floor, normalize=how.normalize)
     comm.agree(problems)
-    gram_over = "all"
-    if scores is not None or queries is not None:
-        gram_over = "candidates" if scores is not None and how.ridge > 0 else "none"
-    rows, square, gram = _prepare_rows(
-        problems, features, how, mean=centre, floor=floor, mask=mask, gram_over=gram_over
-    )
+    compression = scores is None and queries is None
+    with threads(alone):
+        rows, square, gram = _prepare_rows(
+            problems,
+            features,
+            how,
+            mean=centre,
+            floor=floor,
+            mask=mask,
+            gram_on=workers if compression else 0,
+        )
     index = row_numbers(len(features), mask)
     _check_range(problems, how, square, index, kept_scores)
     comm.agree(problems)
@@ -144,17 +157,23 @@ def block_rows(n: int, d: int) -> int:
 
 
 def blocks(features: Any, dtype: torch.dtype, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
-    """Fresh copies of consecutive row blocks of a numpy array, memory map or tensor, with their start row."""
+    """Consecutive row blocks of a numpy array, memory map or tensor, contiguous, with their start row.
+
+    A block may be the caller's own memory: it must not be changed.
+    """
     n, d = features.shape
     step = block_rows(n, d)
     number = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
     for start in range(0, n, step):
         part = features[start : start + step]
         if isinstance(part, torch.Tensor):
-            yield start, part.detach().to(device=device, dtype=dtype, copy=True)
+            yield start, part.detach().to(device=device, dtype=dtype).contiguous()
         else:
             with np.errstate(over="ignore"):  # a value beyond float32 becomes inf and is reported as such
-                yield start, torch.from_numpy(np.array(part, dtype=number, order="C")).to(device)
+                block = np.ascontiguousarray(part, dtype=number)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+                yield start, torch.from_numpy(block).to(device)
 
 
 def scan_features(
@@ -164,13 +183,17 @@ def scan_features(
     d = features.shape[1]
     total = torch.zeros(d, dtype=torch.float64, device=device)
     for start, block in blocks(features, dtype, device):
-        bad = first_bad_row(block)
-        if bad is not None:
-            problems.add(
-                "features", f"row {start + bad} holds NaN or inf (as {dtype}); clean or leave out that row"
-            )
-            return None
-        total += block.sum(dim=0, dtype=torch.float64)
+        part = block.sum(dim=0)  # a finite sum proves every term finite
+        if not bool(torch.isfinite(part).all()):
+            bad = first_bad_row(block)
+            if bad is not None:
+                problems.add(
+                    "features",
+                    f"row {start + bad} holds NaN or inf (as {dtype}); clean or leave out that row",
+                )
+                return None
+            part = block.sum(dim=0, dtype=torch.float64)  # only the sum was too large
+        total += part
     return total
 
 
@@ -182,11 +205,11 @@ def _prepare_rows(
     mean: torch.Tensor | None,
     floor: float,
     mask: np.ndarray | None,
-    gram_over: str,
+    gram_on: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Prepared candidates (n, d), squared lengths (n,) and G (d, d) over "all", "candidates" or "none".
+    """Prepared candidates (n, d), squared lengths (n,) and, where asked for, G (d, d) over every row.
 
-    floor: longest that a row may be that has no direction.
+    floor: longest that a row may be that has no direction. gram_on: threads to compute G on; 0: no G.
     """
     kept = len(features) if mask is None else int(mask.sum())
     d = features.shape[1]
@@ -194,27 +217,42 @@ def _prepare_rows(
     # Exactly 1 for rows of unit length: the rounding of their scaling must not break ties.
     square = torch.ones(kept, dtype=torch.float64, device=how.device)
     gram = torch.zeros((d, d), dtype=torch.float64, device=how.device)
-    offset = None if mean is None else mean.to(how.dtype)
+    offset = torch.zeros(d, device=how.device) if mean is None else mean
+    offset = offset.to(how.dtype)
     filled = 0
-    for start, fresh in blocks(features, how.dtype, how.device):
-        block = fresh if offset is None else fresh.sub_(offset)
+    for start, raw in blocks(features, how.dtype, how.device):
+        block = torch.empty_like(raw) if mask is not None else rows[start : start + len(raw)]
+        torch.sub(raw, offset, out=block)
         if how.normalize and not _scale_to_unit_length(
-            problems, block, start, floor, centred=offset is not None
+            problems, block, start, floor, centred=mean is not None
         ):
             break
-        if gram_over == "all":
-            gram += block.T @ block
-        admitted = block
+        if gram_on:
+            with threads(gram_on):
+                add_gram(gram, block)
+        stop = filled + len(block)
         if mask is not None:
             admitted = block[torch.from_numpy(mask[start : start + len(block)]).to(how.device)]
-        if gram_over == "candidates":
-            gram += admitted.T @ admitted
-        stop = filled + len(admitted)
-        rows[filled:stop] = admitted
+            stop = filled + len(admitted)
+            rows[filled:stop] = admitted
         if not how.normalize:
-            square[filled:stop] = torch.linalg.vector_norm(admitted, dim=1, dtype=torch.float64) ** 2
+            square[filled:stop] = torch.linalg.vector_norm(rows[filled:stop], dim=1, dtype=torch.float64) ** 2
         filled = stop
-    return rows, square, None if gram_over == "none" else gram
+    return rows, square, mirrored(gram) if gram_on else None
+
+
+def add_gram(gram: torch.Tensor, block: torch.Tensor) -> None:
+    """Gram (d, d) += block^T block, on and above the diagonal, by strips of columns."""
+    d = len(gram)
+    strip = max(64, -(-d // 4))
+    for start in range(0, d, strip):
+        stop = min(d, start + strip)
+        gram[:stop, start:stop] += block[:, :stop].T @ block[:, start:stop]
+
+
+def mirrored(gram: torch.Tensor) -> torch.Tensor:
+    """The symmetric matrix with this part on and above its diagonal."""
+    return gram.triu() + gram.triu(1).T
 
 
 def _scale_to_unit_length(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from selection.fast.choose import select
 from selection.objective import describe, query_gram
 from selection.prepare import Pool, Preparation, prepare
 from selection.problem import Problem, Rule
-from selection.types import Selection
+from selection.types import Computed, Selection
 
 METHODS = ("mp", "omp", "logdet")
 
@@ -64,7 +65,8 @@ def gip_select(
     Returns:
         Selection; `objective` holds "trace" (not covered yet), "projection_energy" (covered) and, for
         self-compression and up to 64 queries, "mutual_information" (nats). It is empty for scores with
-        ridge 0.
+        ridge 0. It is computed when first looked at, which can take longer than the picks (a product
+        d x n x d); until then the Selection holds the prepared pool.
 
     Raises:
         ValueError: naming every bad argument, its value and what is allowed.
@@ -95,11 +97,12 @@ def gip_select(
 
 
 def _run(pool: Pool, count: int, rule: Rule, cache_bytes: int) -> Selection:
-    """Run the kernel on a prepared pool and convert the result to the caller's row numbers."""
-    total = query_gram(pool)
+    """Run the kernel on a prepared pool and put the result into the caller's row numbers."""
+    total = query_gram(pool) if rule.method == "logdet" else None
     picks = select(Problem(pool, rule, total), count, cache_bytes)
     order = np.array(picks.order, dtype=np.int64)
-    objective = describe(pool, torch.from_numpy(order).to(pool.rows.device), rule.noise, total)
+    positions = torch.from_numpy(order).to(pool.rows.device)
+    objective = Computed(partial(describe, pool, positions, rule.noise, total))
     return Selection(pool.index[order], np.array(picks.gains), tuple(picks.rounds), objective)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
@@ -37,6 +37,37 @@ def per_budget(select: Function) -> Function:
     return select
 
 
+class Computed(Mapping[str, float]):
+    """Named values that are computed when first asked for, and kept; whatever they need is let go then.
+
+    Pickling or copying asks for them: a copy holds the values as a plain dict.
+    """
+
+    def __init__(self, compute: Callable[[], dict[str, float]]) -> None:
+        self._compute: Callable[[], dict[str, float]] | None = compute
+        self._values: dict[str, float] = {}
+
+    def _ready(self) -> dict[str, float]:
+        if self._compute is not None:
+            self._values, self._compute = self._compute(), None
+        return self._values
+
+    def __getitem__(self, name: str) -> float:
+        return self._ready()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ready())
+
+    def __len__(self) -> int:
+        return len(self._ready())
+
+    def __repr__(self) -> str:
+        return "<computed when asked for>" if self._compute is not None else repr(self._values)
+
+    def __reduce__(self) -> tuple[type[dict[str, float]], tuple[dict[str, float]]]:
+        return dict, (dict(self._ready()),)
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """Rows selected from a pool, in the order in which they were picked. Arrays cannot be changed.
@@ -59,7 +90,7 @@ class Selection:
     indices: np.ndarray
     gains: np.ndarray
     rounds: tuple[int, ...] = (0,)
-    objective: dict[str, float] = field(default_factory=dict)
+    objective: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         indices = np.array(self.indices, dtype=np.int64).reshape(-1)
@@ -102,5 +133,5 @@ class Selection:
                 f"budget: got {budget!r}; give an int from 1 to {len(self)}, the length of this selection"
             )
         rounds = tuple(start for start in self.rounds if start < budget)
-        objective = dict(self.objective) if budget == len(self) else {}
+        objective = self.objective if budget == len(self) else {}
         return Selection(self.indices[:budget], self.gains[:budget], rounds, objective)

@@ -167,6 +167,20 @@ def test_objective_of_a_selection_is_the_reference_formulas_on_its_rows(kind):
 
 
 @pytest.mark.parametrize("kind", ["scores", "queries", "compression"])
+@pytest.mark.parametrize("method", ["mp", "omp"])
+def test_selecting_does_not_compute_the_objective(kind, method, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the objective was computed before anybody looked at it")
+
+    monkeypatch.setattr("selection.select.describe", refuse)
+    monkeypatch.setattr("selection.select.query_gram", refuse)
+    raw, _, query = make_pool(3, 40, 6, 2, kind)
+    got = gip_select(raw, 9, method=method, **query)
+    with pytest.raises(AssertionError, match="before anybody looked"):
+        dict(got.objective)
+
+
+@pytest.mark.parametrize("kind", ["scores", "queries", "compression"])
 def test_gains_add_up_to_the_objective(kind):
     raw, _, query = make_pool(11, 30, 7, 3, kind)
     omp = gip_select(raw, 12, method="omp", dtype=torch.float64, **query)

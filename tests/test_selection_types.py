@@ -1,10 +1,13 @@
 """The result type and the budget."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from selection import Selection
 from selection.checks import resolve_budget
+from selection.types import Computed
 
 
 def test_prefix_keeps_order_gains_and_the_rounds_that_begin_in_it():
@@ -21,6 +24,27 @@ def test_prefix_keeps_order_gains_and_the_rounds_that_begin_in_it():
 def test_prefix_refuses_a_length_it_does_not_have(budget):
     with pytest.raises(ValueError, match="give an int from 1 to 4"):
         Selection(np.arange(4), np.zeros(4)).prefix(budget)
+
+
+def test_a_computed_objective_is_computed_once_and_only_when_looked_at():
+    calls = []
+    whole = Selection(
+        np.array([4, 2]), np.ones(2), objective=Computed(lambda: calls.append(1) or {"trace": 1.0})
+    )
+    same = whole.prefix(2)
+    assert "when asked" in repr(whole)
+    assert calls == []
+    assert whole.objective["trace"] == 1.0
+    assert same.objective == {"trace": 1.0} == dict(whole.objective)
+    assert "trace" in repr(whole)
+    assert calls == [1]
+
+
+def test_a_pickled_selection_holds_the_values_of_its_objective():
+    whole = Selection(np.array([4, 2]), np.ones(2), objective=Computed(lambda: {"trace": 1.0}))
+    copy = pickle.loads(pickle.dumps(whole))
+    assert copy.objective == {"trace": 1.0}
+    assert copy.indices.tolist() == [4, 2]
 
 
 def test_selection_cannot_be_changed_and_does_not_share_memory():

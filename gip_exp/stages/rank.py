@@ -108,7 +108,6 @@ def _build(job: Job) -> None:
         n_unscored=0 if candidates is None else int((~candidates).sum()),
         rank_to=to,
         rounds=len(selection.rounds),
-        objective={name: float(value) for name, value in selection.objective.items()},
     )
     job.draft.facts.update(facts)
 

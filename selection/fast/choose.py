@@ -1,11 +1,12 @@
-"""Choice of kernel: which problems the fast CPU kernels take, and which stay with the plain loop."""
+"""Choice of kernel: which problems look ahead, and which stay with the plain loop."""
 
 from __future__ import annotations
 
 from selection.plain import select_plain
 from selection.problem import Picks, Problem
+from selection.torch_settings import own_precision
 
-# Below this many multiplications the plain loop is done in about a second, compiled or not.
+# Below this many multiplications the plain loop is done in about a second.
 SMALL = 3e8
 # With less ridge than this share of the mean squared length, 1 / g_j magnifies float32 rounding too much.
 LEAST_RIDGE = 1e-2
@@ -21,14 +22,15 @@ def fast_applies(problem: Problem) -> bool:
     return pool.ridge >= LEAST_RIDGE * float(pool.square.mean())
 
 
+@own_precision()
 def select_fast(problem: Problem, budget: int, cache_bytes: int) -> Picks:
-    """`budget` picks by draft and check; `fast_applies(problem)` must hold."""
-    from selection.fast.compression import CompressionRun
-    from selection.fast.drafts import select_by_drafts
-    from selection.fast.dual import DualRun
+    """`budget` picks with columns computed ahead; `fast_applies(problem)` must hold."""
+    from selection.fast.ahead import select_ahead
+    from selection.fast.compression import CompressionAhead
+    from selection.fast.dual import DualAhead
 
-    kind = CompressionRun if problem.compression else DualRun
-    return select_by_drafts(kind(problem, cache_bytes), budget)
+    kind = CompressionAhead if problem.compression else DualAhead
+    return select_ahead(kind(problem, cache_bytes), budget)
 
 
 def select(problem: Problem, budget: int, cache_bytes: int) -> Picks:

@@ -1,188 +1,191 @@
-"""Fast kernels for self-compression on a CPU, by draft and check as in `fast_dual`.
+"""The columns-ahead state for self-compression. Symbols as in `plain`.
 
-Decisions are made on e_j and p_j (logdet: p'_j and p_j) kept in float64. Columns have the pool's dtype: with
-float64 the picks are those of the plain loop; with float32 each pick leaves about 1e-7 of the starting energy
-as rounding in e_j, and gains within 1e-6 of the largest count as ties.
+Exact values come from M and Pi (logdet: Pi' and Pi), kept in float64. On file are two numbers a row, in float64
+as well; what rounds them are the columns u and w. A bound for any rounding would soon rule out nothing, and to
+compute all e_j anew takes n d^2 multiplications. So errors of different columns are taken as independent, each
+of at most `DEVIATIONS` standard deviations, where a dot product of length d has at most the deviation
+d^(1/2) unit |x| |y| (Higham and Mary 2019; what we measured lies far below). Picks could differ from those of
+float64 where even that fails, and where the gains of more than `CROWD` rows cannot be told apart in the pool's
+dtype: these are ties. Many are in logdet, whose first gains differ by 1e-8 (see `problem.TIE`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from selection.fast import kernels
-from selection.fast import kernels_compression as compiled
-from selection.fast.drafts import AnyDraft, first_beaten, leaders, subtract_product
-from selection.problem import TIE, Problem
+from selection.fast.ahead import TIE_EXACT, Ahead
+from selection.fast.downdate import Downdated
+from selection.problem import Problem
+from selection.torch_settings import threads
+
+DEVIATIONS = 4.0
 
 
-@dataclass
-class CompressionDraft(AnyDraft):
-    """What `kernels_compression.draft_compression` gives."""
+class CompressionAhead(Ahead):
+    """Families: u = F v and w = F M f_i (logdet: F Pi' f_i). On file: `first` = e_j or p'_j, and `left` = p_j."""
 
-    other: np.ndarray
-    seconds: np.ndarray
-
-
-class CompressionRun:
-    """State of one fast self-compression. Arrays are numpy views of the prepared pool."""
+    exact_in_crowds = False
 
     def __init__(self, problem: Problem, cache_bytes: int) -> None:
-        pool, rule = problem.pool, problem.rule
-        assert pool.gram is not None
-        self.problem, self.rule, self.ridge = problem, rule, pool.ridge
-        self.rows, self.square = pool.rows.numpy(), pool.square.numpy()
-        self.n, self.d = self.rows.shape
-        self.follow_span, self.logdet = rule.method != "mp", rule.method == "logdet"
-        self.tie = TIE[pool.rows.dtype]
-        self.margin = 1e-4 if pool.rows.dtype == torch.float32 else 1e-8
-        self.free = np.ones(self.n, dtype=bool)
-        self.score = np.empty(self.n)
-        kind = self.rows.dtype
-        slots = int(max(8, min(128, cache_bytes // (self.n * kind.itemsize)))) // 4 * 4
-        self.slots = np.empty((slots, self.n), kind)
-        self.longest = slots // 2
-        matrix = pool.gram
+        super().__init__(problem, 2, cache_bytes)
+        gram = problem.pool.gram
+        assert gram is not None
+        self.follow_span, self.logdet = self.rule.method != "mp", self.rule.method == "logdet"
+        self.first_matrix = gram
         if self.logdet:
-            inverse = torch.linalg.inv(torch.eye(self.d, dtype=torch.float64) + pool.gram / rule.noise)
-            matrix = (inverse + inverse.T) / 2
-        self.first_matrix = matrix.numpy()
-        self.first_value = quadratic_forms(pool.rows, matrix)
+            inverse = torch.linalg.inv(torch.eye(self.d).to(gram) + gram / self.rule.noise)
+            self.first_matrix = (inverse + inverse.T) / 2
+        self.first_value = quadratic_forms(self.rows, self.first_matrix)
+        self.numbers, self.alive = 2 * self.n, torch.ones_like(self.square)
+        self.deviation = DEVIATIONS * self.d**0.5 * self.unit
         self.restart()
 
     def restart(self) -> None:
-        """Begin a round: nothing covered; picked rows stay picked."""
-        self.first, self.left = self.first_value.copy(), self.square.copy()
-        self.second = self.first_matrix.copy()
-        self.projector = np.eye(self.d) if self.follow_span else np.eye(1)
-        self._sweep(self._empty_draft(np.empty(0, dtype=np.int64), 0), commit=True)
+        self.forget()
+        self.span = Downdated(torch.eye(self.d).to(self.square)) if self.follow_span else None
+        self.second = Downdated(self.first_matrix)
+        self.matrices = [self.span, self.second]
+        self.first, self.left = self.first_value.clone(), self.square.clone()
+        self.variance = self._fresh_variance()
 
-    def _empty_draft(self, top: np.ndarray, steps: int) -> CompressionDraft:
-        return CompressionDraft(
-            top=top,
-            rows=np.empty(steps, dtype=np.int64),
-            best=np.empty(steps),
-            ratio=np.empty(steps),
-            gains=np.empty(steps),
-            den=np.empty(steps),
-            other=np.empty(steps),
-            vectors=np.empty((steps, self.d)),
-            seconds=np.empty((steps, self.d)),
-        )
+    def _fresh_variance(self) -> float:
+        """What `first` is wrong by (squared) where it was just computed from its matrix."""
+        largest = float(torch.linalg.matrix_norm(self.second.base))
+        return (self.deviation * self.longest**2 * largest) ** 2
 
-    def _sweep(
-        self, draft: CompressionDraft, *, commit: bool, threshold: np.ndarray | None = None
-    ) -> np.ndarray:
-        flag = np.zeros(0 if commit else self.n, dtype=np.uint8)
-        outside = np.zeros(0, dtype=np.uint8)
-        if not commit:
-            outside = self.free.astype(np.uint8)
-            outside[draft.top] = 0
-        with kernels.threads_for(8.0 * self.n * (len(draft) + 1)):
-            compiled.sweep_compression(
-                self.used if len(draft) else self.slots,
-                len(draft),
-                self.first,
-                self.left,
-                np.ascontiguousarray(draft.den),
-                np.ascontiguousarray(draft.other),
-                (commit, self.logdet, self.follow_span),
-                self.ridge,
-                np.empty(0) if threshold is None else threshold,
-                outside,
-                flag,
-                self.score,
-            )
-        return np.flatnonzero(flag)
+    def refreshed(self) -> bool:
+        if self.variance <= 64 * self._fresh_variance():
+            return False
+        self.write_back()
+        with threads(self.threads):
+            self.first = quadratic_forms(self.rows, self.second.base)
+        self.variance = self._fresh_variance()
+        return True
 
-    def draft(self, size: int, steps: int, must: np.ndarray) -> CompressionDraft:
-        """Run the rule ahead for up to `steps` picks among the `size` best free rows and the rows `must`."""
-        top = leaders(self.score, self.free, size, must)
-        draft = self._empty_draft(top, min(steps, len(top)))
-        made = compiled.draft_compression(
-            self.rows[top],
-            top,
-            self.first[top],
-            self.left[top],
-            self.projector,
-            self.second,
-            (self.follow_span, self.logdet, self.ridge, self.tie),
-            draft.rows,
-            draft.best,
-            draft.ratio,
-            draft.den,
-            draft.other,
-            draft.vectors,
-            draft.seconds,
-        )
-        draft = draft.head(made)
-        draft.rows = top[draft.rows]
-        draft.gains = np.log(draft.ratio) if self.logdet else draft.ratio
-        return draft
+    def values(self) -> torch.Tensor:
+        over, under = self.first, self.ridge + self.left
+        if self.logdet:
+            over, under = under, self.ridge + over
+        return (over / under).mul_(self.alive)
 
-    def fill_columns(self, draft: CompressionDraft) -> None:
-        """U and w of every drafted pick for the whole pool."""
-        m = len(draft)
-        vectors = np.concatenate([draft.vectors, draft.seconds])
-        kernels.columns(self.rows, vectors, np.arange(2 * m), self.slots)
-        self.used = self.slots[: 2 * m]
+    def bar(self, top: float) -> float:
+        least = self.ridge if self.follow_span else self.ridge + float(self.square.min())
+        # Of p_j: the u_j^2 / den of all picks add up to |f_j|^2 at most, and |v|^2 to no more than den.
+        left_error = 2 * self.deviation * self.longest**2 if self.follow_span else 0.0
+        over, under = self.variance**0.5, left_error
+        if self.logdet:
+            over, under = under, over
+        return self.floor(top, TIE_EXACT) - 2 * (over + top * under) / least
 
-    def verify(self, draft: CompressionDraft) -> tuple[int, np.ndarray]:
-        """How many picks of the draft stand, and the rows that won instead of the first that does not."""
-        low = np.log(draft.best) * (1 - self.margin) if self.logdet else draft.best * (1 - self.margin)
-        threshold = np.exp(low) if self.logdet else low
-        suspects = self._sweep(draft, commit=False, threshold=threshold)
-        return first_beaten(draft, suspects, self._recheck, self.floor)
+    def exact(self, rows: np.ndarray) -> np.ndarray:
+        numbers = rows.tolist()
+        exact = self.rows[numbers].to(torch.float64)
+        over = (self.second.products(numbers, exact) * exact).sum(dim=1)
+        left = self.square[numbers]
+        if self.span is not None:  # less what the span holds of it: exactly the square where that is nothing
+            left = left - ((exact - self.span.products(numbers, exact)) * exact).sum(dim=1)
+        over, under = (self.ridge + left, self.ridge + over) if self.logdet else (over, self.ridge + left)
+        return (over / under).cpu().numpy()
 
-    def _recheck(self, draft: CompressionDraft, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Ratios of `rows` before each pick of the draft, with products in float64."""
-        exact = self.rows[rows].astype(np.float64)
-        u, w = exact @ draft.vectors.T, exact @ draft.seconds.T
-        first, left = self.first[rows], self.left[rows]
-        for t in range(len(draft)):
+    def gain(self, ratio: float) -> float:
+        return max(float(np.log(ratio)), 0.0) if self.logdet else max(ratio, 0.0)
+
+    def floor(self, best: float, tie: float) -> float:
+        return float(np.exp((1 - tie) * np.log(best))) if self.logdet else super().floor(best, tie)
+
+    def corrections(self, family: int, exact: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
+        matrix = self.matrices[family]
+        if matrix is None:
+            return []
+        if family == 0 or self.logdet:
+            return [(family, 2 * matrix.b @ exact)]
+        return [(0, matrix.b @ exact), (1, matrix.a @ exact)]
+
+    def advance(self, row: int, slot: int) -> None:
+        exact = self.rows[row].to(torch.float64)
+        v = exact if self.span is None else self.span.products([row], exact[None])[0]
+        z = self.second.products([row], exact[None])[0]
+        den, across = self.ridge + float(exact @ v), float(exact @ z)
+        self.alive[row] = 0.0
+        u = self.columns[0][slot]
+        if self.logdet:
+            self._advance_alone(1, slot, z, self.ridge + across)
+            self.first -= self.columns[1][slot].square() / (self.ridge + across)
+        else:
+            self._advance_both(slot, v, z, den, across)
+        if self.follow_span:
+            self._advance_alone(0, slot, v, den)
+            self.left -= u.square() / den
+
+    def _advance_alone(self, family: int, slot: int, vector: torch.Tensor, den: float) -> None:
+        """X x^T / den leaves Pi or Pi'."""
+        matrix = self.matrices[family]
+        assert matrix is not None
+        matrix.subtract(vector, vector / (2 * den))
+        length = float(torch.linalg.vector_norm(vector))
+        self.size[family, slot] = length
+        if family == 1:
+            self.variance += (2 * self.deviation * self.longest**2 * length**2 / den) ** 2
+
+    def _advance_both(self, slot: int, v: torch.Tensor, z: torch.Tensor, den: float, e: float) -> None:
+        """V y^T + y v^T leaves M, where y = (z - e v / 2 den) / den; F y takes the place of w."""
+        u, w, half = self.columns[0][slot], self.columns[1][slot], e / (2 * den)
+        self.first -= ((2 / den) * w).sub_(u, alpha=2 * half / den).mul_(u)
+        w.sub_(u, alpha=half).div_(den)
+        y = (z - v * half) / den
+        self.second.subtract(v, y)
+        self.off[1, slot] = (self.off[1, slot] + half * self.off[0, slot]) / den
+        long_v, long_z = float(torch.linalg.vector_norm(v)), float(torch.linalg.vector_norm(z))
+        self.size[0, slot], self.size[1, slot] = long_v, torch.linalg.vector_norm(y)
+        # 2 (w du + u dw) / den + 2 e u du / den^2, with |u| <= |f| |v| and |w| <= |f| |z|
+        reach = 4 * long_v * long_z / den + 2 * e * (long_v / den) ** 2
+        self.variance += (self.deviation * self.longest**2 * reach) ** 2
+
+    def guesses(self, top: torch.Tensor) -> Iterator[int]:
+        rows = self.rows[top]
+        first, left = self.first[top].to(self.dtype), self.left[top].to(self.dtype)
+        span = None if self.span is None else Downdated(self.span.base, self.dtype)
+        second, free, at = Downdated(self.second.base, self.dtype), torch.ones_like(left), 0
+        for _ in range(len(top)):
+            yield at
+            f = rows[at]
+            v, z = f if span is None else span.product(f), second.product(f)
+            den, across = self.ridge + float(f @ v), float(f @ z)
+            u, w = rows @ v, rows @ z
+            if self.logdet:
+                second.subtract(z, z / (2 * (self.ridge + across)))
+                first -= w.square() / (self.ridge + across)
+            else:
+                second.subtract(v, (z - v * (across / (2 * den))) / den)
+                first -= (2 / den * w - u * (across / den**2)) * u
+            if span is not None:
+                span.subtract(v, v / (2 * den))
+                left -= u.square() / den
+            free[at] = 0.0
             over, under = (
                 (self.ridge + left, self.ridge + first) if self.logdet else (first, self.ridge + left)
             )
-            yield over / under
-            share = u[:, t] / draft.den[t]
-            if self.logdet:
-                first = first - w[:, t] ** 2 / draft.other[t]
-            else:
-                first = first - (2 * w[:, t] - share * draft.other[t]) * share
-            if self.follow_span:
-                left = left - u[:, t] * share
-
-    def floor(self, top: float) -> float:
-        """Smallest ratio whose gain ties with that of the ratio `top`."""
-        return float(np.exp((1 - self.tie) * np.log(top))) if self.logdet else top * (1 - self.tie)
-
-    def commit(self, draft: CompressionDraft) -> None:
-        """Take the pool and the matrices through the first picks of the draft whose columns are on file."""
-        m, v, z = len(draft), draft.vectors, draft.seconds
-        drafted = len(self.used) // 2
-        if m < drafted:  # bring u and w of the kept picks together
-            self.used = self.used[np.r_[0:m, drafted : drafted + m]]
-        self.free[draft.rows] = False
-        if self.logdet:
-            subtract_product(self.second, z.T / draft.other, z)
-        else:
-            # v z^T + z v^T - (e / den) v v^T = v (z - e v / 2 den)^T + (z - e v / 2 den) v^T
-            half = z - v * (draft.other / draft.den / 2)[:, None]
-            subtract_product(self.second, v.T / draft.den, half)
-            subtract_product(self.second, half.T / draft.den, v)
-        if self.follow_span:
-            subtract_product(self.projector, v.T / draft.den, v)
-        self._sweep(draft, commit=True)
+            best = (over / under * free).max(dim=0)
+            at = int(best.indices)
+            if best.values <= 0:
+                return
 
 
-def quadratic_forms(rows: torch.Tensor, matrix: torch.Tensor) -> np.ndarray:
-    """f_j^T X f_j (n,) float64 for rows (n, d) and symmetric X (d, d), by blocks in the rows' dtype."""
-    small = matrix.to(rows.dtype)
-    values = torch.empty(len(rows), dtype=torch.float64)
-    for start in range(0, len(rows), 4096):
-        block = rows[start : start + 4096]
-        values[start : start + 4096] = ((block @ small) * block).sum(dim=1, dtype=torch.float64)
-    return values.numpy()
+def quadratic_forms(rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """f_j^T X f_j (n,) float64 for rows (n, d) and symmetric X (d, d), by blocks in the rows' dtype.
+
+    X is folded into its upper triangle, whose columns need only the part of the rows above them.
+    """
+    folded = (2 * matrix.triu() - matrix.diagonal().diag()).to(rows.dtype)
+    d, values = len(matrix), torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    strip = max(64, -(-d // 4))
+    for start in range(0, len(rows), 1024):
+        block, part = rows[start : start + 1024], values[start : start + 1024]
+        for left in range(0, d, strip):
+            right = min(d, left + strip)
+            product = (block[:, :right] @ folded[:right, left:right]) * block[:, left:right]
+            part += product.sum(dim=1, dtype=torch.float64)
+    return values
