@@ -304,9 +304,7 @@ def main() -> None:
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    import numba
 
-    numba.set_num_threads(min(options.threads, numba.config.NUMBA_NUM_THREADS))
     if options.case == "row":
         print(json.dumps(table_row(Case(**json.loads(options.row)), options)))
     elif options.case in special:
