@@ -222,6 +222,10 @@ def score_zeros(scores: np.ndarray, *, share: float = 0.05) -> np.ndarray:
     scores: (n, k), larger is better, NaN where not scored. share: quantile of a column that becomes its zero, so
     that a few outliers (-999 for "missing") do not set the scale. A column without negative values keeps 0;
     where the quantile is the column's highest value, the lowest value is taken instead.
+
+    Example:
+        >>> score_zeros(np.array([[-3.0], [-2.0], [-1.0]]), share=0.5).tolist()
+        [-2.0]
     """
     low, zero, high = np.nanquantile(scores, [0.0, share, 1.0], axis=0)
     zero = np.where(zero < high, zero, low)
@@ -232,6 +236,10 @@ def shift_scores(scores: np.ndarray, *, share: float = 0.05) -> np.ndarray:
     """Scores without negative values, for `gip_select`: max(score - zero, 0) with `score_zeros`; (n, k) float64.
 
     Columns that have no negative values come back unchanged, NaN stays NaN.
+
+    Example:
+        >>> shift_scores(np.array([[-3.0, 1.0], [-2.0, 2.0], [-1.0, 3.0]]), share=0.5).tolist()
+        [[0.0, 1.0], [0.0, 2.0], [1.0, 3.0]]
     """
     return np.maximum(scores - score_zeros(scores, share=share), 0.0)
 

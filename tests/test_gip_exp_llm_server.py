@@ -252,7 +252,7 @@ def test_an_adapter_that_vllm_refuses_is_named_with_vllms_words(tmp_path: Path, 
     with (
         VLLMServer(settings, tmp_path / "log") as server,
         pytest.raises(
-            ServerError, match=r"does not load the adapter x \(/bad\): .*size mismatch.*belong to m"
+            ServerError, match=r"does not load the adapter x \(/bad\): .*size mismatch.*belongs to m"
         ),
     ):
         server.load_adapter("x", "/bad")
@@ -305,7 +305,7 @@ def test_bad_server_settings_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(LLMError) as caught:
         VLLMServer(bad, tmp_path / "log")
     for text in (
-        "'a=b' is no name",
+        "'a=b' cannot be served as a name",
         "own served_name 'base'",
         "nowhere has no adapter_config",
         "start_timeout_s",

@@ -71,7 +71,7 @@ def changed(before: dict[str, dict[str, str]]) -> set[str]:
         ),
         ("selection/plain.py", "    return ", "    0\n    return ", {"gip"}),
         ("gip_exp/training/finetune.py", "    return ", "    0\n    return ", {"train"}),
-        ("eval/gsm8k.py", "    return ", "    0\n    return ", {"evaluate"}),
+        ("eval/gsm8k.py", "    return _result(", "    0\n    return _result(", {"evaluate"}),
     ],
 )
 def test_an_edit_changes_the_digest_of_what_uses_it_and_of_nothing_else(edit, file, old, new, whose):
