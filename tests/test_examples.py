@@ -19,6 +19,7 @@ INTERNAL = {
     "selection.prepare",
     "selection.problem",
     "selection.query",
+    "selection.torch_settings",
 }
 
 

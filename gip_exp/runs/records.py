@@ -88,7 +88,6 @@ class RankFacts(TypedDict):
     n_unscored: int
     rank_to: int
     rounds: int
-    objective: dict[str, float]
 
 
 class SelectFacts(TypedDict):
