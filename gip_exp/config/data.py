@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed, Share
+from gip_exp.config.base import NEUTRAL, Positive, Section, Seed, Share
 
 
 class ArithmeticData(Section):
@@ -26,7 +26,7 @@ class Hub(Section):
     name: str | None
     config: str | None = None
     revision: str | None = None
-    split: Annotated[str, LATER] = "train"
+    split: str = "train"
     test_split: str | None = None
 
 
@@ -43,12 +43,12 @@ class Columns(Section):
 
     prompt: str | list[str] | None = None
     completion: str | None = None
-    conversation: Annotated[str | None, LATER] = None
-    system: Annotated[str | None, LATER] = None
-    history: Annotated[str | None, LATER] = None
-    tools: Annotated[str | None, LATER] = None
-    reasoning: Annotated[str | None, LATER] = None
-    id: Annotated[str | None, LATER] = None
+    conversation: str | None = None
+    system: str | None = None
+    history: str | None = None
+    tools: str | None = None
+    reasoning: str | None = None
+    id: str | None = None
 
     @model_validator(mode="after")
     def _both(self) -> "Columns":
@@ -74,16 +74,12 @@ class RowsData(Section):
     kind: Literal["rows"]
     shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages", "preference"]
     drop_empty: bool  # leave out rows without a completion instead of refusing them
-    drop_broken: Annotated[bool, LATER] = False  # leave out, and count, every row that cannot be used
-    repeated: Annotated[Literal["keep", "drop"], LATER] = "keep"  # rows whose texts stood before
-    near_copies: Annotated[Share | None, LATER] = (
-        None  # drop rows that share as much of an earlier one's words
-    )
-    contaminated: Annotated[Literal["note", "drop"], LATER] = (
-        "note"  # rows that hold 13 words of a test question
-    )
-    keep_rows: Annotated[bool, LATER] = False  # the selected rows as they were, beside the examples
-    columns: Annotated[Columns, LATER] = Columns()  # where they are not found by their names
+    drop_broken: bool = False  # leave out, and count, every row that cannot be used
+    repeated: Literal["keep", "drop"] = "keep"  # rows whose texts stood before
+    near_copies: Share | None = None  # drop rows that share as much of an earlier one's words
+    contaminated: Literal["note", "drop"] = "note"  # rows that hold 13 words of a test question
+    keep_rows: bool = False  # the selected rows as they were, beside the examples
+    columns: Columns = Columns()  # where they are not found by their names
     path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
     allow_missing_shards: Annotated[bool, NEUTRAL] = False  # the shards that are there go into the key
     hub: Hub | None = None

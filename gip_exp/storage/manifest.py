@@ -85,7 +85,7 @@ def drop_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Remove what is no part of the output."""
     for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
         name = str(path.relative_to(folder))
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir():
             if not any(path.iterdir()):
                 path.rmdir()
         elif name not in manifest["files"] and name != MANIFEST:

@@ -140,8 +140,6 @@ class Store:
     def _adopt(self, stage: str, key: str) -> Entry | None:
         """An output that a predecessor finished, down to its manifest, and was killed before it could rename it."""
         partial = _partial(self.folder(stage, key))
-        if partial.is_symlink():
-            return None
         try:
             kept = manifest.read(partial, hashed=None)
         except manifest.DamagedError:
@@ -208,8 +206,6 @@ def _partial(folder: Path) -> Path:
 
 def _prepared(partial: Path, resumable: bool) -> Path:
     """The folder to write into: as a killed predecessor left it where the stage goes on from that, else empty."""
-    if partial.is_symlink():  # planted by somebody who can write here too: what is made stays here
-        partial.unlink()
     if partial.is_dir() and resumable:
         (partial / MANIFEST).unlink(missing_ok=True)
         remove_leftovers(partial)
