@@ -428,7 +428,7 @@ PLANS = [
     case("an unknown option", "{work} --wach", "--wach", command=STATUS),
     case("an unknown option", "{work} --todo tpu", "tpu", "cpu", command=STATUS),
     case("a folder without runs", "{work}", "no runs", command=STATUS),
-    case("a misspelt choice", f"{QUICK} selector=mp_mma", "did you mean mp_ma?", command=PLAN),
+    case("a misspelt choice", f"{QUICK} selector=mp_mma", "selector/mp_mma", "mp_ma", command=PLAN),
     case("a misspelt key", f"{QUICK} budgett=0.1", "did you mean budget?", command=PLAN),
     case("dashes before a key", "--experiment=quickstart", "+experiment=quickstart", command=PLAN),
     case("an unknown option", f"{QUICK} --wirte plans", "--wirte", command=PLAN),
@@ -442,7 +442,7 @@ PLANS = [
     case("a plan over another", f"{QUICK} selector=random --write {{work}}/plan", "another plan", more=copied("plan", "plan"), command=PLAN, keeps=ROWS),
     case("data that are not there", OWN, "data.path", command=PLAN),
     case("an argument that is no key=value", "quickstart", "'quickstart'", command=PLAN),
-    case("a reference to a key that is not there", f"{QUICK} budget=${{nope}}", "budget", "nope", command=PLAN),
+    case("a reference to a key that is not there", f"{QUICK} budget=${{nope}}", "nope", command=PLAN),
     case("a root that is a file", f"{QUICK} paths.root={{work}}/f", "paths.root", files={"f": ""}, command=PLAN),
 ]
 

@@ -29,7 +29,7 @@ def _vote(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, 
         reply = cache.get(cache_key(request, settings.endpoint))
         if reply is None:
             break
-        parsed = read_reply(reply, rubric, example)
+        parsed = read_reply(reply, rubric)
         if parsed.scores is None:
             read = f"Not readable: {parsed.reason}"
         else:
