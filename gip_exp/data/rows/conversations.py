@@ -62,7 +62,8 @@ def holds_turns(value: Any) -> bool:
 
 def _unwrapped(value: Any) -> Any:
     """The list that is the only element of a list; any other value as it is."""
-    return value[0] if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list) else value
+    alone = value[0] if isinstance(value, list) and len(value) == 1 else None
+    return alone if isinstance(alone, list) and not _is_pair(alone) else value
 
 
 def nested(value: Mapping[str, Any]) -> str | None:
