@@ -215,7 +215,7 @@ def test_selectors_that_aim_at_held_out_rows_say_that_there_are_none(own, tmp_pa
     ):
         run(own(path, f"selector={selector}", "model=tiny"))
     with pytest.raises(
-        UserError, match=f"selector={selector} aims at held-out rows, and none of 6 is held out"
+        UserError, match=f"selector={selector} needs held-out target rows, but none of the 6 rows is held out"
     ):
         run(own(path, f"selector={selector}", "model=tiny", "target.n=128"))
 

@@ -182,7 +182,7 @@ def test_a_run_in_a_store_that_cannot_be_written_is_shown_as_it_stands(
     said = io.StringIO()
     again = pipeline.run(micro(shared_root), Console(said))
     assert (made(again), again.result["metrics"]) == ([], first.result["metrics"])
-    assert "cannot be written: the outputs are shown as they stand" in said.getvalue()
+    assert "is read-only: existing outputs are shown" in said.getvalue()
     assert (first.folder / "config.yaml").stat().st_mtime_ns == before
 
 

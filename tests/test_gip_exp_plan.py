@@ -119,7 +119,7 @@ def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     axes = ["selector=mp_ma,random,full", "budget=0.05,0.1", "seed=0,1"]
     code, out, err = run_plan(tmp_path, capsys, *axes, "--write", str(tmp_path / "plan"))
     assert (code, "error" in err) == (0, False)
-    assert "10 runs (2 more are the same runs again)" in out
+    assert "10 runs (2 duplicates dropped)" in out
     runs = plan_folder.read(tmp_path / "plan")
     assert [run.label.split()[0] for run in runs[:2]] == ["mp_ma_b0.05_s0", "mp_ma_b0.05_s1"]
     assert {path.name for path in (tmp_path / "plan" / "runs").iterdir()} == {

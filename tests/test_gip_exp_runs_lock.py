@@ -18,7 +18,7 @@ import sys, time
 from pathlib import Path
 from gip_exp.runs.lock import run_lock, stoppable
 with stoppable(), run_lock(Path(sys.argv[1]), sys.argv[2], print) as mine:
-    mine.tell(stage="train")
+    mine.update(stage="train")
     print("at work", flush=True)
     time.sleep(60)
 """

@@ -70,7 +70,7 @@ def test_a_run_that_somebody_holds_is_running_with_its_stage(tmp_path):
     run = tmp_path / "runs" / "toy" / "run0"
     run.mkdir(parents=True)
     with lock.run_lock(plan / "states", "000", print), lock.run_lock(run, "run_lock", print) as mine:
-        mine.tell(stage="train")
+        mine.update(stage="train")
         (state,) = progress.of_plan(plan)
         assert (state.state, state.stage) == ("running", "train")
         assert str(os.getpid()) in state.where

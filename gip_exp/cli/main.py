@@ -44,9 +44,9 @@ def main() -> int:
 
 def script() -> None:
     """The console script."""
-    from gip_exp.stdout import leave
+    from gip_exp.stdout import run_and_exit
 
-    leave(main)
+    run_and_exit(main)
 
 
 def _version() -> str:

@@ -21,7 +21,7 @@ def loaded(place: str, adapter: str | None, dtype: str, where: str) -> Iterator[
     """
     if adapter is not None:
         loading.check_adapter(place, adapter)
-    with device.occupied_by(f"{place} with adapter {adapter} in {dtype} on {where}", _loaded.clear):
+    with device.reserved_for(f"{place} with adapter {adapter} in {dtype} on {where}", _loaded.clear):
         if not _loaded:
             _loaded.append(_load(place, adapter, dtype).to(where).eval())
         yield _loaded[0]

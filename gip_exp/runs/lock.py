@@ -42,7 +42,7 @@ class RunLock:
             **slurm.own_job(os.environ),
         }
 
-    def tell(self, **facts: Unpack[LockRecord]) -> None:
+    def update(self, **facts: Unpack[LockRecord]) -> None:
         """Add to the file; a file that cannot be written is no reason to stop (the lock says the essential)."""
         self._record.update(facts)
         with suppress(OSError):
@@ -52,11 +52,11 @@ class RunLock:
         """Record how the process ended: an error of the run, or a stop from outside."""
         if isinstance(error, Exception):
             said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
-            self.tell(ended=time.time(), error=said[:MESSAGE])
+            self.update(ended=time.time(), error=said[:MESSAGE])
         else:
             # Written first, because SLURM kills the process some seconds after SIGTERM and may answer later than that.
-            self.tell(ended=time.time(), stopped=type(error).__name__)
-            self.tell(slurm_reason=slurm.why_stopped(slurm.own_job(os.environ).get("slurm_job")))
+            self.update(ended=time.time(), stopped=type(error).__name__)
+            self.update(slurm_reason=slurm.why_stopped(slurm.own_job(os.environ).get("slurm_job")))
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def run_lock(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterato
         ):  # of a process killed while it wrote
             leftover.unlink(missing_ok=True)
         mine = RunLock(_path(folder, name))
-        mine.tell()
+        mine.update()
         try:
             yield mine
         except BaseException as error:

@@ -142,22 +142,22 @@ def mode_of(tracking: Tracking) -> str:
     return mode
 
 
-def missing(tracking: Tracking) -> list[str]:
+def problems(tracking: Tracking) -> list[str]:
     """Return settings that W&B would refuse, checked before anything starts."""
     if tracking.kind == "none":
         return []
-    problems = []
+    found = []
     try:
         mode_of(tracking)
     except UserError as error:
-        problems.append(str(error))
+        found.append(str(error))
     for name in ("project", "entity"):
         value = getattr(tracking, name)
         if value is not None and (not value.strip() or len(value) > LONGEST or set(value) & set(REFUSED)):
-            problems.append(
+            found.append(
                 f"tracking.{name}={value[:LONGEST]!r}: give a name of at most {LONGEST} characters without {' '.join(REFUSED)}"
             )
-    return problems
+    return found
 
 
 def _has_key() -> bool:

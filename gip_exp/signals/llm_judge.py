@@ -200,7 +200,7 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
     if config.kind == "openai":
         yield _endpoint_of(config, log)
         return
-    with device.occupied_by("a judge's vLLM server"):
+    with device.reserved_for("a judge's vLLM server"):
         console.say(f"  starting vLLM with {config.model} (log: {log})")
         with _server(config, log) as server, server.explaining():
             yield Endpoint(

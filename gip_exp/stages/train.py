@@ -7,7 +7,7 @@ same examples share one adapter, and `full` trains once however it is swept. Wri
 import math
 from typing import Any
 
-from gip_exp.artifacts import ADAPTER, LOSSES, named, read_selected, select_facts
+from gip_exp.artifacts import ADAPTER, LOSSES, read_selected, row_name, select_facts
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
@@ -85,7 +85,7 @@ def _note_lengths(job: Job, found: TrainingRows, examples: list[dict[str, Any]],
             if train.too_long == "cut"
             else f"every example is longer than train.max_length={train.max_length} (train.too_long=drop): raise it"
         )
-    for note in found.notes(lambda number: named(examples[number]), "train", train.max_length):
+    for note in found.notes(lambda number: row_name(examples[number]), "train", train.max_length):
         job.note(note)
 
 

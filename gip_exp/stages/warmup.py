@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import CHECKPOINTS, UNUSABLE, WEIGHTS, named, read_origins, read_pool, sizes
+from gip_exp.artifacts import CHECKPOINTS, UNUSABLE, WEIGHTS, read_origins, read_pool, row_name, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.selector import less
@@ -89,7 +89,7 @@ def _check_usable(job: Job, found: TrainingRows) -> None:
     """Say which rows LESS cannot use. Raises UserError when too few are left, or no target row to aim at."""
     warmup = less(job.config).warmup
     origins = read_origins(job.inputs) or read_pool(job.inputs)
-    for note in found.notes(lambda number: named(origins[number]), "selector.warmup", warmup.max_length):
+    for note in found.notes(lambda number: row_name(origins[number]), "selector.warmup", warmup.max_length):
         job.note(f"LESS: {note}")
     parts = split.split(len(found.lost), job.config.target)
     if found.lost[parts.target].all():
