@@ -98,7 +98,7 @@ def test_all_problems_are_reported_together(compose):
         ("until=warmup", "only selector=less has this stage"),
         (
             "+selector.signals.judge=1",
-            "selector.signals is for selector.signal=mixture, this is signal=judge",
+            "selector.signals needs selector.signal=mixture, but signal=judge",
         ),
         ("selector.signal=mixture", "selector.signals is empty: weigh at least one source"),
     ],

@@ -71,7 +71,7 @@ def test_no_words_at_all_are_answered_with_the_first_words_to_say():
         [sys.executable, "-m", "gip_exp"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert "name an experiment, e.g. +experiment=quickstart; --help" in done.stderr
+    assert "choose an experiment, e.g. +experiment=quickstart; --help" in done.stderr
 
 
 def test_a_broken_row_is_named_with_its_line(tmp_path):
@@ -143,7 +143,7 @@ def finished(log: Path) -> bool:
 
 def test_the_second_run_says_that_nothing_was_computed_again(tmp_path):
     run(*SWEEP, root=tmp_path)
-    assert "every stage was reused: nothing was computed again" in run(*SWEEP, root=tmp_path).stderr
+    assert "all stages were reused; nothing was computed" in run(*SWEEP, root=tmp_path).stderr
 
 
 def test_a_home_folder_is_understood_in_any_path(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from gip_exp import pipeline
 from gip_exp.artifacts import read_selected
-from gip_exp.cli.run import say_what_to_do, show
+from gip_exp.cli.run import show, show_files
 from gip_exp.config import parse
 from gip_exp.config.base import content
 from gip_exp.config.data import Hub, RowsData
@@ -81,7 +81,7 @@ def test_the_last_line_names_the_file(own, tmp_path):
     said = io.StringIO()
     console = Console(said)
     show(outcome.result, console)
-    say_what_to_do(outcome.result, outcome.folder, console)
+    show_files(outcome.result, outcome.folder, console)
     *_, subset, rows, last = said.getvalue().splitlines()
     assert subset == "  4 of 40 examples by random"
     assert rows.endswith(f"{outcome.folder}/selected_rows.jsonl")

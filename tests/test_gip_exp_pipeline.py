@@ -197,7 +197,9 @@ def test_a_disk_that_fills_up_at_the_end_leaves_the_files_of_a_finished_run_whol
         path: path.read_bytes() for path in first.folder.rglob("*.json*") if "run_lock" not in path.name
     }
     monkeypatch.setattr(shutil, "copyfileobj", half)
-    with pytest.raises(UserError, match=r"no space left below .* while writing .*mp_ma_b0.1_s0.*run again"):
+    with pytest.raises(
+        UserError, match=r"no space left below .* while writing .*mp_ma_b0.1_s0.*run the same command"
+    ):
         pipeline.run(micro(shared_root), quiet())
     after = {path: path.read_bytes() for path in first.folder.rglob("*.json*") if "run_lock" not in path.name}
     assert after == before
@@ -214,7 +216,7 @@ def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(micro, tmp_path, 
     said = io.StringIO()
     outcome = pipeline.run(micro(tmp_path, "until=data", "tracking=wandb"), Console(said))
     assert json.loads((outcome.folder / "result.json").read_text())["status"] == "stopped:data"
-    assert "W&B could not take the result (ZeroDivisionError)" in said.getvalue()
+    assert "W&B could not log the result (ZeroDivisionError)" in said.getvalue()
     assert "no WANDB_API_KEY" not in said.getvalue()  # offline was asked for
     assert ended == ["run"]
 

@@ -354,4 +354,4 @@ def test_a_runs_own_config_runs_again_as_the_same_run(tmp_path, micro):
     outcome = pipeline.run(micro(tmp_path, "selector=random", "until=select"), Console(io.StringIO()))
     done = planned_command(outcome.folder / "config.yaml")
     assert done.returncode == 0, done.stderr
-    assert "every stage was reused" in done.stderr
+    assert "all stages were reused" in done.stderr

@@ -167,7 +167,7 @@ def test_runs_without_a_plan_are_shown_by_folder(tmp_path):
     states = {state.label: (state.state, state.reason) for state in progress.of_runs(tmp_path)}
     assert states["runs/toy/a"] == ("done", "")
     assert states["runs/toy/b"] == ("failed", "UserError: lost")
-    assert states["runs/toy/c"] == ("killed", "it left neither a result nor a record")
+    assert states["runs/toy/c"] == ("killed", "its process left neither a result nor a record")
 
 
 @pytest.mark.parametrize(

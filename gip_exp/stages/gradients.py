@@ -11,7 +11,7 @@ from typing import Any
 
 from gip_exp.artifacts import CHECKPOINTS, read_pool
 from gip_exp.config import Config
-from gip_exp.config.selector import less
+from gip_exp.config.selector import less_selector
 from gip_exp.data import split
 from gip_exp.models import loading
 from gip_exp.models.machine import Machine, machine, missing
@@ -29,16 +29,16 @@ def _inputs(config: Config) -> tuple[str, ...]:
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
-    selector = less(config)
+    selector = less_selector(config)
     return {"dimensions": selector.dimensions, "projection_seed": selector.projection_seed}
 
 
 def _missing(config: Config) -> list[str]:
-    return loading.missing(config) + missing(less(config).warmup, config)
+    return loading.missing(config) + missing(less_selector(config).warmup, config)
 
 
 def _build(job: Job) -> None:
-    selector, where = less(job.config), machine(job.config, job.inputs)
+    selector, where = less_selector(job.config), machine(job.config, job.inputs)
     pool_rows, target_rows = _examples(job, where)
     folders = numbered(job.inputs["warmup"].folder / CHECKPOINTS)
     task = {
@@ -102,7 +102,7 @@ def _examples(job: Job, where: Machine) -> tuple[list[Row], list[Row]]:
     """Token ids and labels of (pool, target), as in the warm-up, without the rows that nothing can be learnt from."""
     tokenizer = loading.load_tokenizer(where.place)
     render = renderer(job.config.model.prompt, tokenizer)
-    found = training_rows(read_pool(job.inputs), render, tokenizer, less(job.config).warmup)
+    found = training_rows(read_pool(job.inputs), render, tokenizer, less_selector(job.config).warmup)
     parts = split.split(len(found.lost), job.config.target)
     rows = dict(zip(found.kept.tolist(), found.rows, strict=True))
     pool, target = (

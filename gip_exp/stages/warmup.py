@@ -12,7 +12,7 @@ import numpy as np
 from gip_exp.artifacts import CHECKPOINTS, UNUSABLE, WEIGHTS, read_origins, read_pool, row_name, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.selector import less
+from gip_exp.config.selector import less_selector
 from gip_exp.data import split
 from gip_exp.errors import UserError
 from gip_exp.models import loading
@@ -31,7 +31,7 @@ def _inputs(config: Config) -> tuple[str, ...]:
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
-    selector = less(config)
+    selector = less_selector(config)
     return {
         "warmup": content(selector.warmup),
         "share": selector.warmup_share,
@@ -43,13 +43,13 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _missing(config: Config) -> list[str]:
-    return loading.missing(config) + missing(less(config).warmup, config)
+    return loading.missing(config) + missing(less_selector(config).warmup, config)
 
 
 def _build(job: Job) -> None:
     from baselines.less import learning_rate_weights
 
-    selector, where = less(job.config), machine(job.config, job.inputs)
+    selector, where = less_selector(job.config), machine(job.config, job.inputs)
     tokenizer = loading.load_tokenizer(where.place)
     render = renderer(job.config.model.prompt, tokenizer)
     found = training_rows(read_pool(job.inputs), render, tokenizer, selector.warmup)
@@ -87,7 +87,7 @@ def name_parameters(trainer: Any, checkpoint: Path) -> None:
 
 def _check_usable(job: Job, found: TrainingRows) -> None:
     """Say which rows LESS cannot use. Raises UserError when too few are left, or no target row to aim at."""
-    warmup = less(job.config).warmup
+    warmup = less_selector(job.config).warmup
     origins = read_origins(job.inputs) or read_pool(job.inputs)
     for note in found.notes(lambda number: row_name(origins[number]), "selector.warmup", warmup.max_length):
         job.note(f"LESS: {note}")
@@ -108,7 +108,7 @@ def _check_usable(job: Job, found: TrainingRows) -> None:
 
 def _drawn(job: Job) -> list[int]:
     """The warm-up's rows: a share of the pool, drawn with the warm-up's seed, target rows never among them."""
-    selector = less(job.config)
+    selector = less_selector(job.config)
     rows = split.split(int(job.inputs["data"].facts["n_rows"]), job.config.target).pool
     n = max(1, round(selector.warmup_share * len(rows)))
     return [int(row) for row in np.random.default_rng(selector.warmup.seed).permutation(rows)[:n]]
