@@ -365,9 +365,12 @@ def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_d
         own(written(tmp_path / "a.jsonl", mixed), "selector=top_score", "budget=5", "target.n=0")
     )
     assert outcome.result["n_unscored"] == 10
-    assert "10 of 40 rows are unscored and cannot be picked by these scores (first: train-000000)" in said
+    assert (
+        "10 of 40 rows are unscored and cannot be picked by these scores (first: train-000000: judge=rules"
+        in said
+    )
     (reason,) = {row["reason"] for row in read_jsonl(outcome.entries["score"].folder / "unscored.jsonl")}
-    assert reason == "reads Latin letters only"
+    assert reason == "judge=rules reads Latin letters only"
 
 
 def test_replies_in_other_languages_than_english_are_said(own, tmp_path):

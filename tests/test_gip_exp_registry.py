@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
 from gip_exp.registry.signature import sort
+from gip_exp.stages import score
 from gip_exp.storage.files import read_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,6 +124,51 @@ def test_every_selector_of_the_project_has_a_config_and_a_yaml_file():
     for kind in selectors.own():
         assert section_of(kind).model_fields["kind"].annotation is not None
         assert kind == "gip" or kind in named
+
+
+def test_the_page_adds_a_selector_a_judge_and_an_embedder(rows, tmp_path):
+    """The blocks of gip_exp/README.md, written to the files they name in a copy of the project, and run."""
+    for folder in ("gip_exp", "selection", "baselines", "eval", "conf"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    page = (ROOT / "gip_exp" / "README.md").read_text(encoding="utf-8")
+    written = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for name, text in written:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert {"baselines/shortest.py", "gip_exp/signals/judges/brief.py", "conf/embedder/lengths.yaml"} < {
+        name for name, _ in written
+    }
+    command = [sys.executable, "-m", "gip_exp", "-m", "+experiment=own_data", f"data.path={rows}", "budget=2"]
+    command += ["selector=shortest,top_score,mp_sc", "judge=brief", "judge.enough=30", "embedder=lengths"]
+    command += [f"paths.root={tmp_path / 'outputs'}", "selector.name=added"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    chosen = [
+        [row["id"] for row in read_jsonl(path)]
+        for path in (tmp_path / "outputs" / "runs" / "own_data").glob("*/selected.jsonl")
+    ]
+    shortest = ["train-000009", "train-000008"]  # completions of 7, 14, ... characters: four score 1
+    assert sorted(map(len, chosen)) == [2, 2, 2]
+    assert shortest in chosen
+    assert any(set(ids) <= {f"train-00000{i}" for i in (6, 7, 8, 9)} and ids != shortest for ids in chosen)
+
+
+def judged(columns: dict[str, np.ndarray]) -> None:
+    score._check("mine", columns, 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({}, "judge=mine returned no attribute"),
+        ({"a": np.ones(2)}, r"attribute 'a' must be 3 numbers, .* its shape is \(2,\)"),
+        ({"a": np.ones(3), "b": np.array([1, np.inf, 0])}, "attribute 'b' .* infinite values: 1"),
+        ({"a": np.full(3, np.nan)}, "scored none of the 3 rows"),
+    ],
+)
+def test_columns_of_a_judge_that_do_not_fit_are_an_error(columns, problem):
+    judged({"a": np.array([1.0, np.nan, 0.0])})
+    with pytest.raises(UserError, match=problem):
+        judged(columns)
 
 
 PACKAGE = {

@@ -2,12 +2,12 @@
 
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field
 
 from gip_exp.config.base import NEUTRAL, Positive, Section, Url
-from gip_exp.registry import embedders
+from gip_exp.registry.functions import EMBEDDERS
 
 
 class EmbedderSection(Section):
@@ -40,15 +40,8 @@ class OpenAIEmbedder(EmbedderSection):
     batch_size: Annotated[Positive, NEUTRAL] = 128
 
 
-def _section(kind: str) -> type[EmbedderSection]:
-    """The options of an embedder that is one function."""
-    fields: dict[str, Any] = {"kind": (Literal[kind], ...), **embedders.signature(kind)[1]}
-    section: type[EmbedderSection] = create_model(f"{kind}Embedder", __base__=EmbedderSection, **fields)
-    return section
-
-
 if TYPE_CHECKING:
     Embedder = EmbedderSection
 else:
-    _KINDS = [*map(_section, embedders.kinds()), TransformerEmbedder, OpenAIEmbedder]
+    _KINDS = [*EMBEDDERS.sections(EmbedderSection), TransformerEmbedder, OpenAIEmbedder]
     Embedder = Annotated[reduce(or_, _KINDS), Field(discriminator="kind")]

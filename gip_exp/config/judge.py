@@ -1,10 +1,13 @@
 """Who judges the rows (`judge=`)."""
 
-from typing import Annotated, Any, Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Url
+from gip_exp.registry.functions import JUDGES
 
 
 def _whole_price(price: dict[str, float]) -> dict[str, float]:
@@ -17,18 +20,17 @@ def _whole_price(price: dict[str, float]) -> dict[str, float]:
 Price = Annotated[dict[Literal["input", "output", "cached_input"], NonNegative], AfterValidator(_whole_price)]
 
 
-class RulesJudge(Section):
-    """Attributes computed from the text, without a model."""
+class JudgeSection(Section):
+    """What every judge has: its kind (which function, or an LLM), and its name in reports."""
 
-    kind: Literal["rules"]
+    kind: str
     name: str
 
 
-class LLMJudge(Section):
+class LLMJudge(JudgeSection):
     """A judge behind an OpenAI-compatible endpoint (`openai`), or one that vLLM serves on this machine (`vllm`)."""
 
     kind: Literal["openai", "vllm"]
-    name: str
     model: str
     provider: Literal["openai", "azure"]
     base_url: Annotated[Url | None, NEUTRAL]
@@ -48,4 +50,8 @@ class LLMJudge(Section):
     server_args: list[str]
 
 
-Judge = Annotated[RulesJudge | LLMJudge, Field(discriminator="kind")]
+if TYPE_CHECKING:
+    Judge = JudgeSection
+else:
+    _KINDS = [*JUDGES.sections(JudgeSection), LLMJudge]
+    Judge = Annotated[reduce(or_, _KINDS), Field(discriminator="kind")]

@@ -1,1 +1,1 @@
-"""Selectors and evaluations found by name: what the harness fills, and which options a function's signature adds."""
+"""Selectors, judges, embedders and evaluations found by name: what the harness fills, which options a signature adds."""

@@ -13,7 +13,7 @@ from gip_exp.config.embedder import OpenAIEmbedder, TransformerEmbedder
 from gip_exp.config.model import Model
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.registry import embedders
+from gip_exp.registry.functions import EMBEDDERS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.code_digest import Root
 
@@ -52,7 +52,7 @@ def _build(job: Job) -> None:
     elif isinstance(embedder, OpenAIEmbedder):
         features = _openai(texts, embedder, job)
     else:
-        features = _by_function(texts, job)
+        features = EMBEDDERS.call(embedder, {"texts": texts, "note": job.note, "facts": job.draft.facts})
     _check(features, job.config.embedder.name)
     if shared := _shared(features, texts):
         job.note(
@@ -61,15 +61,6 @@ def _build(job: Job) -> None:
         )
     np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
-
-
-def _by_function(texts: Sequence[str], job: Job) -> np.ndarray:
-    """Call the embedder's function with its options."""
-    embedder = job.config.embedder
-    reads, options = embedders.signature(embedder.kind)
-    known = {"texts": texts, "note": job.note, "facts": job.draft.facts}
-    filled = {name: known[name] for name in reads}
-    return embedders.function(embedder.kind)(**filled, **{name: getattr(embedder, name) for name in options})
 
 
 def _transformer(texts: Sequence[str], embedder: TransformerEmbedder, job: Job) -> np.ndarray:
@@ -144,7 +135,7 @@ def _missing(config: Config) -> list[str]:
 
 def _code(config: Config) -> tuple[Root, ...]:
     kind = config.embedder.kind
-    return (embedders.function(kind),) if kind in embedders.kinds() else ()
+    return (EMBEDDERS.function(kind),) if kind in EMBEDDERS.kinds() else ()
 
 
 STAGE = Stage(

@@ -5,7 +5,6 @@ The stage `score` itself is the judge: its attributes. Beside it stand `score/se
 not be scored hold NaN: they stay in the pool's count but cannot be picked by a selector that needs the scores.
 """
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,18 @@ import numpy as np
 from gip_exp.artifacts import read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.judge import LLMJudge, RulesJudge
+from gip_exp.config.judge import LLMJudge
 from gip_exp.config.selector import OnScores
 from gip_exp.errors import UserError
+from gip_exp.registry.functions import JUDGES, rubrics
 from gip_exp.signals import llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
+from gip_exp.storage.code_digest import Root
 from gip_exp.storage.files import write_jsonl, write_text
 from selection.signals import SignalTable
 
-OTHERS = 0.05  # of the replies in other languages than English: more is worth a note
-UNREAD = "reads Latin letters only"
-REMEDY = "for others use judge=openai, judge=vllm or a selector without scores (selector=mp_sc)"
 TRANSCRIPT = "transcript.md"  # the first example: what the judge was sent and what it replied
 
 
@@ -46,50 +44,55 @@ def _sources(config: Config) -> tuple[str, ...]:
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
-    if isinstance(config.judge, RulesJudge):
-        return {"judge": content(config.judge), "rubric": config.rubric.name}
-    return {"judge": llm_judge.identity(config.judge), "rubric": content(config.rubric)}
+    if isinstance(config.judge, LLMJudge):
+        return {"judge": llm_judge.identity(config.judge), "rubric": content(config.rubric)}
+    return {"judge": content(config.judge), "rubric": config.rubric.name}
 
 
 def _build(job: Job) -> None:
     examples = read_pool(job.inputs)
-    columns = (_by_rules if isinstance(job.config.judge, RulesJudge) else _by_model)(job, examples)
+    columns = (_by_model if isinstance(job.config.judge, LLMJudge) else _by_function)(job, examples)
     ids = tuple(example["id"] for example in examples)
     title = f"{job.config.judge.name}, rubric {job.config.rubric.name}"
     write_table(job, title, SignalTable(ids, tuple(columns), np.column_stack(list(columns.values()))))
 
 
-def _by_rules(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
-    from gip_exp.signals import rules
-
-    columns = rules.score(examples, job.config.rubric.name)
-    unread = np.flatnonzero(np.isnan(next(iter(columns.values()))))
-    ids = [examples[row]["id"] for row in unread]
-    if len(unread) == len(examples):
-        raise UserError(f"judge=rules {UNREAD}, and all {len(examples):,} rows are in others: {REMEDY}")
-    if ids:
-        write_jsonl(job.folder / UNSCORED, [{"id": name, "reason": UNREAD} for name in ids])
+def _by_function(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
+    judge, reasons = job.config.judge, dict[int, str]()
+    filled = {
+        "examples": examples,
+        "rubric": job.config.rubric.name,
+        "reasons": reasons,
+        "facts": job.draft.facts,
+        "note": job.note,
+    }
+    columns: dict[str, np.ndarray] = JUDGES.call(judge, filled)
+    _check(judge.name, columns, len(examples))
+    if unscored := np.flatnonzero(np.isnan(np.column_stack(list(columns.values()))).any(axis=1)).tolist():
+        rows = [
+            {"id": examples[row]["id"], "reason": reasons.get(row, f"judge={judge.name} gave no score")}
+            for row in unscored
+        ]
+        write_jsonl(job.folder / UNSCORED, rows)
         job.note(
-            f"judge=rules {UNREAD}: {len(ids):,} of {len(examples):,} rows are unscored and cannot be picked by these "
-            f"scores (first: {ids[0]}); {REMEDY}"
+            f"{len(rows):,} of {len(examples):,} rows are unscored and cannot be picked by these scores (first: "
+            f"{rows[0]['id']}: {rows[0]['reason']})"
         )
-    if job.config.rubric.name == "instruction":
-        _say_languages(job, examples)
     return columns
 
 
-def _say_languages(job: Job, examples: list[dict[str, str]]) -> None:
-    """The rules know English best: say how many rows are in another language that they recognise."""
-    from gip_exp.signals.rules.replies import language
-
-    spoken = Counter(language(example["completion"]) for example in examples)
-    others = {name: count for name, count in spoken.most_common() if name not in ("", "English")}
-    if sum(others.values()) > OTHERS * len(examples):
-        counts = ", ".join(f"{count:,} in {name}" for name, count in others.items())
-        job.note(
-            f"judge=rules knows English best, and of {len(examples):,} replies {counts}: of these it sees whether they break "
-            f"off, repeat themselves, echo the prompt or change the language; {REMEDY}"
-        )
+def _check(name: str, columns: dict[str, np.ndarray], n: int) -> None:
+    """Raise UserError where a judge's columns are not one finite number (or NaN) per row."""
+    if not columns:
+        raise UserError(f"judge={name} returned no attribute")
+    for attribute, values in columns.items():
+        if np.shape(values) != (n,) or np.isinf(values).any():
+            raise UserError(
+                f"judge={name}: attribute {attribute!r} must be {n:,} numbers, one a row, NaN where unscored; its shape is "
+                f"{np.shape(values)}, infinite values: {int(np.isinf(values).sum())}"
+            )
+    if np.isnan(np.column_stack(list(columns.values()))).any(axis=1).all():
+        raise UserError(f"judge={name} scored none of the {n:,} rows")
 
 
 def _by_model(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
@@ -118,13 +121,17 @@ def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
 def _missing(config: Config) -> list[str]:
     if isinstance(config.judge, LLMJudge):
         return llm_judge.missing_rubric(config.rubric) + llm_judge.missing(config.judge)
-    from gip_exp.signals.rules import RUBRICS
-
-    if config.rubric.name in RUBRICS:
+    known = rubrics(config.judge.kind)
+    if known is None or config.rubric.name in known:
         return []
     return [
-        f"rubric.name={config.rubric.name!r}: judge=rules knows {', '.join(RUBRICS)}; choose one (rubric=NAME)"
+        f"rubric.name={config.rubric.name!r}: judge={config.judge.name} knows {', '.join(known)}; choose one (rubric=NAME)"
     ]
 
 
-STAGE = Stage("score", lambda _: ("data",), _settings, _build, _missing)
+def _code(config: Config) -> tuple[Root, ...]:
+    kind = config.judge.kind
+    return (JUDGES.function(kind),) if kind in JUDGES.kinds() else ()
+
+
+STAGE = Stage("score", lambda _: ("data",), _settings, _build, _missing, code=_code)

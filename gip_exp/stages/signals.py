@@ -13,6 +13,7 @@ from gip_exp.config.data import RowsData
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.selector import GipSelector, OnScores
 from gip_exp.errors import UserError
+from gip_exp.registry.functions import rubrics
 from gip_exp.signals.table import SOURCE_STAGE, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from selection.signals import SignalTable, mixture, read_signals, score_zeros
@@ -171,8 +172,6 @@ def _missing_columns(config: Config) -> list[str]:
 
 def _columns(config: Config) -> dict[str, tuple[str, ...]]:
     """The columns that each source of the mixture will have."""
-    from gip_exp.signals.rules import RUBRICS
-
     known = {
         "self_consistency": ("self_consistency",),
         "self_compression": ("self_compression",),
@@ -180,8 +179,8 @@ def _columns(config: Config) -> dict[str, tuple[str, ...]]:
     }
     if isinstance(config.judge, LLMJudge):
         known["judge"] = tuple(str(attribute.get("name")) for attribute in config.rubric.attributes)
-    elif config.rubric.name in RUBRICS:
-        known["judge"] = RUBRICS[config.rubric.name][1]
+    elif config.rubric.name in (attributes := rubrics(config.judge.kind) or {}):
+        known["judge"] = attributes[config.rubric.name]
     return {source: known[source] for source in _chosen(config).sources if source in known}
 
 

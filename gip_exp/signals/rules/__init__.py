@@ -16,6 +16,7 @@ import numpy as np
 
 from gip_exp.signals.rules import math_answers, replies
 
+language = replies.language
 Judge = Callable[[str, str], tuple[float, ...]]
 RUBRICS: dict[str, tuple[Judge, tuple[str, ...]]] = {
     "math": (math_answers.judge, math_answers.ATTRIBUTES),

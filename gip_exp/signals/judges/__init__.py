@@ -1,0 +1,1 @@
+"""Judges that are one function: `judge` in `<kind>.py`, with `conf/judge/<kind>.yaml` beside it."""
