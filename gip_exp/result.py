@@ -19,7 +19,7 @@ from gip_exp.artifacts import (
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.evaluation import untouched
+from gip_exp.evaluation import without_overlap
 from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.storage.files import digest, read_jsonl
@@ -69,7 +69,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "n_target": data_facts(entries)["n_rows"] - n_pool if n_pool is not None else None,
         "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
-        "contamination": untouched.summary(entries),
+        "contamination": without_overlap.summary(entries),
         "subset": subset(entries),
         "categories": categories(entries),
         "training": training(entries),

@@ -217,7 +217,7 @@ DATA = [
     rows("messages that are no turns", '{"messages": []}\n', "line 1", "messages"),
     rows("messages that are no turns", '{"messages": [{"role": "assistant", "content": "a"}]}\n', "line 1", "user"),
     rows("too few rows", GOOD_ROW, "row", keeps=FAILED),
-    rows("a number that is none", BAD_CELL % '"long"' * 20, "'length'", "none of the columns in data.metadata holds any", "name a column of numbers", extra="selector=mp_metadata data.metadata=[length]", keeps=FAILED),
+    rows("a number that is none", BAD_CELL % '"long"' * 20, "'length'", "no column in data.metadata is numeric", "give a numeric column", extra="selector=mp_metadata data.metadata=[length]", keeps=FAILED),
     *(
         rows("a number that is none", BAD_CELL % cell * 20, "'length'", said, extra="selector=mp_metadata data.metadata=[length]", keeps=ROWS)
         for cell, said in {"NaN": "is empty in every row", "null": "is empty in every row"}.items()

@@ -211,7 +211,7 @@ def test_shards_are_one_pool_and_their_order_is_content(own, tmp_path):
 def test_selectors_that_aim_at_held_out_rows_say_that_there_are_none(own, tmp_path, selector):
     path = written(tmp_path / "a.jsonl", rows_of(6))
     with pytest.raises(
-        UserError, match=f"target.n=0 holds out no rows, and selector={selector} aims at them"
+        UserError, match=f"target.n=0 holds out no rows, but selector={selector} needs target rows"
     ):
         run(own(path, f"selector={selector}", "model=tiny"))
     with pytest.raises(
@@ -239,18 +239,18 @@ def test_less_knows_rows_without_room_for_an_answer_before_its_warm_up_and_never
     less = ["selector=less", "model=tiny", "target.n=4", "train.batch=4", "train.micro_batch=4", *small]
     outcome, said = run(own(path, *less, "budget=26"))
     note = (
-        "LESS: 1 of 30 examples are left out: their prompts fill selector.warmup.max_length=64 tokens, so nothing of the "
-        "answer is left to learn from (line 7 (id mine-6))"
+        "LESS: 1 of 30 examples are left out: their prompts fill selector.warmup.max_length=64 tokens, so no token of the "
+        "answer remains (line 7 (id mine-6))"
     )
     assert said.index(note) < said.index("warmup: ")
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     assert (outcome.result["n_pool"], outcome.result["n_unscored"]) == (27, 1)
     assert len(chosen) == 26
     assert "mine-6" not in {row["own_id"] for row in chosen}
-    with pytest.raises(UserError, match="budget=27 asks for 27 rows, but only 26 of 27 can be picked"):
+    with pytest.raises(UserError, match="budget=27 needs 27 rows, but only 26 of 27 can be picked"):
         run(own(path, *less, "budget=27"))
     with pytest.raises(
-        UserError, match=r"budget=1.0 asks for 27 rows, and LESS can learn from 26 of 27: lower the budget"
+        UserError, match=r"budget=1.0 needs 27 rows, but LESS can use only 26 of 27: lower the budget"
     ):
         run(own(path, *less, "budget=1.0", "selector.warmup.epochs=1"))
 
@@ -263,7 +263,7 @@ def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):
 
 def test_a_pool_of_two_rows_gives_one_once_its_words_count(own, tmp_path):
     path = written(tmp_path / "a.jsonl", rows_of(2))
-    with pytest.raises(UserError, match=r"every text is the same to it.* lower embedder\.min_count=2"):
+    with pytest.raises(UserError, match=r"gives every text the same vector.* lower embedder\.min_count=2"):
         run(own(path, "selector=k_center"))
     outcome, _ = run(own(path, "selector=k_center", "budget=0.05", "embedder.min_count=1"))
     assert outcome.result["n_selected"] == 1
@@ -341,15 +341,15 @@ def test_rows_in_a_script_without_spaces_have_vectors_of_their_own(own, data_dir
     outcome, said = run(own(path, "selector=mp_sc", "budget=20"))
     features = np.load(outcome.entries["embed"].folder / "features.npy")
     assert len(np.unique(np.round(features, 5), axis=0)) == len(features) == 300
-    assert "have the vector of another one" not in said
+    assert "distinct texts the vector of another one" not in said
     _, said = run(own(path, "selector=dsir", "target.n=20", "budget=20"))
-    assert "280 of 280 rows are in scripts without spaces, where DSIR's words" in said
+    assert "280 of 280 rows are in scripts without spaces, where the words of DSIR" in said
 
 
 def test_different_texts_with_the_same_vector_are_said(own, tmp_path):
     rows = [{"prompt": f"say it {FILLER[i % 4]}", "completion": f"unheard{i}"} for i in range(40)]
     _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=mp_sc", "budget=3"))
-    assert "36 of 40 different texts have the vector of another one to embedder=tfidf" in said
+    assert "embedder=tfidf gives 36 of 40 distinct texts the vector of another one" in said
 
 
 def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_dir):

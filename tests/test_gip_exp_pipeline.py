@@ -127,7 +127,7 @@ def test_examples_that_are_cut_are_counted_and_told(first, micro, shared_root):
     assert lengths["truncated"] >= lengths["without_loss"] >= 1
     cut, lost = lengths["truncated"] - lengths["without_loss"], lengths["without_loss"]
     told = said.getvalue()
-    assert f"{cut} of 22 examples are longer than train.max_length={length} and are cut there (train-" in told
+    assert f"{cut} of 22 examples are longer than train.max_length={length} and are truncated (train-" in told
     assert f"{lost} of 22 examples are left out: their prompts fill train.max_length={length} tokens" in told
     with pytest.raises(UserError, match=r"every prompt fills train\.max_length=3 tokens"):
         pipeline.run(micro(shared_root, "train.max_length=3", "until=train"), quiet())
@@ -274,10 +274,10 @@ def test_everything_that_is_missing_is_listed_before_any_work(compose, tmp_path,
 def test_a_run_that_fails_leaves_a_result_that_says_why(micro, tmp_path, monkeypatch):
     from gip_exp.stages import embed
 
-    def broken(*_):
+    def broken(*_, **__):
         raise UserError("the encoder is out of order")
 
-    monkeypatch.setattr(embed, "_by_function", broken)
+    monkeypatch.setattr(type(embed.EMBEDDERS), "call", broken)
     with pytest.raises(UserError, match="out of order"):
         pipeline.run(micro(tmp_path, "until=select"), quiet())
     result = json.loads(next((tmp_path / "runs").rglob("result.json")).read_text())

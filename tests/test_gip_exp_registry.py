@@ -84,7 +84,7 @@ def test_held_out_rows_of_a_ranking_are_left_out_and_counted(ranked, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("a.jsonl", "1\n2\n", "ranks 2 rows of the pool, budget=3 asks for 3"),
+        ("a.jsonl", "1\n2\n", "ranks 2 rows of the pool, but budget=3 needs 3"),
         ("a.jsonl", "1\n2\n11\n", "entry 3: 11 is no row number of the pool \\(10 rows\\)"),
         ("a.jsonl", '1\n2\n"x"\n', "entry 3: 'x' is no id of the pool"),
         ("a.jsonl", "1\n2\n1\n", "entry 3: 1 is there twice"),
@@ -102,7 +102,7 @@ def test_a_ranking_that_does_not_fit_is_an_error_that_names_the_entry(
 
 
 def test_a_ranking_that_is_not_there_is_said_before_the_start(ranked, tmp_path):
-    with pytest.raises(UserError, match="is no file: give a ranking"):
+    with pytest.raises(UserError, match="is not a file: give a ranking"):
         ranked(tmp_path / "none.npy")
 
 

@@ -61,7 +61,7 @@ def files_of(data: RowsData) -> rows.Files:
     return rows.find_files(Path(data.path), allow_missing=data.allow_missing_shards, config=config)
 
 
-def missing(data: RowsData) -> list[str]:
+def missing_data(data: RowsData) -> list[str]:
     """What this machine lacks to get the rows."""
     hub = hub_of(data)
     if hub is None or hub.name is None:

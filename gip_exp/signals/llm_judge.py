@@ -215,7 +215,7 @@ def missing_vllm(what: str, instead: str) -> list[str]:
     return [] if find_spec("vllm") else [f"{what} needs vLLM: pip install 'gip-exp[vllm]', or use {instead}"]
 
 
-def missing(config: LLMJudge, key: str = "judge") -> list[str]:
+def missing_judge(config: LLMJudge, key: str = "judge") -> list[str]:
     """What this machine lacks to ask the judge that stands under the config key `key`."""
     if config.dry_run:
         return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run can estimate; unset it"]
@@ -246,7 +246,7 @@ def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "")
     if config.provider == "azure" and config.base_url is None:
         return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
     if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
-        return [] if config.base_url is None else hub.silent(f"{key}.base_url", config.base_url)
+        return [] if config.base_url is None else hub.missing_server(f"{key}.base_url", config.base_url)
     return [
         f"{key}: {config.model} needs {variable}: export it, or give {key}.base_url (a local server needs no key){instead}"
     ]

@@ -192,7 +192,7 @@ def _questions(name: str, config: Config, rows: Rows) -> Questions:
     group, _, evaluation = name.partition("/")
     if group != "evaluate":
         return Questions()
-    return registry.find(evaluation).asks(config.evaluation.chosen()[evaluation], rows)
+    return registry.find(evaluation).questions(config.evaluation.chosen()[evaluation], rows)
 
 
 def _sequential_tokens(name: str, config: Config, rows: Rows) -> float:
