@@ -222,7 +222,7 @@ DATA = [
         rows("a number that is none", BAD_CELL % cell * 20, "'length'", said, extra="selector=mp_metadata data.metadata=[length]", keeps=ROWS)
         for cell, said in {"NaN": "is empty in every row", "null": "is empty in every row"}.items()
     ),
-    rows("a column of metadata that is not there", TEN, "'size'", "is not there: the rows have 'question', 'answer'", extra="selector=mp_metadata data.metadata=[size]", keeps=ROWS),
+    rows("a column of metadata that is not there", TEN, "'size'", "does not exist: the rows have 'question', 'answer'", extra="selector=mp_metadata data.metadata=[size]", keeps=ROWS),
     rows("a column of metadata that is constant", VARIED, "length", "same for every row", extra="selector=mp_metadata data.metadata=[length]", keeps=FAILED),
     case(
         "a bad row among the test rows",

@@ -85,7 +85,7 @@ def test_a_broken_row_is_named_with_its_line(tmp_path):
 def test_a_failed_run_ends_no_other_and_makes_the_exit_code_2(tmp_path):
     done = run("-m", *SWEEP, "selector=random,full", "budget=9999,0.1", root=tmp_path)
     assert done.returncode == 2
-    assert "budget=9999 asks for more than the pool holds" in done.stderr
+    assert "budget=9999 exceeds the pool" in done.stderr
     assert "Traceback" not in done.stderr
     statuses = {name: result["status"] for name, result in results(tmp_path).items()}
     assert statuses == {"random_b0.1_s0": "stopped:select", "full_b1.0_s0": "stopped:select"}

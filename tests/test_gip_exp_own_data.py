@@ -93,14 +93,17 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
     broken = ["{oops", *rows[:3], {"prompt": "x"}, *rows[3:], {**rows[0], "completion": ""}]
     path = written(tmp_path / "a.jsonl", broken)
     with pytest.raises(
-        UserError, match=r"3 broken rows; mend or remove them, or leave them out \(data.drop_broken"
+        UserError, match=r"3 broken rows; fix or remove them, or leave them out \(data.drop_broken"
     ):
         run(own(path, "data.drop_empty=false"))
     outcome, said = run(
         own(path, "data.drop_broken=true", "data.limit=10", "budget=10", "data.metadata=[votes]")
     )
     assert "2 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
-    assert "a.jsonl: left out 1 of 15 rows (data.drop_empty), first line 15: the completion is empty" in said
+    assert (
+        "a.jsonl: 1 of 15 rows are left out because their completion is empty (data.drop_empty; first: line 15)"
+        in said
+    )
     assert "not read" not in said  # the votes are
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
@@ -320,7 +323,7 @@ def test_a_split_that_is_not_there_is_a_message_with_those_that_are(own, hub):
 
 def test_an_unreachable_hub_is_a_message_before_any_work(own, tmp_path):
     with pytest.raises(
-        UserError, match=r"data.path=owner/name is no file or folder here, and as a hub data set: "
+        UserError, match=r"data.path=owner/name is not a local file or folder, and as a hub data set: "
     ):
         run(own("owner/name"))
     assert not (tmp_path / "out").exists()
@@ -355,7 +358,8 @@ def test_different_texts_with_the_same_vector_are_said(own, tmp_path):
 def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_dir):
     path = data_dir / "cases" / "chinese.jsonl"
     with pytest.raises(
-        UserError, match="judge=rules reads Latin letters only, and all 300 rows are in others: for others"
+        UserError,
+        match="judge=rules reads only Latin letters, but all 300 rows are in other scripts: for other",
     ):
         run(own(path, "selector=top_score"))
     chinese = [json.loads(line) for line in path.open()][:10]
@@ -370,7 +374,7 @@ def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_d
         in said
     )
     (reason,) = {row["reason"] for row in read_jsonl(outcome.entries["score"].folder / "unscored.jsonl")}
-    assert reason == "judge=rules reads Latin letters only"
+    assert reason == "judge=rules reads only Latin letters"
 
 
 def test_replies_in_other_languages_than_english_are_said(own, tmp_path):
@@ -386,4 +390,4 @@ def test_replies_in_other_languages_than_english_are_said(own, tmp_path):
         {"prompt": "Say that", "completion": "that and that and that and"},
     ]
     _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=top_score", "budget=5", "target.n=0"))
-    assert "judge=rules knows English best, and of 22 replies 20 in Spanish" in said
+    assert "judge=rules is made for English, but of 22 replies 20 (Spanish) are in other languages" in said

@@ -254,7 +254,7 @@ def test_no_target_row_is_ever_selected_and_the_pool_is_the_same_for_all(first, 
 
 
 def test_a_budget_beyond_the_pool_stops_before_anything_is_trained(micro, tmp_path):
-    with pytest.raises(UserError, match="budget=500 asks for more than the pool holds: 216 rows"):
+    with pytest.raises(UserError, match="budget=500 exceeds the pool of 216 rows"):
         pipeline.run(micro(tmp_path, "budget=500"), quiet())
     assert not (tmp_path / "runs").exists()
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["data"]

@@ -261,7 +261,7 @@ def test_answers_sampled_for_self_consistency_cost_hours_or_dollars(compose, tmp
     [
         (["selector=magic"], "Could not find 'selector/magic'"),
         (["budget=0.1,2.5"], "budget=2.5 is not a share"),
-        (["budget=9999"], "budget=9999 asks for more than the pool holds"),
+        (["budget=9999"], "budget=9999 exceeds the pool"),
         (["--wirte", "x"], "--wirte: no such option"),
         (["+sweep=figure9"], "Could not find 'sweep/figure9'"),
     ],

@@ -306,7 +306,7 @@ def test_text_is_a_category_and_no_score(compose, tmp_path):
     )
     outcome = pipeline.run(config, Console(said))
     assert (
-        "data.metadata column 'topic' holds text: its 2 values are categories for the report, no scores"
+        "data.metadata column 'topic' is text: its 2 values are categories for the report, not scores"
         in said.getvalue()
     )
     assert outcome.result["categories"] == {
@@ -335,7 +335,7 @@ def test_a_missing_column_lists_the_columns_there_are_and_csv_text_counts_as_a_n
     path.write_text("prompt,completion,size\n" + "".join(f"ask {i},say {i},{i}.5\n" for i in range(20)))
     with pytest.raises(
         UserError,
-        match=r"the column 'length', which is not there: the rows have 'prompt', 'completion', 'size'",
+        match=r"the column 'length', which does not exist: the rows have 'prompt', 'completion', 'size'",
     ):
         pipeline.run(own(compose, path, tmp_path, "selector=mp_metadata", "data.metadata=[length]"), quiet())
     sized = ["selector=mp_metadata", "data.metadata=[size]", "embedder.min_count=1"]
