@@ -270,7 +270,10 @@ def test_every_broken_row_is_named_with_its_line(tmp_path):
         ([user("q"), assistant("a"), user("q")], "ends with a turn of the user, so there is no reply"),
         ([{"role": "system", "content": "s"}], "ends with a turn of the system"),
         ([assistant("a"), assistant("b")], "no turn of the user before the last reply"),
-        ([{"role": "narrator", "content": "s"}], "turn 1 has the role 'narrator'; known are system"),
+        (
+            [{"role": "narrator", "content": "s"}],
+            "turn 1 has the role 'narrator': rename it to one of system",
+        ),
         ([user("q"), assistant({"a": 7})], "turn 2 must hold text, it is a dict"),
         ([user([{"type": "image_url"}]), assistant("a")], "turn 1 holds a part that is of type 'image_url'"),
         ([user("q"), assistant("")], "the completion is empty"),
@@ -374,6 +377,50 @@ def test_of_rows_of_several_shapes_the_first_decides_and_the_others_are_named():
         .broken[0]
         .startswith("line 2: column 'question' is missing")
     )
+
+
+def test_one_odd_row_does_not_decide_the_shape_wherever_it_stands():
+    many = [rows.Placed(f"line {i}", {"prompt": "q", "completion": "a"}) for i in range(2, 8)]
+    odd = [rows.Placed("line 1", {"question": "q", "answer": "a", "messages": [], "system": "s"})]
+    for found in (odd + many, many[:3] + odd + many[3:]):
+        layout = rows.find_layout(found, "data.jsonl")
+        assert (layout.shape, layout.system) == ("prompt_completion", "system")
+
+
+USER, BOT = {"speaker": "human", "text": "Hi"}, {"speaker": "bot", "text": "Hello."}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"dialog": [USER, BOT]},
+        {"dialog": [[USER, BOT]]},
+        {"dialog": {"turns": [USER, BOT]}},
+        {"dialog": json.dumps([USER, BOT])},
+        {"messages": [["Hi", "Hello."]]},
+        [USER, BOT],
+    ],
+    ids=["a list", "a list in a list", "an object", "JSON text", "pairs of texts", "the line itself"],
+)
+def test_a_conversation_is_found_however_it_is_wrapped(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text(2 * (json.dumps(line) + "\n"))
+    found = rows.read_rows(path)
+    layout = rows.find_layout(found, path)
+    examples = rows.read_examples(found, layout, "train").examples
+    assert [(example["prompt"], example["completion"]) for example in examples] == 2 * [("Hi", "Hello.")]
+
+
+def test_bytes_are_read_as_utf8_text_and_others_are_broken_rows():
+    layout = rows.Layout("prompt_completion", ("prompt",), "completion")
+    cells = [("größe".encode(), b"a"), (b"\xff", b"a")]
+    found = [
+        rows.Placed(f"row {i}", {"prompt": prompt, "completion": completion})
+        for i, (prompt, completion) in enumerate(cells)
+    ]
+    reading = rows.read_examples(found, layout, "train")
+    assert [example["prompt"] for example in reading.examples] == ["größe"]
+    assert reading.broken == ["row 1: column 'prompt' must be text, its bytes are not UTF-8 (byte 0 is 0xff)"]
 
 
 def test_a_first_row_that_is_broken_hides_no_shape():

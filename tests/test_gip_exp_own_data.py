@@ -144,11 +144,18 @@ def test_copies_are_left_out_listed_and_counted(own, tmp_path):
     outcome, said = run(own(path, "data.near_copies=0.8", *kept))
     assert outcome.result["left_out"] == {"repeated": 2, "near_copies": 1}
     assert "1 of 23 rows are left out: they are near-copies of an earlier row (data.near_copies=0.8;" in said
-    assert read_jsonl(outcome.entries["data"].folder / "left_out.jsonl") == [
-        {"id": "train-000020", "why": "repeated", "of": "train-000005"},
-        {"id": "train-000021", "why": "near_copies", "of": "train-000003", "similarity": 1.0},
-        {"id": "train-000022", "why": "repeated", "of": "train-000000"},
+    listed = read_jsonl(outcome.entries["data"].folder / "left_out.jsonl")
+    assert [(row["id"], row["why"], row["of"]) for row in listed] == [
+        ("train-000020", "repeated", "train-000005"),
+        ("train-000021", "near_copies", "train-000003"),
+        ("train-000022", "repeated", "train-000000"),
     ]
+    assert listed[1]["similarity"] == 1.0
+    assert (listed[1]["row"], listed[1]["of_row"]) == (
+        f"line 22 (id {near['id']})",
+        f"line 4 (id {rows[3]['id']})",
+    )
+    assert f"first: line 21 (id {rows[5]['id']}), of line 6 (id {rows[5]['id']}))" in said
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows)
 

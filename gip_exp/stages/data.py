@@ -30,6 +30,7 @@ from gip_exp.artifacts import (
     ROWS,
     TEST,
     read_origins,
+    row_name,
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
@@ -143,39 +144,52 @@ def _write(found: _Rows, folder: Path) -> None:
 
 def _left_out(job: Job, found: load.LoadedRows, data: RowsData) -> dict[int, dict[str, Any]]:
     """Return the pool rows that the config drops, as row number -> entry of `left_out.jsonl`."""
-    pool = found.pool
+    pool, origins = found.pool, found.origins
     reasons: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     equal = copies.equal_rows(pool)
     if data.repeated == "drop":
-        reasons["repeated"] = [(copy.row, {"of": pool[copy.of]["id"]}) for copy in equal]
+        reasons["repeated"] = [(copy.row, _duplicate_of(pool, origins, copy.of)) for copy in equal]
     elif equal:
         job.note(
             f"{len(equal):,} of {len(pool):,} rows repeat the texts of an earlier row (data.repeated=drop leaves them "
-            f"out; first: {pool[equal[0].row]['id']} repeats {pool[equal[0].of]['id']})"
+            f"out; first: {row_name(origins[equal[0].row])} repeats {row_name(origins[equal[0].of])})"
         )
     if data.near_copies is not None:
         near = copies.near_rows(pool, data.near_copies, but=[copy.row for copy in equal])
         reasons["near_copies"] = [
-            (copy.row, {"of": pool[copy.of]["id"], "similarity": copy.similarity}) for copy in near
+            (copy.row, {**_duplicate_of(pool, origins, copy.of), "similarity": copy.similarity})
+            for copy in near
         ]
     if data.contaminated == "drop":
         reasons["contaminated"] = [
-            (match.row, {"of": found.test[match.test]["id"], "words": match.words, "text": match.text})
+            (
+                match.row,
+                {
+                    "of": found.test[match.test]["id"],
+                    "of_row": found.test[match.test]["id"],
+                    "words": match.words,
+                    "text": match.text,
+                },
+            )
             for match in overlap.find_overlap(pool, found.test)
             if match.test_part == "prompt" and match.counts(overlap.LENGTHS[-1])
         ]
-    return _first_reasons(job, pool, reasons)
+    return _first_reasons(job, origins, reasons)
+
+
+def _duplicate_of(pool: list[rows.Example], origins: list[dict[str, Any]], row: int) -> dict[str, str]:
+    return {"of": pool[row]["id"], "of_row": row_name(origins[row])}
 
 
 def _first_reasons(
-    job: Job, pool: list[rows.Example], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
+    job: Job, origins: list[dict[str, Any]], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
 ) -> dict[int, dict[str, Any]]:
     """Return the first reason for each row to be left out; note and count them."""
     left_out: dict[int, dict[str, Any]] = {}
     counts = {}
     for reason, found in reasons.items():
         new = {
-            row: {"id": pool[row]["id"], "why": reason, **details}
+            row: {"id": origins[row]["id"], "row": row_name(origins[row]), "why": reason, **details}
             for row, details in found
             if row not in left_out
         }
@@ -183,11 +197,11 @@ def _first_reasons(
         if new:
             first = next(iter(new.values()))
             job.note(
-                f"{len(new):,} of {len(pool):,} rows are left out: {REASONS[reason]} (data.{reason}="
-                f"{getattr(job.config.data, reason)}; first: {first['id']}, of {first['of']})"
+                f"{len(new):,} of {len(origins):,} rows are left out: {REASONS[reason]} (data.{reason}="
+                f"{getattr(job.config.data, reason)}; first: {first['row']}, of {first['of_row']})"
             )
         left_out |= new
-    if len(left_out) == len(pool):
+    if len(left_out) == len(origins):
         raise UserError("no row of the pool is left; see the notes above for what was left out")
     job.draft.facts["left_out"] = counts
     return left_out

@@ -36,6 +36,9 @@ def cell_text(column: str, value: Any, found: Found) -> str:
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        found[f"hold bytes in column {column!r}, which are read as UTF-8 text"] = None
+        return _decoded(column, value)
     if not is_scalar(value):
         raise ValueError(
             f"column {column!r} must be text, it is a {type(value).__name__}: {str(value)[:40]!r}"
@@ -44,9 +47,18 @@ def cell_text(column: str, value: Any, found: Found) -> str:
     return _scalar(value)
 
 
+def _decoded(column: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"column {column!r} must be text, its bytes are not UTF-8 (byte {error.start} is {value[error.start]:#x})"
+        ) from None
+
+
 def further_text(column: str, value: Any, found: Found) -> str:
     """The text of a column that belongs to the prompt; of a list or an object its texts, one a line."""
-    if is_scalar(value):
+    if is_scalar(value) or isinstance(value, bytes):
         return cell_text(column, value, found)
     found[f"hold a list or an object in column {column!r}, whose texts are joined"] = None
     return "\n".join(text for text in _leaves(value) if text.strip())

@@ -1,8 +1,8 @@
 """Any conversation that people have as turns of `gip_exp.turns`.
 
 Turns may be OpenAI's (`role`, `content` as text or as a list of parts, `tool_calls`), ShareGPT's (`from`, `value`),
-Anthropic's parts (`tool_use`, `tool_result`, `thinking`), exchanges (`{"user": ..., "assistant": ...}`), a struct of lists
-as Arrow keeps it, nested in an object, or the JSON text of any of these (a CSV's cell).
+Anthropic's parts (`tool_use`, `tool_result`, `thinking`), exchanges (`{"user": ..., "assistant": ...}` or pairs of
+texts), a struct of lists as Arrow keeps it, nested in an object or a list, or the JSON text of any of these (a CSV's cell).
 """
 
 import json
@@ -25,7 +25,7 @@ ROLES = {
     **dict.fromkeys(("function_call", "tool_call"), CALL),
     **dict.fromkeys(("reasoning", "thought"), THOUGHT),
 }
-_ROLE, _TEXT = ("role", "from"), ("content", "value", "text")
+_ROLE, _TEXT = ("role", "from", "speaker", "author"), ("content", "value", "text")
 _REASONING = ("reasoning_content", "reasoning", "thinking", "thought")
 _CALLS = ("tool_calls", "function_call")
 _USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "bot", "model")
@@ -56,7 +56,14 @@ def holds_turns(value: Any) -> bool:
             return False
     if isinstance(value, Mapping):
         return _struct_of_lists(value) or nested(value) is not None
+    value = _unwrapped(value)
     return isinstance(value, list) and bool(value) and all(_is_turn(turn) for turn in value)
+
+
+def _unwrapped(value: Any) -> Any:
+    """The list that is the only element of a list; any other value as it is."""
+    alone = value[0] if isinstance(value, list) and len(value) == 1 else None
+    return alone if isinstance(alone, list) and not _is_pair(alone) else value
 
 
 def nested(value: Mapping[str, Any]) -> str | None:
@@ -160,11 +167,20 @@ def _listed(value: Any) -> Sequence[Mapping[str, Any]]:
         key = nested(value)
         if key is not None:
             return value[key]
+    value = _unwrapped(value)
+    if isinstance(value, list) and value and all(map(_is_pair, value)):
+        return [{"user": asked, "assistant": told} for asked, told in value]
     if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
         raise ValueError(f"a conversation must be a list of turns, found {_kind(value)}")
     if not value:
         raise ValueError("the conversation has no turns")
     return value
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(text, str) for text in value)
+    )
 
 
 def _kind(value: Any) -> str:
@@ -183,7 +199,10 @@ def _read(number: int, raw: Mapping[str, Any]) -> Iterator[Turn]:
     name = next((raw[key] for key in _ROLE if raw.get(key) is not None), None)
     role = ROLES.get(name.strip().lower().replace("-", "_")) if isinstance(name, str) else None
     if role is None:
-        raise ValueError(f"turn {number} has the role {name!r}; known are {', '.join(ROLES)}")
+        raise ValueError(
+            f"turn {number} has the role {name!r}: rename it to one of {', '.join(ROLES)} (who asks is user, who is to be "
+            "learnt from is assistant)"
+        )
     content = next((raw[key] for key in _TEXT if not is_missing(raw.get(key))), None)
     if role == CALL:
         yield called(number, content)

@@ -78,7 +78,12 @@ def _lines(path: Path) -> Rows:
     with as_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield f"line {number}", _value(line)
+                yield f"line {number}", _row(_value(line))
+
+
+def _row(value: Any) -> Any:
+    """A line that is a conversation itself, as a row with that one column."""
+    return {"messages": value} if isinstance(value, list) and holds_turns(value) else value
 
 
 def _whole(path: Path) -> Rows:
@@ -91,7 +96,7 @@ def _whole(path: Path) -> Rows:
             yield from _sequence(text, start)
             return
         for number, value in enumerate(_elements(text, start + 1), 1):
-            yield f"row {number}", value
+            yield f"row {number}", _row(value)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}: line {error.lineno}: not JSON ({error.msg} at column {error.colno}): check the file there"

@@ -4,6 +4,7 @@ Shapes are known by their columns' names, canonical ones first, then by a column
 chooses where several fit, and `data.columns` names the columns where none does.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -171,8 +172,9 @@ def _check_named(named: Mapping[str, Any], columns: Sequence[str], source: Path 
 
 
 def _found(rows: Sequence[Placed], columns: Sequence[str], source: Path | str, shape: str) -> Layout:
-    for known in KNOWN:
-        fitting = _fitting([layout for layout in known if shape in ("auto", layout.shape)], columns)
+    usual = _usual(rows)
+    for known, there in ((known, there) for there in (usual, columns) for known in KNOWN):
+        fitting = _fitting([layout for layout in known if shape in ("auto", layout.shape)], there)
         if len(fitting) > 1:  # rows of several shapes, or rows that fit several: the first row may know
             fitting = _fitting(fitting, columns_of(rows[:1])) or fitting
         fitting = [one for one in fitting if not any(one.prompt[0] in other.prompt[1:] for other in fitting)]
@@ -204,6 +206,13 @@ def columns_of(rows: Sequence[Placed]) -> list[str]:
     """The columns that the first rows have, in the order in which they appear."""
     mappings = _mappings(rows)
     return list(dict.fromkeys(str(column) for row in mappings for column in row))
+
+
+def _usual(rows: Sequence[Placed]) -> list[str]:
+    """The columns that at least half of the first rows have: a few odd rows do not decide what the shape is."""
+    counts = Counter(str(column) for row in _mappings(rows) for column in row)
+    looked_at = sum(1 for _ in _mappings(rows))
+    return [column for column, count in counts.items() if 2 * count >= looked_at]
 
 
 def _mappings(rows: Sequence[Placed]) -> Iterator[Mapping[str, Any]]:
