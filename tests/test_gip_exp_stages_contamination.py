@@ -115,5 +115,5 @@ def test_metrics_are_given_without_the_touched_questions_beside_the_full_ones(ow
 
 def test_a_pool_made_on_the_spot_has_no_such_stage(micro, shared_root):
     assert "contamination" not in pipeline.stages(micro(shared_root))
-    with pytest.raises(UserError, match="until=contamination: this pool is made without the test questions"):
+    with pytest.raises(UserError, match="until=contamination: the generated pool contains no test questions"):
         micro(shared_root, "until=contamination")

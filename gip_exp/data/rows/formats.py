@@ -71,4 +71,4 @@ def _reader(path: Path, note: Note) -> Iterator[tuple[str, Any]]:
         ".arrow": read_arrow,
         ".feather": read_arrow,
     }
-    return readers.get(suffix_of(path), partial(read_json, say=note))(path)
+    return readers.get(suffix_of(path), partial(read_json, note=note))(path)
