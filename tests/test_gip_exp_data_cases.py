@@ -384,8 +384,8 @@ def test_what_was_found_is_counted_once_with_its_first_place():
     _, reading = read({"messages": SUM, "tools": [{"name": "add"}]})
     assert [text.split(",")[0].split(":")[0] for text in reading.found] == [
         "are conversations of several turns",
-        "come with tools",
-        "hold tool calls",
+        "have tools",
+        "have tool calls",
     ]
 
 
@@ -414,7 +414,7 @@ def test_the_layout_names_every_part():
 def test_two_columns_of_turns_ask_for_a_choice():
     row = {"a": [user("q"), assistant("a")], "b": [user("q"), assistant("b")]}
     with pytest.raises(
-        UserError, match=r"hold several conversations \('a', 'b'\): data.columns.conversation=COLUMN"
+        UserError, match=r"have several conversations \('a', 'b'\): data.columns.conversation=COLUMN"
     ):
         read(row)
     items = rows.placed([row])
@@ -518,7 +518,7 @@ FILES = {
     "system_beside_conversations.json": (2, "Speak like a pirate.\n\nHow are", "Arr", "system = system"),
     "system_prompt_column.jsonl": (3, "You teach biology.\n\nWhat is", "The smallest", "system = system_prompt"),
     "alpaca_history.json": (3, "Answer in one word.\n\nUser: Where is", "Lima.", "history = history"),
-    "reasoning_fields.jsonl": (2, "What is the area", "Width times height: 5*3=15.\n\n15", "hold reasoning"),
+    "reasoning_fields.jsonl": (2, "What is the area", "Width times height: 5*3=15.\n\n15", "have reasoning"),
     "system_in_the_middle.jsonl": (2, "System: From now on answer in French.\n\nUser", "Le café", "which stays there"),
     "conversation_under_another_name.jsonl": (3, "Name a fruit that begins with a.", "Apple", "conversations in 'dialog'"),
     "preference_texts.jsonl": (3, "Say 1 in words.", "One", "completion = chosen"),
