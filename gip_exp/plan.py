@@ -149,7 +149,7 @@ def show(whole: "Estimate", console: "Console") -> None:
     """Print the runs and the table of costs."""
     from gip_exp.sweep.estimate import by_group
 
-    dropped = whole.asked - len(whole.runs)
+    dropped = whole.requested - len(whole.runs)
     same = f" ({dropped} duplicates dropped)" if dropped else ""
     console.say(f"{len(whole.runs)} runs{same}, {whole.done} with all stages cached", style="bold")
     for run in whole.runs[:LISTED]:

@@ -352,7 +352,7 @@ def test_each_kind_is_read_whole(kind):
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"question": "Even?", "choices": ["one", "two"], "answer": 2}, "'answer' is 2, which is not an index (from 0) of the row's 2 choices"),
+        ({"question": "Even?", "choices": ["one", "two"], "answer": 2}, "is 2, which is not an index (from 0)"),
         ({"question": "Even?", "choices": "one, two {", "answer": 3}, "must hold choices, it is text: 'one, two {'"),
         ({"question": "1+1?", "answer": "2", "history": ["a"]}, "the history holds 1 texts"),
         ({"question": "1+1?", "answer": "2", "history": "soon"}, "the history is text, but not JSON: 'soon'"),

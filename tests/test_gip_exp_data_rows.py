@@ -560,7 +560,9 @@ def test_what_datasets_saves_is_read(tmp_path):
     assert [len(rows.read_files(files)) for files in (splits.train, splits.test)] == [5, 1]
     assert "not read: other" in splits.left_out
     found.train[1].unlink()
-    with pytest.raises(UserError, match=r"data-00001-of-00002.arrow of the saved data set \(state.json\) are missing"):
+    with pytest.raises(
+        UserError, match=r"data-00001-of-00002.arrow of the saved data set \(state.json\) are missing"
+    ):
         rows.find_files(tmp_path / "one")
     (tmp_path / "one" / "state.json").write_text("{")
     with pytest.raises(UserError, match=r"state.json: cannot be read"):

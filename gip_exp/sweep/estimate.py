@@ -57,12 +57,12 @@ class Estimate:
     configs: list[Config] = field(default_factory=list)
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
     done: int = 0  # runs whose outputs all exist
-    asked: int = 0  # runs before duplicates were dropped
+    requested: int = 0  # runs before duplicates were dropped
 
 
 def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estimate:
     """Estimate every run; UserError if the rows cannot be read or a budget exceeds the pool."""
-    whole = Estimate(asked=len(wanted))
+    whole = Estimate(requested=len(wanted))
     runs: set[Path] = set()
     with console.bar("planning", len(wanted)) as bar:
         for one in wanted:
@@ -171,13 +171,13 @@ def _calls(name: str, key: str, config: Config, rows: Path) -> tuple[int, float 
     return 0, 0.0
 
 
-def _price(asked: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: float) -> float | None:
+def _price(endpoint: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: float) -> float | None:
     """Return the price in US dollars of calls with `prompt` and `reply` tokens each; None if unknown."""
     from gip_exp.llm.prices import Price, find_price
 
-    if asked.kind == "vllm":
+    if endpoint.kind == "vllm":
         return 0.0
-    price = find_price({name: Price(**price) for name, price in asked.prices.items()}, asked.model)
+    price = find_price({name: Price(**price) for name, price in endpoint.prices.items()}, endpoint.model)
     return None if price is None else price.cost(round(calls * prompt), round(calls * reply))
 
 

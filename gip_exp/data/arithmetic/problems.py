@@ -44,12 +44,12 @@ def make_pool(
     rng = random.Random(f"pool {seed}")
     weights = [(rank + 1) ** -tail for rank in range(len(SKILLS))]
     common = {skill.name for skill in SKILLS[: len(SKILLS) // 2]}
-    told: dict[str, list[Words]] = {skill.name: [] for skill in SKILLS}
+    words_by_skill: dict[str, list[Words]] = {skill.name: [] for skill in SKILLS}
     questions: set[str] = set()
     pool: list[Problem] = []
     while len(pool) < n:
         skill = rng.choices(SKILLS, weights)[0]
-        earlier = told[skill.name]
+        earlier = words_by_skill[skill.name]
         retell = skill.name in common and earlier and rng.random() < repeats
         story = draw_story(skill, rng, rng.choice(earlier) if retell else None)
         if story.question in questions:

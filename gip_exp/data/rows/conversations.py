@@ -104,7 +104,7 @@ def spoken_text(text: str) -> list[Turn]:
     if start.strip() or not parts:
         return []
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    return [{"role": ROLES[speaker.lower()], "content": said.strip()} for speaker, said in pairs]
+    return [{"role": ROLES[speaker.lower()], "content": text.strip()} for speaker, text in pairs]
 
 
 def reply(text: str) -> Turn:
@@ -126,20 +126,20 @@ def _is_turn(value: Any) -> bool:
 def _role_of(turn: Mapping[str, Any]) -> Any:
     """Return the role in a turn; None for a value that is not a turn."""
     name = next((turn[key] for key in _ROLE if turn.get(key) is not None), None)
-    told = any(key in turn for key in (*_TEXT, *_CALLS, *_REASONING))
-    return name if told else None
+    has_content = any(key in turn for key in (*_TEXT, *_CALLS, *_REASONING))
+    return name if has_content else None
 
 
 def _exchange(
-    value: Mapping[str, Any], asking: Sequence[str] = _USERS, telling: Sequence[str] = _ASSISTANTS
+    value: Mapping[str, Any], question_keys: Sequence[str] = _USERS, answer_keys: Sequence[str] = _ASSISTANTS
 ) -> tuple[Any, Any] | None:
     """Return (question, answer) of an object with exactly these two keys; None for other objects."""
     names = {str(key).lower(): key for key in value}
-    asked = [names[name] for name in asking if name in names]
-    told = [names[name] for name in telling if name in names]
-    if len(value) != 2 or len(asked) != 1 or len(told) != 1:
+    questions = [names[name] for name in question_keys if name in names]
+    answers = [names[name] for name in answer_keys if name in names]
+    if len(value) != 2 or len(questions) != 1 or len(answers) != 1:
         return None
-    return value[asked[0]], value[told[0]]
+    return value[questions[0]], value[answers[0]]
 
 
 def _struct_of_lists(value: Mapping[str, Any]) -> bool:
@@ -163,7 +163,7 @@ def _listed(value: Any) -> Sequence[Mapping[str, Any]]:
             return value[key]
     value = _unwrapped(value)
     if isinstance(value, list) and value and all(map(_is_pair, value)):
-        return [{"user": asked, "assistant": told} for asked, told in value]
+        return [{"user": question, "assistant": answer} for question, answer in value]
     if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
         raise ValueError(f"a conversation must be a list of turns, found {_kind(value)}")
     if not value:

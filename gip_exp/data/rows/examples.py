@@ -186,9 +186,9 @@ def _completion(row: Row, layout: Layout, found: Found) -> list[Turn]:
 
 def _joined(prompt: list[Turn], answer: list[Turn]) -> list[Turn]:
     """Join prompt and completion; the turns of the prompt are dropped if the completion repeats them (preference pairs)."""
-    asked = [turn for turn in prompt if turn["role"] == "user"]
+    questions = [turn for turn in prompt if turn["role"] == "user"]
     repeated = [turn for turn in answer if turn["role"] == "user"]
-    if asked and repeated and asked[0]["content"].strip() == repeated[0]["content"].strip():
+    if questions and repeated and questions[0]["content"].strip() == repeated[0]["content"].strip():
         system = (
             [] if answer[0]["role"] == "system" else [turn for turn in prompt[:1] if turn["role"] == "system"]
         )

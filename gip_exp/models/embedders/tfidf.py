@@ -37,25 +37,10 @@ def embed(
         UserError: no token occurs often enough, or all texts are the same.
     """
     from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    from gip_exp.words import tokens
 
     if len(texts) == 1:
         raise UserError("the pool is a single row, so there is nothing to select: give more rows")
-    vectorizer = TfidfVectorizer(
-        tokenizer=tokens,
-        token_pattern=None,
-        ngram_range=(1, ngrams),
-        min_df=min(min_count, len(texts)),
-        sublinear_tf=True,
-    )
-    try:
-        counts = vectorizer.fit_transform(texts)
-    except ValueError as error:
-        raise UserError(
-            f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count"
-        ) from None
+    counts = _counts(texts, ngrams, min_count)
     possible = min(dimensions, counts.shape[1] - 1, len(texts))
     if possible < dimensions:
         note(
@@ -71,3 +56,24 @@ def embed(
         )
     facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
     return features
+
+
+def _counts(texts: Sequence[str], ngrams: int, min_count: int) -> Any:
+    """Return the sparse matrix of TF-IDF weights (n, n-grams)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    from gip_exp.words import tokens
+
+    vectorizer = TfidfVectorizer(
+        tokenizer=tokens,
+        token_pattern=None,
+        ngram_range=(1, ngrams),
+        min_df=min(min_count, len(texts)),
+        sublinear_tf=True,
+    )
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError as error:
+        raise UserError(
+            f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count"
+        ) from None

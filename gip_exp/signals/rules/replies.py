@@ -85,14 +85,14 @@ def judge(prompt: str, completion: str) -> tuple[float, ...]:
     if not readable(prompt, completion):
         return (math.nan,) * len(ATTRIBUTES)
     reply = completion.strip()
-    words, asked = _words(reply), _words(prompt)
-    if not reply or not (TRANSLATION.search(prompt) or _same_language(asked, reply, words)):
+    words, prompt_words = _words(reply), _words(prompt)
+    if not reply or not (TRANSLATION.search(prompt) or _same_language(prompt_words, reply, words)):
         return (0.0,) * len(ATTRIBUTES)
     code = bool(CODE.search(reply))
     return (
         float(_is_complete(reply, code)),
         _unrepeated(reply),
-        _on_topic(asked, words),
+        _on_topic(prompt_words, words),
         _own_words(prompt, reply),
         1.0 if code or language_of(words) != "English" else _fluent(reply),
         1.0,
@@ -124,7 +124,7 @@ def language_of(words: Sequence[str]) -> str:
     return best if found[best] >= SOME and not unsure else ""
 
 
-def _same_language(asked: Sequence[str], reply: str, words: Sequence[str]) -> bool:
+def _same_language(prompt_words: Sequence[str], reply: str, words: Sequence[str]) -> bool:
     """Return False if the reply is in a known language of which the prompt has no frequent word.
 
     A prompt without a clear language counts as English.
@@ -132,9 +132,9 @@ def _same_language(asked: Sequence[str], reply: str, words: Sequence[str]) -> bo
     if not mostly_latin(reply):
         return False
     reply_language = language_of(words)
-    if not reply_language or any(word in _FREQUENT[reply_language] for word in asked):
+    if not reply_language or any(word in _FREQUENT[reply_language] for word in prompt_words):
         return True
-    return reply_language == (language_of(asked) or "English")
+    return reply_language == (language_of(prompt_words) or "English")
 
 
 def _is_complete(reply: str, code: bool) -> bool:
@@ -161,8 +161,8 @@ def _content(words: Sequence[str]) -> set[str]:
     return {word[:5] for word in words if len(word) > 3 and word not in _FREQUENT["English"]}
 
 
-def _on_topic(asked: Sequence[str], words: Sequence[str]) -> float:
-    topic, content = _content(asked), _content(words)
+def _on_topic(prompt_words: Sequence[str], words: Sequence[str]) -> float:
+    topic, content = _content(prompt_words), _content(words)
     if len(topic) < 2 or len(content) < ENOUGH:
         return 1.0
     return min(1.0, len(topic & content) / 2)
