@@ -9,7 +9,7 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.storage.store import Store
-from gip_exp.training.torchrun import function_at
+from gip_exp.training.torchrun import resolve
 
 NAMES = [
     "../../escaped",
@@ -61,6 +61,6 @@ def test_an_output_is_not_written_through_a_link_that_somebody_left(tmp_path, re
 
 
 def test_a_task_of_several_processes_calls_functions_of_this_project_alone():
-    with pytest.raises(ValueError, match=r"os:system is no function of gip_exp"):
-        function_at("os:system")
-    assert function_at("gip_exp.training.torchrun:main").__module__ == "gip_exp.training.torchrun"
+    with pytest.raises(ValueError, match=r"os:system is not a function of gip_exp"):
+        resolve("os:system")
+    assert resolve("gip_exp.training.torchrun:main").__module__ == "gip_exp.training.torchrun"

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf complain about, said so that a user can mend it: the argument, what is allowed, what to do."""
+"""Messages for errors of Hydra and OmegaConf: the argument, what is allowed, what to do."""
 
 import re
 from collections.abc import Sequence
@@ -7,37 +7,43 @@ from gip_exp.config.keys import PLUS, free, groups, keys, mappings, nearest, opt
 from gip_exp.errors import UserError
 
 SUBMITIT = "hydra/launcher=slurm needs the submitit launcher: pip install 'gip-exp[slurm]'"
-PRINT = "python -m gip_exp ... --cfg job prints the keys there are"
+PRINT = "python -m gip_exp ... --cfg job prints all keys"
 
 
 def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = ()) -> str:
-    """The message for an error of Hydra or OmegaConf (or a UserError, as it is). `also`: keys beside the config's."""
+    """Return the message for an error of Hydra or OmegaConf; that of a UserError is returned unchanged.
+
+    Args:
+        error: The error.
+        arguments: The arguments of the command.
+        also: Valid keys besides those of the config.
+    """
     from hydra.errors import HydraException
 
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return _folder_refused(error)
-    for explain in (_unread, _no_file, _no_key, _reference, _group, _ambiguous):
-        if said := explain(error, arguments, also):
-            return said
+    for explain in (_syntax, _no_file, _no_key, _reference, _group, _ambiguous):
+        if message := explain(error, arguments, also):
+            return message
     hint = f"; {SUBMITIT}" if "submitit" in str(error) else ""
-    return f"{str(error).strip()}{hint or '; check this argument (--help explains)'}"
+    return f"{str(error).strip()}{hint or '; check this argument (see --help)'}"
 
 
 def dashes(arguments: Sequence[str]) -> str:
-    """What to say of config keys written as options (`--budget=0.1`), or ''. Hydra would read some as its own."""
+    """Return the message for config keys written as options (`--budget=0.1`), or ''. Hydra takes some for its own."""
     wrong = []
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("--") and name and (name in keys() or name in groups()):
             value = argument.partition("=")[2] or "VALUE"
             wrong.append(f"{argument}: write {'+' if name in PLUS else ''}{name}={value}")
-    return f"{'; '.join(wrong)} (keys have no dashes before them)" if wrong else ""
+    return f"{'; '.join(wrong)} (keys have no leading dashes)" if wrong else ""
 
 
-def _unread(error: Exception, *_: Sequence[str]) -> str:
-    """What Hydra's parser stumbled over; it knows the argument, not what to do."""
+def _syntax(error: Exception, *_: Sequence[str]) -> str:
+    """An argument that Hydra's parser cannot read."""
     override = getattr(error, "override", None)
     if not override:
         return ""
@@ -55,7 +61,7 @@ def _unread(error: Exception, *_: Sequence[str]) -> str:
 
 
 def _chosen(group: str, name: str) -> str:
-    """How a file of a group is chosen on the command line."""
+    """Return the argument that chooses a file of a group."""
     return f"{'+' if group in PLUS else ''}{group}={name}"
 
 
@@ -67,12 +73,12 @@ def _no_file(error: Exception, *_: Sequence[str]) -> str:
         return ""
     group, name = str(missing).rpartition("/")[::2]
     if not group:
-        return f"there is no config {missing!r}: leave --config-name out, and choose by +experiment=NAME"
-    there = sorted({*(getattr(error, "options", None) or ()), *options(group)})
+        return f"there is no config {missing!r}: omit --config-name and use +experiment=NAME"
+    available = sorted({*(getattr(error, "options", None) or ()), *options(group)})
     hint = f"; {SUBMITIT}" if "submitit" in name else ""
-    what = _chosen(group, name)
     return (
-        f"{what}: Could not find '{group}/{name}'{nearest(name, there)} Choose from: {', '.join(there)}{hint}"
+        f"{_chosen(group, name)}: Could not find '{group}/{name}'{nearest(name, available)} "
+        f"Choose from: {', '.join(available)}{hint}"
     )
 
 
@@ -86,11 +92,11 @@ def _no_key(error: Exception, arguments: Sequence[str], also: Sequence[str]) -> 
 
 
 def _instead(key: str, argument: str, also: Sequence[str]) -> str:
-    """What to write for a key that cannot be overridden."""
+    """Return what to write for a key that cannot be overridden."""
     if key in PLUS or free(key):
         return f"write it with a plus: +{argument}"
     if key in mappings():
-        return f"give names that it does not hold yet one by one: +{key}.NAME=VALUE"
+        return f"give new names one by one: +{key}.NAME=VALUE"
     if "@" in key:
         return f"choose from the groups {', '.join(groups())}"
     if key in groups() or key.startswith("hydra"):
@@ -99,7 +105,7 @@ def _instead(key: str, argument: str, also: Sequence[str]) -> str:
 
 
 def _reference(error: Exception, arguments: Sequence[str], _: Sequence[str]) -> str:
-    """A `${...}` that leads nowhere, or to a value that is still `???`."""
+    """A `${...}` that refers to an unknown key or to a missing value (`???`)."""
     from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
     if not isinstance(error, InterpolationResolutionError | MissingMandatoryValue):
@@ -111,10 +117,10 @@ def _reference(error: Exception, arguments: Sequence[str], _: Sequence[str]) -> 
         return f"{absent[1]} is missing: give it a value ({absent[1]}=...)"
     if unknown := re.search(r"Interpolation key '([^']+)' not found", text):
         meant = nearest(unknown[1], keys())
-        # The error names the first key that needs the value (judge.name, say), not the one where it was written.
+        # The error names the first key that needs the value (e.g. judge.name), not the argument that contains it.
         written = next((text for text in arguments if f"${{{unknown[1]}}}" in text), key)
         key = written.partition("=")[0].lstrip("+")
-        return f"{key} refers to ${{{unknown[1]}}}, and there is no such key: check its spelling{meant}"
+        return f"{key} refers to ${{{unknown[1]}}}, but there is no such key: check its spelling{meant}"
     return f"{key}: {text}: check what it refers to"
 
 
@@ -123,12 +129,12 @@ def _group(error: Exception, arguments: Sequence[str], _: Sequence[str]) -> str:
     if "force-add of config groups" in text:
         argument = next(iter(re.findall(r"'(.*)'", text)), "")
         group = argument.lstrip("+").partition("=")[0]
-        there = f" The group {group} has: {', '.join(options(group))}" if options(group) else ""
-        return f"{argument}: write {_chosen(group, 'NAME')}.{there}"
+        choices = f" The group {group} has: {', '.join(options(group))}" if options(group) else ""
+        return f"{argument}: write {_chosen(group, 'NAME')}.{choices}"
     empty = [argument for argument in arguments if argument.endswith(("=", "=null"))]
     if empty and "Config group override" in text:
         return (
-            f"{', '.join(empty)}: a config group cannot be empty, name one of its files (--help lists them)"
+            f"{', '.join(empty)}: a config group cannot be empty; choose one of its files (--help lists them)"
         )
     return ""
 
@@ -141,12 +147,12 @@ def _ambiguous(error: Exception, *_: Sequence[str]) -> str:
     if not found:
         return ""
     key, value = found[1].split("=", 1)
-    return f"{found[1]}: several values: add -m to sweep over them, or write {key}=[{value}] for one list"
+    return f"{found[1]} has several values: add -m to sweep over them, or write {key}=[{value}] for a list"
 
 
 def _folder_refused(error: OSError) -> str:
-    """Hydra could not make a folder for a sweep or a run."""
+    """A folder for a sweep or a run that Hydra cannot create."""
     return (
-        f"paths.root: the sweep's folder cannot be made ({error.strerror or error}: {error.filename}): choose a "
-        "folder you can write (paths.root, and hydra.run.dir or hydra.sweep.dir where they are set)"
+        f"paths.root: the folder of the sweep cannot be created ({error.strerror or error}: {error.filename}): choose a "
+        "folder you can write to (paths.root, and hydra.run.dir or hydra.sweep.dir if they are set)"
     )

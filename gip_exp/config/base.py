@@ -14,7 +14,7 @@ class _Neutral:
 
 
 class _Later:
-    """Marks a field that came after the first outputs were kept: at its default it stays out, so their keys hold."""
+    """Marks a field added after the first outputs were stored: its default stays out of keys, so theirs remain valid."""
 
 
 NEUTRAL = _Neutral()
@@ -82,6 +82,6 @@ def _safe_url(value: str) -> str:
     return value
 
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # valid for every random generator
 Name = Annotated[str, AfterValidator(_plain_name)]  # of an experiment or a selector
 Url = Annotated[str, AfterValidator(_safe_url)]
