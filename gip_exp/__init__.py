@@ -1,4 +1,4 @@
-"""The experiment harness: composes, stores, tracks and reports."""
+"""The experiment harness: configuration, stages, store, tracking and reports."""
 
 from gip_exp.import_path import prefer_own_packages
 

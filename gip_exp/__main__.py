@@ -1,7 +1,7 @@
-"""`python -m gip_exp ...`: the same as the command `gip-exp ...` (see `gip_exp.cli.main`)."""
+"""`python -m gip_exp ...`, equivalent to the command `gip-exp ...` (see `gip_exp.cli.main`)."""
 
 from gip_exp.cli.main import main
-from gip_exp.stdout import leave
+from gip_exp.stdout import run_and_exit
 
 if __name__ == "__main__":
-    leave(main)
+    run_and_exit(main)

@@ -1,4 +1,4 @@
-"""Names and readers of stage outputs: what one stage leaves for another, so that stages do not import each other."""
+"""File names and readers of the stage outputs that other stages use, so that stages do not import each other."""
 
 import json
 from collections.abc import Mapping
@@ -17,38 +17,42 @@ from gip_exp.runs.records import DataFacts, RankFacts, SelectFacts
 from gip_exp.stage import Entries
 from gip_exp.storage.files import read_jsonl
 
-POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"  # of `data`
-ORIGINS = "origins.jsonl"  # of `data`: where the pool's rows came from, in the same order
-ROWS = "rows.jsonl"  # of `data`: the pool's rows as they were, in the same order
-METADATA_STAGE = "data/metadata"  # there where columns are named in data.metadata
-METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its columns of numbers and of texts
-LEFT_OUT = "left_out.jsonl"  # of `data`: rows that are not in the pool, and why
-MATCHES = "matches.jsonl"  # of `contamination`
-FEATURES = "features.npy"  # of `embed`
-CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"  # of `warmup`
-UNUSABLE = "unusable.json"  # of `warmup`: numbers of the rows that nothing can be learnt from
-RANKING = "ranking.parquet"  # of `rank`
-ADAPTER, LOSSES = "adapter", "losses.jsonl"  # of `train`
+# data
+POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"
+ORIGINS = "origins.jsonl"  # source of each pool row, in pool order
+ROWS = "rows.jsonl"  # the original rows of the pool, in pool order
+LEFT_OUT = "left_out.jsonl"  # rows excluded from the pool, with the reason
+METADATA_STAGE = "data/metadata"  # exists if data.metadata names columns
+METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its numeric and its text columns
+# contamination, embed
+MATCHES = "matches.jsonl"
+FEATURES = "features.npy"
+# warmup
+CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"
+UNUSABLE = "unusable.json"  # indices of rows without a training signal
+# rank, train
+RANKING = "ranking.parquet"
+ADAPTER, LOSSES = "adapter", "losses.jsonl"
 
 
 def read_pool(entries: Entries) -> list[Example]:
-    """All training rows, in file order."""
+    """Read all training rows, in file order."""
     return read_jsonl(entries["data"].folder / POOL)
 
 
 def read_test(entries: Entries) -> list[Example]:
-    """The test rows, in file order; empty when there are none."""
+    """Read the test rows, in file order; empty if there are none."""
     return read_jsonl(entries["data"].folder / TEST)
 
 
 def read_origins(entries: Entries) -> list[dict[str, Any]]:
-    """Where the pool's rows came from, in the pool's order; empty for a pool made on the spot."""
+    """Read the source of each pool row, in pool order; empty for a generated pool."""
     path = entries["data"].folder / ORIGINS
     return read_jsonl(path) if path.is_file() else []
 
 
-def named(example: Mapping[str, Any]) -> str:
-    """An example's row as its owner knows it: by its place or its number in its source, and by its own id."""
+def row_name(example: Mapping[str, Any]) -> str:
+    """Describe a row in the user's terms: its place or number in the source, and its own id if it has one."""
     if "row" not in example:
         return str(example["id"])
     place = example.get("place", f"row {example['row']} of {example['source']}")
@@ -57,56 +61,60 @@ def named(example: Mapping[str, Any]) -> str:
 
 
 def text_of(example: Mapping[str, str]) -> str:
-    """The text that embedders and DSIR read: prompt, newline, completion."""
+    """Return the text that embedders and DSIR read: prompt, newline, completion."""
     return f"{example['prompt']}\n{example['completion']}"
 
 
 def read_features(entries: Entries) -> np.ndarray:
-    """(n, d) float32 of all training rows, memory-mapped."""
+    """Read the embeddings of all training rows: (n, d) float32, memory-mapped."""
     return np.load(entries["embed"].folder / FEATURES, mmap_mode="r")
 
 
 def read_selected(entries: Entries) -> list[dict[str, Any]]:
-    """The selected rows in pick order: the examples with rank, gain and where they come from."""
+    """Read the selected examples in pick order, with rank, gain and source."""
     return read_jsonl(entries["select"].folder / SELECTED)
 
 
 def data_facts(entries: Entries) -> DataFacts:
-    """What `data` reported."""
+    """Return the facts recorded by `data`."""
     return cast(DataFacts, entries["data"].facts)
 
 
 def rank_facts(entries: Entries) -> RankFacts:
-    """What `rank` reported."""
+    """Return the facts recorded by `rank`."""
     return cast(RankFacts, entries["rank"].facts)
 
 
 def select_facts(entries: Entries) -> SelectFacts:
-    """What `select` reported."""
+    """Return the facts recorded by `select`."""
     return cast(SelectFacts, entries["select"].facts)
 
 
 def read_usable(entries: Entries) -> np.ndarray:
-    """(n,) bool of all training rows: those that LESS can learn from."""
+    """Return a mask (n,) of the training rows that have a training signal for LESS."""
     usable = np.ones(data_facts(entries)["n_rows"], dtype=bool)
     usable[json.loads((entries["warmup"].folder / UNUSABLE).read_text(encoding="utf-8"))] = False
     return usable
 
 
 def selector_of(config: Config) -> selectors.Selector:
-    """What the config's selector reads, and whether its picks are nested in the budget."""
+    """Return the registry entry of the configured selector."""
     if isinstance(config.selector, RankingSelector):
         return selectors.Selector("ranking", "", frozenset(), {})
     return selectors.find(config.selector.kind)
 
 
 def sizes(config: Config, entries: Entries) -> tuple[int, int]:
-    """(rows in the pool, rows selected). Raises UserError for a budget beyond the pool, or a target that is empty."""
+    """Return (rows in the pool, rows to select).
+
+    Raises:
+        UserError: the budget exceeds the pool, or the selector needs target rows and none are held out.
+    """
     n_rows = data_facts(entries)["n_rows"]
     n_pool = len(split.split(n_rows, config.target).pool)
     if selector_of(config).at_target and n_pool == n_rows:
         raise UserError(
-            f"selector={config.selector.name} aims at held-out rows, and none of {n_rows} is held out: at most "
-            f"target.max_share={config.target.max_share} of the rows are (raise it), or give more rows"
+            f"selector={config.selector.name} needs held-out target rows, but none of the {n_rows} rows is held out: "
+            f"at most target.max_share={config.target.max_share} of them may be. Raise it, or give more rows"
         )
     return n_pool, split.count(config.budget, n_pool)

@@ -1,10 +1,10 @@
-"""What people see while a run works: progress bars, notes, the closing table. All of it on stderr, and in the log."""
+"""Terminal output of a run: progress bars, notes, tables. Written to stderr and to the run's log."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
@@ -27,14 +27,19 @@ from gip_exp.errors import printable
 from gip_exp.progress import Bar
 from gip_exp.redaction import redact, secrets_in_environment
 
-EVERY_S = 60.0  # seconds between two lines on how far a stage is, where there is no terminal
+EVERY_S = 60.0  # seconds between two progress lines without a terminal
 
 
 class Console:
-    """stderr plus, once a run folder is there, its `log.txt`. The only one that draws.
+    """Output to stderr and, within `logging_to`, to a log file.
 
-    A terminal shows bars while work goes on. Anything else (a pipe, a job's log, a notebook) gets a line every
-    `every_s` seconds that says how far it is. `clock` gives seconds, as `time.monotonic` does.
+    A terminal shows progress bars. Anything else (a pipe, a job's log, a notebook) gets one progress line every
+    `every_s` seconds.
+
+    Args:
+        stream: Where to write; stderr by default.
+        clock: Returns seconds, like `time.monotonic`.
+        every_s: Seconds between two progress lines.
     """
 
     def __init__(
@@ -47,11 +52,11 @@ class Console:
         self.rich = RichConsole(file=stream or sys.stderr, highlight=False, soft_wrap=True)
         self._log: TextIO | None = None
         self._clock, self._every_s = clock, every_s
-        self._at_work: list[Bar] = []  # the innermost last
+        self._active: list[Bar] = []  # innermost last
 
     @contextmanager
     def logging_to(self, path: Path) -> Iterator[None]:
-        """Copy every line to `path` as well, with the time in front."""
+        """Also append every line to `path`, with a timestamp."""
         with path.open("a", encoding="utf-8") as stream:
             self._log = stream
             try:
@@ -61,9 +66,7 @@ class Console:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line, without secrets and control characters."""
-        text = printable(
-            redact(text, secrets_in_environment())
-        )  # whatever it was that told us: no key in a log
+        text = printable(redact(text, secrets_in_environment()))
         self.rich.print(text, style=style, markup=False)
         if self._log is not None:
             self._log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")
@@ -81,15 +84,15 @@ class Console:
             self._log.flush()
 
     @contextmanager
-    def working(self, title: str) -> Iterator[None]:
-        """A spinner with the seconds so far, for work that cannot say how far it is; bars show below it."""
+    def spinner(self, title: str) -> Iterator[None]:
+        """Show a spinner with the elapsed time, for work of unknown length; bars appear below it."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with self._shown(Bar(title, None, self._clock), *columns):
             yield
 
     @contextmanager
     def bar(self, title: str, total: float | None) -> Iterator[Bar]:
-        """A bar that disappears when done."""
+        """Show a progress bar that disappears when done."""
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(bar_width=30),
@@ -104,50 +107,53 @@ class Console:
 
     @contextmanager
     def _shown(self, bar: Bar, *columns: ProgressColumn) -> Iterator[None]:
-        self._at_work.append(bar)
-        drawn = _Drawn(bar, *columns, console=self.rich) if self.rich.is_terminal else nullcontext()
-        telling = self._telling() if not self.rich.is_terminal and len(self._at_work) == 1 else nullcontext()
+        self._active.append(bar)
+        shown: AbstractContextManager[object] = nullcontext()
+        if self.rich.is_terminal:
+            shown = _TerminalBar(bar, *columns, console=self.rich)
+        elif len(self._active) == 1:
+            shown = self._progress_lines()
         try:
-            with drawn, telling:
+            with shown:
                 yield
         finally:
-            self._at_work.remove(bar)
+            self._active.remove(bar)
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Say how far the work of the block is, now and then, from a thread: a step itself may take long."""
-        over = threading.Event()
+    def _progress_lines(self) -> Iterator[None]:
+        """Print progress regularly from a thread, because a single step may take long."""
+        done = threading.Event()
 
-        def tell() -> None:
-            while not over.wait(self._every_s):
-                self.tell()
+        def report() -> None:
+            while not done.wait(self._every_s):
+                self.report_progress()
 
-        thread = threading.Thread(target=tell, name="progress", daemon=True)
+        thread = threading.Thread(target=report, name="progress", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            done.set()
             thread.join()
 
-    def tell(self) -> None:
-        """One line on how far the innermost work is."""
-        if self._at_work:
-            self.say(f"  {self._at_work[-1].line()}", style="dim")
+    def report_progress(self) -> None:
+        """Print one line on the progress of the innermost bar, if any."""
+        if self._active:
+            self.say(f"  {self._active[-1].line()}", style="dim")
 
 
-class _Drawn(Progress):
-    """A bar on a terminal, read whenever the terminal is drawn anew."""
+class _TerminalBar(Progress):
+    """A bar on a terminal; reads the state of `bar` at every refresh."""
 
     def __init__(self, bar: Bar, *columns: ProgressColumn, console: RichConsole) -> None:
         self._bar: Bar | None = None
         super().__init__(*columns, console=console, transient=True)
-        self._drawn = self.add_task(escape(bar.title), total=bar.total, note="")
+        self._task = self.add_task(escape(bar.title), total=bar.total, note="")
         self._bar = bar
 
     def get_renderables(self) -> Iterable[RenderableType]:
         if self._bar is not None:
             self.update(
-                self._drawn, completed=self._bar.done, total=self._bar.total, note=escape(self._bar.note)
+                self._task, completed=self._bar.done, total=self._bar.total, note=escape(self._bar.note)
             )
         return super().get_renderables()

@@ -1,10 +1,10 @@
-"""Who holds the accelerator: one model at a time, in this process or behind a server that it started.
+"""One model at a time on the accelerator, in this process or in a server it started.
 
-    with device.occupied_by("fine-tuning"):
+    with device.reserved_for("fine-tuning"):
         ...
 
-What is kept for later (the tuned model between two evaluations, a vLLM server between two runs) gives way as soon as
-somebody else enters. A CPU is treated alike: two models at once need not fit there either.
+A model that stays loaded for later use (the tuned model between two evaluations, a vLLM server between two runs) is
+released when another user reserves the device. The same holds for a CPU, whose memory is limited too.
 """
 
 import gc
@@ -12,16 +12,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_kept: dict[str, Callable[[], None]] = {}  # at most one: who stayed, and how it is made to leave
+_kept: dict[
+    str, Callable[[], None]
+] = {}  # user whose model is still loaded -> its release function; at most one
 
 
 @contextmanager
-def occupied_by(name: str, release: Callable[[], None] | None = None) -> Iterator[None]:
-    """Give the block the device to itself; what anybody else kept there is released first.
+def reserved_for(name: str, release: Callable[[], None] | None = None) -> Iterator[None]:
+    """Reserve the device for the block, after releasing what other users kept on it.
 
     Args:
-        name: who it is. What was kept under this name stays.
-        release: where something stays after the block, frees it when another one needs the room.
+        name: The user. What it kept itself is not released.
+        release: Frees what stays loaded after the block; called when another user reserves the device.
     """
     if name not in _kept:
         free()
@@ -31,7 +33,7 @@ def occupied_by(name: str, release: Callable[[], None] | None = None) -> Iterato
 
 
 def free() -> None:
-    """Release what is kept, and the memory of models that nobody holds any more."""
+    """Release what is kept, and the memory of unreferenced models."""
     while _kept:
         _kept.popitem()[1]()
     torch = sys.modules.get("torch")

@@ -1,12 +1,12 @@
-"""This project's own packages are found whatever the current folder holds.
+"""Import the project's own packages regardless of files in the current folder.
 
-`selection`, `baselines`, `eval` and `conf` are names that people give to files of their own, and Python often looks into
-the current folder first: under `python -m`, in a notebook, with `PYTHONPATH=.`. So importing `gip_exp` does two things:
+Users may have files named `selection`, `baselines`, `eval` or `conf`, and Python often searches the current folder first
+(`python -m`, notebooks, `PYTHONPATH=.`). Importing `gip_exp` therefore does two things:
 
-- The four names are looked up beside `gip_exp` before anywhere else, in this process and in every process that imports
-  `gip_exp` (workers, torchrun's ranks, jobs of a cluster).
-- `python -m gip_exp...` does not search the current folder at all, as the command `gip-exp` does not. A library that
-  the project imports is then not mistaken for a file such as `datasets.py` there either.
+- The four packages are looked up beside `gip_exp` first, in this process and in every process that imports `gip_exp`
+  (workers, ranks of torchrun, cluster jobs).
+- `python -m gip_exp...` does not search the current folder, like the command `gip-exp`. A user's `datasets.py` there
+  cannot shadow the library either.
 """
 
 import sys
@@ -33,8 +33,8 @@ class _Beside(MetaPathFinder):
 
 
 def prefer_own_packages() -> None:
-    """Find `PACKAGES` beside `gip_exp`, and leave the current folder out where `python -m gip_exp...` put it first."""
+    """Look up `PACKAGES` beside `gip_exp`, and remove the current folder that `python -m gip_exp...` searches first."""
     sys.meta_path.insert(0, _Beside())
-    # While Python locates the module of `-m`, argv[0] is "-m"; it imports the packages above the module meanwhile.
+    # argv[0] is "-m" while Python locates the module of `-m` and imports its parent packages.
     if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and Path(sys.path[0]).resolve() != ROOT:
         del sys.path[0]

@@ -1,4 +1,4 @@
-"""The stage graph, in reading order, and one run through it."""
+"""The stage graph, and the execution of a run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -10,9 +10,10 @@ from gip_exp.artifacts import sizes
 from gip_exp.config import Config
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
-from gip_exp.errors import UserError, as_user_errors, listed
+from gip_exp.errors import UserError, as_user_errors
 from gip_exp.evaluation import registry
 from gip_exp.models import loading
+from gip_exp.preflight import preflight
 from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import tracking
 from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
@@ -38,7 +39,7 @@ from gip_exp.storage.store import Draft, Entry, Store, key_of
 
 
 def stages(config: Config) -> dict[str, Stage]:
-    """The stages this run uses, by name, in the order in which they run."""
+    """Return the stages of a run by name, in execution order."""
     known = {
         stage.name: stage
         for stage in (
@@ -56,30 +57,31 @@ def stages(config: Config) -> dict[str, Stage]:
             *evaluate.stages(config),
         )
     }
-    ends = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
-    ends += data.stages(config)[1:]  # the metadata, for the report
+    final = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
+    final += data.stages(config)[1:]  # the metadata, for the report
     if config.until != "data":
-        ends += contamination.stages(config)
+        final += contamination.stages(config)
     if not config.until:
-        # A finished run says what it selected, also with train=none, and leaves an adapter, also without evaluations.
-        ends += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]
-    wanted: set[str] = set()
-    for stage in ends:
-        _require(stage, known, config, wanted)
-    return {name: stage for name, stage in known.items() if name in wanted}
+        # Even with train=none a run records its selection; even without evaluations it trains an adapter.
+        final += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]
+    required: set[str] = set()
+    for stage in final:
+        _require(stage, known, config, required)
+    return {name: stage for name, stage in known.items() if name in required}
 
 
-def _require(stage: Stage, known: Mapping[str, Stage], config: Config, wanted: set[str]) -> None:
-    if stage.name in wanted:
+def _require(stage: Stage, known: Mapping[str, Stage], config: Config, required: set[str]) -> None:
+    """Add a stage and, recursively, its inputs to `required`."""
+    if stage.name in required:
         return
-    wanted.add(stage.name)
+    required.add(stage.name)
     for name in stage.inputs(config):
-        _require(known[name], known, config, wanted)
+        _require(known[name], known, config, required)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run: its folder and the content of its `result.json`."""
+    """A finished run: its folder, the content of its `result.json`, its stage outputs."""
 
     folder: Path
     result: RunResult
@@ -87,15 +89,19 @@ class Outcome:
 
 
 def run(config: Config, console: Console) -> Outcome:
-    """Run or reuse every stage, write the run folder. Raises UserError with all that is missing before any work."""
+    """Run every stage or reuse its output, and write the run folder.
+
+    Raises:
+        UserError: lists everything that is missing, before any work.
+    """
     plan = stages(config)
     if not plan:
         raise UserError(
             f"until={config.until}: this experiment has no such stage (its evaluation or train is empty)"
         )
     store = Store(config.paths.root, on_wait=console.warn)
-    kept = preflight(config, plan, store, also=tracking.missing(config.tracking))
-    # Rows that cannot be read and a budget beyond the pool are found before a run folder is made for them.
+    cached = preflight(config, plan, store, also=tracking.problems(config.tracking))
+    # Before the run folder is made: unreadable rows and a budget beyond the pool are errors.
     entries = {"data": _data(config, store, console)}
     for stage in data.stages(config)[1:]:
         entries[stage.name] = _produce(stage, config=config, entries=entries, store=store, console=console)
@@ -104,11 +110,11 @@ def run(config: Config, console: Console) -> Outcome:
         registry.check_test_rows(config, entries)
     key = run_key(config)
     folder = result.run_folder(config, key)
-    if len(kept) == len(plan) and folder.is_dir() and not writable(folder):
-        console.warn(f"paths.root={config.paths.root} cannot be written: the outputs are shown as they stand")
-        return Outcome(folder, result.summarise(config, key, kept, _status(config)), kept)
+    if len(cached) == len(plan) and folder.is_dir() and not writable(folder):
+        console.warn(f"paths.root={config.paths.root} is read-only: existing outputs are shown")
+        return Outcome(folder, result.summarise(config, key, cached, _status(config)), cached)
     make_folder(folder, config.paths.root)
-    with explained(config.paths.root, f"writing {folder}"), run_lock(folder, RUN_LOCK, console.warn) as mine:
+    with explained(config.paths.root, f"writing {folder}"), run_lock(folder, RUN_LOCK, console.warn) as lock:
         remove_leftovers(folder)
         write_text(folder / CONFIG, as_yaml(config))
         with console.logging_to(folder / "log.txt"):
@@ -121,7 +127,7 @@ def run(config: Config, console: Console) -> Outcome:
                 key=key,
                 folder=folder,
                 console=console,
-                mine=mine,
+                lock=lock,
             )
 
 
@@ -134,20 +140,20 @@ def _perform(
     key: str,
     folder: Path,
     console: Console,
-    mine: RunLock,
+    lock: RunLock,
 ) -> Outcome:
-    """The stages one after the other, and what becomes of the run folder however that ends."""
+    """Run the stages in order; record the result, or the failure, in the run folder."""
     tracker = tracking.start(config, folder, console)
     try:
         for name, stage in plan.items():
             if name not in entries:
-                mine.tell(stage=name)
+                lock.update(stage=name)
                 entries[name] = _produce(
                     stage, config=config, entries=entries, store=store, console=console, tracker=tracker
                 )
         outcome = _finish(config, key, folder, entries)
     except BaseException as error:
-        if isinstance(error, Exception):  # a stop from outside is no result: the run goes on another time
+        if isinstance(error, Exception):  # SIGTERM and Ctrl-C are not failures: the run can be continued
             _record_failure(config, key, folder, entries, error)
         tracker.fail()
         raise
@@ -156,7 +162,7 @@ def _perform(
 
 
 def outputs(config: Config, wanted: Sequence[str], console: Console) -> dict[str, Entry]:
-    """Make or reuse the outputs of the stages `wanted` and of what they need, without a run or its folder."""
+    """Make or reuse the outputs of the stages `wanted` and of their inputs, without a run folder."""
     plan: dict[str, Stage] = {}
     for name in wanted:
         plan |= stages(config.model_copy(update={"until": name}))
@@ -169,57 +175,12 @@ def outputs(config: Config, wanted: Sequence[str], console: Console) -> dict[str
     return entries
 
 
-def preflight(
-    config: Config, plan: Mapping[str, Stage], store: Store, also: Sequence[str] = ()
-) -> dict[str, Entry]:
-    """Check what the stages need; a stage whose output is in the store needs nothing any more. Those outputs.
-
-    `also`: what is missing beside that. Raises UserError with all of it.
-    """
-    _check_root(config.paths.root)
-    entries: dict[str, Entry] = {}
-    problems = list(also)
-    for stage in plan.values():
-        try:
-            if all(name in entries for name in stage.inputs(config)):
-                found = store.find(stage.group, key_of(stage.group, stage.identity(config, entries)))
-                if found is not None:
-                    entries[stage.name] = found
-                    continue
-            problems += stage.missing(config)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise listed("cannot start; this is missing or wrong:", list(dict.fromkeys(problems)))
-    return entries
-
-
-def _check_root(root: Path) -> None:
-    """Refuse a `paths.root` that can be no folder before anything is read; one that is read-only may hold it all."""
-    place = root.absolute()
-    try:
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        why = "" if place.is_dir() else f"{place} is a file"
-    except OSError as error:  # a name that the file system does not take
-        why = error.strerror or str(error)
-    if why:
-        raise UserError(
-            f"paths.root={_short(root)} cannot be written ({why}): choose a folder you can write, e.g. paths.root=/tmp/gip"
-        )
-
-
-def _short(root: Path) -> str:
-    text = str(root)
-    return text if len(text) < 200 else f"{text[:80]}...{text[-20:]}"
-
-
 def _data(config: Config, store: Store, console: Console) -> Entry:
-    """The rows, read before the store is touched: a refusal leaves nothing behind."""
+    """Make or reuse the output of `data`. Rows are read before the store is touched, so that errors leave no files."""
     stage, write = data.STAGE, None
     identity = stage.identity(config, {})
     if store.find(stage.group, key_of(stage.group, identity)) is None:
-        with _at_work(stage, console, store.changed_code(stage.group, identity)):
+        with _announced(stage, console, store.changed_code(stage.group, identity)):
             write = data.read(config, console)
     return _produce(stage, config=config, entries={}, store=store, console=console, build=write)
 
@@ -234,24 +195,24 @@ def _produce(
     tracker: tracking.Tracker | None = None,
     build: Callable[[Draft], None] | None = None,
 ) -> Entry:
-    """A stage's output, made or reused. `build` stands for the stage's own where half the work is done already."""
+    """Make or reuse the output of a stage; `build` replaces `stage.build` if part of the work is done."""
     tracker = tracker or tracking.NoTracker()
     inputs = {name: entries[name] for name in stage.inputs(config)}
 
     identity = stage.identity(config, entries)
     changed: tuple[str, ...] = ()
 
-    def whole(draft: Draft) -> None:
+    def make(draft: Draft) -> None:
         nonlocal changed
         changed = store.changed_code(stage.group, identity)
         if build is not None:
             build(draft)
             return
-        alone = device.occupied_by(stage.name) if stage.needs_device(config) else nullcontext()
-        with _at_work(stage, console, changed), alone:
+        reserved = device.reserved_for(stage.name) if stage.needs_device(config) else nullcontext()
+        with _announced(stage, console, changed), reserved:
             stage.build(Job(config, inputs, draft, console, tracker.log))
 
-    entry = store.produce(stage.group, identity, whole, resumable=stage.resumable)
+    entry = store.produce(stage.group, identity, make, resumable=stage.resumable)
     entry = replace(entry, changed_code=changed)
     if entry.cached:
         console.say(f"  {stage.name}: reused ({entry.key})", style="dim")
@@ -264,9 +225,10 @@ def _produce(
 
 
 @contextmanager
-def _at_work(stage: Stage, console: Console, changed: Sequence[str]) -> Iterator[None]:
+def _announced(stage: Stage, console: Console, changed: Sequence[str]) -> Iterator[None]:
+    """Show that a stage runs; its ValueErrors become UserErrors."""
     console.say(f"  {stage.name} ..." + (f" again: {', '.join(changed)} changed" if changed else ""))
-    with console.working(stage.name), as_user_errors():
+    with console.spinner(stage.name), as_user_errors():
         yield
 
 
@@ -276,52 +238,52 @@ def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]
     evaluate.copy_predictions(entries, folder)
     summary = result.summarise(config, key, entries, _status(config))
     if not (config.until and result.is_done(folder)):
-        # A run that is done stays so when it is asked for again up to a stage: the folder's key covers everything.
+        # Repeating a finished run with `until` must not replace its result: the run key ignores `until`.
         write_json(folder / RESULT, summary)
     return Outcome(folder, summary, entries)
 
 
 def _status(config: Config) -> str:
-    """Of a run that went as far as it was asked to."""
+    """Return the status of a run that reached its last stage."""
     return f"stopped:{config.until}" if config.until else "done"
 
 
 def _record_failure(
     config: Config, key: str, folder: Path, entries: Mapping[str, Entry], error: Exception
 ) -> None:
-    """Leave a result that says the run failed and why; the error itself goes on to the caller."""
+    """Write a result with the status `failed` and the error."""
     try:
         if result.is_done(folder):
-            return  # the same run was done before: what it found still holds
+            return  # the result of an earlier, successful run with this key remains valid
         summary = result.summarise(config, key, entries, "failed")
-        said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
-        summary["error"] = said[:2000]
+        message = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
+        summary["error"] = message[:2000]
         write_json(folder / RESULT, summary)
     except (OSError, ValueError, KeyError, UserError):
-        pass  # a full disk, or an output that went away: the first error is the one to show
+        pass  # a full disk or a removed output: the original error is the one to show
 
 
 def run_key(config: Config) -> str:
-    """Of the whole run, wherever `until` stops it: a run that goes on later goes on in the same folder."""
-    whole = stages(config.model_copy(update={"until": None}))
+    """Return the key of the full run, ignoring `until`, so that a continued run uses the same folder."""
+    full = stages(config.model_copy(update={"until": None}))
     identities = {
         "model": loading.identity(config.model),
         "selector": rank.source(config),
-        # Files that the config names (rows, weights, questions) count by what is in them, as in the stages' own keys.
+        # Files that the config names (rows, weights, questions) count by content, as in the keys of the stages.
         "settings": {
-            name: stage.settings(config, {}) for name, stage in whole.items() if name not in _FOLLOWING
+            name: stage.settings(config, {}) for name, stage in full.items() if name not in _DEPENDENT
         },
-        "code": {stage.name: stage.code_files(config) for stage in whole.values()},
+        "code": {stage.name: stage.code_files(config) for stage in full.values()},
     }
     return result.config_key(config, identities)
 
 
-# Their settings hold what earlier stages found, which is decided by all the others.
-_FOLLOWING = ("rank", "select", "train")
+# Their settings depend on the outputs of earlier stages, and follow from the other settings.
+_DEPENDENT = ("rank", "select", "train")
 
 
 def as_yaml(config: Config) -> str:
-    """The resolved config; `parse` reads it back as the same config."""
+    """Return the resolved config as YAML; `parse` reads it back as the same config."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))

@@ -1,8 +1,8 @@
-"""`python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]`: a sweep before the spend.
+"""`python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]`: plan a sweep.
 
-Prints the runs (duplicates dropped), what the store has of them, and about how many GPU-hours, judge calls, dollars
-and gigabytes the rest will take. `--write DIR` writes one resolved config a run, for slurm/submit.sh or
-`python -m gip_exp --planned DIR/runs/*.yaml`. Reads the rows (stage `data`); makes and asks nothing else.
+Prints the runs without duplicates, their cached outputs, and an estimate of the GPU-hours, judge calls, dollars and disk
+for the rest. `--write DIR` writes one resolved config per run, for slurm/submit.sh or
+`python -m gip_exp --planned DIR/runs/*.yaml`. Runs the stage `data` only.
 """
 
 import argparse
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from gip_exp.sweep.estimate import Estimate, Step, Wanted
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-LISTED = 20  # runs named on the screen
-NAMED = ("selector", "budget", "seed", "model")  # stand in a run's name anyhow
+LISTED = 20  # runs listed by name
+NAMED = ("selector", "budget", "seed", "model")  # overrides that are part of a run's name already
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plan; 0, or 2 with a message on stderr for what a user can mend."""
+    """Plan a sweep; return the exit code: 2, with a message on stderr, for an error the user can fix."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if unknown:
             from gip_exp.cli.hydra_errors import dashes
 
-            no_option = f"{' '.join(unknown)}: no such option; use one that gip-exp plan --help lists"
+            no_option = f"{' '.join(unknown)}: no such option; gip-exp plan --help lists the options"
             raise UserError(dashes(unknown) or no_option)
         perform([text for text in overrides if text not in ("-m", "--multirun")], options)
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -54,24 +54,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gip-exp plan",
         usage="gip-exp plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]",
-        description="Runs, what is cached, and the GPU-hours, judge calls, money and disk that are left to spend.",
+        description="List the runs of a sweep, their cached outputs, and the estimated cost of the rest.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--config-dir",
         "-cd",
         metavar="DIR",
-        help="a folder of config groups of your own beside those of conf/",
+        help="folder with your own config groups, used in addition to conf/",
     )
-    parser.add_argument("--write", metavar="DIR", type=Path, help="write one resolved config a run into DIR")
+    parser.add_argument("--write", metavar="DIR", type=Path, help="write one resolved config per run to DIR")
     parser.add_argument(
         "--tflops",
         type=_positive,
         default=200.0,
-        help="of one GPU while training, for the estimate (default 200)",
+        help="assumed speed of one GPU in training, in TFLOP/s (default 200)",
     )
     parser.add_argument(
-        "--bandwidth", type=_positive, default=2.0, help="of one GPU's memory, TB/s (default 2)"
+        "--bandwidth",
+        type=_positive,
+        default=2.0,
+        help="assumed memory bandwidth of one GPU, in TB/s (default 2)",
     )
     return parser
 
@@ -84,7 +87,7 @@ def _positive(text: str) -> float:
 
 
 def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
-    """Expand, look up, show, and write if asked to."""
+    """Expand the sweep, estimate its cost, print it and, with `--write`, write the plan."""
     from gip_exp.console import Console
     from gip_exp.sweep.cost_model import Speed
     from gip_exp.sweep.estimate import estimate
@@ -92,14 +95,15 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
     console = Console(sys.stdout)
     runs = _runs(overrides, options.config_dir)
     whole = estimate(runs, Console(), Speed(options.tflops, options.bandwidth))  # progress goes to stderr
-    new = _written(whole, overrides, options.write) if options.write is not None else False
+    # Before the tables, so that no plan is shown that cannot be written.
+    new = _write(whole, overrides, options.write) if options.write is not None else False
     show(whole, console)
     if options.write is not None:
-        _say_how(new, options.write, console)
+        _show_commands(new, options.write, console)
 
 
 def _runs(overrides: Sequence[str], config_dir: str | None) -> "list[Wanted]":
-    """Every run's checked config and name; all that is wrong with any of them in one message."""
+    """Return the validated config and name of every run. Raises UserError with the problems of all runs."""
     from gip_exp.config import parse
     from gip_exp.sweep import expand
     from gip_exp.sweep.estimate import Wanted
@@ -111,7 +115,7 @@ def _runs(overrides: Sequence[str], config_dir: str | None) -> "list[Wanted]":
     for run, swept, values in zip(runs, expand.swept(runs), composed, strict=True):
         others = [text for text in swept if text.partition("=")[0] not in NAMED]
         try:
-            config = _settled(parse(values))
+            config = _with_absolute_paths(parse(values))
         except UserError as error:
             problems.setdefault(str(error), " ".join(run))
             continue
@@ -119,14 +123,14 @@ def _runs(overrides: Sequence[str], config_dir: str | None) -> "list[Wanted]":
         found.append(Wanted(config, " ".join([name, *others])))
     if problems:
         raise listed(
-            "the sweep has runs that cannot run:",
+            "the sweep has invalid runs:",
             [f"{message} (first run: {run})" for message, run in problems.items()],
         )
     return found
 
 
-def _settled(config: "Config") -> "Config":
-    """Paths that cannot change a result made absolute: a job may start in another folder."""
+def _with_absolute_paths(config: "Config") -> "Config":
+    """Make paths absolute, because a job may start in another folder."""
     update: dict[str, Any] = {"paths": config.paths.model_copy(update={"root": config.paths.root.absolute()})}
     data_path = getattr(config.data, "path", None)
     if data_path:
@@ -142,12 +146,12 @@ def _settled(config: "Config") -> "Config":
 
 
 def show(whole: "Estimate", console: "Console") -> None:
-    """The tables."""
+    """Print the runs and the table of costs."""
     from gip_exp.sweep.estimate import by_group
 
-    dropped = whole.asked - len(whole.runs)
-    same = f" ({dropped} more are the same runs again)" if dropped else ""
-    console.say(f"{len(whole.runs)} runs{same}, {whole.done} of them have every stage already", style="bold")
+    dropped = whole.requested - len(whole.runs)
+    same = f" ({dropped} duplicates dropped)" if dropped else ""
+    console.say(f"{len(whole.runs)} runs{same}, {whole.done} with all stages cached", style="bold")
     for run in whole.runs[:LISTED]:
         console.say(f"  {run.name}  {run.label}")
     if len(whole.runs) > LISTED:
@@ -189,9 +193,9 @@ def _sources(steps: "list[Step]") -> str:
     left = [step for step in steps if not step.cached]
     count = {known: sum(step.cost.known == known for step in left) for known in ("measured", "rule", "")}
     return (
-        f"hours: {count['measured']} outputs as measured in this store, {count['rule']} by rule of thumb (one GPU; "
-        f"--tflops, --bandwidth), {count['']} without an estimate (seconds to minutes on a CPU, or a "
-        "judge that vLLM serves); calls: of judges and samplers, without retries"
+        f"hours: {count['measured']} outputs measured in this store, {count['rule']} by rule of thumb (one GPU; "
+        f"--tflops, --bandwidth), {count['']} without an estimate (seconds to minutes on a CPU, or a judge served by "
+        "vLLM); calls: to judges and samplers, without retries"
     )
 
 
@@ -207,22 +211,22 @@ def _size(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def _written(whole: "Estimate", overrides: Sequence[str], folder: Path) -> bool:
-    """Whether the plan is new; written before it is shown, so that a plan that cannot be written is not."""
+def _write(whole: "Estimate", overrides: Sequence[str], folder: Path) -> bool:
+    """Write the plan; return whether it is new."""
     from gip_exp.pipeline import as_yaml
     from gip_exp.sweep import plan_folder
 
     return plan_folder.write(folder, overrides, whole.runs, [as_yaml(config) for config in whole.configs])
 
 
-def _say_how(new: bool, folder: Path, console: "Console") -> None:
-    console.say(f"{'written' if new else 'unchanged'}: {folder}; run it with")
-    console.say(f"  gip-exp submit {folder}                   on a cluster")
-    console.say(f"  gip-exp --planned {folder}/runs/*.yaml    here")
-    console.say(f"  gip-exp status {folder} --watch           to look on")
+def _show_commands(new: bool, folder: Path, console: "Console") -> None:
+    console.say(f"{'written' if new else 'unchanged'}: {folder}; next:")
+    console.say(f"  gip-exp submit {folder}                   run on a cluster")
+    console.say(f"  gip-exp --planned {folder}/runs/*.yaml    run on this machine")
+    console.say(f"  gip-exp status {folder} --watch           watch the state of the runs")
 
 
 if __name__ == "__main__":
-    from gip_exp.stdout import leave
+    from gip_exp.stdout import run_and_exit
 
-    leave(main)
+    run_and_exit(main)

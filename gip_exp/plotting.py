@@ -1,4 +1,4 @@
-"""One look for all figures: type, thin axes, size in inches, and how they are written. Nothing global is changed."""
+"""Style and file formats of all figures. Matplotlib's global settings are not changed."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-PANEL = 3.3  # inches: a column of a two-column paper
+PANEL = 3.3  # width in inches: a column of a two-column paper
 INK, FAINT = "#222222", "#8A8A8A"
 _SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -39,21 +39,21 @@ _SETTINGS: dict[str, Any] = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.4,
     "lines.markersize": 4.5,
-    "pdf.fonttype": 42,  # text stays text in a paper's PDF
-    "text.parse_math": False,  # a dollar in somebody's name is a dollar
-    "svg.fonttype": "path",  # looks the same wherever the page is opened
+    "pdf.fonttype": 42,  # keep text as text in PDF
+    "text.parse_math": False,  # dollar signs in names are literal
+    "svg.fonttype": "path",  # independent of installed fonts
     "figure.constrained_layout.use": True,
 }
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Inside, figures get the report's look."""
+    """Apply the style to figures made in the block."""
     import logging
 
     finder = logging.getLogger("matplotlib.font_manager")
     level = finder.level
-    finder.setLevel(logging.ERROR)  # a missing Helvetica is no news: the next font of the list serves
+    finder.setLevel(logging.ERROR)  # no warning if a font is missing: the next of the list is used
     try:
         with mpl.rc_context(_SETTINGS):  # type: ignore[arg-type]
             yield
@@ -62,7 +62,7 @@ def styled() -> Iterator[None]:
 
 
 def save(figure: Figure, folder: Path, slug: str, pdf: bool = True) -> str:
-    """Write `<slug>.svg` and, where wanted, `<slug>.pdf`; the SVG's text comes back. Same figure, same bytes."""
+    """Write `<slug>.svg` and, with `pdf`, `<slug>.pdf`, reproducibly; return the SVG text."""
     folder.mkdir(parents=True, exist_ok=True)
     with styled(), mpl.rc_context({"svg.hashsalt": slug}):
         if pdf:
@@ -72,13 +72,18 @@ def save(figure: Figure, folder: Path, slug: str, pdf: bool = True) -> str:
 
 
 def grid(axes: Axes, axis: str) -> None:
-    """Hairlines behind the data, along one axis."""
+    """Draw thin grid lines behind the data, along one axis."""
     axes.grid(True, axis=axis, color="#E3E3E3", linewidth=0.6)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
 
 
 def legend_below(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """One legend for all panels, under them, where it covers nothing; (label, marks) in order."""
+    """Draw one legend below all panels.
+
+    Args:
+        figure: The figure.
+        entries: Label and line style of each entry, in order.
+    """
     handles = [Line2D([], [], label=label, **style) for label, style in entries]
     widest = max((len(label) for label, _ in entries), default=1)
     per_row = max(1, int(figure.get_size_inches()[0] / (0.075 * widest + 0.55)))

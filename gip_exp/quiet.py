@@ -1,10 +1,10 @@
-"""The libraries' own bars and chatter off: one console, one progress display. Warnings and errors stay."""
+"""Silence the progress bars and log output of libraries; errors still show."""
 
 import logging
 import os
 import warnings
 
-CHATTY = (
+LIBRARIES = (
     "lm_eval",
     "transformers",
     "trl",
@@ -19,23 +19,21 @@ CHATTY = (
 
 
 def quiet_libraries() -> None:
-    """Call before the heavy libraries are imported; what the user set in the environment wins."""
+    """Silence libraries. Call before they are imported; variables set by the user take precedence."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # a thread that waits must not burn the core it waits for
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads must not occupy cores
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("LMEVAL_LOG_LEVEL", "ERROR")
     os.environ.setdefault("WANDB_SILENT", "true")
-    for name in CHATTY:
+    for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 
 def no_loading_bars() -> None:
-    """Transformers' bars for reading and writing weights (after downloads, whose bars people want to see)."""
+    """Turn off Transformers' bars for loading and saving weights. Call after downloads, whose bars are wanted."""
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()

@@ -1,8 +1,8 @@
-"""Secrets: what looks like one, keeping them out of the config, and taking them out of text.
+"""Detect secrets in configs and remove them from text.
 
-Keys come from the environment only. A config is written into run folders, W&B and job scripts, so one that holds a
-key is refused as a whole, naming the place and never the value. Every text that came from outside (an endpoint's
-error body, a server's log) goes through `redact` before it is shown, logged or stored.
+Keys come from the environment only. A config is written to run folders, W&B and job scripts, so a config that holds a
+key is refused; the message names the place, never the value. Text from outside (an endpoint's error body, a server's
+log) goes through `redact` before it is shown, logged or stored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HIDDEN = "[secret]"
 _SECRET_NAME = re.compile(
     r"((API|ACCESS|SECRET|PRIVATE|ACCOUNT)_?KEY(_ID)?|TOKEN|SECRET|PASSWORD|PASSWD)S?$", re.IGNORECASE
 )
-# What a key looks like even when it is not one of ours (some endpoints echo a masked or foreign key).
+# Formats of API keys that need not be in the environment (some endpoints echo a masked or foreign key).
 _KEYS = (
     re.compile(r"\bsk-[A-Za-z0-9_\-*]{8,}"),
     re.compile(r"\bhf_[A-Za-z0-9]{20,}"),
@@ -29,13 +29,12 @@ _KEYS = (
 )
 _LOGIN = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 _FIELD = r"(api[-_]?key|authorization|password|passwd|secret|credential|(access|auth|api|hf)[-_]?token)s?"
-# Fields that hold a secret whatever it looks like; names such as max_tokens or tokenizer do not match.
+# Fields that hold a secret in any format; names such as max_tokens or tokenizer do not match.
 _SECRET_FIELD = re.compile(rf"(^|[^a-z]){_FIELD}$|^token$", re.IGNORECASE)
 _OPTION = re.compile(rf"(^|[^\w-])--{_FIELD}([^\w-]|$)", re.IGNORECASE)
-_INLINE = re.compile(
-    rf"(^|[^a-z]){_FIELD}[\"']?\s*:\s*[^\s}}]", re.IGNORECASE
-)  # {api_key: ...} on a command line
-_SHORTEST = 8  # characters of an environment secret that a config is searched for
+# {api_key: ...} on a command line
+_INLINE = re.compile(rf"(^|[^a-z]){_FIELD}[\"']?\s*:\s*[^\s}}]", re.IGNORECASE)
+_SHORTEST = 8  # minimum length of an environment secret that a config is searched for
 REMEDY = (
     "keys come from the environment only (OPENAI_API_KEY, AZURE_OPENAI_API_KEY, HF_TOKEN, WANDB_API_KEY), because a "
     "config is written into run folders, W&B and job scripts: remove it there and export it"
@@ -43,15 +42,19 @@ REMEDY = (
 
 
 def is_secret_name(variable: str) -> bool:
-    """Whether an environment variable's name says that it holds a secret."""
+    """Return whether the name of an environment variable indicates a secret."""
     return bool(_SECRET_NAME.search(variable))
 
 
 def secrets_in_environment(also: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the values of all environment variables whose name says that they hold a secret.
+    """Return the values of all environment variables whose name indicates a secret.
 
-    also: further variable names to treat so. Values under 6 characters are left out: hiding them would
-    mangle ordinary text. Longest first, so that a key containing another is hidden whole.
+    Args:
+        also: Further variable names.
+
+    Returns:
+        The values, longest first, so that a key that contains another one is redacted as a whole. Values under 6
+        characters are left out, because redacting them would damage ordinary text.
     """
     names = set(filter(is_secret_name, os.environ)) | set(also)
     values = {os.environ.get(name, "") for name in names}
@@ -59,7 +62,7 @@ def secrets_in_environment(also: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return `text` without the given secrets and without anything shaped like an API key."""
+    """Replace the given secrets, and anything in the format of an API key, by a mark."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     for shape in (*_KEYS, _LOGIN):
@@ -68,8 +71,10 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secret_places(values: Any, place: str = "") -> Iterator[str]:
-    """Yield where (dotted keys) a config holds what looks like a secret: by its shape, its field's name, or because
-    it is the value of an environment variable that holds one.
+    """Yield the dotted keys whose value looks like a secret.
+
+    A value does if it has the format of a key, if the name of its field says so, or if it contains the value of an
+    environment variable that holds a secret.
     """
     if isinstance(values, Mapping):
         for key, value in values.items():
@@ -86,16 +91,16 @@ def secret_places(values: Any, place: str = "") -> Iterator[str]:
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a text has the shape of a key, hands one over as an option (--api-key X), or holds a known one."""
+    """Return whether a text has the format of a key, passes one as an option (--api-key X), or contains a known one."""
     known = [secret for secret in secrets_in_environment() if len(secret) >= _SHORTEST]
-    # A word may begin like a key (a folder sk-learn-data); no key is without a digit.
+    # Other words may begin like a key (a folder sk-learn-data), but every key contains a digit.
     shaped = any(re.search(r"\d", found[0]) for shape in _KEYS for found in shape.finditer(text))
     written_out = bool(_LOGIN.search(text) or _OPTION.search(text))
     return shaped or written_out or any(secret in text for secret in known)
 
 
 def secret_arguments(arguments: Iterable[str]) -> list[str]:
-    """The keys of command-line arguments (key=value) that hold what looks like a secret."""
+    """Return the keys of command-line arguments (key=value) whose value looks like a secret."""
     found = []
     for argument in arguments:
         key, _, value = argument.partition("=")

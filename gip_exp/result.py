@@ -1,4 +1,4 @@
-"""A run's folder and its `result.json`: what came out, of what, at what cost."""
+"""The folder of a run and the content of its `result.json`."""
 
 import json
 from collections import Counter
@@ -19,22 +19,22 @@ from gip_exp.artifacts import (
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.evaluation import untouched
+from gip_exp.evaluation import without_overlap
 from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.storage.files import digest, read_jsonl
 from gip_exp.storage.store import Entry
 
-MOST_VALUES = 20  # of a category
+MOST_VALUES = 20  # values listed per category
 
 
 def config_key(config: Config, identities: Mapping[str, Any]) -> str:
-    """8 hex digits of everything that can change the result: config, data and model files, the code of the stages."""
+    """Return 8 hex digits of everything that can change the result: config, data and model files, code of the stages."""
     return digest({"config": content(config), **identities}, 8)
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the folder holds the result of a run that went to its end."""
+    """Return whether the folder holds the result of a finished run."""
     try:
         return bool(json.loads((folder / RESULT).read_text(encoding="utf-8"))["status"] == "done")
     except (OSError, ValueError, KeyError, TypeError):
@@ -42,19 +42,19 @@ def is_done(folder: Path) -> bool:
 
 
 def run_folder(config: Config, key: str) -> Path:
-    """`<root>/runs/<experiment>/<selector>_b<budget>_s<seed>-<key>`."""
+    """Return `<root>/runs/<experiment>/<selector>_b<budget>_s<seed>-<key>`."""
     name = f"{config.selector.name}_b{config.budget}_s{config.seed}-{key}"
     return config.paths.root / "runs" / config.experiment / name
 
 
 def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: str) -> RunResult:
-    """The content of `result.json`."""
+    """Build the content of `result.json` from the stage outputs so far."""
     evaluated = {name: entry for name, entry in entries.items() if entry.stage == "evaluate"}
     plain = {name: entry for name, entry in entries.items() if entry.stage != "evaluate"}
     n_pool, n_selected = sizes(config, entries) if "data" in entries else (None, None)
     stages = {name: _stage(entry) for name, entry in plain.items()}
     if evaluated:
-        stages["evaluate"] = _together(evaluated)
+        stages["evaluate"] = _merged(evaluated)
     return {
         "experiment": config.experiment,
         "model": config.model.name,
@@ -69,7 +69,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "n_target": data_facts(entries)["n_rows"] - n_pool if n_pool is not None else None,
         "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
-        "contamination": untouched.summary(entries),
+        "contamination": without_overlap.summary(entries),
         "subset": subset(entries),
         "categories": categories(entries),
         "training": training(entries),
@@ -85,8 +85,8 @@ def _stage(entry: Entry) -> StageRecord:
     return record
 
 
-def _together(evaluated: Mapping[str, Entry]) -> StageRecord:
-    """The evaluations as one stage, each of them under `parts`."""
+def _merged(evaluated: Mapping[str, Entry]) -> StageRecord:
+    """Return the evaluations as one stage, with each of them under `parts`."""
     return {
         "key": digest({name: entry.key for name, entry in evaluated.items()}),
         "seconds": round(sum(entry.seconds for entry in evaluated.values()), 3),
@@ -104,9 +104,9 @@ def _metrics(evaluated: Mapping[str, Entry]) -> dict[str, Metric]:
 
 
 def subset(entries: Mapping[str, Entry]) -> dict[str, float]:
-    """How clean and how varied the selected rows are, where the pool's makers labelled them; else empty.
+    """Return the purity and diversity of the selected rows, for a pool with labels; else empty.
 
-    `skill_entropy` is in nats over the clean selected rows; `skills_covered` counts skills with a clean example.
+    `skill_entropy` is in nats over the selected rows without flaw; `skills_covered` counts the skills among them.
     """
     if "select" not in entries:
         return {}
@@ -128,7 +128,7 @@ def subset(entries: Mapping[str, Entry]) -> dict[str, float]:
 
 
 def categories(entries: Mapping[str, Entry]) -> dict[str, dict[str, dict[str, int]]]:
-    """Column of `data.metadata` -> value -> rows of the pool and of the subset that have it, most frequent first."""
+    """Count the pool and subset rows of each value of each text column in `data.metadata`, most frequent first."""
     if "select" not in entries or METADATA_STAGE not in entries:
         return {}
     rows = {row["id"]: row for row in read_jsonl(entries[METADATA_STAGE].folder / CATEGORIES)}
@@ -144,12 +144,12 @@ def categories(entries: Mapping[str, Entry]) -> dict[str, dict[str, dict[str, in
 
 
 def training(entries: Mapping[str, Entry]) -> dict[str, Any]:
-    """What fine-tuning took and came to: steps, losses, lengths in tokens, speed, memory; empty without it."""
+    """Return the facts of fine-tuning (steps, losses, lengths in tokens, speed, memory); empty without it."""
     return dict(entries["train"].facts) if "train" in entries else {}
 
 
 def selected_files(entries: Mapping[str, Entry]) -> list[Path]:
-    """What the store holds of the selected rows: the examples and, where kept, the rows as they were."""
+    """Return the stored files of the selected rows: the examples and, with `data.keep_rows`, the original rows."""
     if "select" not in entries:
         return []
     files = (entries["select"].folder / name for name in (SELECTED, SELECTED_ROWS))
@@ -157,5 +157,5 @@ def selected_files(entries: Mapping[str, Entry]) -> list[Path]:
 
 
 def selected_file(entries: Mapping[str, Entry]) -> Path | None:
-    """The `selected.jsonl` of the store, if the run came that far."""
+    """Return the stored `selected.jsonl`, if it exists."""
     return next(iter(selected_files(entries)), None)

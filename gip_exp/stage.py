@@ -1,4 +1,4 @@
-"""What a stage is: a name, what it reads, what can change its output, and how the output is made."""
+"""The definition of a stage: its name, inputs, settings and build function."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,35 +15,41 @@ Entries = Mapping[str, Entry]
 
 @dataclass(frozen=True)
 class Job:
-    """One stage at work: the config, the finished inputs, and where to write."""
+    """The arguments of a stage's build function: config, input entries, output draft, console."""
 
     config: Config
     inputs: Entries
     draft: Draft
     console: Console
-    log: Callable[[dict[str, float]], None] = field(default=lambda _: None)  # live figures, for tracking
+    log: Callable[[dict[str, float]], None] = field(default=lambda _: None)  # live metrics, for tracking
 
     @property
     def folder(self) -> Path:
-        """Where the output is written."""
+        """Folder of the output."""
         return self.draft.folder
 
     def note(self, text: str) -> None:
-        """Warn now, and again whenever this output is reused."""
+        """Warn now, and whenever this output is reused."""
         self.draft.notes.append(text)
         self.console.warn(text)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`settings` gives everything beyond the inputs that can change the output; it becomes part of the key. A ValueError
-    of `build` is taken for a user's error (`errors.as_user_errors`), as the pure packages raise them.
+    """One stage of the pipeline.
 
-    `inputs` may depend on the config (a selector without scores does not wait for a judge); `keyed` names those whose
-    keys enter this stage's key, by default all. `missing` lists what this machine lacks for the stage, each with its
-    remedy; it is asked before anything runs. `needs_device` says whether it computes with a model: it then has the
-    device to itself (`gip_exp.device`). `code` names what `build` finds only at run time (the selector's function); with
-    all that both use it becomes part of the key. The store folder is the name up to a slash.
+    Attributes:
+        name: Its name; the part before a slash is its group.
+        inputs: Names of the stages whose outputs it reads. They may depend on the config: a selector without scores
+            does not need a judge.
+        settings: Everything besides the inputs that can change the output; part of the key.
+        build: Makes the output. Its ValueErrors become UserErrors (`errors.as_user_errors`).
+        missing: Requirements of the stage that are not met, each with its remedy; checked before any stage runs.
+        resumable: Whether a killed build continues from what it left.
+        keyed: The inputs whose keys enter the key of this stage; all by default.
+        needs_device: Whether it computes with a model and therefore reserves the device (`gip_exp.device`).
+        code: Functions that `build` looks up at run time, such as the selector's. The code of `build` and of these is
+            part of the key.
     """
 
     name: str
@@ -58,11 +64,11 @@ class Stage:
 
     @property
     def group(self) -> str:
-        """The stage's group: its folder in the store, and what `until` names."""
+        """Its folder in the store, and its name in `until`."""
         return self.name.split("/")[0]
 
     def identity(self, config: Config, entries: Entries) -> dict[str, Any]:
-        """Everything that the store key is made of."""
+        """Return everything that determines the store key."""
         keyed = (self.keyed or self.inputs)(config)
         return {
             "name": self.name,
@@ -72,5 +78,5 @@ class Stage:
         }
 
     def code_files(self, config: Config) -> dict[str, str]:
-        """Digest of the code that makes the output, by source file."""
+        """Return the digest of the code that makes the output, by source file."""
         return code_of(self.build, *self.code(config))

@@ -1,4 +1,4 @@
-"""`python -m gip_exp.status DIR [--watch]`: done, running, failed and missing runs of a plan, or of the runs below DIR."""
+"""`python -m gip_exp.status DIR [--watch]`: the state of all runs of a plan, or of all runs below a folder."""
 
 import argparse
 import json
@@ -26,9 +26,9 @@ COLORS = {
     progress.KILLED: "red",
     progress.STOPPED: "yellow",
 }
-EVERY = 5.0  # seconds between two looks; SLURM's controller is asked each time
-WIDE = 200  # columns where there is no terminal to ask
-SHOWN = 5  # offline W&B runs named before they are only counted
+EVERY = 5.0  # seconds between two refreshes; each queries SLURM's controller
+WIDE = 200  # columns of the output without a terminal
+SHOWN = 5  # offline W&B runs listed by name
 ENDED = {
     progress.DONE,
     progress.FAILED,
@@ -40,7 +40,7 @@ ENDED = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Show; 0, or 2 with a message on stderr for what a user can mend."""
+    """Print the states; return the exit code: 2, with a message on stderr, for an error the user can fix."""
     options = _parser().parse_args(arguments)
     try:
         if options.todo:
@@ -62,30 +62,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gip-exp status",
-        description="The runs of a plan (gip_exp.plan --write DIR), or the runs below a folder, and how far they are.",
+        description="Show the state of all runs of a plan (gip-exp plan --write DIR), or of all runs below a folder.",
     )
     parser.add_argument(
-        "folder", metavar="DIR", type=Path, help="a plan's folder, or one above runs, e.g. outputs"
+        "folder", metavar="DIR", type=Path, help="folder of a plan, or a folder above runs, e.g. outputs"
     )
-    shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--watch", action="store_true", help="look again every few seconds until nothing runs")
-    shape.add_argument("--json", action="store_true", help="for scripts: a list of the runs")
-    shape.add_argument(
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--watch", action="store_true", help="refresh until no run is queued or running")
+    output.add_argument("--json", action="store_true", help="print the states as JSON")
+    output.add_argument(
         "--todo",
         choices=("cpu", "gpu", "train"),
-        help="for slurm/submit.sh: runs that nobody works on and whose selection is to be made on CPU or GPU nodes, or "
-        "is there, as sbatch's --array takes them",
+        help="for slurm/submit.sh: print the runs to submit, as a value of sbatch --array: those to be selected on CPU "
+        "or GPU nodes, or those that are selected and to be trained",
     )
     return parser
 
 
 def look(folder: Path) -> list[State]:
-    """The states of all runs of a plan, or of all runs below a folder."""
+    """Return the states of all runs of a plan, or of all runs below a folder."""
     return progress.of_plan(folder) if plan_folder.is_plan(folder) else progress.of_runs(folder)
 
 
 def table(states: Sequence[State]) -> Group:
-    """The table, the count of every state, and what W&B still lacks."""
+    """Format the states as a table, with the count of each state and the offline W&B runs."""
     shown = Table("run", "what", "state", "stage", "for", "where", "why", box=None, pad_edge=False)
     for state in states:
         since = _duration(time.time() - state.since) if state.since else ""
@@ -105,7 +105,7 @@ def table(states: Sequence[State]) -> Group:
 
 
 def _text(words: str) -> Text:
-    """Words out of people's files: neither markup nor control characters."""
+    """Return text from files without markup and control characters."""
     return Text(printable(words))
 
 
@@ -116,7 +116,7 @@ def _offline(states: Sequence[State]) -> list[Text]:
     lines = [f"  wandb sync {run}" for run in unsynced[:SHOWN]]
     if len(unsynced) > SHOWN:
         above = sorted({run.parent.parent.parent for run in unsynced})
-        lines += [f"  and {len(unsynced) - SHOWN} more; all of them: "]
+        lines += [f"  and {len(unsynced) - SHOWN} more; upload all with"]
         lines += [f"  wandb sync {folder}/*/wandb/offline-run-*" for folder in above]
     return [Text(f"{len(unsynced)} offline W&B runs are not uploaded:", style="yellow"), *map(Text, lines)]
 
@@ -138,7 +138,7 @@ def _duration(seconds: float) -> str:
 
 
 def _array(numbers: Sequence[int]) -> str:
-    """`0-3,7`; an empty line for no run."""
+    """Format run numbers for sbatch's --array: `0-3,7`; empty for no run."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and number == parts[-1][1] + 1:
@@ -149,6 +149,6 @@ def _array(numbers: Sequence[int]) -> str:
 
 
 if __name__ == "__main__":
-    from gip_exp.stdout import leave
+    from gip_exp.stdout import run_and_exit
 
-    leave(main)
+    run_and_exit(main)

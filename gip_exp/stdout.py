@@ -1,4 +1,4 @@
-"""The end of a command: its exit code, and silence where the reader of a pipe has gone (`gip-exp --help | head -3`)."""
+"""Exit codes of commands, without a traceback when the reader of a pipe is gone (`gip-exp --help | head -3`)."""
 
 import os
 import select
@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-READER_GONE = 128 + 13  # what a shell reports for a command that SIGPIPE ended
+READER_GONE = 128 + 13  # exit code of a command that SIGPIPE ended
 
 
-def leave(command: Callable[[], int]) -> NoReturn:
-    """Run `command` and exit with its code. A standard output that nobody reads any more is no error of the command."""
+def run_and_exit(command: Callable[[], int]) -> NoReturn:
+    """Run `command` and exit with its code; a closed standard output is not an error."""
     code: int | str | None
     try:
         try:
@@ -21,15 +21,14 @@ def leave(command: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:
         if not _reader_gone():
             raise  # another pipe or socket
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # Python flushes once more when it exits
+        # Python flushes once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = READER_GONE
     sys.exit(code)
 
 
 def _reader_gone() -> bool:
-    """Whether standard output is a pipe or socket without a reader."""
+    """Return whether standard output is a pipe or socket without a reader."""
     poll = select.poll()
     poll.register(sys.stdout, select.POLLOUT)
     return any(events & select.POLLERR for _, events in poll.poll(0))

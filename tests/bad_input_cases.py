@@ -217,12 +217,12 @@ DATA = [
     rows("messages that are no turns", '{"messages": []}\n', "line 1", "messages"),
     rows("messages that are no turns", '{"messages": [{"role": "assistant", "content": "a"}]}\n', "line 1", "user"),
     rows("too few rows", GOOD_ROW, "row", keeps=FAILED),
-    rows("a number that is none", BAD_CELL % '"long"' * 20, "'length'", "none of the columns in data.metadata holds any", "name a column of numbers", extra="selector=mp_metadata data.metadata=[length]", keeps=FAILED),
+    rows("a number that is none", BAD_CELL % '"long"' * 20, "'length'", "no column in data.metadata is numeric", "give a numeric column", extra="selector=mp_metadata data.metadata=[length]", keeps=FAILED),
     *(
         rows("a number that is none", BAD_CELL % cell * 20, "'length'", said, extra="selector=mp_metadata data.metadata=[length]", keeps=ROWS)
         for cell, said in {"NaN": "is empty in every row", "null": "is empty in every row"}.items()
     ),
-    rows("a column of metadata that is not there", TEN, "'size'", "is not there: the rows have 'question', 'answer'", extra="selector=mp_metadata data.metadata=[size]", keeps=ROWS),
+    rows("a column of metadata that is not there", TEN, "'size'", "does not exist: the rows have 'question', 'answer'", extra="selector=mp_metadata data.metadata=[size]", keeps=ROWS),
     rows("a column of metadata that is constant", VARIED, "length", "same for every row", extra="selector=mp_metadata data.metadata=[length]", keeps=FAILED),
     case(
         "a bad row among the test rows",

@@ -91,7 +91,7 @@ def read_only(bench: Bench, sweep: Sweep) -> list[Row]:
         if (
             ended.status
             or "cannot be written" not in ended.said
-            or "every stage was reused" not in ended.said
+            or "all stages were reused" not in ended.said
         ):
             problems.append(f"all there: exit status {ended.status}: {ended.said[-600:]}")
         other = Sweep((*sweep.arguments, "budget=0.2"))

@@ -98,7 +98,7 @@ def test_all_problems_are_reported_together(compose):
         ("until=warmup", "only selector=less has this stage"),
         (
             "+selector.signals.judge=1",
-            "selector.signals is for selector.signal=mixture, this is signal=judge",
+            "selector.signals needs selector.signal=mixture, but signal=judge",
         ),
         ("selector.signal=mixture", "selector.signals is empty: weigh at least one source"),
     ],
@@ -210,7 +210,7 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(compose):
 
 
 def test_stopping_at_a_stage_the_experiment_lacks_is_refused(compose):
-    with pytest.raises(UserError, match="until=base: the model is given"):
+    with pytest.raises(UserError, match="until=base: the model is not trained from scratch"):
         parse(compose("+experiment=gsm8k_qwen", "until=base"))
     with pytest.raises(UserError, match="until=evaluate: no evaluation is chosen"):
         parse(compose("+experiment=own_data", "until=evaluate"))

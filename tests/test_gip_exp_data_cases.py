@@ -352,7 +352,7 @@ def test_each_kind_is_read_whole(kind):
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"question": "Even?", "choices": ["one", "two"], "answer": 2}, "'answer' is 2, which is none of the row's 2 choices"),
+        ({"question": "Even?", "choices": ["one", "two"], "answer": 2}, "is 2, which is not an index (from 0)"),
         ({"question": "Even?", "choices": "one, two {", "answer": 3}, "must hold choices, it is text: 'one, two {'"),
         ({"question": "1+1?", "answer": "2", "history": ["a"]}, "the history holds 1 texts"),
         ({"question": "1+1?", "answer": "2", "history": "soon"}, "the history is text, but not JSON: 'soon'"),
@@ -362,10 +362,10 @@ def test_each_kind_is_read_whole(kind):
         ({"question": "1+1?", "answer": "2", "tools": [None]}, "the tools must be objects, found a NoneType"),
         ({"question": "1+1?", "answer": {"a": 1}}, "column 'answer' must be text, it is a dict"),
         ({"question": "1+1?", "answer": "2", "system": ["x"]}, "column 'system' must be text, it is a list"),
-        ({"messages": [user("q"), assistant("", tool_calls=[{"id": 1}])]}, "turn 2 holds a tool call without a name"),
+        ({"messages": [user("q"), assistant("", tool_calls=[{"id": 1}])]}, "turn 2 has a tool call without a name"),
         ({"messages": [user("q"), assistant("", tool_calls="x")]}, "turn 2: the tool call is text, but not JSON: 'x'"),
         ({"messages": [user("q"), assistant("", reasoning="Hm.")]}, "the completion is empty"),
-        ({"messages": [system("s"), assistant("a")]}, "no turn of the user before the last reply"),
+        ({"messages": [system("s"), assistant("a")]}, "no user turn before the last reply"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_says_why(row, problem):
@@ -384,8 +384,8 @@ def test_what_was_found_is_counted_once_with_its_first_place():
     _, reading = read({"messages": SUM, "tools": [{"name": "add"}]})
     assert [text.split(",")[0].split(":")[0] for text in reading.found] == [
         "are conversations of several turns",
-        "come with tools",
-        "hold tool calls",
+        "have tools",
+        "have tool calls",
     ]
 
 
@@ -407,14 +407,14 @@ def test_the_layout_names_every_part():
     )
     layout, _ = read({"prompt": "p", "chosen": "c", "rejected": "r"})
     assert str(layout).endswith(
-        "of each pair the better answer is read, 'rejected' is kept in selected_rows.jsonl alone"
+        "the preferred answer of each pair is read, 'rejected' is only kept in selected_rows.jsonl"
     )
 
 
 def test_two_columns_of_turns_ask_for_a_choice():
     row = {"a": [user("q"), assistant("a")], "b": [user("q"), assistant("b")]}
     with pytest.raises(
-        UserError, match=r"hold several conversations \('a', 'b'\): data.columns.conversation=COLUMN"
+        UserError, match=r"have several conversations \('a', 'b'\): data.columns.conversation=COLUMN"
     ):
         read(row)
     items = rows.placed([row])
@@ -518,8 +518,8 @@ FILES = {
     "system_beside_conversations.json": (2, "Speak like a pirate.\n\nHow are", "Arr", "system = system"),
     "system_prompt_column.jsonl": (3, "You teach biology.\n\nWhat is", "The smallest", "system = system_prompt"),
     "alpaca_history.json": (3, "Answer in one word.\n\nUser: Where is", "Lima.", "history = history"),
-    "reasoning_fields.jsonl": (2, "What is the area", "Width times height: 5*3=15.\n\n15", "hold reasoning"),
-    "system_in_the_middle.jsonl": (2, "System: From now on answer in French.\n\nUser", "Le café", "stays where it is"),
+    "reasoning_fields.jsonl": (2, "What is the area", "Width times height: 5*3=15.\n\n15", "have reasoning"),
+    "system_in_the_middle.jsonl": (2, "System: From now on answer in French.\n\nUser", "Le café", "which stays there"),
     "conversation_under_another_name.jsonl": (3, "Name a fruit that begins with a.", "Apple", "conversations in 'dialog'"),
     "preference_texts.jsonl": (3, "Say 1 in words.", "One", "completion = chosen"),
     "preference_turns.jsonl": (3, "Say 1 in words.", "One", "completion = chosen"),

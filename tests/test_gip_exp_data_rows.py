@@ -267,12 +267,15 @@ def test_every_broken_row_is_named_with_its_line(tmp_path):
         ("[1", "the conversation is text, but not JSON"),
         ([], "the conversation has no turns"),
         (["hello"], "a conversation must be a list of turns, found a list with a str"),
-        ([user("q"), assistant("a"), user("q")], "ends with a turn of the user, so there is no reply"),
+        ([user("q"), assistant("a"), user("q")], "ends with a user turn, so there is no reply"),
         ([{"role": "system", "content": "s"}], "ends with a turn of the system"),
-        ([assistant("a"), assistant("b")], "no turn of the user before the last reply"),
-        ([{"role": "narrator", "content": "s"}], "turn 1 has the role 'narrator'; known are system"),
+        ([assistant("a"), assistant("b")], "no user turn before the last reply"),
+        (
+            [{"role": "narrator", "content": "s"}],
+            "turn 1 has the role 'narrator': rename it to one of system",
+        ),
         ([user("q"), assistant({"a": 7})], "turn 2 must hold text, it is a dict"),
-        ([user([{"type": "image_url"}]), assistant("a")], "turn 1 holds a part that is of type 'image_url'"),
+        ([user([{"type": "image_url"}]), assistant("a")], "turn 1 has a part that is of type 'image_url'"),
         ([user("q"), assistant("")], "the completion is empty"),
     ],
 )
@@ -287,7 +290,7 @@ def test_a_conversation_without_a_reply_to_learn_from_is_refused_by_line(turns, 
 def test_half_a_surrogate_pair_is_no_text_but_a_rows_other_columns_come_back(tmp_path):
     path = written(tmp_path / "r.jsonl", '{"question": "\\ud800", "answer": "a"}\n')
     assert examples_of(path)[1].broken == [
-        "line 1: the prompt holds half of a surrogate pair, which is no text"
+        "line 1: the prompt contains half of a surrogate pair, which is not text"
     ]
     odd = {"a": "\ud800", "b": float("nan"), "c": b"x", "d": [float("inf")]}
     assert json.loads(rows.as_json(odd)) == {"a": "\ud800", "b": None, "c": "eA==", "d": [None]}
@@ -320,10 +323,10 @@ def test_a_row_is_named_by_where_it_begins(tmp_path, name, content, places):
         ("e.parquet", "nonsense", "not a parquet file"),
         ("e.parquet", two_of_a_name(), "has the column 'a' twice"),
         ("e.jsonl.gz", "nonsense", "cannot be read"),
-        ("e.jsonl.gz", gzip.compress(jsonl([GOOD] * 9).encode(), mtime=0)[:-9], "damaged or cut short"),
+        ("e.jsonl.gz", gzip.compress(jsonl([GOOD] * 9).encode(), mtime=0)[:-9], "damaged or truncated"),
         ("e.jsonl.zst", zstd(jsonl([GOOD] * 9).encode())[:-9], "cannot be read"),
         ("b.jsonl", b'{"question": "\xff"}\n', r"not UTF-8 text \(byte 0xff\): save the file as UTF-8"),
-        ("q.csv", 'question,answer\na,b\n"open,b\nc,d\n', "line 3: not CSV that can be read.*left open"),
+        ("q.csv", 'question,answer\na,b\n"open,b\nc,d\n', "line 3: not valid CSV.*unclosed quote"),
         ("t.csv", "question,answer,answer\na,b,c\n", "names the column 'answer' twice"),
     ],
 )
@@ -376,6 +379,50 @@ def test_of_rows_of_several_shapes_the_first_decides_and_the_others_are_named():
     )
 
 
+def test_one_odd_row_does_not_decide_the_shape_wherever_it_stands():
+    many = [rows.Placed(f"line {i}", {"prompt": "q", "completion": "a"}) for i in range(2, 8)]
+    odd = [rows.Placed("line 1", {"question": "q", "answer": "a", "messages": [], "system": "s"})]
+    for found in (odd + many, many[:3] + odd + many[3:]):
+        layout = rows.find_layout(found, "data.jsonl")
+        assert (layout.shape, layout.system) == ("prompt_completion", "system")
+
+
+USER, BOT = {"speaker": "human", "text": "Hi"}, {"speaker": "bot", "text": "Hello."}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"dialog": [USER, BOT]},
+        {"dialog": [[USER, BOT]]},
+        {"dialog": {"turns": [USER, BOT]}},
+        {"dialog": json.dumps([USER, BOT])},
+        {"messages": [["Hi", "Hello."]]},
+        [USER, BOT],
+    ],
+    ids=["a list", "a list in a list", "an object", "JSON text", "pairs of texts", "the line itself"],
+)
+def test_a_conversation_is_found_however_it_is_wrapped(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text(2 * (json.dumps(line) + "\n"))
+    found = rows.read_rows(path)
+    layout = rows.find_layout(found, path)
+    examples = rows.read_examples(found, layout, "train").examples
+    assert [(example["prompt"], example["completion"]) for example in examples] == 2 * [("Hi", "Hello.")]
+
+
+def test_bytes_are_read_as_utf8_text_and_others_are_broken_rows():
+    layout = rows.Layout("prompt_completion", ("prompt",), "completion")
+    cells = [("größe".encode(), b"a"), (b"\xff", b"a")]
+    found = [
+        rows.Placed(f"row {i}", {"prompt": prompt, "completion": completion})
+        for i, (prompt, completion) in enumerate(cells)
+    ]
+    reading = rows.read_examples(found, layout, "train")
+    assert [example["prompt"] for example in reading.examples] == ["größe"]
+    assert reading.broken == ["row 1: column 'prompt' must be text, its bytes are not UTF-8 (byte 0 is 0xff)"]
+
+
 def test_a_first_row_that_is_broken_hides_no_shape():
     assert rows.find_layout(placed(rows.Broken("x"), {}, GOOD), "f").shape
     with pytest.raises(UserError, match="f: line 1: must be an object, it is a int"):
@@ -392,7 +439,7 @@ def test_rows_without_a_completion_are_counted_by_place():
 
 def test_the_first_ten_broken_rows_are_enough():
     error = rows.broken_rows("f", [f"line {i}: bad" for i in range(12)])
-    assert "f: 12 broken rows; mend or remove them:" in str(error)
+    assert "f: 12 broken rows; fix or remove them:" in str(error)
     assert "line 9: bad" in str(error)
     assert "... and 2 more" in str(error)
     assert "line 10: bad" not in str(error)
@@ -466,16 +513,16 @@ def test_a_path_means_files(folder, path, train, test):
     ("path", "part"),
     [
         ("absent", "does not exist: give one file, a folder"),
-        ("empty", "holds no training file .*it holds nothing"),
+        ("empty", "has no training file .*it contains nothing"),
         ("plain/notes.txt", "cannot read '.txt' files; use one of .jsonl"),
-        ("many", r"holds no training file .* but a.jsonl, b.jsonl: give one of them .*many/\*.jsonl"),
+        ("many", r"has no training file .* but a.jsonl, b.jsonl: give one of them .*many/\*.jsonl"),
         ("many/*.csv", "no file matches"),
         ("dead.jsonl", "is a link to nowhere, which does not exist"),
-        ("sets", r"holds several data sets \(main, socratic\): give one, e.g. data.path=.*/sets/main"),
-        ("twice", r"holds the same split several times \(train.json, train.jsonl\): remove all but one"),
-        ("copies", r"holds the same split several times"),
-        ("both", "holds training rows twice, in it and in its data/"),
-        ("splits", r"holds several training splits \(train_a, train_b\): give one as a pattern"),
+        ("sets", r"has several data sets \(main, socratic\): give one, e.g. data.path=.*/sets/main"),
+        ("twice", r"has the same split several times \(train.json, train.jsonl\): remove all but one"),
+        ("copies", r"has the same split several times"),
+        ("both", "has training files in it and in its data/"),
+        ("splits", r"has several training splits \(train_a, train_b\): give one as a pattern"),
         ("gap", r"1 of 3 shards are missing: train-00001-of-00003. Copy them here"),
         ("gap/train-*", r"1 of 3 shards are missing"),
     ],
@@ -494,7 +541,7 @@ def test_a_folder_of_several_data_sets_gives_the_one_that_is_asked_for(folder):
 
 def test_splits_that_are_not_read_are_said(folder):
     assert rows.find_files(folder / "chat").left_out == (
-        "of chat the split train_sft is the training rows, test_sft the test rows; not read: test_gen, train_gen, validation"
+        "chat: training rows are from the split train_sft, test rows from test_sft; not read: test_gen, train_gen, validation"
     )
     assert rows.find_files(folder / "hub").left_out == ""
 
@@ -513,7 +560,9 @@ def test_what_datasets_saves_is_read(tmp_path):
     assert [len(rows.read_files(files)) for files in (splits.train, splits.test)] == [5, 1]
     assert "not read: other" in splits.left_out
     found.train[1].unlink()
-    with pytest.raises(UserError, match=r"the saved data set lacks data-00001-of-00002.arrow \(state.json\)"):
+    with pytest.raises(
+        UserError, match=r"data-00001-of-00002.arrow of the saved data set \(state.json\) are missing"
+    ):
         rows.find_files(tmp_path / "one")
     (tmp_path / "one" / "state.json").write_text("{")
     with pytest.raises(UserError, match=r"state.json: cannot be read"):

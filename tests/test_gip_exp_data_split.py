@@ -35,7 +35,7 @@ def test_a_budget_is_a_count_or_a_rounded_share(budget, expected):
 
 
 def test_a_count_beyond_the_pool_is_refused_with_the_pools_size():
-    with pytest.raises(UserError, match=r"budget=101 asks for more than the pool holds: 100 rows"):
+    with pytest.raises(UserError, match=r"budget=101 exceeds the pool of 100 rows"):
         count(101, 100)
 
 

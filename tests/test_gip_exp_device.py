@@ -13,7 +13,7 @@ def free():
 
 
 def occupy(name, left, *, keep=True):
-    with device.occupied_by(name, (lambda: left.append(name)) if keep else None):
+    with device.reserved_for(name, (lambda: left.append(name)) if keep else None):
         return list(left)
 
 
@@ -34,13 +34,13 @@ def test_what_has_the_same_name_stays():
 def test_a_stage_that_keeps_a_model_itself():
     """Sampling: the stage has the device, and inside it the model stays for whoever evaluates next."""
     left = []
-    with device.occupied_by("stage"):
+    with device.reserved_for("stage"):
         occupy("model", left)
     assert occupy("model", left) == []
 
 
 def test_a_block_that_fails_leaves_what_it_kept_to_the_next_one():
     left = []
-    with pytest.raises(OSError, match="died"), device.occupied_by("server", lambda: left.append("server")):
+    with pytest.raises(OSError, match="died"), device.reserved_for("server", lambda: left.append("server")):
         raise OSError("died")
     assert occupy("model", left) == ["server"]

@@ -11,7 +11,7 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.evaluation.registry import missing
+from gip_exp.evaluation.registry import missing_requirements
 from gip_exp.models import hub, loading
 from tests.conftest import MICRO
 
@@ -20,24 +20,24 @@ SHORT = [setting for setting in MICRO if not setting.startswith("evaluation.")]
 
 @pytest.fixture
 def lacks(compose, tmp_path):
-    """missing(NAME, overrides...): what the evaluation lacks."""
+    """lacks(NAME, overrides...): what the evaluation lacks."""
 
     def ask(name, *overrides):
         config = parse(compose(*SHORT, f"paths.root={tmp_path}", f"evaluation=[{name}]", *overrides))
-        return missing(config, name)
+        return missing_requirements(config, name)
 
     return ask
 
 
 @pytest.fixture
 def unreachable(monkeypatch):
-    monkeypatch.setattr(hub, "silence", lambda _: "no answer within 3 s")
+    monkeypatch.setattr(hub, "no_answer", lambda _: "no answer within 3 s")
     monkeypatch.setattr(hub, "unreachable", lambda: "no answer within 3 s")
 
 
 @pytest.fixture
 def reachable(monkeypatch):
-    monkeypatch.setattr(hub, "silence", lambda _: "")
+    monkeypatch.setattr(hub, "no_answer", lambda _: "")
 
 
 def test_an_unknown_task_is_named_with_those_that_exist(lacks, data_dir):
@@ -103,14 +103,14 @@ def test_a_judge_s_votes_are_refused_for_mt_bench(lacks, data_dir, reachable):
         "evaluation.mt_bench.judge.base_url=http://127.0.0.1:9/v1",
         "evaluation.mt_bench.judge.votes=3",
     )
-    assert "votes=3: MT-Bench has its own key for this, evaluation.mt_bench.repeats" in problem
+    assert "votes=3: use evaluation.mt_bench.repeats instead" in problem
 
 
 def test_a_form_for_replies_is_refused_where_nobody_can_hold_to_it(lacks, data_dir, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
     files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
     (problem,) = lacks("mt_bench", files, "evaluation.mt_bench.judge_reply=rating")
-    assert "judge_reply=rating: only vLLM servers can hold a reply to a form" in problem
+    assert "judge_reply=rating: only vLLM servers can restrict the form of a reply" in problem
 
 
 def test_vllm_is_asked_for_by_the_evaluations_that_use_it(lacks, data_dir, monkeypatch, reachable):

@@ -243,7 +243,7 @@ def test_a_kept_server_is_started_once_and_takes_adapters_by_name(
         assert len(said) == 4  # a dead one is replaced
     finally:
         last = pids(fake)[0]
-        with device.occupied_by("somebody else"):
+        with device.reserved_for("somebody else"):
             assert not alive(last)
 
 

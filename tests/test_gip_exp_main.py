@@ -71,7 +71,7 @@ def test_no_words_at_all_are_answered_with_the_first_words_to_say():
         [sys.executable, "-m", "gip_exp"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert "name an experiment, e.g. +experiment=quickstart; --help" in done.stderr
+    assert "choose an experiment, e.g. +experiment=quickstart; --help" in done.stderr
 
 
 def test_a_broken_row_is_named_with_its_line(tmp_path):
@@ -85,7 +85,7 @@ def test_a_broken_row_is_named_with_its_line(tmp_path):
 def test_a_failed_run_ends_no_other_and_makes_the_exit_code_2(tmp_path):
     done = run("-m", *SWEEP, "selector=random,full", "budget=9999,0.1", root=tmp_path)
     assert done.returncode == 2
-    assert "budget=9999 asks for more than the pool holds" in done.stderr
+    assert "budget=9999 exceeds the pool" in done.stderr
     assert "Traceback" not in done.stderr
     statuses = {name: result["status"] for name, result in results(tmp_path).items()}
     assert statuses == {"random_b0.1_s0": "stopped:select", "full_b1.0_s0": "stopped:select"}
@@ -143,7 +143,7 @@ def finished(log: Path) -> bool:
 
 def test_the_second_run_says_that_nothing_was_computed_again(tmp_path):
     run(*SWEEP, root=tmp_path)
-    assert "every stage was reused: nothing was computed again" in run(*SWEEP, root=tmp_path).stderr
+    assert "all stages were reused; nothing was computed" in run(*SWEEP, root=tmp_path).stderr
 
 
 def test_a_home_folder_is_understood_in_any_path(monkeypatch):

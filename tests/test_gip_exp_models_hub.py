@@ -12,9 +12,9 @@ from gip_exp.models import hub
 
 @pytest.fixture(autouse=True)
 def fresh():
-    hub.silence.cache_clear()
+    hub.no_answer.cache_clear()
     yield
-    hub.silence.cache_clear()
+    hub.no_answer.cache_clear()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,7 +42,7 @@ def server():
 )
 def test_a_server_that_answers_is_at_work_unless_it_says_otherwise(server, monkeypatch, status, why):
     monkeypatch.setattr(Handler, "status", status)
-    said = hub.silence(server)
+    said = hub.no_answer(server)
     assert why in said
     assert bool(said) == bool(why)
 
@@ -51,29 +51,29 @@ def test_a_server_that_accepts_and_never_answers_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(hub, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
-        assert hub.silence(f"http://127.0.0.1:{silent.getsockname()[1]}") == "no answer within 0.2 s"
+        assert hub.no_answer(f"http://127.0.0.1:{silent.getsockname()[1]}") == "no answer within 0.2 s"
         assert time.monotonic() - start < 2
 
 
 def test_where_nobody_listens_is_no_hub():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        assert "ConnectError" in hub.silence(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        assert "ConnectError" in hub.no_answer(f"http://127.0.0.1:{closed.getsockname()[1]}")
 
 
 def test_a_host_behind_a_proxy_is_asked_through_it(server, monkeypatch):
     for name in ("HTTP_PROXY", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", server)
-    assert hub.silence("http://behind-a-proxy.invalid") == ""
+    assert hub.no_answer("http://behind-a-proxy.invalid") == ""
     monkeypatch.setenv("no_proxy", "direct.invalid")
-    assert "ConnectError" in hub.silence("http://direct.invalid")
+    assert "ConnectError" in hub.no_answer("http://direct.invalid")
 
 
 def test_what_is_missing_says_why_and_what_to_do(monkeypatch):
     monkeypatch.setattr(hub, "unreachable", lambda: "no answer within 3 s")
     (data,) = hub.missing_dataset("someone/never-cached")
-    assert "the data set someone/never-cached is neither in the local cache nor can" in data
+    assert "the data set someone/never-cached is not in the local cache, and" in data
     assert "(no answer within 3 s): give local files (data.path=FILE_OR_FOLDER), or go online" in data
     (model,) = hub.missing_model("someone/never-cached", None, "embedder.model")
-    assert "give a folder that holds it (embedder.model=DIR)" in model
+    assert "give its folder (embedder.model=DIR)" in model

@@ -8,7 +8,7 @@ import pytest
 
 from gip_exp import pipeline
 from gip_exp.artifacts import read_selected
-from gip_exp.cli.run import say_what_to_do, show
+from gip_exp.cli.run import show, show_files
 from gip_exp.config import parse
 from gip_exp.config.base import content
 from gip_exp.config.data import Hub, RowsData
@@ -81,7 +81,7 @@ def test_the_last_line_names_the_file(own, tmp_path):
     said = io.StringIO()
     console = Console(said)
     show(outcome.result, console)
-    say_what_to_do(outcome.result, outcome.folder, console)
+    show_files(outcome.result, outcome.folder, console)
     *_, subset, rows, last = said.getvalue().splitlines()
     assert subset == "  4 of 40 examples by random"
     assert rows.endswith(f"{outcome.folder}/selected_rows.jsonl")
@@ -93,14 +93,17 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
     broken = ["{oops", *rows[:3], {"prompt": "x"}, *rows[3:], {**rows[0], "completion": ""}]
     path = written(tmp_path / "a.jsonl", broken)
     with pytest.raises(
-        UserError, match=r"3 broken rows; mend or remove them, or leave them out \(data.drop_broken"
+        UserError, match=r"3 broken rows; fix or remove them, or leave them out \(data.drop_broken"
     ):
         run(own(path, "data.drop_empty=false"))
     outcome, said = run(
         own(path, "data.drop_broken=true", "data.limit=10", "budget=10", "data.metadata=[votes]")
     )
     assert "2 broken rows are left out (data.drop_broken; first: line 1: not JSON" in said
-    assert "a.jsonl: left out 1 of 15 rows (data.drop_empty), first line 15: the completion is empty" in said
+    assert (
+        "a.jsonl: 1 of 15 rows are left out because their completion is empty (data.drop_empty; first: line 15)"
+        in said
+    )
     assert "not read" not in said  # the votes are
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
@@ -141,11 +144,18 @@ def test_copies_are_left_out_listed_and_counted(own, tmp_path):
     outcome, said = run(own(path, "data.near_copies=0.8", *kept))
     assert outcome.result["left_out"] == {"repeated": 2, "near_copies": 1}
     assert "1 of 23 rows are left out: they are near-copies of an earlier row (data.near_copies=0.8;" in said
-    assert read_jsonl(outcome.entries["data"].folder / "left_out.jsonl") == [
-        {"id": "train-000020", "why": "repeated", "of": "train-000005"},
-        {"id": "train-000021", "why": "near_copies", "of": "train-000003", "similarity": 1.0},
-        {"id": "train-000022", "why": "repeated", "of": "train-000000"},
+    listed = read_jsonl(outcome.entries["data"].folder / "left_out.jsonl")
+    assert [(row["id"], row["why"], row["of"]) for row in listed] == [
+        ("train-000020", "repeated", "train-000005"),
+        ("train-000021", "near_copies", "train-000003"),
+        ("train-000022", "repeated", "train-000000"),
     ]
+    assert listed[1]["similarity"] == 1.0
+    assert (listed[1]["row"], listed[1]["of_row"]) == (
+        f"line 22 (id {near['id']})",
+        f"line 4 (id {rows[3]['id']})",
+    )
+    assert f"first: line 21 (id {rows[5]['id']}), of line 6 (id {rows[5]['id']}))" in said
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows)
 
@@ -211,11 +221,11 @@ def test_shards_are_one_pool_and_their_order_is_content(own, tmp_path):
 def test_selectors_that_aim_at_held_out_rows_say_that_there_are_none(own, tmp_path, selector):
     path = written(tmp_path / "a.jsonl", rows_of(6))
     with pytest.raises(
-        UserError, match=f"target.n=0 holds out no rows, and selector={selector} aims at them"
+        UserError, match=f"target.n=0 holds out no rows, but selector={selector} needs target rows"
     ):
         run(own(path, f"selector={selector}", "model=tiny"))
     with pytest.raises(
-        UserError, match=f"selector={selector} aims at held-out rows, and none of 6 is held out"
+        UserError, match=f"selector={selector} needs held-out target rows, but none of the 6 rows is held out"
     ):
         run(own(path, f"selector={selector}", "model=tiny", "target.n=128"))
 
@@ -239,18 +249,18 @@ def test_less_knows_rows_without_room_for_an_answer_before_its_warm_up_and_never
     less = ["selector=less", "model=tiny", "target.n=4", "train.batch=4", "train.micro_batch=4", *small]
     outcome, said = run(own(path, *less, "budget=26"))
     note = (
-        "LESS: 1 of 30 examples are left out: their prompts fill selector.warmup.max_length=64 tokens, so nothing of the "
-        "answer is left to learn from (line 7 (id mine-6))"
+        "LESS: 1 of 30 examples are left out: their prompts fill selector.warmup.max_length=64 tokens, so no token of the "
+        "answer remains (line 7 (id mine-6))"
     )
     assert said.index(note) < said.index("warmup: ")
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     assert (outcome.result["n_pool"], outcome.result["n_unscored"]) == (27, 1)
     assert len(chosen) == 26
     assert "mine-6" not in {row["own_id"] for row in chosen}
-    with pytest.raises(UserError, match="budget=27 asks for 27 rows, but only 26 of 27 can be picked"):
+    with pytest.raises(UserError, match="budget=27 needs 27 rows, but only 26 of 27 can be picked"):
         run(own(path, *less, "budget=27"))
     with pytest.raises(
-        UserError, match=r"budget=1.0 asks for 27 rows, and LESS can learn from 26 of 27: lower the budget"
+        UserError, match=r"budget=1.0 needs 27 rows, but LESS can use only 26 of 27: lower the budget"
     ):
         run(own(path, *less, "budget=1.0", "selector.warmup.epochs=1"))
 
@@ -263,7 +273,7 @@ def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):
 
 def test_a_pool_of_two_rows_gives_one_once_its_words_count(own, tmp_path):
     path = written(tmp_path / "a.jsonl", rows_of(2))
-    with pytest.raises(UserError, match=r"every text is the same to it.* lower embedder\.min_count=2"):
+    with pytest.raises(UserError, match=r"gives every text the same vector.* lower embedder\.min_count=2"):
         run(own(path, "selector=k_center"))
     outcome, _ = run(own(path, "selector=k_center", "budget=0.05", "embedder.min_count=1"))
     assert outcome.result["n_selected"] == 1
@@ -320,7 +330,7 @@ def test_a_split_that_is_not_there_is_a_message_with_those_that_are(own, hub):
 
 def test_an_unreachable_hub_is_a_message_before_any_work(own, tmp_path):
     with pytest.raises(
-        UserError, match=r"data.path=owner/name is no file or folder here, and as a hub data set: "
+        UserError, match=r"data.path=owner/name is not a local file or folder, and as a hub data set: "
     ):
         run(own("owner/name"))
     assert not (tmp_path / "out").exists()
@@ -341,21 +351,22 @@ def test_rows_in_a_script_without_spaces_have_vectors_of_their_own(own, data_dir
     outcome, said = run(own(path, "selector=mp_sc", "budget=20"))
     features = np.load(outcome.entries["embed"].folder / "features.npy")
     assert len(np.unique(np.round(features, 5), axis=0)) == len(features) == 300
-    assert "have the vector of another one" not in said
+    assert "distinct texts the vector of another one" not in said
     _, said = run(own(path, "selector=dsir", "target.n=20", "budget=20"))
-    assert "280 of 280 rows are in scripts without spaces, where DSIR's words" in said
+    assert "280 of 280 rows are in scripts without spaces, where the words of DSIR" in said
 
 
 def test_different_texts_with_the_same_vector_are_said(own, tmp_path):
     rows = [{"prompt": f"say it {FILLER[i % 4]}", "completion": f"unheard{i}"} for i in range(40)]
     _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=mp_sc", "budget=3"))
-    assert "36 of 40 different texts have the vector of another one to embedder=tfidf" in said
+    assert "embedder=tfidf gives 36 of 40 distinct texts the vector of another one" in said
 
 
 def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_dir):
     path = data_dir / "cases" / "chinese.jsonl"
     with pytest.raises(
-        UserError, match="judge=rules reads Latin letters only, and all 300 rows are in others: for others"
+        UserError,
+        match="judge=rules reads only Latin letters, but all 300 rows are in other scripts: for other",
     ):
         run(own(path, "selector=top_score"))
     chinese = [json.loads(line) for line in path.open()][:10]
@@ -370,7 +381,7 @@ def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_d
         in said
     )
     (reason,) = {row["reason"] for row in read_jsonl(outcome.entries["score"].folder / "unscored.jsonl")}
-    assert reason == "judge=rules reads Latin letters only"
+    assert reason == "judge=rules reads only Latin letters"
 
 
 def test_replies_in_other_languages_than_english_are_said(own, tmp_path):
@@ -386,4 +397,4 @@ def test_replies_in_other_languages_than_english_are_said(own, tmp_path):
         {"prompt": "Say that", "completion": "that and that and that and"},
     ]
     _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=top_score", "budget=5", "target.n=0"))
-    assert "judge=rules knows English best, and of 22 replies 20 in Spanish" in said
+    assert "judge=rules is made for English, but of 22 replies 20 (Spanish) are in other languages" in said

@@ -127,7 +127,7 @@ def test_examples_that_are_cut_are_counted_and_told(first, micro, shared_root):
     assert lengths["truncated"] >= lengths["without_loss"] >= 1
     cut, lost = lengths["truncated"] - lengths["without_loss"], lengths["without_loss"]
     told = said.getvalue()
-    assert f"{cut} of 22 examples are longer than train.max_length={length} and are cut there (train-" in told
+    assert f"{cut} of 22 examples are longer than train.max_length={length} and are truncated (train-" in told
     assert f"{lost} of 22 examples are left out: their prompts fill train.max_length={length} tokens" in told
     with pytest.raises(UserError, match=r"every prompt fills train\.max_length=3 tokens"):
         pipeline.run(micro(shared_root, "train.max_length=3", "until=train"), quiet())
@@ -182,7 +182,7 @@ def test_a_run_in_a_store_that_cannot_be_written_is_shown_as_it_stands(
     said = io.StringIO()
     again = pipeline.run(micro(shared_root), Console(said))
     assert (made(again), again.result["metrics"]) == ([], first.result["metrics"])
-    assert "cannot be written: the outputs are shown as they stand" in said.getvalue()
+    assert "is read-only: existing outputs are shown" in said.getvalue()
     assert (first.folder / "config.yaml").stat().st_mtime_ns == before
 
 
@@ -197,7 +197,9 @@ def test_a_disk_that_fills_up_at_the_end_leaves_the_files_of_a_finished_run_whol
         path: path.read_bytes() for path in first.folder.rglob("*.json*") if "run_lock" not in path.name
     }
     monkeypatch.setattr(shutil, "copyfileobj", half)
-    with pytest.raises(UserError, match=r"no space left below .* while writing .*mp_ma_b0.1_s0.*run again"):
+    with pytest.raises(
+        UserError, match=r"no space left below .* while writing .*mp_ma_b0.1_s0.*run the same command"
+    ):
         pipeline.run(micro(shared_root), quiet())
     after = {path: path.read_bytes() for path in first.folder.rglob("*.json*") if "run_lock" not in path.name}
     assert after == before
@@ -214,7 +216,7 @@ def test_a_tracker_that_fails_at_the_end_does_not_undo_the_run(micro, tmp_path, 
     said = io.StringIO()
     outcome = pipeline.run(micro(tmp_path, "until=data", "tracking=wandb"), Console(said))
     assert json.loads((outcome.folder / "result.json").read_text())["status"] == "stopped:data"
-    assert "W&B could not take the result (ZeroDivisionError)" in said.getvalue()
+    assert "W&B could not log the result (ZeroDivisionError)" in said.getvalue()
     assert "no WANDB_API_KEY" not in said.getvalue()  # offline was asked for
     assert ended == ["run"]
 
@@ -252,7 +254,7 @@ def test_no_target_row_is_ever_selected_and_the_pool_is_the_same_for_all(first, 
 
 
 def test_a_budget_beyond_the_pool_stops_before_anything_is_trained(micro, tmp_path):
-    with pytest.raises(UserError, match="budget=500 asks for more than the pool holds: 216 rows"):
+    with pytest.raises(UserError, match="budget=500 exceeds the pool of 216 rows"):
         pipeline.run(micro(tmp_path, "budget=500"), quiet())
     assert not (tmp_path / "runs").exists()
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["data"]
@@ -272,10 +274,10 @@ def test_everything_that_is_missing_is_listed_before_any_work(compose, tmp_path,
 def test_a_run_that_fails_leaves_a_result_that_says_why(micro, tmp_path, monkeypatch):
     from gip_exp.stages import embed
 
-    def broken(*_):
+    def broken(*_, **__):
         raise UserError("the encoder is out of order")
 
-    monkeypatch.setattr(embed, "_by_function", broken)
+    monkeypatch.setattr(type(embed.EMBEDDERS), "call", broken)
     with pytest.raises(UserError, match="out of order"):
         pipeline.run(micro(tmp_path, "until=select"), quiet())
     result = json.loads(next((tmp_path / "runs").rglob("result.json")).read_text())

@@ -119,7 +119,7 @@ def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     axes = ["selector=mp_ma,random,full", "budget=0.05,0.1", "seed=0,1"]
     code, out, err = run_plan(tmp_path, capsys, *axes, "--write", str(tmp_path / "plan"))
     assert (code, "error" in err) == (0, False)
-    assert "10 runs (2 more are the same runs again)" in out
+    assert "10 runs (2 duplicates dropped)" in out
     runs = plan_folder.read(tmp_path / "plan")
     assert [run.label.split()[0] for run in runs[:2]] == ["mp_ma_b0.05_s0", "mp_ma_b0.05_s1"]
     assert {path.name for path in (tmp_path / "plan" / "runs").iterdir()} == {
@@ -261,7 +261,7 @@ def test_answers_sampled_for_self_consistency_cost_hours_or_dollars(compose, tmp
     [
         (["selector=magic"], "Could not find 'selector/magic'"),
         (["budget=0.1,2.5"], "budget=2.5 is not a share"),
-        (["budget=9999"], "budget=9999 asks for more than the pool holds"),
+        (["budget=9999"], "budget=9999 exceeds the pool"),
         (["--wirte", "x"], "--wirte: no such option"),
         (["+sweep=figure9"], "Could not find 'sweep/figure9'"),
     ],
@@ -354,4 +354,4 @@ def test_a_runs_own_config_runs_again_as_the_same_run(tmp_path, micro):
     outcome = pipeline.run(micro(tmp_path, "selector=random", "until=select"), Console(io.StringIO()))
     done = planned_command(outcome.folder / "config.yaml")
     assert done.returncode == 0, done.stderr
-    assert "every stage was reused" in done.stderr
+    assert "all stages were reused" in done.stderr

@@ -58,7 +58,7 @@ def test_steps_of_an_earlier_process_do_not_count_as_speed(clock, resume):
 def test_work_without_steps_says_for_how_long_it_has_been_at_it(clock):
     bar = Bar("evaluate/gsm8k", None, clock)
     clock.now += 185
-    assert bar.line() == "evaluate/gsm8k: at work for 3 min"
+    assert bar.line() == "evaluate/gsm8k: running for 3 min"
 
 
 def test_durations():
@@ -70,18 +70,18 @@ def test_durations():
 def test_without_a_terminal_the_innermost_work_is_told(clock, tmp_path):
     said = io.StringIO()
     console = Console(said, clock=clock)
-    with console.logging_to(tmp_path / "log.txt"), console.working("train"):
+    with console.logging_to(tmp_path / "log.txt"), console.spinner("train"):
         clock.now += 60
-        console.tell()
+        console.report_progress()
         with console.bar("fine-tuning", 4) as bar:
             bar.update(1, note="loss 2.000")
             clock.now += 60
             bar.update(2, note="loss 1.000")
-            console.tell()
-        console.tell()
-    console.tell()  # nothing is at work any more
-    lines = ["  train: at work for 1 min", "  fine-tuning: 2 of 4, loss 1.000, about 2 min left",
-             "  train: at work for 2 min"]  # fmt: skip
+            console.report_progress()
+        console.report_progress()
+    console.report_progress()  # nothing is at work any more
+    lines = ["  train: running for 1 min", "  fine-tuning: 2 of 4, loss 1.000, about 2 min left",
+             "  train: running for 2 min"]  # fmt: skip
     assert said.getvalue().splitlines() == lines
     assert [line[20:] for line in (tmp_path / "log.txt").read_text().splitlines()] == lines
 
@@ -91,11 +91,11 @@ def test_lines_come_by_themselves_while_a_step_takes_long():
         twice = threading.Event()
 
         def write(self, text):
-            if super().write(text) and self.getvalue().count("at work") >= 2:
+            if super().write(text) and self.getvalue().count("running for") >= 2:
                 self.twice.set()
 
     said = Heard()
-    with Console(said, every_s=0.001).working("embed"):
+    with Console(said, every_s=0.001).spinner("embed"):
         assert said.twice.wait(10)
     assert not [thread for thread in threading.enumerate() if thread.name == "progress"]
 
@@ -105,7 +105,7 @@ def test_on_a_terminal_bars_of_one_console_stand_below_each_other():
     screen = io.StringIO()
     console = Console()
     console.rich = RichConsole(file=screen, force_terminal=True, width=100)
-    with console.working("score"), console.bar("judging with gpt", 10) as bar:
+    with console.spinner("score"), console.bar("judging with gpt", 10) as bar:
         bar.update(4, note=lambda: "3.0 replies/s")
         console.say("a note in between")
         console.rich._live_stack[0].refresh()

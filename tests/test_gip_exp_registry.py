@@ -19,7 +19,7 @@ from gip_exp.config.selector import section_of
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
-from gip_exp.registry.signature import sort
+from gip_exp.registry.signature import split_parameters
 from gip_exp.stages import score
 from gip_exp.storage.files import read_jsonl
 
@@ -84,10 +84,10 @@ def test_held_out_rows_of_a_ranking_are_left_out_and_counted(ranked, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("a.jsonl", "1\n2\n", "ranks 2 rows of the pool, budget=3 asks for 3"),
-        ("a.jsonl", "1\n2\n11\n", "entry 3: 11 is no row number of the pool \\(10 rows\\)"),
-        ("a.jsonl", '1\n2\n"x"\n', "entry 3: 'x' is no id of the pool"),
-        ("a.jsonl", "1\n2\n1\n", "entry 3: 1 is there twice"),
+        ("a.jsonl", "1\n2\n", "ranks 2 rows of the pool, but budget=3 needs 3"),
+        ("a.jsonl", "1\n2\n11\n", "entry 3: 11 is not a row number of the pool \\(10 rows\\)"),
+        ("a.jsonl", '1\n2\n"x"\n', "entry 3: 'x' is not a known id of the pool"),
+        ("a.jsonl", "1\n2\n1\n", "entry 3: 1 is repeated"),
         ("a.jsonl", "1\n2\n2.5\n", "2.5 is neither an id nor a row number"),
         ("a.jsonl", "1\n{\n", "cannot be read as a ranking"),
         ("a.csv", "1\n", "the ending '.csv' is unknown: give .parquet, .jsonl or .npy"),
@@ -102,21 +102,21 @@ def test_a_ranking_that_does_not_fit_is_an_error_that_names_the_entry(
 
 
 def test_a_ranking_that_is_not_there_is_said_before_the_start(ranked, tmp_path):
-    with pytest.raises(UserError, match="is no file: give a ranking"):
+    with pytest.raises(UserError, match="is not a file: give a ranking"):
         ranked(tmp_path / "none.npy")
 
 
 def test_a_signature_is_sorted_into_what_is_filled_and_options():
     def select(features, budget, *, seed: int, gate: float = 0.5, candidates=None): ...
 
-    reads, options = sort(select, selectors.READS)
+    reads, options = split_parameters(select, selectors.READS)
     assert reads == {"features", "budget", "candidates"}
     assert options == {"seed": (int, ...), "gate": (float, 0.5)}
 
     def starred(*rows): ...
 
     with pytest.raises(TypeError, match="rows"):
-        sort(starred, selectors.READS)
+        split_parameters(starred, selectors.READS)
 
 
 def test_every_selector_of_the_project_has_a_config_and_a_yaml_file():

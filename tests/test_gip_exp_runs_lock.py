@@ -18,7 +18,7 @@ import sys, time
 from pathlib import Path
 from gip_exp.runs.lock import run_lock, stoppable
 with stoppable(), run_lock(Path(sys.argv[1]), sys.argv[2], print) as mine:
-    mine.tell(stage="train")
+    mine.update(stage="train")
     print("at work", flush=True)
     time.sleep(60)
 """
@@ -90,7 +90,7 @@ def test_a_second_process_waits_until_the_first_is_gone(tmp_path, holder):
 
     with lock.run_lock(tmp_path, "run", kill_first):
         assert lock.read(tmp_path, "run")["pid"] == os.getpid()
-    assert "another process is at work on" in said[0]
+    assert "another process is working on" in said[0]
 
 
 def test_what_ends_well_leaves_no_word_and_an_error_leaves_its_reason(tmp_path):
@@ -144,14 +144,14 @@ def test_jobs_are_read_from_squeue_and_where_it_forgot_them_from_accounting(tmp_
         "12|3|RUNNING|None\n12|4|PENDING|Dependency\n13|N/A|TIMEOUT|TimeLimit\n14|N/A|COMPLETING|TimeLimit",
     )
     found = slurm.jobs(["12_3", "12_4", "13", "14"])
-    assert found["12_3"].at_work
+    assert found["12_3"].running
     assert found["12_4"].waiting
-    assert slurm.in_words(found["13"]) == slurm.in_words(found["14"]) == "out of time: raise the time limit"
+    assert slurm.why_ended(found["13"]) == slurm.why_ended(found["14"]) == "out of time: raise the time limit"
     fake(tmp_path, "squeue", "slurm_load_jobs error: Invalid job id specified", code=1)
     fake(tmp_path, "sacct", "12_3|CANCELLED by 1000\n12_4|OUT_OF_MEMORY")
     found = slurm.jobs(["12_3", "12_4"])
-    assert slurm.in_words(found["12_3"]) == "cancelled"
-    assert slurm.in_words(found["12_4"]) == "out of memory: ask for more"
+    assert slurm.why_ended(found["12_3"]) == "cancelled"
+    assert slurm.why_ended(found["12_4"]) == "out of memory: ask for more"
 
 
 def test_without_slurm_no_job_is_known(tmp_path, monkeypatch):

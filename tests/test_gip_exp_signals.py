@@ -155,7 +155,7 @@ def test_rows_whose_samples_do_not_come_are_unscored_counted_and_asked_for_again
 
 
 def test_references_without_a_number_are_said_to_be_so(compose, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "silence", lambda _: "")  # a sampler is there, and is not asked
+    monkeypatch.setattr(hub, "no_answer", lambda _: "")  # a sampler is there, and is not asked
     path = tmp_path / "mine.jsonl"
     path.write_text(
         "".join(json.dumps({"prompt": f"p{i}", "completion": "no idea"}) + "\n" for i in range(20))
@@ -227,7 +227,7 @@ def test_negative_metadata_is_shifted_once_said_and_recorded(compose, rows_file,
     np.testing.assert_array_equal(table.column("votes"), np.arange(40) + 1)
     assert "'reward' has 40 scores below zero (lowest -60)" in said.getvalue()
     assert (
-        "'loss' has 40 scores below zero (lowest -40), and scores are squared: it is negated"
+        "'loss' has 40 scores below zero (lowest -40), and selectors square scores: it is negated"
         in said.getvalue()
     )
     assert "'votes'" not in said.getvalue()
@@ -260,7 +260,7 @@ def test_lower_is_better_of_a_column_of_text_is_refused(compose, tmp_path):
         "data.lower_is_better=[topic]",
     )
     with pytest.raises(
-        UserError, match=r"names 'topic', which holds text, .* a column of numbers \(length\)"
+        UserError, match=r"names 'topic', which is a text column: give a numeric column \(length\)"
     ):
         pipeline.run(config, quiet())
 
@@ -306,14 +306,14 @@ def test_text_is_a_category_and_no_score(compose, tmp_path):
     )
     outcome = pipeline.run(config, Console(said))
     assert (
-        "data.metadata column 'topic' holds text: its 2 values are categories for the report, no scores"
+        "data.metadata column 'topic' is text: its 2 values are categories for the report, not scores"
         in said.getvalue()
     )
     assert outcome.result["categories"] == {
         "topic": {"words": {"pool": 20, "selected": 20}, "sums": {"pool": 10, "selected": 10}}
     }
     with pytest.raises(
-        UserError, match=r"selector=mp_metadata needs numbers, and none of the columns in data\.metadata"
+        UserError, match=r"selector=mp_metadata needs numbers, but no column in data\.metadata is numeric"
     ):
         pipeline.run(own(compose, path, tmp_path, "selector=mp_metadata", "data.metadata=[topic]"), quiet())
 
@@ -335,7 +335,7 @@ def test_a_missing_column_lists_the_columns_there_are_and_csv_text_counts_as_a_n
     path.write_text("prompt,completion,size\n" + "".join(f"ask {i},say {i},{i}.5\n" for i in range(20)))
     with pytest.raises(
         UserError,
-        match=r"the column 'length', which is not there: the rows have 'prompt', 'completion', 'size'",
+        match=r"the column 'length', which does not exist: the rows have 'prompt', 'completion', 'size'",
     ):
         pipeline.run(own(compose, path, tmp_path, "selector=mp_metadata", "data.metadata=[length]"), quiet())
     sized = ["selector=mp_metadata", "data.metadata=[size]", "embedder.min_count=1"]

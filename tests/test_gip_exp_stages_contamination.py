@@ -10,7 +10,7 @@ from gip_exp.cli.run import show
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.evaluation import untouched
+from gip_exp.evaluation import without_overlap
 from gip_exp.storage.files import read_jsonl, write_jsonl
 from gip_exp.storage.store import Entry
 
@@ -53,7 +53,7 @@ def test_touched_questions_are_said_and_listed(own):
     found = outcome.result["contamination"]
     assert found["questions"] == {"8": 2, "13": 1}
     assert (found["n_test"], found["whole"], found["metrics_without"]) == (6, 0, {})
-    assert "of 6 test questions, 2 share 8 words, 1 share 13 words in a row with a training row" in said
+    assert "of 6 test questions, 2 share 8, 1 share 13 consecutive words with a training row" in said
     listed = read_jsonl(outcome.entries["contamination"].folder / "matches.jsonl")
     assert [(row["test"], row["row"], row["words"]) for row in listed] == [
         ("test-000000", "train-000003", 20),
@@ -100,7 +100,7 @@ def test_metrics_are_given_without_the_touched_questions_beside_the_full_ones(ow
         "evaluate/gsm8k": evaluated(tmp_path / "e", "gsm8k/exact_match", hits),
         "evaluate/bbh": evaluated(tmp_path / "f", "bbh/sports", {"bbh-1": 1.0}),
     }
-    found = untouched.summary(entries)
+    found = without_overlap.summary(entries)
     without = found["metrics_without"]
     assert without["8"]["gsm8k/exact_match"]["value"] == 0
     assert without["8"]["gsm8k/exact_match"]["n"] == 4
@@ -115,5 +115,5 @@ def test_metrics_are_given_without_the_touched_questions_beside_the_full_ones(ow
 
 def test_a_pool_made_on_the_spot_has_no_such_stage(micro, shared_root):
     assert "contamination" not in pipeline.stages(micro(shared_root))
-    with pytest.raises(UserError, match="until=contamination: this pool is made without the test questions"):
+    with pytest.raises(UserError, match="until=contamination: the generated pool contains no test questions"):
         micro(shared_root, "until=contamination")

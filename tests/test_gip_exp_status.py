@@ -70,7 +70,7 @@ def test_a_run_that_somebody_holds_is_running_with_its_stage(tmp_path):
     run = tmp_path / "runs" / "toy" / "run0"
     run.mkdir(parents=True)
     with lock.run_lock(plan / "states", "000", print), lock.run_lock(run, "run_lock", print) as mine:
-        mine.tell(stage="train")
+        mine.update(stage="train")
         (state,) = progress.of_plan(plan)
         assert (state.state, state.stage) == ("running", "train")
         assert str(os.getpid()) in state.where
@@ -167,7 +167,7 @@ def test_runs_without_a_plan_are_shown_by_folder(tmp_path):
     states = {state.label: (state.state, state.reason) for state in progress.of_runs(tmp_path)}
     assert states["runs/toy/a"] == ("done", "")
     assert states["runs/toy/b"] == ("failed", "UserError: lost")
-    assert states["runs/toy/c"] == ("killed", "it left neither a result nor a record")
+    assert states["runs/toy/c"] == ("killed", "its process left neither a result nor a record")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class RustError(Exception):
 def test_a_full_disk_is_known_by_its_number_or_its_words(tmp_path, error):
     said = raised(error, tmp_path)
     assert said.startswith(f"no space left below {tmp_path} while writing stage 'train'")
-    assert "free some space or point paths.root at another disk" in said
+    assert "free some space, or set paths.root to another disk" in said
 
 
 def test_a_full_disk_is_known_through_the_errors_around_it(tmp_path):

@@ -116,7 +116,7 @@ def test_a_resumable_stage_killed_just_before_its_rename_is_whole_afterwards(tmp
         (lambda folder: (folder / "out.txt").write_text("hell"), "has 4 bytes instead of 5"),
         (
             lambda folder: (folder / "out.txt").write_text("hellp"),
-            "out.txt has other bytes than when it was written",
+            "out.txt has changed since it was written",
         ),
         (lambda folder: (folder / "out.txt").unlink(), "out.txt is missing"),
         (lambda folder: [path.unlink() for path in folder.iterdir()], "manifest.json cannot be read"),

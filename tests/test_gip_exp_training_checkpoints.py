@@ -16,7 +16,7 @@ def folder(tmp_path):
         (checkpoint / "part").mkdir(parents=True)
         (checkpoint / "part" / "optimizer.pt").write_bytes(b"moments" * step)
         if step < 15:
-            checkpoints.seal(checkpoint)
+            checkpoints.mark_complete(checkpoint)
     return tmp_path
 
 

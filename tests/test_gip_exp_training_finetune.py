@@ -20,7 +20,7 @@ from gip_exp.config.train import LoraTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.machine import Machine, missing
+from gip_exp.models.machine import Machine, missing_for_training
 from gip_exp.models.prompts import renderer
 from gip_exp.training import checkpoints
 from gip_exp.training.finetune import finetune, make_trainer
@@ -317,19 +317,19 @@ def test_an_empty_selection_is_an_error():
     [
         ({"packing": True}, "train.packing=true needs FlashAttention, and there is no GPU"),
         ({"attention": "flash_attention_2"}, "train.attention=flash_attention_2 needs FlashAttention"),
-        ({"packing": True, "attention": "sdpa"}, "only FlashAttention keeps packed examples from reading"),
+        ({"packing": True, "attention": "sdpa"}, "only FlashAttention prevents attention between packed"),
     ],
 )
 def test_kernels_that_the_machine_lacks_are_refused_beforehand(micro, tmp_path, changes, part):
     config = micro(tmp_path, "engine.device=cpu")
-    (problem,) = missing(settings(**changes), config)
+    (problem,) = missing_for_training(settings(**changes), config)
     assert part in problem
-    assert missing(settings(), config) == []
+    assert missing_for_training(settings(), config) == []
 
 
 def test_a_run_inside_torchrun_is_told_to_start_plainly(micro, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
-    (problem,) = missing(settings(), micro(tmp_path))
+    (problem,) = missing_for_training(settings(), micro(tmp_path))
     assert "`python -m gip_exp ... train.processes=4`" in problem
 
 

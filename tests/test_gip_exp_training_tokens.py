@@ -163,7 +163,7 @@ def test_without_marks_the_replies_are_found_by_their_places(kind):
 
 def test_a_template_that_writes_turns_anew_and_marks_none_is_refused():
     with pytest.raises(
-        UserError, match=r"train.loss_on=all_replies: the model's chat template writes earlier turns anew"
+        UserError, match=r"train.loss_on=all_replies: the model's chat template changes earlier turns"
     ):
         rows_of("qwen3", [KINDS["turns"]], loss_on="all_replies")
     tokenizer = chat_tokenizer("chatml")
@@ -227,7 +227,7 @@ def test_nothing_is_lost_where_a_template_knows_little():
         chat_template.NO_REASONING: [4],
     }
     notes = found.notes(lambda number: f"line {number + 1}", "train", 2048)
-    assert notes[-1].startswith("1 of 5 examples hold reasoning, which the chat template does not know")
+    assert notes[-1].startswith("1 of 5 examples have reasoning, which the chat template does not support")
     assert notes[-1].endswith("(first: line 5)")
 
 
@@ -289,9 +289,9 @@ def test_rows_that_are_too_long_are_cut_or_dropped_and_named():
         return f"row {number + 1} of a.jsonl"
 
     assert cut.notes(name, "train", 200) == [
-        "1 of 4 examples are longer than train.max_length=200 and are cut there (row 2 of a.jsonl)",
-        "1 of 4 examples are left out: their prompts fill train.max_length=200 tokens, so nothing of the answer is left "
-        "to learn from (row 3 of a.jsonl)",
+        "1 of 4 examples are longer than train.max_length=200 and are truncated (row 2 of a.jsonl)",
+        "1 of 4 examples are left out: their prompts fill train.max_length=200 tokens, so no token of the answer "
+        "remains (row 3 of a.jsonl)",
     ]
     _, dropped = rows_of("chatml", mixed, max_length=200, too_long="drop")
     assert dropped.kept.tolist() == [0, 3]

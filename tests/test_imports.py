@@ -31,7 +31,7 @@ LAYERS = (
     ("data", "report", "signals", "training"),
     ("artifacts",),
     ("evaluation",),
-    ("result",),
+    ("preflight", "result"),
     ("stages",),
     ("pipeline",),
     ("sweep",),

@@ -122,7 +122,7 @@ def test_the_other_commands(run, outputs, tmp_path):
         *("gip_exp.plan", "--config-dir", own.parent, *MICRO, "selector=mine,mp_ma", "until=select"),
         *(f"paths.root={outputs}", "--write", tmp_path / "plan"),
     )
-    assert "2 runs, 1 of them have every stage already" in planned
+    assert "2 runs, 1 with all stages cached" in planned
     assert "missing" in run("gip-exp", "status", tmp_path / "plan")
     assert "usage: slurm/submit.sh DIR" in run("gip-exp", "submit", tmp_path, code=2)
     assert "1 run reported" in run("gip_exp.report", outputs)

@@ -66,6 +66,7 @@ def compose(overrides: list[str], root: Path) -> None:
     """The first and the last run are valid, and the first could start, or lacks nothing but a file, the hub, a key or a GPU."""
     from gip_exp import pipeline
     from gip_exp.config import parse
+    from gip_exp.preflight import preflight
     from gip_exp.storage.store import Store
     from gip_exp.sweep import expand
 
@@ -74,7 +75,7 @@ def compose(overrides: list[str], root: Path) -> None:
     stages = pipeline.stages(config)
     assert stages
     try:
-        pipeline.preflight(config, stages, Store(config.paths.root))
+        preflight(config, stages, Store(config.paths.root))
     except UserError as error:
         listed = re.findall(r"^  \d+\. (.+)$", str(error), re.MULTILINE) or [str(error)]
         if not all(ELSEWHERE.search(problem) for problem in listed):

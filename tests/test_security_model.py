@@ -61,14 +61,14 @@ CODE = {
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"model_type": "evil", "auto_map": CODE}, "asks for code of its own (auto_map), which is not run"),
-        ({"auto_map": CODE, "model_type": None}, "asks for code of its own (auto_map)"),
-        ({"attn_implementation": "evil/kernels"}, "asks for attention code from 'evil/kernels', which is not run"),
-        ({"_attn_implementation": "evil/kernels@v1:f"}, "asks for attention code from"),
-        ({"text_config": {"attn_implementation": {"a": "evil/kernels"}}}, "asks for attention code from"),
+        ({"model_type": "evil", "auto_map": CODE}, "requests custom code (auto_map), which is not run"),
+        ({"auto_map": CODE, "model_type": None}, "requests custom code (auto_map)"),
+        ({"attn_implementation": "evil/kernels"}, "requests attention code from 'evil/kernels', which is not run"),
+        ({"_attn_implementation": "evil/kernels@v1:f"}, "requests attention code from"),
+        ({"text_config": {"attn_implementation": {"a": "evil/kernels"}}}, "requests attention code from"),
         (
             {"tokenizer": {"tokenizer_class": "Evil", "auto_map": CODE}, "without": ["tokenizer.json"]},
-            "its tokenizer asks for code of its own",
+            "its tokenizer requests custom code",
         ),
     ],
 )  # fmt: skip
@@ -110,9 +110,7 @@ def test_another_model_is_not_loaded_in_the_place_of_a_folder(variant):
     (folder / "adapter_config.json").write_text(
         '{"base_model_name_or_path": "/elsewhere", "peft_type": "LORA"}'
     )
-    assert (
-        "would load another model in its place" in loading.missing_weights(str(folder), None, "model.path")[0]
-    )
+    assert "would load another model instead" in loading.missing_weights(str(folder), None, "model.path")[0]
 
 
 def test_optimiser_states_and_arrays_with_code_in_them_are_not_opened(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
-from gip_exp.training.torchrun import function_at
+from gip_exp.training.torchrun import resolve
 
 NAMES = [
     "../../escaped",
@@ -45,6 +45,6 @@ def test_rows_with_names_like_paths_write_nothing_outside_the_root(tmp_path, com
 
 
 def test_a_task_of_several_processes_calls_functions_of_this_project_alone():
-    with pytest.raises(ValueError, match=r"os:system is no function of gip_exp"):
-        function_at("os:system")
-    assert function_at("gip_exp.training.torchrun:main").__module__ == "gip_exp.training.torchrun"
+    with pytest.raises(ValueError, match=r"os:system is not a function of gip_exp"):
+        resolve("os:system")
+    assert resolve("gip_exp.training.torchrun:main").__module__ == "gip_exp.training.torchrun"

@@ -73,6 +73,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    from gip_exp.stdout import leave
+    from gip_exp.stdout import run_and_exit
 
-    leave(main)
+    run_and_exit(main)

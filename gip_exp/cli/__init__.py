@@ -1,1 +1,1 @@
-"""The command line: one run from config to closing table, planned runs from files, Hydra's errors in plain words."""
+"""The command line: runs, sweeps, planned runs, and messages for Hydra's errors."""

@@ -1,7 +1,7 @@
 """Runs and sweeps composed by Hydra: the options of `hydra.main`, without the files it would write.
 
-A sweep on this machine (`-m`) is expanded as `gip_exp.plan` expands it, checked whole and then run here. Another
-launcher or sweeper (`hydra/launcher=slurm`, a plugin's) is Hydra's own business.
+A sweep on this machine (`-m`) is expanded as in `gip_exp.plan`, composed as a whole and then run here. With another
+launcher or sweeper (`hydra/launcher=slurm`, a plugin), Hydra runs the sweep.
 """
 
 import shutil
@@ -18,15 +18,15 @@ from omegaconf.errors import OmegaConfBaseException
 from gip_exp.errors import UserError
 
 SLURM = "hydra/launcher=slurm"
-_refused: list[UserError | OmegaConfBaseException] = []  # why this process's one run was refused; none or one
+_errors: list[UserError | OmegaConfBaseException] = []  # the error of a single run, if any
 
 
 def run(arguments: Sequence[str]) -> int:
-    """What `hydra.main` does with the arguments; the exit code."""
+    """Run what the arguments of `hydra.main` ask for; return the exit code."""
     from hydra._internal.utils import get_args_parser
 
     options = get_args_parser().parse_args(arguments)
-    sys.argv[1:] = arguments  # where `hydra.main` reads them
+    sys.argv[1:] = arguments  # read by `hydra.main`
     if options.help:
         _print_help()
         return 0
@@ -37,10 +37,10 @@ def run(arguments: Sequence[str]) -> int:
         return run_sweep(options.overrides, options.config_dir)
     if options.multirun and others == [SLURM]:
         _check_slurm(options.overrides, options.config_dir)
-    _refused.clear()
+    _errors.clear()
     _with_hydra()
-    if _refused:
-        raise _refused.pop()
+    if _errors:
+        raise _errors.pop()
     return 0
 
 
@@ -49,18 +49,20 @@ def _hydra_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def _check_slurm(overrides: Sequence[str], config_dir: str | None) -> None:
-    """Refuse a sweep before Hydra makes a folder for it."""
+    """Raise the errors of a sweep before Hydra creates a folder for it."""
     from gip_exp.sweep import expand
 
     for _ in expand.compose(expand.expand(overrides, config_dir), config_dir):
         pass
     if not shutil.which("sbatch"):
-        raise UserError(f"{SLURM} needs sbatch, which is not on the PATH: give the command where SLURM is")
+        raise UserError(
+            f"{SLURM} needs sbatch, which is not on the PATH: run the command on a machine with SLURM"
+        )
 
 
 @hydra.main(config_path="pkg://conf", config_name="config", version_base="1.3")
 def _with_hydra(composed: DictConfig) -> None:
-    """One run, here or in a launcher's job."""
+    """Run one config, in this process or in a launcher's job."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -74,11 +76,11 @@ def _with_hydra(composed: DictConfig) -> None:
         job = HydraConfig.get()
         if job.mode == RunMode.MULTIRUN:  # the launcher must know which run failed
             raise UserError(f"in {' '.join(job.overrides.task)}: {error}") from error
-        _refused.append(error)  # raised by `run`: Hydra would print a line of its own above the message
+        _errors.append(error)  # raised by `run`, because Hydra would print a line above the message
 
 
 def _print_help() -> None:
-    """The help of `conf/hydra/help/gip.yaml`; lines wider than the terminal (80 columns without one) end at a word."""
+    """Print the help of `conf/hydra/help/gip.yaml`, wrapped to the terminal (80 columns without one)."""
     width = shutil.get_terminal_size().columns
     text = StringIO()
     with redirect_stdout(text), suppress(SystemExit):

@@ -8,7 +8,7 @@ from gip_exp.errors import UserError
 
 SUBMITIT = "hydra/launcher=slurm needs the submitit launcher: pip install 'gip-exp[slurm]'"
 QUOTED = "for Hydra and for the shell, e.g. 'data.path=\"/my data/a=b.jsonl\"'"
-PRINT = "python -m gip_exp ... --cfg job prints the keys there are"
+PRINT = "python -m gip_exp ... --cfg job prints all keys"
 
 
 def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = ()) -> str:
@@ -39,14 +39,14 @@ def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = 
 
 
 def dashes(arguments: Sequence[str]) -> str:
-    """Return the message for config keys written as options (`--budget=0.1`), or ''. Hydra would take some as its own."""
+    """Return the message for config keys written as options (`--budget=0.1`), or ''. Hydra takes some for its own."""
     wrong = []
     for argument in arguments:
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("--") and name and (name in keys() or name in groups()):
             value = argument.partition("=")[2] or "VALUE"
             wrong.append(f"{argument}: write {'+' if name in PLUS else ''}{name}={value}")
-    return f"{'; '.join(wrong)} (keys have no dashes before them)" if wrong else ""
+    return f"{'; '.join(wrong)} (keys have no leading dashes)" if wrong else ""
 
 
 def _example(argument: str) -> str:
@@ -66,6 +66,6 @@ def _instead(key: str, argument: str, also: Sequence[str]) -> str:
 
 def _folder_refused(error: OSError) -> str:
     return (
-        f"paths.root: the sweep's folder cannot be made ({error.strerror or error}: {error.filename}): choose a "
-        "folder you can write (paths.root, and hydra.run.dir or hydra.sweep.dir where they are set)"
+        f"paths.root: the folder of the sweep cannot be created ({error.strerror or error}: {error.filename}): choose a "
+        "folder you can write to (paths.root, and hydra.run.dir or hydra.sweep.dir if they are set)"
     )

@@ -1,12 +1,12 @@
-"""The command `gip-exp`, which `python -m gip_exp` is too.
+"""The command `gip-exp`, equivalent to `python -m gip_exp`.
 
-    gip-exp +experiment=NAME [key=value ...]        one run
-    gip-exp -m +experiment=NAME key=value,value     a sweep, run after run
-    gip-exp --planned DIR/runs/NNN.yaml [key=value]  a run that `gip-exp plan --write DIR` resolved
-    gip-exp plan|status|submit|report|ablations ... the other commands
-    gip-exp select ...                              one run that stops after selecting (until=select)
+    gip-exp +experiment=NAME [key=value ...]         one run
+    gip-exp -m +experiment=NAME key=value,value      a sweep, one run after the other
+    gip-exp --planned DIR/runs/NNN.yaml [key=value]  a run written by `gip-exp plan --write DIR`
+    gip-exp plan|status|submit|report|ablations ...  the other commands
+    gip-exp select ...                               one run that stops after the selection (until=select)
 
-What the user can fix ends in one message on stderr and exit code 2; a bug keeps its traceback.
+An error the user can fix is one message on stderr with exit code 2; a bug keeps its traceback.
 """
 
 import os
@@ -16,8 +16,9 @@ from importlib import import_module
 
 from gip_exp.errors import UserError
 from gip_exp.redaction import REMEDY, secret_arguments
+from gip_exp.storage.disk_errors import KEPT
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra's errors reach `main` as they are
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let Hydra's exceptions reach `main`
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 COMMANDS = {
@@ -30,7 +31,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Run the command that `sys.argv` names; its exit code."""
+    """Run the command given in `sys.argv`; return the exit code."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["--version"]:
         print(_version())
@@ -43,10 +44,10 @@ def main() -> int:
 
 
 def script() -> None:
-    """The console script."""
-    from gip_exp.stdout import leave
+    """Entry point of the console script."""
+    from gip_exp.stdout import run_and_exit
 
-    leave(main)
+    run_and_exit(main)
 
 
 def _version() -> str:
@@ -73,22 +74,22 @@ def _experiment(arguments: Sequence[str]) -> int:
         return _refuse(error, arguments)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError) or not _raised_by_hydra(error):
-            raise  # a bug, or nobody reads what Hydra prints (`gip_exp.stdout`)
+            raise  # a bug, or a closed pipe (`gip_exp.stdout`)
         return _refuse(error, arguments)
     except KeyboardInterrupt:
-        print("stopped; finished stages are kept, the same command goes on from there", file=sys.stderr)
+        print(f"stopped; {KEPT}", file=sys.stderr)
         return 130
     except Stopped:
-        print("stopped by SIGTERM; finished stages are kept, the same command goes on", file=sys.stderr)
+        print(f"stopped by SIGTERM; {KEPT}", file=sys.stderr)
         return 128 + 15
 
 
 def _check(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra would write down, repeat or take for an option of its own."""
+    """Raise UserError for secrets, which Hydra would write to files, and for keys that it would take for options."""
     if places := secret_arguments(arguments):
         raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
     if not arguments:
-        raise UserError("name an experiment, e.g. +experiment=quickstart; --help lists what there is")
+        raise UserError("choose an experiment, e.g. +experiment=quickstart; --help lists all")
     if any(text.startswith("--") and text != "--planned" for text in arguments):
         from gip_exp.cli.hydra_errors import dashes
 
@@ -109,13 +110,13 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def with_home(argument: str) -> str:
-    """`key=~/...` with the home folder in full: shells leave the tilde there, and Hydra's grammar has none."""
+    """Expand the home folder in `key=~/...`, which neither the shell nor Hydra does."""
     key, equals, value = argument.partition("=")
     return f"{key}={os.path.expanduser(value)}" if equals and value.startswith("~/") else argument
 
 
 def _raised_by_hydra(error: BaseException) -> bool:
-    """Whether Hydra itself failed while composing or launching, and no code of a run was reached."""
+    """Return whether Hydra failed while composing or launching, before a run started."""
     frame = error.__traceback__
     modules = []
     while frame is not None:

@@ -1,4 +1,4 @@
-"""One run of an experiment, from a composed config to the closing table; and planned runs, from their files."""
+"""Runs, sweeps and planned runs, each up to the tables that are printed at the end."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,14 +19,14 @@ from gip_exp.sweep import expand, plan_folder
 
 
 def run_composed(values: Mapping[str, Any]) -> None:
-    """One run from a composed config. Raises UserError."""
+    """Run a composed config. Raises UserError."""
     quiet_libraries()
     with stoppable():
         _run(parse(values), Console())
 
 
 def run_sweep(overrides: Sequence[str], config_dir: str | None) -> int:
-    """Every run of a sweep, one after the other; 2 if any of them failed. All of them are composed before the first."""
+    """Run a sweep, after composing all of its runs; return the exit code: 2 if a run failed."""
     sweep = expand.expand(overrides, config_dir)
     composed = list(expand.compose(sweep, config_dir))
     names = [" ".join(texts) for texts in expand.swept(sweep)]
@@ -34,38 +34,36 @@ def run_sweep(overrides: Sequence[str], config_dir: str | None) -> int:
     def start(values: Mapping[str, Any], console: Console) -> None:
         _run(parse(values), console)
 
-    return _one_after_the_other(
-        [(name, partial(start, values)) for name, values in zip(names, composed, strict=True)]
-    )
+    return _run_all([(name, partial(start, values)) for name, values in zip(names, composed, strict=True)])
 
 
 def run_files(arguments: Sequence[str]) -> int:
-    """`--planned FILE ... [key=value ...]`: run resolved configs one after the other; 2 if any of them failed.
+    """Run resolved configs (`--planned FILE ... [key=value ...]`); return the exit code: 2 if a run failed.
 
-    In a plan, `states/` says who is at work on a run and how that ended.
+    For the runs of a plan, the process and its outcome are recorded in `states/`.
     """
     files = [text for text in arguments if "=" not in text]
     overrides = [text for text in arguments if "=" in text]
     if not files:
         raise UserError(
-            "--planned needs a file that gip_exp.plan wrote: --planned DIR/runs/000.yaml [until=select]"
+            "--planned needs a file written by gip_exp.plan: --planned DIR/runs/000.yaml [until=select]"
         )
-    return _one_after_the_other([(file, partial(_run_file, Path(file), overrides)) for file in files])
+    return _run_all([(file, partial(_run_file, Path(file), overrides)) for file in files])
 
 
-def _one_after_the_other(runs: Sequence[tuple[str, Callable[[Console], None]]]) -> int:
-    """Named runs; one that fails is told and ends no other."""
+def _run_all(runs: Sequence[tuple[str, Callable[[Console], None]]]) -> int:
+    """Run all, printing the errors of those that fail; return the exit code."""
     quiet_libraries()
     console = Console()
-    failed: dict[str, str] = {}  # message -> the first run that ended with it
+    failed: dict[str, str] = {}  # message -> name of the first run that failed with it
     for name, run in runs:
         try:
             with stoppable():
                 run(console)
         except UserError as error:
             first = failed.setdefault(str(error), name)
-            told = str(error) if first == name else f"the same as in {first}"
-            console.say(f"error in {name}: {told}" if len(runs) > 1 else f"error: {told}", style="red")
+            message = str(error) if first == name else f"the same as in {first}"
+            console.say(f"error in {name}: {message}" if len(runs) > 1 else f"error: {message}", style="red")
     return 2 if failed else 0
 
 
@@ -76,33 +74,34 @@ def _run_file(path: Path, overrides: Sequence[str], console: Console) -> None:
         return
     with run_lock(plan / plan_folder.STATES, path.stem, console.warn):
         config = _read(path, overrides)
-        _as_planned(config, plan, path)
+        _check_unchanged(config, plan, path)
         _run(config, console)
 
 
 def _read(path: Path, overrides: Sequence[str]) -> Config:
     try:
         config = parse(plan_folder.read_config(path, overrides))
-        as_planned = parse(plan_folder.read_config(path, ())) if overrides else config
+        planned = parse(plan_folder.read_config(path, ())) if overrides else config
     except UserError as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from None
-    if content(config) != content(as_planned):
+    if content(config) != content(planned):
         raise UserError(
-            f"{' '.join(overrides)} would change the result of {path}: beside --planned only settings that cannot are "
-            "allowed (until, engine.device, batch sizes, tracking, ...); for other results plan again"
+            f"{' '.join(overrides)} would change the result of {path}: with --planned only settings that do not affect "
+            "results are allowed (until, engine.device, batch sizes, tracking, ...); for other results plan again"
         )
     return config
 
 
-def _as_planned(config: Config, plan: Path, path: Path) -> None:
+def _check_unchanged(config: Config, plan: Path, path: Path) -> None:
+    """Raise UserError if a planned run would no longer give the planned result."""
     from gip_exp import pipeline, result
 
     folder = result.run_folder(config, pipeline.run_key(config)).resolve()
     expected = next((run.folder for run in plan_folder.read(plan) if run.name == path.stem), None)
     if expected != str(folder):
         raise UserError(
-            f"{path} is no longer what was planned (run {expected}, now {folder}): its file, the data's or model's "
-            "files or the code changed since; plan again into a new folder"
+            f"{path} is no longer what was planned (run {expected}, now {folder}): the file, the files of the data or the "
+            "model, or the code changed since; plan again into a new folder"
         )
 
 
@@ -112,25 +111,19 @@ def _run(config: Config, console: Console) -> None:
     outcome = pipeline.run(config, console)
     show(outcome.result, console)
     if config.until == "select":
-        say_what_to_do(outcome.result, outcome.folder, console)
+        show_files(outcome.result, outcome.folder, console)
     else:
         console.say(f"  {outcome.folder}")
 
 
 def show(result: RunResult, console: Console) -> None:
-    """The closing tables: metrics with intervals, then the stages with seconds and what was reused."""
+    """Print the metrics with intervals, the stages, the number of selected rows and the categories."""
     if result["metrics"]:
-        metrics = Table("metric", "value", "95 % interval", "n", title=None, title_justify="left")
-        for name, metric in result["metrics"].items():
-            metrics.add_row(name, *_cells(metric))
-            for length, others in result["contamination"].get("metrics_without", {}).items():
-                if name in others:
-                    metrics.add_row(f"  without questions that share {length} words", *_cells(others[name]))
-        console.table(metrics)
-    table = Table("stage", "seconds", "", "key")
+        console.table(_metrics(result))
+    stages = Table("stage", "seconds", "", "key")
     for name, stage in result["stages"].items():
-        table.add_row(name, f"{stage['seconds']:.1f}", _how(stage), stage["key"])
-    console.table(table)
+        stages.add_row(name, f"{stage['seconds']:.1f}", _origin(stage), stage["key"])
+    console.table(stages)
     for name, stage in result["stages"].items():
         if changed := _changed(stage):
             console.say(
@@ -147,30 +140,40 @@ def show(result: RunResult, console: Console) -> None:
                 categories.add_row(column, value, f"{n['pool']:,}", f"{n['selected']:,}")
         console.table(categories)
     if result["stages"] and all(stage["cached"] for stage in result["stages"].values()):
-        console.say("  every stage was reused: nothing was computed again")
+        console.say("  all stages were reused; nothing was computed")
+
+
+def _metrics(result: RunResult) -> Table:
+    table = Table("metric", "value", "95 % interval", "n", title=None, title_justify="left")
+    for name, metric in result["metrics"].items():
+        table.add_row(name, *_cells(metric))
+        for length, others in result["contamination"].get("metrics_without", {}).items():
+            if name in others:
+                table.add_row(f"  without questions that share {length} words", *_cells(others[name]))
+    return table
 
 
 def _changed(stage: StageRecord) -> list[str]:
-    """The source files for which a stage was made again."""
+    """Return the source files whose changes made a new output necessary."""
     parts = [stage, *stage.get("parts", {}).values()]
     return sorted({file for part in parts for file in part.get("changed_code", ())})
 
 
-def _how(stage: StageRecord) -> str:
-    """Reused, made, or made again because its code changed."""
+def _origin(stage: StageRecord) -> str:
+    """Return whether the output was reused, made, or made again because its code changed."""
     if _changed(stage):
         return "made again"
     return "reused" if stage["cached"] else "made"
 
 
 def _cells(metric: Metric) -> tuple[str, str, str]:
-    """Value, interval and number of questions; a single question has no interval."""
+    """Format value, interval (unknown for a single question) and number of questions."""
     low, high = (f"{bound:.4f}" if bound is not None else "?" for bound in (metric["low"], metric["high"]))
     return f"{metric['value']:.4f}", f"{low} to {high}", str(metric["n"])
 
 
-def say_what_to_do(result: RunResult, folder: Path, console: Console) -> None:
-    """Where the subset of a run that stops at it lies, the file for any trainer last."""
+def show_files(result: RunResult, folder: Path, console: Console) -> None:
+    """Print the files of the selected rows."""
     if result["selector"] == "mp_sc":
         console.say("  mp_sc looks for variety only; selector=mp_ma also weighs a judge's scores (judge=...)")
     if (folder / SELECTED_ROWS).is_file():

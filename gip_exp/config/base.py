@@ -73,6 +73,6 @@ def _safe_url(value: str) -> str:
     return value
 
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator takes
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # valid for every random generator
 Name = Annotated[str, AfterValidator(_plain_name)]  # of an experiment or a selector
 Url = Annotated[str, AfterValidator(_safe_url)]

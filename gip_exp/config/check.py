@@ -1,4 +1,4 @@
-"""A composed config checked: every problem found is reported at once."""
+"""Validation of a composed config; all problems are reported together."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -12,15 +12,17 @@ from gip_exp.errors import UserError, listed
 from gip_exp.redaction import REMEDY, secret_places
 from gip_exp.registry.selectors import installed
 
-LONGEST = 120  # characters of a value in a message
+LONGEST = 120  # maximum characters of a value in a message
 
 
 def _impossible_stop(config: Config) -> str:
-    """Why `until` names a stage that this experiment does not have, or ''."""
+    """Return why `until` names a stage that this experiment does not have, or ''."""
     if config.until == "contamination" and config.data.kind == "arithmetic":
-        return "until=contamination: this pool is made without the test questions; give rows (data.path=FILE)"
+        return (
+            "until=contamination: the generated pool contains no test questions; give rows (data.path=FILE)"
+        )
     if config.until == "base" and config.model.scratch is None:
-        return "until=base: the model is given, not trained from scratch (model.scratch)"
+        return "until=base: the model is not trained from scratch (model.scratch), choose another stage"
     if config.until in ("warmup", "gradients") and config.selector.kind != "less":
         return f"until={config.until}: only selector=less has this stage, choose another"
     if config.until == "train" and config.train.kind == "none":
@@ -31,16 +33,16 @@ def _impossible_stop(config: Config) -> str:
 
 
 def parse(values: Mapping[str, Any]) -> Config:
-    """Validate a composed config. Raises `UserError` with every problem at once."""
+    """Validate a composed config. Raises `UserError` that lists all problems."""
     if places := list(secret_places(values)):
         raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
-    if missing := list(_still_missing(values)):
+    if missing := list(_missing_keys(values)):
         raise listed("the configuration has several problems:", [_missing(key) for key in missing])
     try:
         config = _model(values).model_validate(dict(values))
     except ValidationError as error:
         raise listed(
-            "the configuration has several problems:", [_say(problem) for problem in error.errors()]
+            "the configuration has several problems:", [_message(problem) for problem in error.errors()]
         ) from None
     if problem := _impossible_stop(config):
         raise UserError(problem)
@@ -48,42 +50,42 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 
 def _model(values: Mapping[str, Any]) -> type[Config]:
-    """Config, with the options of the selector where that comes from an installed package."""
+    """Return `Config`, with the options of a selector from an installed package."""
     selector = values.get("selector")
     kind = selector.get("kind") if isinstance(selector, Mapping) else None
     if not isinstance(kind, str) or kind not in installed():
         return Config
-    # As a union, so that its problems are located as those of the others.
+    # A union, so that pydantic reports its problems at the same locations as for other selectors.
     kinds: Any = section_of(kind) | RankingSelector
     selectors: Any = Annotated[kinds, Field(discriminator="kind")]
     return create_model("Config", __base__=Config, selector=(selectors, ...))
 
 
-# For these, pydantic puts the member's kind into a location, which is no key of ours.
+# In these sections, pydantic inserts the kind, which is not part of the key, into a problem's location.
 _UNIONS = ("data", "judge", "sampler", "embedder", "selector", "train")
 
 
-def _still_missing(values: Any, place: str = "") -> Iterator[str]:
-    """The keys whose value is `???`: OmegaConf's mark for one that has to be given."""
+def _missing_keys(values: Any, key: str = "") -> Iterator[str]:
+    """Yield the keys whose value is `???`, OmegaConf's mark for a missing value."""
     if isinstance(values, Mapping):
-        for key, value in values.items():
-            yield from _still_missing(value, f"{place}.{key}" if place else str(key))
+        for name, value in values.items():
+            yield from _missing_keys(value, f"{key}.{name}" if key else str(name))
     elif isinstance(values, str) and values == "???":
-        yield place
+        yield key
 
 
 def _missing(key: str) -> str:
     return f"{key} is missing: give it a value ({key}=...)"
 
 
-_PLAINER = {
+_MESSAGES = {
     "path_type": "must be a folder, e.g. outputs",
     "int_parsing_size": "must be a smaller whole number",
 }
 
 
-def _say(problem: Mapping[str, Any]) -> str:
-    """One pydantic problem as `key=value: what is allowed`."""
+def _message(problem: Mapping[str, Any]) -> str:
+    """Format a problem found by pydantic as `key=value: what is allowed`."""
     location = [str(part) for part in problem["loc"]]
     if len(location) > 1 and location[0] in _UNIONS:
         location.pop(1)
@@ -98,11 +100,11 @@ def _say(problem: Mapping[str, Any]) -> str:
         return f"{key}.kind={_shown(kind)}: choose {key}=NAME, with NAME one of {', '.join(options(key))}"
     if problem["type"] == "value_error":
         return message if not key or key.split(".")[0] in message else f"{key}: {message}"
-    message = _PLAINER.get(problem["type"], message)
+    message = _MESSAGES.get(problem["type"], message)
     return f"{key}={_shown(problem['input'])}: {message[0].lower()}{message[1:]}"
 
 
 def _shown(value: Any) -> str:
-    """A value as it is, or its beginning where it would fill the screen."""
+    """Return the representation of a value, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text):,} characters)"

@@ -8,7 +8,7 @@ from gip_exp.config.base import NEUTRAL, Positive, Section, Seed, Share
 
 
 class ArithmeticData(Section):
-    """A pool the project makes itself, in GSM8K's format, with known flaws."""
+    """A generated pool in the format of GSM8K, with known flaws."""
 
     kind: Literal["arithmetic"]
     n: Positive
@@ -21,7 +21,7 @@ class ArithmeticData(Section):
 
 
 class Hub(Section):
-    """Where the rows are on the Hugging Face hub, used when `data.path` is null or names a data set there."""
+    """A data set on the Hugging Face hub, used if `data.path` is null or names a hub data set."""
 
     name: str | None
     config: str | None = None
@@ -31,14 +31,14 @@ class Hub(Section):
 
 
 class Columns(Section):
-    """Which columns of the rows hold what; null ones are found by their names.
+    """The columns to read; null ones are detected by name.
 
     Attributes:
-        prompt: One column, or several that are joined by an empty line; with `completion`.
-        completion: The answer; with `prompt`.
-        conversation: A column of turns, in place of those two.
+        prompt: One column, or several to be joined by an empty line. Requires `completion`.
+        completion: The answer. Requires `prompt`.
+        conversation: A column of turns, instead of `prompt` and `completion`.
         system, history, tools, reasoning: Further parts of the conversation.
-        id: The rows' own ids, which `selected.jsonl` repeats.
+        id: The rows' own ids, copied to `selected.jsonl`.
     """
 
     prompt: str | list[str] | None = None
@@ -58,12 +58,12 @@ class Columns(Section):
             )
         if self.prompt and self.conversation:
             raise ValueError(
-                "data.columns.conversation is given in place of data.columns.prompt and .completion"
+                "data.columns.conversation replaces data.columns.prompt and .completion: give one or the other"
             )
         return self
 
     def chosen(self) -> dict[str, str | list[str]]:
-        """The columns that are named, as `find_layout` takes them."""
+        """Return the columns that are given, in the form that `find_layout` takes."""
         named = {"own_id" if name == "id" else name: value for name, value in self.model_dump().items()}
         return {name: value for name, value in named.items() if value}
 
@@ -73,20 +73,22 @@ class RowsData(Section):
 
     kind: Literal["rows"]
     shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages", "preference"]
-    drop_empty: bool  # leave out rows without a completion instead of refusing them
-    drop_broken: bool = False  # leave out, and count, every row that cannot be used
-    repeated: Literal["keep", "drop"] = "keep"  # rows whose texts stood before
-    near_copies: Share | None = None  # drop rows that share as much of an earlier one's words
-    contaminated: Literal["note", "drop"] = "note"  # rows that hold 13 words of a test question
-    keep_rows: bool = False  # the selected rows as they were, beside the examples
-    columns: Columns = Columns()  # where they are not found by their names
-    path: Annotated[str | None, NEUTRAL] = None  # the rows' hash goes into the key instead
-    allow_missing_shards: Annotated[bool, NEUTRAL] = False  # the shards that are there go into the key
+    drop_empty: bool  # leave out rows without a completion; otherwise they are broken rows
+    # leave out and count broken rows; otherwise they are an error
+    drop_broken: bool = False
+    repeated: Literal["keep", "drop"] = "keep"  # rows with the texts of an earlier row
+    near_copies: Share | None = None  # drop rows at least this similar to an earlier row
+    # rows sharing 13 words with a test question
+    contaminated: Literal["note", "drop"] = "note"
+    keep_rows: bool = False  # also write the original selected rows
+    columns: Columns = Columns()
+    path: Annotated[str | None, NEUTRAL] = None  # the hash of the rows is in the key instead
+    allow_missing_shards: Annotated[bool, NEUTRAL] = False  # the hashes of existing shards are in the key
     hub: Hub | None = None
     limit: Positive | None = None
-    # Columns of the rows that are kept: numbers are a signal, texts a category.
+    # Further columns to keep: numeric ones are scores, text columns are categories.
     metadata: list[str] = Field(default_factory=list)
-    # Of them, those in which a low number is good (losses, perplexity): content of score/metadata, not of the rows.
+    # Metadata columns in which lower is better (losses, perplexity). Part of the key of score/metadata, not of data.
     lower_is_better: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
     max_length: Annotated[Positive, NEUTRAL]
 

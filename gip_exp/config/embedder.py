@@ -11,14 +11,14 @@ from gip_exp.registry.functions import EMBEDDERS
 
 
 class EmbedderSection(Section):
-    """What every embedder has: its kind (which function or model), and its name in reports."""
+    """Fields of every embedder: its kind (the function or type of model), and its name in reports."""
 
     kind: str
     name: str
 
 
 class TransformerEmbedder(EmbedderSection):
-    """A transformer encoder: hidden states pooled over the text. `model` null is the model of the experiment."""
+    """A transformer encoder with pooled hidden states. `model=null` is the model of the experiment."""
 
     kind: Literal["transformer"]
     model: str | None

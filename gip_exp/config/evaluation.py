@@ -50,10 +50,8 @@ class MtBenchEvaluation(Section):
     data_dir: Annotated[str | None, NEUTRAL] = None  # the published files; null downloads them once
     limit_per_category: Positive | None = None
     max_new_tokens: Positive
-    repeats: Positive  # how often the judge grades every answer
-    judge_reply: Literal["free", "rating"] = (
-        "free"  # rating: a vLLM server lets its judge write a rating only
-    )
+    repeats: Positive  # gradings per answer
+    judge_reply: Literal["free", "rating"] = "free"  # rating: vLLM restricts the judge's reply to a rating
     judge: LLMJudge
 
 
@@ -66,29 +64,29 @@ _WRITTEN: dict[str, type[Section]] = {
 
 
 class _Evaluations(Section):
-    """The evaluations asked for; one that is not asked for is None."""
+    """The chosen evaluations; the others are None."""
 
     def chosen(self) -> dict[str, Section]:
-        """The evaluations asked for, by name, in a fixed order."""
+        """Return the chosen evaluations by name, in a fixed order."""
         named = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: section for name, section in named.items() if section is not None}
 
 
 def _sections() -> dict[str, type[Section]]:
-    """The options of every evaluation by name: of those above, and of those that `eval` and `conf` have more."""
+    """Return the section of every evaluation: those above, and those generated from functions in `eval`."""
     names = (path.name.removesuffix(".yaml") for path in files("conf").joinpath("evaluation").iterdir())
-    more = {
+    generated = {
         name: create_model(f"{name}Evaluation", __base__=Section, **evaluations.signature(name)[1])  # type: ignore[call-overload]
         for name in sorted(names)
         if name not in _WRITTEN and evaluations.exists(name)
     }
-    return {**_WRITTEN, **more}
+    return {**_WRITTEN, **generated}
 
 
 if TYPE_CHECKING:
 
     class Evaluations(_Evaluations):
-        """The evaluations written above, for type checks."""
+        """The evaluations above, for type checkers."""
 
         gsm8k: Gsm8kEvaluation | None = None
         answer_nll: AnswerNllEvaluation | None = None

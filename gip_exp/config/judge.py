@@ -21,7 +21,7 @@ Price = Annotated[dict[Literal["input", "output", "cached_input"], NonNegative],
 
 
 class JudgeSection(Section):
-    """What every judge has: its kind (which function, or an LLM), and its name in reports."""
+    """Fields of every judge: its kind (the function, or the type of LLM judge), and its name in reports."""
 
     kind: str
     name: str
@@ -37,7 +37,7 @@ class LLMJudge(JudgeSection):
     temperature: Annotated[float, Field(ge=0, le=2)] | None
     max_tokens: Positive
     votes: Positive  # replies per example, averaged
-    round: Annotated[int, Field(ge=0)]  # increase it to ask again for examples that are unscored
+    round: Annotated[int, Field(ge=0)]  # increase it to ask again for unscored examples
     max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
     concurrency: Annotated[Positive, NEUTRAL]
     timeout_s: Annotated[float, Field(gt=0), NEUTRAL]

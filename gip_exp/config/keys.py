@@ -1,4 +1,4 @@
-"""Every key that a config can have, by its dotted name, and the message for an unknown key."""
+"""The dotted names of all config keys, and the message for an unknown key."""
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -26,7 +26,7 @@ def unknown_key(key: str, also: Iterable[str] = ()) -> str:
     owners = _owners(key)
     if owners:
         group = key.partition(".")[0]
-        return f"the {group} chosen here has no key {key}; choose one that has: {', '.join(f'{group}={o}' for o in owners)}"
+        return f"the chosen {group} has no key {key}; choose one that has: {', '.join(f'{group}={o}' for o in owners)}"
     last = key.rpartition(".")[2]
     known = [*keys(), *also]
     # A key in the wrong section (lr=1e-4) is as frequent as a misspelled one.
@@ -59,7 +59,7 @@ def groups() -> tuple[str, ...]:
 
 @cache
 def options(group: str) -> tuple[str, ...]:
-    """The names of a group's files; empty for what is no group."""
+    """Return the names of a group's files; empty for an unknown group."""
     folder = files("conf").joinpath(*group.split("/"))
     if group not in groups() or not folder.is_dir():
         return ()
@@ -68,12 +68,12 @@ def options(group: str) -> tuple[str, ...]:
 
 
 def _owners(key: str) -> list[str]:
-    """Return the files of a group that have `key` (`data.path`)."""
+    """Return the files of a config group that contain `key` (such as `data.path`)."""
     import yaml
 
     group, _, rest = key.partition(".")
     first = rest.partition(".")[0]
-    if first in options(group):  # the files of `evaluation` stand side by side
+    if first in options(group):  # in `evaluation`, several files of the group are combined
         return [f"[{first}]"] if key in keys() else []
     owners = []
     for name in options(group) if rest else ():

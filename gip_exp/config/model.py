@@ -22,7 +22,7 @@ class Prompt(Section):
 
 
 class Scratch(Section):
-    """A tiny Qwen3-architecture base, trained from scratch on text that does not contain the task."""
+    """A tiny base model of the Qwen3 architecture, trained from scratch on text that does not contain the task."""
 
     tokenizer: Literal["word", "byte"]
     vocab_size: Positive
@@ -62,9 +62,8 @@ class Model(Section):
     path: str | None  # a folder or a hub id; null for a model trained by the stage `base`
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]
-    parameters: Annotated[float | None, NEUTRAL] = (
-        None  # size of the hub model, to know beforehand what it needs
-    )
+    # of a hub model, to check requirements before downloading
+    parameters: Annotated[float | None, NEUTRAL] = None
     prompt: Prompt
     scratch: Scratch | None = None
 

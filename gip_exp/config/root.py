@@ -38,7 +38,7 @@ class Paths(Section):
 
 
 class Config(Section):
-    """Everything an experiment is; the sections mirror the groups in `conf/`."""
+    """A complete configuration; the sections mirror the groups in `conf/`."""
 
     experiment: Name
     budget: int | float
@@ -73,5 +73,5 @@ class Config(Section):
                 raise ValueError(f"budget={budget} is not a share in (0, 1]; for a count write an integer")
             selector = values.get("selector")
             if isinstance(selector, dict) and selector.get("kind") == "full":
-                values = {**values, "budget": 1.0}  # the whole pool for every budget of a sweep
+                values = {**values, "budget": 1.0}  # independent of the budgets of a sweep
         return values

@@ -6,7 +6,7 @@ from gip_exp.config.base import Section
 
 
 class Rubric(Section):
-    """Attributes with five anchors each; the rule judge uses the name only."""
+    """Attributes with five anchors each; the rule judge uses only the name."""
 
     name: str
     comment: bool

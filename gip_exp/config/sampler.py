@@ -9,7 +9,7 @@ from gip_exp.config.judge import Price
 
 
 class Sampling(Section):
-    """Settings of every sampler: answers per question, and what counts as an answer."""
+    """Settings of every sampler: samples per question, and the part of a text that is the answer."""
 
     name: str
     samples: Positive

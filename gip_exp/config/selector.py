@@ -1,4 +1,4 @@
-"""The selectors and their options (`selector=`): one class a kind, most of them made from the selector's signature."""
+"""The selectors and their options (`selector=`): one class per kind, most of them generated from function signatures."""
 
 from collections.abc import Mapping
 from functools import cache, reduce
@@ -11,13 +11,13 @@ from gip_exp.config.base import NEUTRAL, Name, NonNegative, Positive, Section, S
 from gip_exp.config.train import LoraTrain
 from gip_exp.registry import selectors
 
-SOURCES = ("judge", "self_consistency", "self_compression", "metadata")  # what a mixture can be made of
+SOURCES = ("judge", "self_consistency", "self_compression", "metadata")  # possible parts of a mixture
 ScoreSignal = Literal["judge", "self_consistency", "metadata", "mixture"]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SelectorSection(Section):
-    """What every selector has: its kind (which function), its name in folders and reports, its signal."""
+    """Fields of every selector: its kind (the function), its name in folders and reports, its signal."""
 
     kind: str
     name: Name
@@ -25,22 +25,23 @@ class SelectorSection(Section):
 
 
 class OnScores(SelectorSection):
-    """A selector that reads a table of scores: which one, and for a mixture what is in it.
+    """A selector that reads a table of scores.
 
-    `signals` maps a source (`judge`) or one column of it (`judge.accuracy`) to its weight. A source stands for all
-    its columns, an entry for a column goes before that for its source, null leaves a source or a column out.
+    Attributes:
+        signals: For `signal=mixture`, the weight of each source (`judge`) or column (`judge.accuracy`). The weight of a
+            source applies to all its columns without an entry of their own; null leaves out a source or a column.
     """
 
     signals: dict[str, Weight | None] = Field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, float]:
-        """The entries of `signals` that have a weight."""
+        """The entries of `signals` that are not null."""
         return {name: weight for name, weight in self.signals.items() if weight is not None}
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources that the signal is made of, in a fixed order."""
+        """The sources of the signal, in a fixed order."""
         wanted = (
             {name.partition(".")[0] for name in self.weights} if self.signal == "mixture" else {self.signal}
         )
@@ -49,7 +50,7 @@ class OnScores(SelectorSection):
     @field_validator("signals", mode="before")
     @classmethod
     def _flat(cls, given: Any) -> Any:
-        """`{judge: {accuracy: 1}}`, as the command line writes it, is `{"judge.accuracy": 1}`."""
+        """Convert `{judge: {accuracy: 1}}`, the result of a command-line override, to `{"judge.accuracy": 1}`."""
         if not isinstance(given, Mapping):
             return given
         flat: dict[str, Any] = {}
@@ -63,8 +64,8 @@ class OnScores(SelectorSection):
         if self.signal != "mixture":
             if self.signals:
                 raise ValueError(
-                    f"selector.signals is for selector.signal=mixture, this is signal={self.signal}: remove it, or "
-                    "choose selector=mp_mixture"
+                    f"selector.signals needs selector.signal=mixture, but signal={self.signal}: remove it, or choose "
+                    "selector=mp_mixture"
                 )
             return self
         if not self.weights:
@@ -80,7 +81,7 @@ class OnScores(SelectorSection):
 
 
 class GipSelector(OnScores):
-    """Greedy information projection; the options are those of `selection.gip_select`."""
+    """Greedy Information Projection, with the options of `selection.gip_select`."""
 
     kind: Literal["gip"]
     name: Name
@@ -97,14 +98,14 @@ class GipSelector(OnScores):
     def _scaled_once(self) -> "GipSelector":
         if self.signal == "mixture" and self.score_scaling != "none":
             raise ValueError(
-                f"selector.score_scaling={self.score_scaling} would undo the weights of selector.signals: a mixture "
-                "is scaled already, use selector.score_scaling=none"
+                f"selector.score_scaling={self.score_scaling} would undo the weights of selector.signals: a mixture is "
+                "already scaled, use selector.score_scaling=none"
             )
         return self
 
 
 class LessSelector(SelectorSection):
-    """LESS: its warm-up, and the projection of its gradients; the stages `warmup` and `gradients` read them."""
+    """LESS: settings of its stages `warmup` and `gradients`."""
 
     kind: Literal["less"]
     signal: Literal["target"]
@@ -119,11 +120,11 @@ class RankingSelector(SelectorSection):
     """A ranking made elsewhere: a file of ids or row numbers, best first."""
 
     kind: Literal["ranking"]
-    path: Annotated[str, NEUTRAL]  # what the file holds goes into the key instead
+    path: Annotated[str, NEUTRAL]  # the hash of the file is in the key instead
 
 
-def less(config: Any) -> LessSelector:
-    """The config's selector, which is LESS wherever its own stages are asked for."""
+def less_selector(config: Any) -> LessSelector:
+    """Return the selector of a config whose selector is LESS."""
     assert isinstance(config.selector, LessSelector)
     return config.selector
 
@@ -137,7 +138,7 @@ _WRITTEN: dict[str, type[SelectorSection]] = {
 
 @cache
 def section_of(kind: str) -> type[SelectorSection]:
-    """The options of a selector as a part of the config. Raises UserError for an unknown kind."""
+    """Return the config section of a selector. Raises UserError for an unknown kind."""
     if kind in _WRITTEN:
         return _WRITTEN[kind]
     selector = selectors.find(kind)

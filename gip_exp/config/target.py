@@ -8,7 +8,7 @@ from gip_exp.config.base import Section, Seed
 
 
 class Target(Section):
-    """Rows held out of the pool for every method; the target of DSIR and LESS."""
+    """Number of rows to hold out, at most a share of all rows. They are the target of DSIR and LESS."""
 
     n: Annotated[int, Field(ge=0)]
     max_share: Annotated[float, Field(ge=0, lt=1)]

@@ -8,7 +8,7 @@ from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Seed
 
 
 class LoraTrain(Section):
-    """LoRA fine-tuning; its length is given by exactly one of epochs and steps."""
+    """LoRA fine-tuning, for a number of either epochs or steps."""
 
     kind: Literal["lora"]
     r: Positive
@@ -27,14 +27,13 @@ class LoraTrain(Section):
     max_length: Positive
     too_long: Literal["cut", "drop"] = "cut"  # examples longer than max_length
     loss_on: Literal["last_reply", "all_replies"] = "last_reply"  # of conversations
-    packing: bool = False  # several examples in a row of max_length tokens: wants FlashAttention
+    packing: bool = False  # several examples in one sequence of max_length tokens; requires FlashAttention
     gradient_checkpointing: Annotated[bool, NEUTRAL] = False
     attention: Annotated[Literal["auto", "eager", "sdpa", "flash_attention_2"], NEUTRAL] = "auto"
     processes: Annotated[Positive, NEUTRAL] = 1  # GPUs of this machine that share a batch
-    checkpoint_steps: Annotated[Positive | None, NEUTRAL] = (
-        None  # a killed run goes on from the last checkpoint
-    )
-    require_loss_fall: Annotated[bool, NEUTRAL] = True
+    # a killed run continues from the last checkpoint
+    checkpoint_steps: Annotated[Positive | None, NEUTRAL] = None
+    require_loss_fall: Annotated[bool, NEUTRAL] = True  # raise an error if training does not lower the loss
     seed: Seed
 
     @field_validator("target_modules")

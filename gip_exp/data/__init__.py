@@ -1,4 +1,4 @@
-"""The rows a run starts from: people's own (`rows/`, `load`, `metadata`), and a pool made on the spot (`arithmetic/`)."""
+"""The rows of a run: the user's (`rows/`, `load`, `metadata`), or a generated pool (`arithmetic/`)."""
 
 from gip_exp.data.tables import as_examples
 

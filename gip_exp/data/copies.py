@@ -1,8 +1,8 @@
-"""Rows that repeat an earlier one: equal texts, and near-copies by the words that they share.
+"""Duplicates of earlier rows: equal texts, and near-duplicates by shared word n-grams.
 
-A near-copy shares at least `near` of its runs of three words (Jaccard similarity), in the prompt and in the completion
-both: an equal question with another answer is no copy. Candidates come from MinHash signatures in a locality-sensitive
-index (`datasketch`); each is compared word by word before it counts, so chance decides only whether one is missed.
+A row is a near-duplicate if the Jaccard similarity of its sets of word trigrams is at least `near`, for the prompt and
+for the completion: the same question with another answer is not a duplicate. Candidates come from MinHash signatures in
+a locality-sensitive index (`datasketch`) and are then compared exactly, so randomness can only cause misses.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,18 +11,16 @@ from typing import Any
 
 from gip_exp.words import words
 
-RUN = 3  # words of a shingle; letters where a script has no spaces
+RUN = 3  # words per shingle; letters in scripts without spaces
 PERMUTATIONS = 128
-WEIGHTS = (
-    0.02,
-    0.98,
-)  # of false positives, which cost a comparison each, and of misses (2 % at the threshold itself)
+# Of false positives, which cost a comparison each, and of misses (2 % for rows at the threshold).
+WEIGHTS = (0.02, 0.98)
 Shingles = frozenset[str]
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Row `row` repeats the earlier row `of`, which is kept. `similarity` is 1.0 for equal texts."""
+    """Row `row` is a duplicate of the earlier row `of`, which is kept. `similarity` is 1.0 for equal texts."""
 
     row: int
     of: int
@@ -30,7 +28,7 @@ class Copy:
 
 
 def equal_rows(examples: Sequence[Mapping[str, Any]]) -> list[Copy]:
-    """Rows whose prompt and completion both stood before, in row order."""
+    """Return the rows whose prompt and completion equal those of an earlier row, in row order."""
     first: dict[tuple[str, str], int] = {}
     copies = []
     for row, example in enumerate(examples):
@@ -41,7 +39,13 @@ def equal_rows(examples: Sequence[Mapping[str, Any]]) -> list[Copy]:
 
 
 def near_rows(examples: Sequence[Mapping[str, Any]], near: float, *, but: Sequence[int] = ()) -> list[Copy]:
-    """Rows that are near-copies of an earlier one that is none itself, in row order; `but` are not looked at."""
+    """Return near-duplicates of earlier rows, in row order.
+
+    Args:
+        examples: The rows.
+        near: Minimum similarity.
+        but: Rows to ignore.
+    """
     from datasketch import MinHash, MinHashLSH
 
     skipped = frozenset(but)
@@ -49,7 +53,7 @@ def near_rows(examples: Sequence[Mapping[str, Any]], near: float, *, but: Sequen
     parts = {
         row: (_shingles(examples[row]["prompt"]), _shingles(examples[row]["completion"])) for row in rows
     }
-    signatures = MinHash.generator((_marked(*parts[row]) for row in rows), num_perm=PERMUTATIONS, seed=1)
+    signatures = MinHash.generator((_tagged(*parts[row]) for row in rows), num_perm=PERMUTATIONS, seed=1)
     index = MinHashLSH(threshold=near, num_perm=PERMUTATIONS, weights=WEIGHTS)
     copies = []
     for row, signature in zip(rows, signatures, strict=True):
@@ -63,19 +67,19 @@ def near_rows(examples: Sequence[Mapping[str, Any]], near: float, *, but: Sequen
 
 
 def _shingles(text: str) -> Shingles:
-    """Its runs of three words; a text of fewer words, or none, is one of its own."""
+    """Return the word trigrams of a text; a shorter text is a single shingle."""
     found = words(text)
     if len(found) < RUN:
         return frozenset([" ".join(found) or text])
     return frozenset(" ".join(found[i : i + RUN]) for i in range(len(found) - RUN + 1))
 
 
-def _marked(prompt: Shingles, completion: Shingles) -> Iterator[bytes]:
-    """Both parts as one set: its similarity is at least the smaller of the two."""
+def _tagged(prompt: Shingles, completion: Shingles) -> Iterator[bytes]:
+    """Yield both parts as one set, whose similarity is at least the smaller of the two."""
     yield from (b"p" + shingle.encode(errors="surrogatepass") for shingle in prompt)
     yield from (b"c" + shingle.encode(errors="surrogatepass") for shingle in completion)
 
 
 def _similarity(one: tuple[Shingles, Shingles], other: tuple[Shingles, Shingles]) -> float:
-    """Of the part that is less alike."""
+    """Return the smaller of the similarities of prompt and completion."""
     return min(len(a & b) / len(a | b) for a, b in zip(one, other, strict=True))

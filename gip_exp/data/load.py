@@ -1,4 +1,4 @@
-"""People's rows into a pool and a test set, from files or from the hub, and what is said about them on the way."""
+"""Loading the user's rows from files or the hub as a pool and a test set."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +11,14 @@ from gip_exp.errors import UserError
 from gip_exp.models.hub import missing_dataset
 from gip_exp.stage import Job
 
-REMEDY = "mend or remove them, or leave them out (data.drop_broken=true)"
+REMEDY = "fix or remove them, or leave them out (data.drop_broken=true)"
 MOST_PLACES = 3
-MOST_EMPTY = 0.5  # of the rows: beyond that it is the wrong column rather than a few rows without an answer
+MOST_EMPTY = 0.5  # above this share of empty completions, the column is probably wrong
 
 
 @dataclass(frozen=True)
 class Source:
-    """The rows as read, before anything is made of them."""
+    """The rows as read from the source."""
 
     title: str
     train: list[rows.Placed]
@@ -27,7 +27,7 @@ class Source:
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """Examples, where each of the pool's comes from, and the pool's rows as they were, all in one order."""
+    """Examples of pool and test set; sources and original rows of the pool, in its order."""
 
     pool: list[rows.Example]
     test: list[rows.Example]
@@ -35,7 +35,7 @@ class LoadedRows:
     originals: list[Any]
 
     def only(self, rows: Iterable[int]) -> "LoadedRows":
-        """The same with these rows of the pool alone."""
+        """Return a copy with only these pool rows."""
         kept = list(rows)
         return replace(
             self,
@@ -46,7 +46,7 @@ class LoadedRows:
 
 
 def hub_of(data: RowsData) -> Hub | None:
-    """The hub data set that the rows come from; None for files."""
+    """Return the hub data set of the rows; None for files."""
     hub = data.hub or Hub(name=None)
     if data.path is not None:
         name = rows.hub_name(data.path)
@@ -55,29 +55,26 @@ def hub_of(data: RowsData) -> Hub | None:
 
 
 def files_of(data: RowsData) -> rows.Files:
-    """The local files that the rows come from."""
+    """Return the local files of the rows."""
     assert data.path is not None
     config = data.hub.config if data.hub else None
     return rows.find_files(Path(data.path), allow_missing=data.allow_missing_shards, config=config)
 
 
-def missing(data: RowsData) -> list[str]:
-    """What this machine lacks to get the rows."""
+def missing_data(data: RowsData) -> list[str]:
+    """Return a problem if the rows are not available, with the remedy."""
     hub = hub_of(data)
     if hub is None or hub.name is None:
-        return (
-            []
-            if data.path
-            else ["no data: give data.path=FILE_OR_FOLDER, or data.path=OWNER/NAME for a data set on the hub"]
-        )
+        no_data = "no data: give data.path=FILE_OR_FOLDER, or data.path=OWNER/NAME for a data set on the hub"
+        return [] if data.path else [no_data]
     problems = missing_dataset(hub.name, hub.revision)
     if problems and data.path is not None:
-        return [f"data.path={data.path} is no file or folder here, and as a hub data set: {problems[0]}"]
+        return [f"data.path={data.path} is not a local file or folder, and as a hub data set: {problems[0]}"]
     return problems
 
 
 def load_rows(data: RowsData, job: Job) -> LoadedRows:
-    """Read the rows. Raises UserError that names every row that cannot be used, unless `data.drop_broken`."""
+    """Read the rows. Unless `data.drop_broken`, raises UserError that lists the rows that cannot be used."""
     source = read_source(data, job.note)
     title = source.title
     layout = rows.find_layout(source.train, title, data.shape, data.columns.chosen())
@@ -99,7 +96,7 @@ def load_rows(data: RowsData, job: Job) -> LoadedRows:
 
 
 def read_source(data: RowsData, note: Callable[[str], None] = lambda _: None) -> Source:
-    """The rows from the files or the hub. What is left out of them is told to `note`."""
+    """Read the rows from the files or the hub; `note` is called with notes on what is not read."""
     hub = hub_of(data)
     if hub is not None:
         title = f"{hub.name} ({hub.split})"
@@ -112,7 +109,7 @@ def read_source(data: RowsData, note: Callable[[str], None] = lambda _: None) ->
 
 
 def _from_hub(hub: Hub, split: str) -> list[rows.Placed]:
-    """One split of a hub data set. Raises UserError when the hub or the data set fails."""
+    """Load a split of a hub data set. Raises UserError if this fails."""
     import httpx
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
@@ -130,7 +127,7 @@ def _from_hub(hub: Hub, split: str) -> list[rows.Placed]:
 
 
 def origins_of(reading: rows.Reading, layout: rows.Layout) -> list[dict[str, Any]]:
-    """Where every example comes from: source, number of the row in it, and its own id where the rows have ids."""
+    """Return the source of every example: source, row number in it, and the row's own id if the rows have ids."""
     origins = []
     for example, placed in zip(reading.examples, reading.rows, strict=True):
         origin = {"id": example["id"], "source": placed.source, "row": placed.number, "place": placed.place}
@@ -152,8 +149,8 @@ def _read(
     if reading.empty:
         _check_empty(reading, len(placed), title)
         job.note(
-            f"{title}: left out {len(reading.empty):,} of {len(placed):,} rows (data.drop_empty), first "
-            f"{reading.empty[0]}: the completion is empty"
+            f"{title}: {len(reading.empty):,} of {len(placed):,} rows are left out because their completion is empty "
+            f"(data.drop_empty; first: {reading.empty[0]})"
         )
     if not reading.examples:
         raise UserError(f"{title}: no row is left; see the notes above for what was left out")
@@ -163,13 +160,13 @@ def _read(
 def _check_empty(reading: rows.Reading, n: int, title: str) -> None:
     if len(reading.empty) > MOST_EMPTY * n:
         raise UserError(
-            f"{title}: the completion is empty in {len(reading.empty):,} of {n:,} rows (first: {reading.empty[0]}): name "
+            f"{title}: the completion is empty in {len(reading.empty):,} of {n:,} rows (first: {reading.empty[0]}): give "
             "the column of the answers (data.columns.prompt=COLUMN data.columns.completion=COLUMN), or remove these rows"
         )
 
 
 def _describe(reading: rows.Reading, job: Job) -> None:
-    """Notes on what people may not know of their rows."""
+    """Note the special content of rows (several turns, tools, ...)."""
     n = len(reading.examples)
     for what, (count, first) in reading.found.items():
         job.note(f"{count:,} of {n:,} rows {what} (first: {first})")

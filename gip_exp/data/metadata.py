@@ -1,6 +1,6 @@
-"""What people's rows carry beside their text (`data.metadata`): numbers are signals, texts are categories.
+"""Metadata columns of the rows (`data.metadata`): numeric columns are signals, text columns are categories.
 
-A column is one of numbers when at least half of its filled cells are. A cell without a number leaves its row unscored.
+A column is numeric if at least half of its non-empty cells are numbers. Rows without a number are unscored.
 """
 
 import math
@@ -17,7 +17,7 @@ MISSING = {"", "na", "n/a", "nan", "none", "null", "-", "?"}
 
 @dataclass(frozen=True)
 class Metadata:
-    """Columns in row order: numbers (NaN where there is none), texts (None), and what is to be said about them."""
+    """Numeric columns (NaN for missing values), text columns (None for missing values), and notes on them."""
 
     numbers: dict[str, list[float]] = field(default_factory=dict)
     categories: dict[str, list[str | None]] = field(default_factory=dict)
@@ -25,20 +25,20 @@ class Metadata:
 
 
 def read_metadata(rows: Sequence[Placed], columns: Sequence[str]) -> Metadata:
-    """The columns of the rows. Raises UserError for a column that no row has a value in."""
+    """Read columns of the rows. Raises UserError for a column without any value."""
     found = Metadata()
-    there = columns_of(rows)
+    existing = columns_of(rows)
     for column in dict.fromkeys(columns):
         cells = [row.row.get(column) if isinstance(row.row, Mapping) else None for row in rows]
         filled = [i for i, cell in enumerate(cells) if not _is_missing(cell)]
         if not filled:
-            what = (
+            why = (
                 "is empty in every row"
-                if column in there
-                else f"is not there: the rows have {listed_columns(there)}"
+                if column in existing
+                else f"does not exist: the rows have {listed_columns(existing)}"
             )
             raise UserError(
-                f"data.metadata names the column {column!r}, which {what}{nearest(column, there)}; "
+                f"data.metadata names the column {column!r}, which {why}{nearest(column, existing)}; "
                 "give columns that have values"
             )
         values = [_number(cell) for cell in cells]
@@ -49,17 +49,17 @@ def read_metadata(rows: Sequence[Placed], columns: Sequence[str]) -> Metadata:
             continue
         found.numbers[column] = values
         if unscored := [i for i, value in enumerate(values) if math.isnan(value)]:
-            odd = f", {str(cells[unread[0]])[:40]!r} in {rows[unread[0]].place}" if unread else ""
+            example = f", {str(cells[unread[0]])[:40]!r} in {rows[unread[0]].place}" if unread else ""
             found.notes.append(
                 f"data.metadata column {column!r}: {len(unscored):,} of {len(rows):,} rows have no number and are unscored "
-                f"(first: {rows[unscored[0]].place}{odd}); use finite numbers"
+                f"(first: {rows[unscored[0]].place}{example}); use finite numbers"
             )
     return found
 
 
 def _category_note(column: str, values: Sequence[str | None]) -> str:
     different = len({value for value in values if value is not None})
-    return f"data.metadata column {column!r} holds text: its {different:,} values are categories for the report, no scores"
+    return f"data.metadata column {column!r} is text: its {different:,} values are categories for the report, not scores"
 
 
 def _is_missing(cell: Any) -> bool:
@@ -69,7 +69,7 @@ def _is_missing(cell: Any) -> bool:
 
 
 def _number(cell: Any) -> float:
-    """A finite number (true and false count as 1 and 0, text as the number that it spells), else NaN."""
+    """Convert a cell (a number, a boolean, or text with a number) to a finite number, or NaN."""
     if not isinstance(cell, str | int | float):
         return math.nan
     try:

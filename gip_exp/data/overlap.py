@@ -1,10 +1,9 @@
-"""Test questions in the pool: runs of words that a training row shares with a test row, in the prompt or the completion.
+"""Overlap of test rows with training rows: runs of consecutive words shared by their prompts or completions.
 
-Runs of 8 and of 13 words are looked for, the lengths that reports on language models use; each match is given with the
-longest run that the two texts share. As in the report on GPT-3, a run that more than ten different texts of the pool,
-or of the test set, hold is a common phrase and counts for nothing. A prompt that stands in the pool whole counts
-whatever its length. Case, punctuation and line breaks make no difference. Where a script has no spaces, two letters
-count as a word.
+Runs of at least 8 and 13 words are reported, lengths used in reports on language models; each match has the longest run
+that the two texts share. As in the report on GPT-3, a run that occurs in more than ten distinct texts of the pool, or of
+the test set, is a common phrase and ignored. A test prompt that equals a training prompt matches at any length. Case,
+punctuation and line breaks are ignored. In scripts without spaces, two letters count as a word.
 """
 
 from collections import defaultdict
@@ -18,8 +17,8 @@ from gip_exp.words import UNSPACED, word_spans, words
 
 LENGTHS = (8, 13)  # words
 COMMON = 10  # texts
-LETTERS = 2  # of a word, in a script without spaces
-LONGEST_SHOWN = 300  # characters of a match
+LETTERS = 2  # letters per word in scripts without spaces
+LONGEST_SHOWN = 300  # characters of the text of a match
 PARTS = ("prompt", "completion")
 Examples = Sequence[Mapping[str, Any]]
 Place = tuple[int, str]  # row, part
@@ -27,7 +26,7 @@ Place = tuple[int, str]  # row, part
 
 @dataclass(frozen=True)
 class Match:
-    """Test row `test` and training row `row` share `words` words in a row; `whole`: the prompts are the same."""
+    """Test row `test` and training row `row` share `words` consecutive words; `whole` if the prompts are the same."""
 
     test: int
     test_part: str
@@ -38,38 +37,43 @@ class Match:
     whole: bool = False
 
     def counts(self, length: int) -> bool:
-        """Whether it makes the test row a touched one at this length."""
+        """Return whether the test row overlaps at this number of words."""
         return self.whole or self.words >= length
 
 
 def find_overlap(pool: Examples, test: Examples) -> list[Match]:
-    """Every pair of a test row's part and a training row's part that share a run, the longest run of each."""
+    """Find all pairs of a part of a test row and a part of a training row that share a run, with the longest run."""
     vocabulary: defaultdict[str, int] = defaultdict()
     vocabulary.default_factory = vocabulary.__len__  # a new word gets the next number
-    asked, held = _Texts(test, vocabulary), _Texts(pool, vocabulary)
+    tests, trains = _Texts(test, vocabulary), _Texts(pool, vocabulary)
     longest: dict[tuple[int, int], tuple[int, int]] = {}
     for length in LENGTHS:
-        for pair, run in _shared_runs(asked, held, length):
+        for pair, run in _shared_runs(tests, trains, length):
             longest[pair] = max(longest.get(pair, (0, 0)), run)
-    found = _whole(asked, held)
+    found = _same_prompts(tests, trains)
     same = {(match.test, match.row) for match in found}
-    for (question, text), (count, start) in longest.items():
-        shown, length = _shown(held.texts[text], start, count)
+    for (test_text, train_text), (count, start) in longest.items():
+        shown, length = _shown(trains.texts[train_text], start, count)
         if length < LENGTHS[0]:
             continue
-        for row, row_part in held.places[text]:
+        for row, row_part in trains.places[train_text]:
             found += [
-                Match(asked_row, part, row, row_part, length, shown)
-                for asked_row, part in asked.places[question]
-                if not (part == row_part == "prompt" and (asked_row, row) in same)
+                Match(test_row, part, row, row_part, length, shown)
+                for test_row, part in tests.places[test_text]
+                if not (part == row_part == "prompt" and (test_row, row) in same)
             ]
     return sorted(found, key=lambda match: (match.test, match.row, match.test_part, match.row_part))
 
 
 class _Texts:
-    """The different texts of some rows as one array of word numbers, and where each text stands.
+    """The distinct texts of rows as one array of word numbers.
 
-    numbers: (total,) a number for every word. text: (total,) which text it is in. starts: first word of each text.
+    Attributes:
+        texts: The texts.
+        places: Rows and parts in which each text occurs.
+        numbers: (total,) int64, the number of each word.
+        text: (total,) int64, the text of each word.
+        starts: (n,) int64, the position of the first word of each text.
     """
 
     def __init__(self, examples: Examples, vocabulary: Mapping[str, int]) -> None:
@@ -86,7 +90,7 @@ class _Texts:
         self.starts = np.cumsum(counts) - counts
 
     def runs(self, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """A 64-bit hash of every run of `length` words, and the position of its first word."""
+        """Return a 64-bit hash of every run of `length` words, and the position of its first word."""
         n = max(0, len(self.numbers) - length + 1)
         mixed = _mixed(self.numbers)
         hashes = np.zeros(n, dtype=np.uint64)
@@ -97,36 +101,36 @@ class _Texts:
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """Splitmix64: word numbers spread over 64 bits."""
+    """Hash word numbers to 64 bits by splitmix64."""
     values = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
-def _shared_runs(asked: _Texts, held: _Texts, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """((text of `asked`, text of `held`), (words, first word in the latter)) for runs of at least `length` words."""
-    hashes, positions = asked.runs(length)
-    known = np.unique(hashes)
-    theirs, places = held.runs(length)
-    shared = np.isin(theirs, known)
-    theirs, places = theirs[shared], places[shared]
-    ours = np.isin(hashes, theirs)
-    left = _firsts(np.searchsorted(known, hashes[ours]), positions[ours], asked)
-    right = _firsts(np.searchsorted(known, theirs), places, held)
-    at: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for run, text, place in left:
-        at[run].append((text, place))
-    # Runs that follow one another in both texts are one longer run: they lie on one diagonal.
+def _shared_runs(tests: _Texts, trains: _Texts, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Return ((test text, training text), (words, first word in the latter)) of runs of at least `length` words."""
+    test_hashes, test_positions = tests.runs(length)
+    known = np.unique(test_hashes)
+    train_hashes, train_positions = trains.runs(length)
+    shared = np.isin(train_hashes, known)
+    train_hashes, train_positions = train_hashes[shared], train_positions[shared]
+    shared = np.isin(test_hashes, train_hashes)
+    left = _first_occurrences(np.searchsorted(known, test_hashes[shared]), test_positions[shared], tests)
+    right = _first_occurrences(np.searchsorted(known, train_hashes), train_positions, trains)
+    by_run: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for run, test_text, start in left:
+        by_run[run].append((test_text, start))
+    # Consecutive runs in both texts, which have the same difference of positions, form one longer run.
     diagonals: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
-    for run, text, place in right:
-        for question, start in at.get(run, ()):
-            diagonals[question, text, place - start].append(place)
-    return [((question, text), _longest(starts, length)) for (question, text, _), starts in diagonals.items()]
+    for run, train_text, place in right:
+        for test_text, start in by_run.get(run, ()):
+            diagonals[test_text, train_text, place - start].append(place)
+    return [(key[:2], _longest(places, length)) for key, places in diagonals.items()]
 
 
-def _firsts(runs: np.ndarray, positions: np.ndarray, texts: _Texts) -> list[tuple[int, int, int]]:
-    """(run, text, word in the text) where a run first stands in a text; runs of too many texts are left out."""
+def _first_occurrences(runs: np.ndarray, positions: np.ndarray, texts: _Texts) -> list[tuple[int, int, int]]:
+    """Return (run, text, word in the text) of the first occurrence of runs in texts, without common phrases."""
     if not len(runs):
         return []
     keys, first = np.unique(runs * len(texts.texts) + texts.text[positions], return_index=True)
@@ -137,34 +141,36 @@ def _firsts(runs: np.ndarray, positions: np.ndarray, texts: _Texts) -> list[tupl
 
 
 def _longest(starts: list[int], length: int) -> tuple[int, int]:
-    """(words, first word) of the longest stretch among the starts of runs of `length` words."""
+    """Return (words, first word) of the longest run formed by consecutive runs of `length` words."""
     ordered = np.array(sorted(starts))
     pieces = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
     best = max(pieces, key=len)
     return len(best) + length - 1, int(best[0])
 
 
-def _whole(asked: _Texts, held: _Texts) -> list[Match]:
-    """Test prompts that are a training row's prompt, word by word."""
+def _same_prompts(tests: _Texts, trains: _Texts) -> list[Match]:
+    """Find test prompts with the same words as a training prompt."""
     prompts: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for text, places in zip(held.texts, held.places, strict=True):
+    for text, places in zip(trains.texts, trains.places, strict=True):
         rows = [row for row, part in places if part == "prompt"]
         if rows:
             prompts[tuple(words(text))] += rows
     matches = []
-    for text, places in zip(asked.texts, asked.places, strict=True):
-        asking = [test for test, part in places if part == "prompt"]
-        said = tuple(words(text))
-        rows = prompts.get(said, []) if asking and said else []
-        shown, length = _shown(text, 0, len(said)) if rows else ("", 0)
+    for text, places in zip(tests.texts, tests.places, strict=True):
+        test_rows = [test for test, part in places if part == "prompt"]
+        key = tuple(words(text))
+        rows = prompts.get(key, []) if test_rows and key else []
+        shown, length = _shown(text, 0, len(key)) if rows else ("", 0)
         matches += [
-            Match(test, "prompt", row, "prompt", length, shown, whole=True) for test in asking for row in rows
+            Match(test, "prompt", row, "prompt", length, shown, whole=True)
+            for test in test_rows
+            for row in rows
         ]
     return matches
 
 
 def _shown(text: str, start: int, count: int) -> tuple[str, int]:
-    """`count` words of a text from the `start`-th on, as they stand there but on one line, and how many that is."""
+    """Return `count` words of a text from the `start`-th on, on one line, and their number (see LETTERS)."""
     _, spans = word_spans(text)
     shared = spans[start : start + count]
     shown = " ".join(text[shared[0][0] : shared[-1][1]].split())

@@ -1,7 +1,7 @@
-"""A ranking made elsewhere, read from a file: ids or row numbers of the pool, best first.
+"""Reading a ranking made by another program: ids or row numbers, best first.
 
-- parquet: a column `row` (row numbers from 0, in the order of the data) or `id`; else its only column;
-- JSONL: a line a row, a bare id or number, or an object with `row` or `id`;
+- parquet: a column `row` (row numbers from 0, in the order of the data) or `id`, or a single column;
+- JSONL: one id or row number per line, or an object with `row` or `id`;
 - .npy: a vector of row numbers (integers) or ids (text).
 """
 
@@ -15,11 +15,11 @@ import numpy as np
 from gip_exp.errors import UserError, listed
 from gip_exp.storage.files import file_digest
 
-SHOWN = 5  # problems named one by one
+SHOWN = 5  # problems listed in a message
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the file. Raises UserError when it cannot be read."""
+    """Return the SHA-256 of the file. Raises UserError if it cannot be read."""
     try:
         return file_digest(path)
     except OSError as error:
@@ -27,14 +27,14 @@ def digest(path: Path) -> str:
 
 
 def read(path: Path, ids: Sequence[str]) -> list[int]:
-    """Row numbers of the pool, best first.
+    """Read a ranking as row numbers, best first.
 
     Args:
-        path: the file; its ending says which kind it is.
-        ids: the pool's ids, in its order.
+        path: The file, whose ending gives the format.
+        ids: The ids of the rows, in order.
 
     Raises:
-        UserError: the file cannot be read, or an entry is unknown, beyond the pool or there twice.
+        UserError: the file cannot be read, or an entry is unknown, out of range or repeated.
     """
     try:
         entries = _entries(path)
@@ -45,9 +45,11 @@ def read(path: Path, ids: Sequence[str]) -> list[int]:
     for number, entry in enumerate(entries, 1):
         row = place.get(entry) if isinstance(entry, str) else entry
         if row is None or not 0 <= row < len(ids):
-            problems.append(f"entry {number}: {entry!r} is no {_kind(entry)} of the pool ({len(ids)} rows)")
+            problems.append(
+                f"entry {number}: {entry!r} is not a {_kind(entry)} of the pool ({len(ids)} rows)"
+            )
         elif row in seen:
-            problems.append(f"entry {number}: {entry!r} is there twice")
+            problems.append(f"entry {number}: {entry!r} is repeated")
         else:
             seen.add(row)
             rows.append(row)
@@ -58,14 +60,14 @@ def read(path: Path, ids: Sequence[str]) -> list[int]:
 
 
 def _kind(entry: Any) -> str:
-    return "id" if isinstance(entry, str) else "row number"
+    return "known id" if isinstance(entry, str) else "row number"
 
 
 def _entries(path: Path) -> list[Any]:
     if path.suffix == ".npy":
         values = np.load(path, allow_pickle=False)
         if values.ndim != 1 or values.dtype.kind not in "iuU":
-            raise ValueError(f"a vector of integers or text is needed, it is {values.dtype} {values.shape}")
+            raise ValueError(f"it must be a vector of integers or text, but is {values.dtype} {values.shape}")
         return values.tolist()
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
@@ -83,7 +85,7 @@ def _column(names: Sequence[str]) -> str:
         if known in names:
             return known
     if len(names) != 1:
-        raise ValueError(f"it has the columns {', '.join(names)}: call one of them row or id")
+        raise ValueError(f"it has the columns {', '.join(names)}: rename one of them to row or id")
     return names[0]
 
 

@@ -1,4 +1,4 @@
-"""The pool that every method chooses from: all training rows less the held-out target rows."""
+"""Splitting the training rows into the pool of every method and the held-out target."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from gip_exp.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers (int64, ascending): `pool` may be selected, `target` is held out for every method."""
+    """Row indices (int64, ascending): `pool` may be selected, `target` is held out for every method."""
 
     pool: np.ndarray
     target: np.ndarray
 
 
 def split(n_rows: int, target: Target) -> Split:
-    """Hold out min(target.n, target.max_share of the rows), drawn with `target.seed`, whatever the run's seed."""
+    """Hold out min(target.n, target.max_share of the rows), drawn with `target.seed`, not the run's seed."""
     n_target = min(target.n, int(target.max_share * n_rows))
     drawn = np.random.default_rng(target.seed).permutation(n_rows)[:n_target]
     held_out = np.zeros(n_rows, dtype=bool)
@@ -26,19 +26,19 @@ def split(n_rows: int, target: Target) -> Split:
 
 
 def count(budget: int | float, n_pool: int) -> int:
-    """How many examples a budget is: an int is a count, a float a share (Python's round, at least 1)."""
+    """Return the number of rows of a budget: an int is a count, a float a share (rounded, at least 1)."""
     if isinstance(budget, int):
         if budget > n_pool:
             raise UserError(
-                f"budget={budget} asks for more than the pool holds: {n_pool} rows are left once the target rows are "
-                f"held out (target.n); give a count of at most {n_pool}, or a share in (0, 1.0]"
+                f"budget={budget} exceeds the pool of {n_pool} rows, which excludes the held-out target rows (target.n); "
+                f"give a count of at most {n_pool}, or a share in (0, 1.0]"
             )
         return budget
     return max(1, round(budget * n_pool))
 
 
 def rank_to(n_selected: int, n_pool: int) -> int:
-    """How far a ranking goes: the smallest of 0.2 n, 0.5 n and n that covers the budget, so that budgets share it."""
+    """Return the length of a ranking: the smallest of 0.2 n, 0.5 n and n that covers the budget, so budgets share it."""
     for share in (0.2, 0.5):
         if n_selected <= round(share * n_pool):
             return round(share * n_pool)

@@ -1,4 +1,4 @@
-"""Rows that are in memory already (a list, a Dataset, a DataFrame, an Arrow table) or in files, as examples."""
+"""Converting rows in memory (a list, a Dataset, a DataFrame, an Arrow table) or in files to examples."""
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
@@ -25,18 +25,17 @@ def as_examples(
     columns: Mapping[str, str | list[str]] | None = None,
     drop_empty: bool = False,
 ) -> Reading:
-    """Read rows of any known shape.
+    """Convert rows of any known shape to examples.
 
     Args:
-        data: A list of dicts, a `datasets.Dataset` (of a `DatasetDict` its training split), a pandas or polars
-            DataFrame, a `pyarrow.Table`, or a path as `data.path` takes it.
-        shape: One of the shapes' names, or found out.
-        columns: Columns by what they hold (`prompt`, `completion`, `conversation`, `system`, ...) where their names
-            do not tell.
-        drop_empty: Leave out rows without a completion, else they are broken.
+        data: A list of dicts, a `datasets.Dataset`, a `DatasetDict` (its training split), a pandas or polars DataFrame,
+            a `pyarrow.Table`, or a path as in `data.path`.
+        shape: Name of a shape, or `auto`.
+        columns: The columns of `prompt`, `completion`, `conversation`, `system`, ..., if they are not detected by name.
+        drop_empty: Leave out rows without a completion; otherwise they are broken rows.
 
     Returns:
-        The examples in the rows' order, with the places of broken and empty rows.
+        The examples in the order of the rows, and the broken and empty rows.
 
     Raises:
         UserError: The rows cannot be read, or their shape is unclear.
@@ -51,14 +50,14 @@ def as_examples(
 
 
 def table_rows(data: Any) -> list[Placed]:
-    """The rows of a table in memory or in files, with their places."""
+    """Return the rows of a table in memory or in files, with their places."""
     if isinstance(data, str | PathLike):
         return read_files(find_files(Path(data)).train)
     if isinstance(data, Mapping) and "train" in data:  # a DatasetDict
         data = data["train"]
     found = placed(_listed(data))
     if not found:
-        raise UserError("the data holds no rows")
+        raise UserError("the data has no rows: give at least one")
     return found
 
 
@@ -78,7 +77,7 @@ def _listed(data: Any) -> Iterable[Any]:
 
 
 def _python(value: Any) -> Any:
-    """A value without numpy: a DataFrame holds lists as arrays."""
+    """Convert NumPy arrays, which a DataFrame has for lists, to lists."""
     if isinstance(value, Mapping):
         return {key: _python(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

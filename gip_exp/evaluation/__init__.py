@@ -1,1 +1,1 @@
-"""Evaluating a tuned model: the tasks, what they require, serving the model, checking the adapter."""
+"""Evaluation of a tuned model: the tasks and their requirements, serving the model, checking the adapter."""

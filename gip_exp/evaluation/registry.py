@@ -1,6 +1,4 @@
-"""What each evaluation runs, needs and costs: those of `tasks.py`, and any that is one function in `eval/`
-(`gip_exp.registry.evaluations` says how to write one).
-"""
+"""All evaluations by name: those of `tasks.py`, and functions in `eval/` (see `gip_exp.registry.evaluations`)."""
 
 from contextlib import ExitStack
 from functools import cache, partial
@@ -23,26 +21,26 @@ if TYPE_CHECKING:
 
 
 def find(name: str) -> Evaluation:
-    """The evaluation of this name; the config has seen to it that there is one."""
+    """Return the evaluation of this name, which a validated config contains."""
     return EVALUATIONS[name] if name in EVALUATIONS else _from_signature(name)
 
 
-def missing(config: Config, name: str) -> list[str]:
-    """What the evaluation `name` lacks on this machine, each with its remedy."""
+def missing_requirements(config: Config, name: str) -> list[str]:
+    """Return the requirements of an evaluation that are not met, each with its remedy."""
     chosen, evaluation = config.evaluation.chosen()[name], find(name)
     problems = []
     if config.engine.kind == "vllm" and evaluation.served:
         problems += llm_judge.missing_vllm("engine=vllm", "engine=hf") + requirements.served_rank(config)
-    if evaluation.harness:  # lm-eval refuses a reply longer than the context, when all is trained
-        problems += requirements.room(name, chosen, config)
+    if evaluation.harness:  # else lm-eval would refuse a reply longer than the context, after the training
+        problems += requirements.reply_length(name, chosen, config)
     return problems + evaluation.missing(chosen, config)
 
 
 def check_test_rows(config: Config, entries: Entries) -> None:
-    """Raise UserError when an evaluation asks for test rows and the data came without; known once the data is read."""
-    asking = [name for name in config.evaluation.chosen() if find(name).test_rows]
-    if asking and not read_test(entries):
-        raise UserError(f"evaluation={asking}: {requirements.NO_TEST_ROWS}")
+    """Raise UserError if an evaluation needs test rows and the data has none."""
+    names = [name for name in config.evaluation.chosen() if find(name).test_rows]
+    if names and not read_test(entries):
+        raise UserError(f"evaluation={names}: {requirements.NO_TEST_ROWS}")
 
 
 @cache
@@ -51,40 +49,40 @@ def _from_signature(name: str) -> Evaluation:
     return Evaluation(
         run=partial(_run, name),
         code=(f"eval.{name}:evaluate",),
-        asks=_asks,
+        questions=_questions,
         test_rows="test" in reads,
         served=bool({"generate", "lm"} & reads),
         harness=False,
     )
 
 
-def _asks(section: Any, rows: Any) -> Questions:
-    """One reply a test row, as long as its options allow or as two reference answers."""
+def _questions(section: Any, rows: Any) -> Questions:
+    """Estimate one reply per test row, of `max_new_tokens` or twice the mean reference answer, whichever is less."""
     limit, longest = getattr(section, "limit", None), getattr(section, "max_new_tokens", None)
     n = min(rows.test, limit or rows.test)
     return Questions(n, rows.prompt_tokens, min(longest or float("inf"), 2 * rows.completion_tokens))
 
 
 def _run(name: str, job: Job, tuned: TunedModel) -> "EvalResult":
-    """Call `evaluate` with what it reads and with its options."""
+    """Call `evaluate` with the parameters it reads and its options."""
     section: Section = job.config.evaluation.chosen()[name]
     function = evaluations.function(name)
     reads, options = evaluations.signature(name)
-    given: dict[str, Any] = {option: getattr(section, option) for option in options}
+    arguments: dict[str, Any] = {option: getattr(section, option) for option in options}
     if "test" in reads:
-        given["test"] = read_test(job.inputs)
+        arguments["test"] = read_test(job.inputs)
     if "tokenizer" in reads:
-        given["tokenizer"] = tuned.tokenizer
+        arguments["tokenizer"] = tuned.tokenizer
     with ExitStack() as stack:
         if "model" in reads:
-            given["model"] = stack.enter_context(tuned.loaded())
+            arguments["model"] = stack.enter_context(tuned.loaded())
         if reads & {"generate", "lm"}:
             served = stack.enter_context(serve(tuned))
             if "lm" in reads:
-                given["lm"] = served.lm()
+                arguments["lm"] = served.lm()
             if "generate" in reads:
-                given["generate"] = partial(_generate, tuned, served)
-        return function(**given)
+                arguments["generate"] = partial(_generate, tuned, served)
+        return function(**arguments)
 
 
 def _generate(
@@ -95,6 +93,6 @@ def _generate(
     max_new_tokens: int,
     temperature: float = 0.0,
 ) -> list[str]:
-    """One completion a prompt, in the training format."""
+    """Generate one completion per prompt, in the training format."""
     texts = [tuned.render.prompt(prompt) for prompt in prompts]
     return served.generate(texts, temperature=temperature, max_tokens=max_new_tokens)

@@ -1,4 +1,4 @@
-"""What an evaluation needs beyond the model, asked before any work: test rows, question files, a judge, vLLM."""
+"""Requirements of evaluations besides the model, checked before any work: question files, a judge, vLLM."""
 
 from pathlib import Path
 
@@ -16,45 +16,43 @@ NO_TEST_ROWS = (
 
 
 def served_rank(config: Config) -> list[str]:
-    """Whether vLLM can serve an adapter of this rank."""
+    """Return a problem if vLLM cannot serve an adapter of this rank."""
     from gip_exp.llm.adapters import SERVABLE_RANKS
 
     most = SERVABLE_RANKS[-1]
     if not isinstance(config.train, LoraTrain) or config.train.r <= most:
         return []
-    return [
-        f"train.r={config.train.r}: vLLM serves adapters of a rank of at most {most}; lower it, or use engine=hf"
-    ]
+    return [f"train.r={config.train.r}: vLLM serves adapters up to rank {most}; lower it, or use engine=hf"]
 
 
-def room(name: str, chosen: Section, config: Config) -> list[str]:
-    """Whether a reply of the length asked for leaves room for its prompt."""
-    asked = getattr(chosen, "max_new_tokens", None)
+def reply_length(name: str, chosen: Section, config: Config) -> list[str]:
+    """Return a problem if `max_new_tokens` leaves no tokens of the context for the prompt."""
+    length = getattr(chosen, "max_new_tokens", None)
     limits = {"the model": loading.context(config.model)}
     if config.engine.kind == "vllm":
         limits[f"engine.max_model_len={config.engine.max_model_len}"] = config.engine.max_model_len
     return [
-        f"evaluation.{name}.max_new_tokens={asked} leaves no room for a prompt: {what} holds {limit} tokens, both together; "
-        "lower it, or take a model that holds more"
+        f"evaluation.{name}.max_new_tokens={length} leaves no room for a prompt: the context of {what} is {limit} tokens, "
+        "prompt and reply together; lower it, or use a model with a longer context"
         for what, limit in limits.items()
-        if asked and limit and asked >= limit
+        if length and limit and length >= limit
     ]
 
 
 def mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
-    """What MT-Bench lacks: its judge, or its question files."""
+    """Return the unmet requirements of MT-Bench: its judge and its question files."""
     from eval import mt_bench_files
 
-    problems = llm_judge.missing(config.judge, "evaluation.mt_bench.judge")
+    problems = llm_judge.missing_judge(config.judge, "evaluation.mt_bench.judge")
     if config.judge.votes != 1:
         problems.append(
-            f"evaluation.mt_bench.judge.votes={config.judge.votes}: MT-Bench has its own key for this, "
-            "evaluation.mt_bench.repeats (leave votes at 1)"
+            f"evaluation.mt_bench.judge.votes={config.judge.votes}: use evaluation.mt_bench.repeats instead (votes must "
+            "be 1)"
         )
     if config.judge_reply == "rating" and config.judge.kind == "openai" and config.judge.base_url is None:
         problems.append(
-            "evaluation.mt_bench.judge_reply=rating: only vLLM servers can hold a reply to a form; use free, or a judge "
-            "that vLLM serves (judge@evaluation.mt_bench.judge=vllm, or its evaluation.mt_bench.judge.base_url)"
+            "evaluation.mt_bench.judge_reply=rating: only vLLM servers can restrict the form of a reply; use free, or a "
+            "judge served by vLLM (judge@evaluation.mt_bench.judge=vllm, or its evaluation.mt_bench.judge.base_url)"
         )
     cache = whole.paths.root / "downloads" / "mt_bench"
     names = [
@@ -63,7 +61,7 @@ def mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
     ]
     if config.data_dir is None and not all((cache / name).is_file() for name in names):
         host = mt_bench_files.SOURCE
-        if why := hub.silence(host):
+        if why := hub.no_answer(host):
             problems.append(
                 f"evaluation.mt_bench.data_dir is not set and {host} cannot be reached ({why}): give a folder with "
                 f"{', '.join(names)}"
@@ -77,7 +75,7 @@ def mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
 
 
 def bbh(config: BbhEvaluation, _: Config) -> list[str]:
-    """What BBH lacks: known tasks, or their question files."""
+    """Return the unmet requirements of BBH: known tasks and their question files."""
     from eval import bbh
 
     wanted = config.tasks if config.tasks is not None else list(bbh.TASKS)
@@ -90,11 +88,11 @@ def bbh(config: BbhEvaluation, _: Config) -> list[str]:
         if hub.cached_dataset(bbh.HUB) or not (why := hub.unreachable()):
             return []
         return [
-            f"evaluation.bbh.data_dir is not set, and the data set {bbh.HUB} is neither in the local cache nor can "
-            f"{hub.endpoint()} be reached ({why}): give a folder of <task>.json, or go online"
+            f"evaluation.bbh.data_dir is not set, the data set {bbh.HUB} is not in the local cache, and {hub.endpoint()} "
+            f"cannot be reached ({why}): give a folder of <task>.json, or go online"
         ]
     if not Path(config.data_dir).is_dir():
-        return [f"evaluation.bbh.data_dir={config.data_dir} is no folder: give a folder of <task>.json"]
+        return [f"evaluation.bbh.data_dir={config.data_dir} is not a folder: give a folder of <task>.json"]
     absent = [task for task in wanted if not (Path(config.data_dir) / f"{task}.json").is_file()]
     if absent:
         return [

@@ -1,4 +1,4 @@
-"""Each evaluation of `eval` with what it needs from the config: rows, rendered prompts, the served model, a judge."""
+"""The evaluations of `eval` with their inputs from the run: rows, rendered prompts, the served model, a judge."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from eval.results import EvalResult  # and scipy with it
 
 BBH_QUESTIONS, BBH_TASKS = 6_511, 27
-BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; a reasoned answer
+BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; an answer with reasoning
 MT_QUESTIONS, MT_CATEGORIES, MT_TURNS = 80, 8, 2
-MT_READ = 600  # tokens a turn, on average over the first and the second, which holds the first answer
-RATING = r"Rating: \[\[(10|[1-9])\]\]"  # what MT-Bench's prompts ask a judge to end with
+MT_READ = 600  # tokens per turn, mean of the first turn and the second, which contains the first answer
+RATING = r"Rating: \[\[(10|[1-9])\]\]"  # the last line that MT-Bench's prompts ask a judge for
 
 
 def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
-    """The first `limit` test rows. Raises UserError when the data came without any."""
+    """Return the first `limit` test rows. Raises UserError if the data has none."""
     rows = read_test(job.inputs)[:limit]
     if not rows:
         raise UserError(requirements.NO_TEST_ROWS)
@@ -41,7 +41,7 @@ def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
 
 
 def gsm8k(job: Job, tuned: TunedModel) -> "EvalResult":
-    """GSM8K exact match: zero-shot in the training format, or lm-eval's own few-shot task."""
+    """Evaluate GSM8K exact match, zero-shot in the training format or few-shot by lm-eval's task."""
     from eval import gsm8k as task
 
     config = job.config.evaluation.gsm8k
@@ -56,7 +56,7 @@ def gsm8k(job: Job, tuned: TunedModel) -> "EvalResult":
                 num_fewshot=config.shots,
                 max_gen_toks=config.max_new_tokens,
             )
-        asked = [
+        questions = [
             {
                 "id": row["id"],
                 "prompt": tuned.render.training_row(row)["prompt"],
@@ -65,7 +65,7 @@ def gsm8k(job: Job, tuned: TunedModel) -> "EvalResult":
             for row in rows
         ]
         stop = [tuned.tokenizer.eos_token]
-        return task.zero_shot(served.lm(), asked, stop=stop, max_gen_toks=config.max_new_tokens)
+        return task.zero_shot(served.lm(), questions, stop=stop, max_gen_toks=config.max_new_tokens)
 
 
 def _question(example: dict[str, str]) -> dict[str, str]:
@@ -73,7 +73,7 @@ def _question(example: dict[str, str]) -> dict[str, str]:
 
 
 def answer_nll(job: Job, tuned: TunedModel) -> "EvalResult":
-    """Likelihood of the reference answers, always in this process."""
+    """Evaluate the likelihood of the reference answers, always in this process."""
     from eval.answer_nll import answer_nll as likelihood
 
     config = job.config.evaluation.answer_nll
@@ -87,7 +87,7 @@ def answer_nll(job: Job, tuned: TunedModel) -> "EvalResult":
 
 
 def bbh(job: Job, tuned: TunedModel) -> "EvalResult":
-    """BIG-Bench Hard: lm-eval's prompts for the few-shot variants, the training format for the zero-shot ones."""
+    """Evaluate BIG-Bench Hard: few-shot with lm-eval's prompts, zero-shot in the training format."""
     from eval import bbh as task
 
     config = job.config.evaluation.bbh
@@ -106,7 +106,7 @@ def bbh(job: Job, tuned: TunedModel) -> "EvalResult":
 
 
 def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
-    """MT-Bench: both turns played by the tuned model, graded by `evaluation.mt_bench.judge`."""
+    """Evaluate MT-Bench: the tuned model answers both turns, `evaluation.mt_bench.judge` grades them."""
     from eval import mt_bench as task
     from eval.mt_bench_files import load_mt_bench
     from gip_exp.llm.rubric import neutralise
@@ -124,7 +124,7 @@ def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
             return served.generate(texts, temperature=temperature, max_tokens=config.max_new_tokens)
 
         answers = task.play(task.select_questions(bench, config.limit_per_category), answer)
-    with llm_judge.grader(_held_to_form(config), root=root, console=job.console) as grade:
+    with llm_judge.grader(_judge_config(config), root=root, console=job.console) as grade:
         result = task.grade(
             bench, answers, _judge(grade, config.judge.round), repeats=config.repeats, shown=neutralise
         )
@@ -142,90 +142,93 @@ def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
     return result
 
 
-def _held_to_form(config: MtBenchEvaluation) -> LLMJudge:
+def _judge_config(config: MtBenchEvaluation) -> LLMJudge:
+    """Return the judge, with `judge_reply=rating` restricted to a rating by vLLM's structured outputs."""
     if config.judge_reply == "free":
         return config.judge
-    form = {"structured_outputs": {"regex": RATING}}  # vLLM's field
-    return config.judge.model_copy(update={"extra_body": {**config.judge.extra_body, **form}})
+    rating = {"structured_outputs": {"regex": RATING}}
+    return config.judge.model_copy(update={"extra_body": {**config.judge.extra_body, **rating}})
 
 
-def _judge(grade: llm_judge.Grader, again: int) -> Callable[[list[Any], int], Sequence[Any]]:
-    """The judge as MT-Bench takes it. What has no rating is asked `again` times more (`judge.round`)."""
+def _judge(grade: llm_judge.Grader, retries: int) -> Callable[[list[Any], int], Sequence[Any]]:
+    """Return the judge as a function for `eval.mt_bench`; replies without a rating are asked for again."""
     from eval.mt_bench import Failed
     from eval.mt_bench_scores import parse_rating
 
     def ask(conversations: list[Any], repeat: int) -> Sequence[Any]:
         replies: list[Any] = [Failed("not asked")] * len(conversations)
-        open_ones = list(range(len(conversations)))
-        for attempt in range(again + 1):
-            got = grade([conversations[i] for i in open_ones], repeat, attempt)
-            for i, (text, why) in zip(open_ones, got, strict=True):
+        pending = list(range(len(conversations)))
+        for attempt in range(retries + 1):
+            outcomes = grade([conversations[i] for i in pending], repeat, attempt)
+            for i, (text, why) in zip(pending, outcomes, strict=True):
                 replies[i] = text if text is not None else Failed(why)
-            open_ones = [
+            pending = [
                 i
-                for i in open_ones
+                for i in pending
                 if isinstance(replies[i], Failed) or isinstance(parse_rating(replies[i]), Failed)
             ]
-            if not open_ones:
+            if not pending:
                 break
         return replies
 
     return ask
 
 
-def _check_unscored(unscored: int, n: int, most: float, warnings: Sequence[str]) -> None:
-    if unscored > most * n:
+def _check_unscored(unscored: int, n: int, limit: float, warnings: Sequence[str]) -> None:
+    if unscored > limit * n:
         raise UserError(
             f"MT-Bench: {unscored} of {n} questions have no score, more than evaluation.mt_bench.judge.max_unscored="
-            f"{most:g} allows ({'; '.join(warnings)}). Usable replies are kept: set "
-            "evaluation.mt_bench.judge.round=1 to ask again for the others, or allow more"
+            f"{limit:g} allows ({'; '.join(warnings)}). Usable replies are kept: set "
+            "evaluation.mt_bench.judge.round=1 to ask again for the others, or raise max_unscored"
         )
 
 
 def _bbh_files(section: BbhEvaluation, _: Config) -> dict[str, Any]:
-    """Digests of local question files, which the user may change."""
+    """Return digests of local question files."""
     if not section.data_dir:
         return {}
     return {"files": {path.name: file_digest(path) for path in sorted(Path(section.data_dir).glob("*.json"))}}
 
 
-def _judge_of_mt_bench(section: MtBenchEvaluation, config: Config) -> dict[str, Any]:
-    """Its judge is its weights, not where they lie; in this process, the draws of a batch come from one generator."""
+def _mt_bench_settings(section: MtBenchEvaluation, config: Config) -> dict[str, Any]:
+    """Return the identity of the judge and, for engine=hf, the batch size: a batch shares one random generator."""
     batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
     return {"judge": llm_judge.identity(section.judge), **batch}
 
 
-def _gsm8k_asks(section: Gsm8kEvaluation, rows: Any) -> Questions:
+def _gsm8k_questions(section: Gsm8kEvaluation, rows: Any) -> Questions:
     written = min(section.max_new_tokens, 2 * rows.completion_tokens)
     read = rows.prompt_tokens + section.shots * rows.tokens
     return Questions(min(rows.test, section.limit or rows.test), read, written)
 
 
-def _answer_nll_asks(section: AnswerNllEvaluation, rows: Any) -> Questions:
+def _answer_nll_questions(section: AnswerNllEvaluation, rows: Any) -> Questions:
     return Questions(min(rows.test, section.limit or rows.test), rows.tokens)
 
 
-def _bbh_asks(section: BbhEvaluation, _: Any) -> Questions:
+def _bbh_questions(section: BbhEvaluation, _: Any) -> Questions:
     tasks = BBH_TASKS if section.tasks is None else len(section.tasks)
-    each = BBH_QUESTIONS / BBH_TASKS
-    return Questions(round(tasks * min(each, section.limit or each)), BBH_READ, BBH_WRITTEN)
+    per_task = BBH_QUESTIONS / BBH_TASKS
+    return Questions(round(tasks * min(per_task, section.limit or per_task)), BBH_READ, BBH_WRITTEN)
 
 
 def mt_bench_turns(limit_per_category: int | None) -> int:
-    """Replies that MT-Bench asks of the model, and gradings that it asks of its judge."""
+    """Return the number of replies of the model in MT-Bench, each of which is graded."""
     questions = MT_QUESTIONS if limit_per_category is None else MT_CATEGORIES * limit_per_category
     return min(questions, MT_QUESTIONS) * MT_TURNS
 
 
-def _mt_bench_asks(section: MtBenchEvaluation, _: Any) -> Questions:
+def _mt_bench_questions(section: MtBenchEvaluation, _: Any) -> Questions:
     return Questions(mt_bench_turns(section.limit_per_category), MT_READ, section.max_new_tokens, MT_TURNS)
 
 
 EVALUATIONS = {
-    "gsm8k": Evaluation(gsm8k, (gsm8k,), asks=_gsm8k_asks, test_rows=True),
-    "answer_nll": Evaluation(answer_nll, (answer_nll,), asks=_answer_nll_asks, test_rows=True, served=False),
-    "bbh": Evaluation(bbh, (bbh,), requirements.bbh, _bbh_files, _bbh_asks),
+    "gsm8k": Evaluation(gsm8k, (gsm8k,), questions=_gsm8k_questions, test_rows=True),
+    "answer_nll": Evaluation(
+        answer_nll, (answer_nll,), questions=_answer_nll_questions, test_rows=True, served=False
+    ),
+    "bbh": Evaluation(bbh, (bbh,), requirements.bbh, _bbh_files, _bbh_questions),
     "mt_bench": Evaluation(
-        mt_bench, (mt_bench,), requirements.mt_bench, _judge_of_mt_bench, _mt_bench_asks, harness=False
+        mt_bench, (mt_bench,), requirements.mt_bench, _mt_bench_settings, _mt_bench_questions, harness=False
     ),
 }

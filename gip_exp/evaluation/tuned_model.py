@@ -1,4 +1,4 @@
-"""The tuned model, ready to answer: in this process, or behind one vLLM server; the same interface for every evaluation."""
+"""The tuned model in this process or in a vLLM server, with the same interface for every evaluation."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from gip_exp.llm.server import VLLMServer
     from gip_exp.llm.settings import EndpointSettings
 
-BASE = "base"  # the name under which vLLM serves the model itself
-IN_FLIGHT = 64
+BASE = "base"  # name of the base model in vLLM
+IN_FLIGHT = 64  # concurrent requests
 
 
 class ServedModel(Protocol):
-    """Answers rendered prompts."""
+    """A model that continues rendered prompts."""
 
     def lm(self) -> "LM":
-        """The model as lm-eval takes it."""
+        """Return the model as an lm-eval model."""
 
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
-        """One continuation a text."""
+        """Generate one continuation per text."""
 
 
 @dataclass
 class TunedModel:
-    """The parts of the tuned model: the base's folder, the adapter's (if any), their tokenizer and prompt format.
+    """The parts of the tuned model: folders of base and adapter, tokenizer, prompt format.
 
-    It holds no model itself, so that a judge's server finds room on the same device.
+    The model is loaded only inside `loaded` and `serve`, so that the device is free for a judge's server.
     """
 
     job: Job
@@ -66,7 +66,7 @@ class TunedModel:
 
     @contextmanager
     def loaded(self) -> Iterator[Any]:
-        """The model in this process, adapter applied. It stays loaded until the device is needed for another one."""
+        """Load the model with its adapter in this process. It stays loaded until another model needs the device."""
         config = self.job.config
         where = loading.device(config)
         with kept_model.loaded(self.place, self.adapter, config.model.dtype, where) as model:
@@ -76,7 +76,7 @@ class TunedModel:
             yield model
 
     def probes(self) -> list[str]:
-        """The prompts that tell whether the adapter is applied, in the model's format."""
+        """Return the prompts of the adapter check, in the model's format."""
         return [self.render.prompt(question) for question in adapter_check.QUESTIONS]
 
 
@@ -88,7 +88,7 @@ class LocalModel:
         self._batch = tuned.job.config.engine.batch_size
 
     def lm(self) -> "LM":
-        """The model as lm-eval takes it."""
+        """Return the model as an lm-eval model."""
         return watched.local_model(
             self._tuned.job.console,
             pretrained=self._model,
@@ -98,7 +98,7 @@ class LocalModel:
         )
 
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
-        """One continuation per text."""
+        """Generate one continuation per text."""
         from gip_exp.llm.generate import LocalGenerator
 
         with self._tuned.job.console.bar(watched.TITLE, len(texts)) as bar:
@@ -109,13 +109,13 @@ class LocalModel:
 
 
 class VllmModel:
-    """`engine=vllm`: a server of our own, the adapter by name."""
+    """`engine=vllm`: a model or adapter, by name, in a vLLM server started by this process."""
 
     def __init__(self, tuned: TunedModel, server: "VLLMServer", name: str) -> None:
         self._tuned, self._server, self._name = tuned, server, name
 
     def lm(self) -> "LM":
-        """The model as lm-eval takes it."""
+        """Return the model as an lm-eval model."""
         from gip_exp.llm import loopback
 
         return watched.served_model(
@@ -124,14 +124,14 @@ class VllmModel:
             base_url=f"{self._server.base_url}/completions",
             tokenizer=self._tuned.place,
             tokenizer_backend="huggingface",
-            tokenized_requests=False,  # the server tokenises as training did, start token included
+            tokenized_requests=False,  # the server tokenises as in training, including the start token
             num_concurrent=IN_FLIGHT,
             max_length=_context(self._tuned),
-            header=loopback.bearer(),  # its own choice would be OPENAI_API_KEY
+            header=loopback.bearer(),  # lm-eval would send OPENAI_API_KEY
         )
 
     def endpoint(self) -> "EndpointSettings":
-        """Where the model answers."""
+        """Return the settings for requests to the model."""
         from gip_exp.llm.settings import EndpointSettings
 
         return EndpointSettings(
@@ -143,7 +143,7 @@ class VllmModel:
         )
 
     def generate(self, texts: Sequence[str], *, temperature: float, max_tokens: int) -> list[str]:
-        """One continuation per text."""
+        """Generate one continuation per text."""
         from gip_exp.llm.generate import EndpointGenerator
         from gip_exp.llm.progress import shown_on
         from gip_exp.signals.llm_judge import CACHE
@@ -167,7 +167,7 @@ def _context(tuned: TunedModel) -> int:
 
 @contextmanager
 def serve(tuned: TunedModel) -> Iterator[ServedModel]:
-    """Serve the tuned model through the config's `engine`. A server outlives the block, for the next adapter on the same base."""
+    """Serve the tuned model by the config's `engine`. A vLLM server keeps running for further adapters of the base."""
     config = tuned.job.config
     if config.engine.kind == "hf":
         with tuned.loaded() as model:

@@ -1,4 +1,4 @@
-"""lm-eval's models, with a bar on the console: how many of a task's questions are answered."""
+"""lm-eval's models with a progress bar of answered questions on the console."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ TITLE = "answering"
 
 
 def local_model(console: "Console", **options: Any) -> "LM":
-    """`HFLM(**options)`: a transformers model in this process."""
+    """Return `HFLM(**options)`: a transformers model in this process."""
     from lm_eval.models.huggingface import HFLM
 
     class Watched(HFLM):
@@ -29,7 +29,7 @@ def local_model(console: "Console", **options: Any) -> "LM":
 
 
 def served_model(console: "Console", **options: Any) -> "LM":
-    """`LocalCompletionsAPI(**options)`: a model behind an OpenAI-compatible server."""
+    """Return `LocalCompletionsAPI(**options)`: a model behind an OpenAI-compatible server."""
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
     class Watched(LocalCompletionsAPI):

@@ -28,7 +28,7 @@ def serving(settings: ServerSettings, log_path: Path, *, say: Callable[[str], No
     """
     settings.check()
     rank = rank_to_serve(settings.adapters) if settings.adapters else 0
-    with device.occupied_by("a vLLM server", _stop):
+    with device.reserved_for("a vLLM server", _stop):
         if _kept and not _fits(_kept[0], settings, rank):
             _stop()
         if not _kept:

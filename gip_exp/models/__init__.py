@@ -1,1 +1,1 @@
-"""The language model and the encoder: locating, checking and loading them, prompts, the device."""
+"""The language model and the encoders: locating, checking and loading them, prompts, the device."""

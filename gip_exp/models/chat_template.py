@@ -1,8 +1,9 @@
-"""A model's own chat template: what it can show of a conversation, and the conversation as it shows it.
+"""Rendering conversations with a model's chat template.
 
-Templates differ: some refuse a system's text, some know no tools or no reasoning. What a template shows is found out by
-rendering marked conversations once. What it does not show goes into the text of a turn that it does show, so that
-nothing of a row is lost in silence; only reasoning that it does not know is left out. `Rendered.changes` says what was done.
+Templates differ: some reject system messages, some do not support tools or reasoning. What a template supports is
+determined once, by rendering conversations that contain a marker word. Unsupported parts are moved to the text of a
+supported turn, so that nothing is lost silently; only unsupported reasoning is left out. `Rendered.changes` lists these
+changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,28 +15,32 @@ from gip_exp.errors import UserError
 from gip_exp.models.control_tokens import Clean, cleaned
 from gip_exp.turns import Tool, Turn, call_text, tools_text
 
-MARK = "Zq7mark"  # a word that no template writes by itself
+MARK = "Zq7mark"  # a word that templates do not contain
 REASONING = ("reasoning_content", "thinking", "reasoning")
-NO_SYSTEM = "have a system text, which the chat template does not know: it stands before the user's next text"
-NO_TOOLS = "come with tools, which the chat template does not know: they stand in the system text"
-NO_CALLS = "hold tool calls, which the chat template does not know: they are lines of JSON in the turn's text"
-NO_RESULTS = "hold tool results, which the chat template does not know: they are turns of the user"
-NO_REASONING = "hold reasoning, which the chat template does not know: it is not trained on"
-EARLIER_REASONING = "hold reasoning before the last reply, which the chat template leaves out"
-REFUSED = "are refused by the chat template: the prompt is one turn of the user, as a transcript"
+NO_SYSTEM = (
+    "have a system message, which the chat template does not support: it is put before the next user message"
+)
+NO_TOOLS = "have tools, which the chat template does not support: they are listed in the system message"
+NO_CALLS = (
+    "have tool calls, which the chat template does not support: they are lines of JSON in the turn's text"
+)
+NO_RESULTS = "have tool results, which the chat template does not support: they are user turns"
+NO_REASONING = "have reasoning, which the chat template does not support: it is not trained on"
+EARLIER_REASONING = "have reasoning before the last reply, which the chat template leaves out"
+REFUSED = "are rejected by the chat template: the prompt is one user turn with a transcript"
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A conversation as the template writes it.
+    """A conversation rendered by a template.
 
     Attributes:
-        turns: The turns handed to the template, the last one the reply.
-        tools: The tools handed to it.
-        options: Its further variables.
+        turns: The turns passed to the template; the last one is the reply.
+        tools: The tools passed to it.
+        options: Further variables passed to it.
         prompt: The text before the reply, with the beginning of the reply's turn.
         whole: The text of the whole conversation.
-        changes: What stands elsewhere than in the row, or is left out.
+        changes: Parts of the row that were moved or left out, as the ends of sentences.
     """
 
     turns: list[dict[str, Any]]
@@ -47,7 +52,7 @@ class Rendered:
 
 
 class ChatTemplate:
-    """The chat template of a tokenizer. `clean` breaks up control tokens in people's text."""
+    """The chat template of a tokenizer; `clean` breaks up control tokens in the text of conversations."""
 
     def __init__(self, tokenizer: Any, clean: Clean) -> None:
         self.tokenizer, self.clean = tokenizer, clean
@@ -55,7 +60,7 @@ class ChatTemplate:
     def text(
         self, turns: Sequence[Turn], tools: Sequence[Tool] = (), *, start_reply: bool, **options: Any
     ) -> str:
-        """The template's text of the turns. Raises UserError when it cannot be used."""
+        """Render turns. Raises UserError if the template fails."""
         from jinja2 import TemplateError
 
         try:
@@ -66,37 +71,31 @@ class ChatTemplate:
                 add_generation_prompt=start_reply,
                 **options,
             )
-        except (
-            TemplateError,
-            TypeError,
-            ValueError,
-            KeyError,
-            AttributeError,
-        ) as error:  # also its sandbox's
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise UserError(
                 f"the model's chat template cannot be used ({error}): use another model, or model.prompt.style=plain"
             ) from error
 
     def render(self, turns: Sequence[Turn], tools: Sequence[Tool] = ()) -> Rendered | None:
-        """A conversation in full and up to its reply; None when the template refuses it."""
+        """Render a conversation, in full and up to its reply; None if the template rejects it or omits text."""
         changes: set[str] = set()
-        fitted, offered = self._fitted(
+        adapted, adapted_tools = self._adapted(
             cleaned(list(turns), self.clean), cleaned(list(tools), self.clean), changes
         )
-        options = {"enable_thinking": self.reasoning in fitted[-1]}
+        options = {"enable_thinking": self.reasoning in adapted[-1]}
         try:
-            prompt = self.text(fitted[:-1], offered, start_reply=True, **options)
-            whole = self.text(fitted, offered, start_reply=False, **options)
+            prompt = self.text(adapted[:-1], adapted_tools, start_reply=True, **options)
+            whole = self.text(adapted, adapted_tools, start_reply=False, **options)
         except UserError:
             return None
-        if any(turn["content"].strip() not in whole for turn in fitted):
-            return None  # a text of a row is never lost
-        if any(turn.get(self.reasoning, "").strip() not in whole for turn in fitted if self.reasoning):
+        if any(turn["content"].strip() not in whole for turn in adapted):
+            return None
+        if any(turn.get(self.reasoning, "").strip() not in whole for turn in adapted if self.reasoning):
             changes.add(EARLIER_REASONING)
-        return Rendered(fitted, offered, options, prompt, whole, changes)
+        return Rendered(adapted, adapted_tools, options, prompt, whole, changes)
 
     def _shows(self, *turns: Turn, tools: Sequence[Tool] = (), start_reply: bool = False) -> bool:
-        """Whether a mark in the turns or tools comes through."""
+        """Return whether the marker in the turns or tools is in the rendered text."""
         try:
             return MARK in self.text(turns, tools, start_reply=start_reply, enable_thinking=True)
         except UserError:
@@ -104,90 +103,91 @@ class ChatTemplate:
 
     @cached_property
     def system(self) -> bool:
-        """Whether it knows a system's text at the beginning."""
+        """Whether a system message at the beginning is supported."""
         return self._shows({"role": "system", "content": MARK}, _USER, start_reply=True)
 
     @cached_property
     def later_system(self) -> bool:
-        """Whether it knows a system's text between turns."""
+        """Whether a system message between turns is supported."""
         return self._shows(_USER, _REPLY, {"role": "system", "content": MARK}, _USER, start_reply=True)
 
     @cached_property
     def tools(self) -> bool:
-        """Whether it knows tools on offer."""
+        """Whether available tools are supported."""
         function = {"name": MARK, "description": "x", "parameters": {"type": "object", "properties": {}}}
         return self._shows(_USER, tools=[{"type": "function", "function": function}], start_reply=True)
 
     @cached_property
     def calls(self) -> bool:
-        """Whether it knows tool calls of an assistant's turn."""
-        return self._shows(_USER, _calling(MARK))
+        """Whether tool calls in an assistant turn are supported."""
+        return self._shows(_USER, _tool_call(MARK))
 
     @cached_property
     def results(self) -> bool:
-        """Whether it knows tools' turns."""
-        called = _calling("f") if self.calls else _REPLY
+        """Whether tool turns are supported."""
+        call = _tool_call("f") if self.calls else _REPLY
         result = {"role": "tool", "content": MARK, "name": "f", "tool_call_id": _CALL_ID}
-        return self._shows(_USER, called, result, start_reply=True)
+        return self._shows(_USER, call, result, start_reply=True)
 
     @cached_property
     def reasoning(self) -> str | None:
-        """The key of a reply's reasoning that it knows, or None."""
+        """The supported key for the reasoning of a reply, or None."""
         return next((key for key in REASONING if self._shows(_USER, {**_REPLY, key: MARK})), None)
 
-    def _fitted(
+    def _adapted(
         self, turns: list[dict[str, Any]], tools: list[dict[str, Any]], changes: set[str]
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The turns and tools as far as the template knows them, and the others in texts that it knows."""
-        turns = [self._fitted_turn(turn, changes) for turn in turns]
+        """Return turns and tools with unsupported parts moved to supported turns."""
+        turns = [self._adapted_turn(turn, changes) for turn in turns]
         if tools and not self.tools:
             changes.add(NO_TOOLS)
             turns, tools = _with_tools(turns, tools), []
-        return self._without_system(turns, changes), tools
+        return self._adapted_system(turns, changes), tools
 
-    def _fitted_turn(self, turn: Mapping[str, Any], changes: set[str]) -> dict[str, Any]:
-        fitted = dict(turn)
-        thought = fitted.pop("reasoning_content", None)
-        if thought and self.reasoning:
-            fitted[self.reasoning] = thought
-        elif thought:
+    def _adapted_turn(self, turn: Mapping[str, Any], changes: set[str]) -> dict[str, Any]:
+        adapted = dict(turn)
+        reasoning = adapted.pop("reasoning_content", None)
+        if reasoning and self.reasoning:
+            adapted[self.reasoning] = reasoning
+        elif reasoning:
             changes.add(NO_REASONING)
-        if "tool_calls" in fitted and not self.calls:
+        if "tool_calls" in adapted and not self.calls:
             changes.add(NO_CALLS)
-            lines = map(call_text, fitted.pop("tool_calls"))
-            fitted["content"] = "\n".join(filter(None, (fitted["content"], *lines)))
-        if fitted["role"] == "tool" and not self.results:
+            lines = map(call_text, adapted.pop("tool_calls"))
+            adapted["content"] = "\n".join(filter(None, (adapted["content"], *lines)))
+        if adapted["role"] == "tool" and not self.results:
             changes.add(NO_RESULTS)
-            fitted = {"role": "user", "content": f"Tool: {fitted['content']}"}
-        return fitted
+            adapted = {"role": "user", "content": f"Tool: {adapted['content']}"}
+        return adapted
 
-    def _without_system(self, turns: list[dict[str, Any]], changes: set[str]) -> list[dict[str, Any]]:
-        """The turns with system texts that the template does not know before the next text of the user."""
-        found: list[dict[str, Any]] = []
-        waiting: list[str] = []
+    def _adapted_system(self, turns: list[dict[str, Any]], changes: set[str]) -> list[dict[str, Any]]:
+        """Put unsupported system messages before the next user message."""
+        adapted: list[dict[str, Any]] = []
+        pending: list[str] = []
         for turn in turns:
-            known = self.later_system if any(one["role"] != "system" for one in found) else self.system
-            if turn["role"] == "system" and not known:
+            later = any(earlier["role"] != "system" for earlier in adapted)
+            supported = self.later_system if later else self.system
+            if turn["role"] == "system" and not supported:
                 changes.add(NO_SYSTEM)
-                waiting.append(turn["content"])
-            elif turn["role"] == "user" and waiting:
-                found.append({**turn, "content": "\n\n".join([*waiting, turn["content"]])})
-                waiting = []
+                pending.append(turn["content"])
+            elif turn["role"] == "user" and pending:
+                adapted.append({**turn, "content": "\n\n".join([*pending, turn["content"]])})
+                pending = []
             else:
-                found.append(turn)
-        return found
+                adapted.append(turn)
+        return adapted
 
 
 def _with_tools(turns: list[dict[str, Any]], tools: Sequence[Tool]) -> list[dict[str, Any]]:
-    """The turns with the tools as text in the first system turn."""
+    """List the tools in the first system message."""
     text = tools_text(tools)
     if turns[0]["role"] == "system":
         return [{**turns[0], "content": f"{turns[0]['content']}\n\n{text}"}, *turns[1:]]
     return [{"role": "system", "content": text}, *turns]
 
 
-def _calling(name: str) -> dict[str, Any]:
-    """A turn of the assistant that calls a tool."""
+def _tool_call(name: str) -> dict[str, Any]:
+    """Return an assistant turn that calls a tool."""
     function = {"name": name, "arguments": {"x": 1}}
     return {
         "role": "assistant",
@@ -196,6 +196,6 @@ def _calling(name: str) -> dict[str, Any]:
     }
 
 
-_CALL_ID = "call00001"  # nine letters and digits, which Mistral's templates ask for
+_CALL_ID = "call00001"  # nine letters and digits, as Mistral's templates require
 _USER = {"role": "user", "content": "x"}
 _REPLY = {"role": "assistant", "content": "x"}

@@ -1,4 +1,4 @@
-"""Control tokens inside people's text: broken up, so that they stay text for the model as they do for a judge."""
+"""Breaking up control tokens in the text of rows, so that the model, like a judge, reads them as text."""
 
 import re
 from collections.abc import Callable
@@ -10,11 +10,10 @@ Clean = Callable[[str], str]
 
 
 def cleaner(tokenizer: Any) -> Clean:
-    """A function that breaks up, by blanks, what the tokenizer would read as one of its control tokens.
+    """Return a function that inserts blanks into the control tokens of a tokenizer.
 
-    Args:
-        tokenizer: Its special tokens count, and of its other added tokens those in a control token's form (`<think>`);
-            an added token that is plain text (runs of blanks, words) is left alone.
+    Control tokens are the special tokens, and other added tokens in the form of one (`<think>`); added tokens that are
+    plain text (runs of blanks, words) are not changed.
     """
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     control = [str(token) for token in added if token.special or neutralise(str(token)) != str(token)]
@@ -30,7 +29,7 @@ def cleaner(tokenizer: Any) -> Clean:
 
 
 def cleaned(value: Any, clean: Clean) -> Any:
-    """A value of JSON with every text in it cleaned, keys included."""
+    """Apply `clean` to every text in a JSON value, including keys."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):

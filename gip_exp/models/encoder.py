@@ -1,4 +1,4 @@
-"""Sentence vectors from a transformer (local or hub) or from an OpenAI-compatible embeddings endpoint."""
+"""Text embeddings by a transformer (local or from the hub) or by an OpenAI-compatible endpoint."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from gip_exp.errors import UserError
 from gip_exp.models import hub
 from gip_exp.storage.files import write_array
 
-SHARD = 1024  # rows that a killed run loses at most
+SHARD = 1024  # rows per file, so at most this many are lost when a run is killed
 OnRows = Callable[[int, bool], None]
 Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 
@@ -19,10 +19,19 @@ Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
 def encode_in_shards(
     texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda *_: None
 ) -> np.ndarray:
-    """Encode texts, longest first, so that batches pad little and an out-of-memory error shows in the first batch.
+    """Encode texts, keeping finished shards in files.
 
-    Texts are encoded longest first, so that a batch pads little and memory runs out at once or never. `make` is
-    called only when a shard is missing: it loads the model. on_shard(rows, kept) follows every shard, kept or new.
+    Texts are encoded longest first, so that batches need little padding and an out-of-memory error shows in the first
+    batch.
+
+    Args:
+        texts: n texts.
+        make: Loads the encoder; called only if a shard is missing.
+        folder: Folder of the shards.
+        on_shard: Called with (rows, whether it existed) after every shard.
+
+    Returns:
+        (n, d) float32, in the order of the texts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -31,7 +40,7 @@ def encode_in_shards(
     for start in range(0, len(order), SHARD):
         chosen = order[start : start + SHARD]
         path = folder / f"{start:09d}.npy"
-        shard = _kept(path, len(chosen))
+        shard = _read_shard(path, len(chosen))
         kept = shard is not None
         if shard is None:
             encoder = encoder or make()
@@ -45,8 +54,8 @@ def encode_in_shards(
     return vectors
 
 
-def _kept(path: Path, rows: int) -> np.ndarray | None:
-    """Return a finished shard, or None if there is no complete one."""
+def _read_shard(path: Path, rows: int) -> np.ndarray | None:
+    """Read a shard; None if it does not exist or is incomplete."""
     try:
         shard = np.load(path, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):
@@ -64,17 +73,17 @@ def transformer_encoder(
     batch_size: int = 32,
     device: str = "cpu",
 ) -> Encoder:
-    """Return an encoder of pooled last hidden states. No remote code is run; weights come from safetensors only.
+    """Return an encoder by pooled last hidden states. No remote code is run; weights come from safetensors only.
 
     Args:
-        model: folder or hub id of a transformer.
+        model: Folder or hub id of a transformer.
         pooling: `mean` over the tokens (MiniLM, Contriever, hidden states), `last` token (Qwen3-Embedding) or `cls`,
             the first token.
-        max_length: tokens per text; longer texts are truncated.
-        dtype: precision of the computation; vectors are float32.
-        instruction: put before every text.
-        batch_size: texts per batch.
-        device: where to compute.
+        max_length: Maximum tokens per text; longer texts are truncated.
+        dtype: Precision of the network; vectors are float32.
+        instruction: Prefix of every text.
+        batch_size: Texts per batch.
+        device: Torch device.
     """
     import torch
 
@@ -118,7 +127,7 @@ def _load(place: str, dtype: str) -> tuple[Any, Any]:
 
 
 def _inside(model: str) -> str:
-    """Return the transformer of a sentence-transformers folder: its top, or `0_Transformer`."""
+    """Return the folder of the transformer in a sentence-transformers folder: the folder itself or `0_Transformer`."""
     nested = Path(model) / "0_Transformer"
     return str(nested) if nested.is_dir() else model
 
@@ -134,9 +143,9 @@ def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
 
 
 def missing_key(base_url: str | None) -> list[str]:
-    """Return whether the API key is missing that the public endpoint needs, or the given endpoint is down."""
+    """Return a problem if the public endpoint's API key is missing, or the given endpoint does not answer."""
     if base_url is not None:
-        return hub.silent("embedder.base_url", base_url)
+        return hub.missing_server("embedder.base_url", base_url)
     if not os.environ.get("OPENAI_API_KEY"):
         return [
             "embedder=openai needs OPENAI_API_KEY: export it, give embedder.base_url, or use embedder=tfidf"
@@ -145,7 +154,7 @@ def missing_key(base_url: str | None) -> list[str]:
 
 
 def remote_encoder(model: str, *, base_url: str | None, dimensions: int | None, batch_size: int) -> Encoder:
-    """Return an encoder by an OpenAI-compatible embeddings endpoint; the client retries transport faults itself."""
+    """Return an encoder by an OpenAI-compatible embeddings endpoint; the client retries failed requests."""
     import openai
 
     client = openai.OpenAI(
@@ -161,8 +170,8 @@ def remote_encoder(model: str, *, base_url: str | None, dimensions: int | None, 
                 reply = client.embeddings.create(model=model, input=batch, **extra)
             except openai.OpenAIError as error:
                 raise UserError(
-                    f"the embeddings endpoint failed ({type(error).__name__}): the rows it has embedded are kept, "
-                    "run the same command again"
+                    f"the embeddings endpoint failed ({type(error).__name__}): finished shards are kept, run the same "
+                    "command again"
                 ) from None
             if len(reply.data) != len(batch):
                 raise UserError(

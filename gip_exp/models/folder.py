@@ -1,4 +1,4 @@
-"""Checks of a model folder: what it must hold, and what it must not request (pickled weights, code, another model)."""
+"""Checks of a model folder: required files, and forbidden requests (pickled weights, code, another model)."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 
 def problem(folder: Path, *, trusted: bool = False) -> str:
-    """Return why a folder cannot be loaded, with the remedy, or ''; `trusted` allows code that comes with it."""
-    return _absent(folder) or ("" if trusted else foreign(folder))
+    """Return why a folder cannot be loaded, with the remedy, or ''; `trusted` allows code in the folder."""
+    return _missing_file(folder) or ("" if trusted else foreign_code(folder))
 
 
-def _absent(folder: Path) -> str:
+def _missing_file(folder: Path) -> str:
     if not folder.is_dir():
         return "no such folder: give a model folder (config.json, tokenizer, safetensors) or a hub id"
     if not (folder / "config.json").is_file():
@@ -27,21 +27,21 @@ def _absent(folder: Path) -> str:
     return ""
 
 
-def foreign(folder: Path) -> str:
-    """Return what loading the folder would run or load from elsewhere, or ''. Only its JSON files are read."""
+def foreign_code(folder: Path) -> str:
+    """Return which code or other model loading the folder would use, or ''. Only its JSON files are read."""
     config = _read(folder / "config.json")
-    code = "is not run: take a model of an architecture that transformers has, or convert this one"
+    code = "is not run: use a model of an architecture in transformers, or convert this one"
     if "auto_map" in config and not _is_known(config.get("model_type")):
-        return f"config.json asks for code of its own (auto_map), which {code}"
+        return f"config.json requests custom code (auto_map), which {code}"
     if "auto_map" in _read(folder / "tokenizer_config.json") and not (folder / "tokenizer.json").is_file():
-        return f"its tokenizer asks for code of its own (auto_map in tokenizer_config.json), which {code}"
+        return f"its tokenizer requests custom code (auto_map in tokenizer_config.json), which {code}"
     # transformers loads attention code from the hub if the name looks like that of a repository.
     if kernel := next((value for value in _attentions(config) if "/" in value), None):
-        return f"config.json asks for attention code from {kernel!r}, which is not run: remove that entry"
+        return f"config.json requests attention code from {kernel!r}, which is not run: remove that entry"
     if (folder / "adapter_config.json").is_file():
         return (
-            "has an adapter_config.json, so transformers would load another model in its place: remove that file, "
-            "or merge the adapter into its model"
+            "has an adapter_config.json, so transformers would load another model instead: remove that file, or merge the "
+            "adapter into its model"
         )
     return ""
 
@@ -53,7 +53,7 @@ def _is_known(model_type: object) -> bool:
 
 
 def _attentions(config: Any) -> Iterator[str]:
-    """Yield the attention implementations that a config and its parts name."""
+    """Yield the attention implementations named in a config and its sub-configs."""
     if isinstance(config, dict):
         for name, value in config.items():
             if "attn_implementation" in str(name):
@@ -62,7 +62,7 @@ def _attentions(config: Any) -> Iterator[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield `value` if it is text, or the texts in a mapping by part."""
+    """Yield `value` if it is text, or the text values of a mapping."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -73,5 +73,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return {}  # reported when it is loaded
+        return {}  # reported when the folder is loaded
     return found if isinstance(found, dict) else {}

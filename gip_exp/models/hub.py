@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub has what a run needs, checked in seconds before the run starts."""
+"""Checks, before a run starts, that models, data sets and servers are available."""
 
 import os
 from functools import cache
@@ -12,7 +12,7 @@ def missing_model(name: str, revision: str | None, key: str = "model.path") -> l
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return []
-    return _missing("model", name, revision, key, f"give a folder that holds it ({key}=DIR)")
+    return _missing("model", name, revision, key, f"give its folder ({key}=DIR)")
 
 
 def missing_dataset(name: str, revision: str | None = None) -> list[str]:
@@ -23,16 +23,16 @@ def missing_dataset(name: str, revision: str | None = None) -> list[str]:
 
 
 def _missing(kind: str, name: str, revision: str | None, key: str, remedy: str) -> list[str]:
-    """Return why something is not available; `kind` is as the hub calls it: model or dataset."""
-    what = _in_words(kind, name)
+    """Return why a model or dataset (`kind`) is not available."""
+    what = _description(kind, name)
     if why := unreachable():
         return [
-            f"{what} is neither in the local cache nor can {_named_endpoint()} be reached ({why}): {remedy}, or go online"
+            f"{what} is not in the local cache, and {_named_endpoint()} cannot be reached ({why}): {remedy}, or go online"
         ]
     return _refused(kind, name, revision, key, remedy)
 
 
-def _in_words(kind: str, name: str) -> str:
+def _description(kind: str, name: str) -> str:
     return f"the {'data set' if kind == 'dataset' else kind} {name}"
 
 
@@ -47,9 +47,9 @@ def _refused(kind: str, name: str, revision: str | None, key: str, remedy: str) 
     )
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-    what = _in_words(kind, name)
+    what = _description(kind, name)
     try:
-        # As HfApi.auth_check, which has no timeout.
+        # Like HfApi.auth_check, which has no timeout.
         address = f"{endpoint()}/api/{kind}s/{name}/auth-check"
         hf_raise_for_status(get_session().get(address, headers=build_hf_headers(), timeout=SECONDS))
         HfApi(endpoint=endpoint()).repo_info(name, repo_type=kind, revision=revision, timeout=SECONDS)
@@ -63,7 +63,9 @@ def _refused(kind: str, name: str, revision: str | None, key: str, remedy: str) 
             f"or {remedy}"
         ]
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        return [f"asking {endpoint()} for {what} failed ({type(error).__name__}): try again, or {remedy}"]
+        return [
+            f"the request to {endpoint()} for {what} failed ({type(error).__name__}): try again, or {remedy}"
+        ]
     return []
 
 
@@ -80,7 +82,7 @@ def endpoint() -> str:
 
 
 def _named_endpoint() -> str:
-    """Return the address, with the variable if that set it."""
+    """Return the address, with the environment variable if it is set."""
     return f"HF_ENDPOINT={endpoint()}" if "HF_ENDPOINT" in os.environ else endpoint()
 
 
@@ -88,11 +90,11 @@ def unreachable() -> str:
     """Return why the hub cannot be reached, or ''."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return "HF_HUB_OFFLINE is set"
-    return silence(endpoint())
+    return no_answer(endpoint())
 
 
 @cache
-def silence(address: str) -> str:
+def no_answer(address: str) -> str:
     """Return why no working server answers at `address`, or ''. Checked once per process, through the proxy if any."""
     import httpx
 
@@ -107,9 +109,9 @@ def silence(address: str) -> str:
     return f"it answers with status {status}" if status >= 500 and status != 501 else ""
 
 
-def silent(key: str, address: str) -> list[str]:
-    """Return a problem for an address in the config where no server answers; empty if one does."""
-    if why := silence(address):
+def missing_server(key: str, address: str) -> list[str]:
+    """Return a problem if no server answers at an address in the config."""
+    if why := no_answer(address):
         return [
             f"{key}={address}: no server answers there ({why}); check the address, or start the server first"
         ]

@@ -1,6 +1,6 @@
-"""One model that stays loaded in this process, for the next evaluation of the same adapter.
+"""A model that stays loaded in this process between the evaluations of an adapter.
 
-It is let go when another model is asked for, or somebody else needs the device (`gip_exp.device`).
+It is released when another model is requested or another user reserves the device (`gip_exp.device`).
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ _loaded: list[Any] = []  # none or one
 
 @contextmanager
 def loaded(place: str, adapter: str | None, dtype: str, where: str) -> Iterator[Any]:
-    """The model in evaluation mode on the device `where`, with the LoRA adapter if any.
+    """Load the model of the folder `place` on the device `where`, in evaluation mode, with the LoRA adapter if any.
 
-    Raises UserError when the adapter does not fit the model in the folder `place`.
+    Raises UserError if the adapter does not fit the model.
     """
     if adapter is not None:
         loading.check_adapter(place, adapter)
-    with device.occupied_by(f"{place} with adapter {adapter} in {dtype} on {where}", _loaded.clear):
+    with device.reserved_for(f"{place} with adapter {adapter} in {dtype} on {where}", _loaded.clear):
         if not _loaded:
             _loaded.append(_load(place, adapter, dtype).to(where).eval())
         yield _loaded[0]

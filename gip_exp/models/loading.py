@@ -1,4 +1,4 @@
-"""The experiment's language model: which folder or hub id it is, what it needs, and loading it."""
+"""The language model of an experiment: its location, its requirements, loading it."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from gip_exp.quiet import no_loading_bars
 from gip_exp.storage.files import folder_sketch
 from gip_exp.storage.store import Entry
 
-LARGEST_ON_CPU = 1e9  # parameters; beyond this a CPU would need days, so a GPU is required
+LARGEST_ON_CPU = 1e9  # parameters; larger models require a GPU, because a CPU would take days
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -30,10 +30,10 @@ def fetched(path: str, revision: str | None) -> str:
     """Return a model's folder: `path` itself, or the hub's snapshot.
 
     Raises:
-        UserError: it cannot be downloaded, or loading it would run code that comes with it.
+        UserError: it cannot be downloaded, or loading it would run custom code.
     """
     place = path if Path(path).is_dir() else _from_hub(path, revision)
-    if why := model_folder.foreign(Path(place)):
+    if why := model_folder.foreign_code(Path(place)):
         raise UserError(f"the model {path}: {why}")
     return place
 
@@ -44,13 +44,13 @@ def _from_hub(path: str, revision: str | None) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-    twice = ["consolidated*"]  # Mistral's weights in its own format, beside those that transformers reads
+    duplicate = ["consolidated*"]  # the same weights in Mistral's own format
     try:
-        place = snapshot_download(path, revision=revision, allow_patterns=wanted, ignore_patterns=twice)
+        place = snapshot_download(path, revision=revision, allow_patterns=wanted, ignore_patterns=duplicate)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         raise UserError(
-            f"the model {path} cannot be downloaded ({type(error).__name__}): what has arrived is kept, run the same "
-            "command again, or give a folder that holds it"
+            f"the model {path} cannot be downloaded ({type(error).__name__}): run the same command again to continue the "
+            "download, or give its folder"
         ) from error
     if why := model_folder.problem(_transformer(Path(place))):  # offline, the cache may be incomplete
         raise UserError(f"the model {path}, in the hub's cache at {place}, {why}; or go online")
@@ -58,7 +58,7 @@ def _from_hub(path: str, revision: str | None) -> str:
 
 
 def identity(model: Model) -> dict[str, Any]:
-    """Return what identifies a given model: its files (local folder) or its name and revision (hub)."""
+    """Return what identifies a model in keys: its files (local folder) or its name and revision (hub)."""
     if model.path is None:
         return {}  # identified by the key of `base`
     folder = Path(model.path)
@@ -67,8 +67,8 @@ def identity(model: Model) -> dict[str, Any]:
     return {"files": folder_sketch(folder)}
 
 
-def missing(config: Config) -> list[str]:
-    """Return what this machine lacks for the model: its files, or a GPU for a large model."""
+def missing_requirements(config: Config) -> list[str]:
+    """Return the unmet requirements of the model: its files, and a GPU for a large model."""
     model = config.model
     no_device = _missing_device(config)
     if model.path is None:
@@ -78,13 +78,13 @@ def missing(config: Config) -> list[str]:
 
 
 def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool = False) -> list[str]:
-    """Return what a model folder lacks, or why a hub id is not available.
+    """Return why a model folder cannot be used, or a hub model is not available.
 
     Args:
-        path: folder or hub id.
-        revision: of the hub id.
-        key: config key that named it.
-        trusted: whether code that comes with the model may run.
+        path: Folder or hub id.
+        revision: Revision on the hub.
+        key: Config key of the path, for messages.
+        trusted: Whether custom code of the model may run.
 
     Returns:
         Problems with their remedies.
@@ -99,7 +99,7 @@ def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool 
 
 
 def _transformer(folder: Path) -> Path:
-    """Return the folder of the model itself: sentence-transformers may keep it in a folder of its own."""
+    """Return the folder of the transformer, which sentence-transformers may keep in a subfolder."""
     nested = folder / "0_Transformer"
     return nested if nested.is_dir() else folder
 
@@ -115,7 +115,7 @@ def _missing_template(model: Model) -> list[str]:
 
 
 def context(model: Model) -> int | None:
-    """Return the model's context in tokens, prompt and reply together, if it is known beforehand."""
+    """Return the model's context length in tokens, if it is known before downloading."""
     if model.scratch is not None:
         return model.scratch.context
     return model_files.context(Path(model.path)) if model.path else None
@@ -140,14 +140,14 @@ def _missing_gpu(model: Model, folder: Path) -> list[str]:
         return []
     gigabytes = parameters * BYTES[model.dtype] / 2**30
     return [
-        f"a GPU: {model.name} has {parameters / 1e9:.1f} billion parameters ({gigabytes:.0f} GiB in {model.dtype}) "
-        "and this machine has no CUDA device; run where there is one, stop before training with until=select, "
-        "or take a small model (model=tiny)"
+        f"{model.name} needs a GPU: it has {parameters / 1e9:.1f} billion parameters ({gigabytes:.0f} GiB in "
+        f"{model.dtype}), and this machine has no CUDA device; use a machine with a GPU, stop before training with "
+        "until=select, or use a small model (model=tiny)"
     ]
 
 
 def device(config: Config) -> str:
-    """Return `engine.device` with `auto` resolved; UserError for a GPU that is not available."""
+    """Return `engine.device` with `auto` resolved. Raises UserError if a requested GPU is not available."""
     import torch
 
     wanted = config.engine.device
@@ -159,19 +159,22 @@ def device(config: Config) -> str:
 
 
 def load_tokenizer(place: str) -> Any:
-    """Load the tokenizer of a model. No remote code is run."""
+    """Load the tokenizer of a model, without running remote code."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except ValueError as error:  # its class does not exist, or only in code that comes with it
+    except ValueError as error:  # unknown class, or one in custom code
         raise UserError(f"the tokenizer in {place} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
-    """Load the causal language model without adapter, weights from safetensors only, no remote code.
+    """Load the causal language model without adapter, from safetensors only, without running remote code.
 
-    `attention` names an implementation of transformers; None leaves the choice to it.
+    Args:
+        place: Folder or hub id.
+        dtype: Precision.
+        attention: Attention implementation of transformers; None for its default.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -189,9 +192,9 @@ def has_flash_attention() -> bool:
 
 
 def check_adapter(place: str, adapter: str) -> None:
-    """Raise UserError unless every weight of the adapter matches a layer, and its shape, of the model folder `place`.
+    """Raise UserError unless every weight of the adapter fits a layer of the model folder `place`.
 
-    Only headers are read, so this is done before a model is loaded or a server loads the adapter.
+    Only headers are read, so the check is fast and needs no loaded model.
     """
     layers = _shapes(Path(place))
     problems = []
@@ -200,7 +203,7 @@ def check_adapter(place: str, adapter: str) -> None:
         base = layers.get(f"{layer}.weight")
         if not part.startswith(("A.", "B.")):
             continue
-        side = 1 if part.startswith("A.") else 0  # A reads what the layer reads, B writes what it writes
+        side = 1 if part.startswith("A.") else 0  # A has the layer's input dimension, B its output dimension
         if base is None:
             problems.append(f"there is no layer {layer}")
         elif base[side] != shape[side]:

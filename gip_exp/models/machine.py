@@ -1,4 +1,4 @@
-"""Where a fine-tuning runs: base model, precision, device, attention kernel, and missing requirements."""
+"""Base model, precision, device and attention kernel of a fine-tuning, and its unmet requirements."""
 
 import os
 from collections.abc import Mapping
@@ -28,18 +28,18 @@ def machine(config: Config, entries: Mapping[str, Entry]) -> Machine:
 
 
 def kernel(train: LoraTrain, device: str) -> str | None:
-    """Return the attention implementation to request from transformers; None leaves the choice to it."""
+    """Return the attention implementation to request from transformers; None for its default."""
     if train.attention != "auto":
         return train.attention
     return FLASH if device == "cuda" and loading.has_flash_attention() else None
 
 
-def missing(train: LoraTrain, config: Config) -> list[str]:
-    """Return what this machine lacks for the settings of a training, each with its remedy."""
+def missing_for_training(train: LoraTrain, config: Config) -> list[str]:
+    """Return the unmet requirements of the settings of a training, each with its remedy."""
     try:
         device = loading.device(config)
     except UserError:
-        return []  # reported by loading.missing
+        return []  # reported by loading.missing_requirements
     return _processes(train, device) + _attention(train, device)
 
 
@@ -53,9 +53,9 @@ def _processes(train: LoraTrain, device: str) -> list[str]:
         ]
     if int(world) > 1:
         return [
-            "this is one of several processes of torchrun or accelerate: start one process instead, "
-            f"`python -m gip_exp ... train.processes={world}`, which starts the others for the "
-            "stages that can use them"
+            "this is one of several processes started by torchrun or accelerate: run "
+            f"`python -m gip_exp ... train.processes={world}` instead, which starts processes for the stages that can "
+            "use them"
         ]
     if device == "cuda" and train.processes > torch.cuda.device_count():
         return [
@@ -70,8 +70,8 @@ def _attention(train: LoraTrain, device: str) -> list[str]:
         return []
     if train.attention not in ("auto", FLASH):
         return [
-            f"train.packing=true with train.attention={train.attention}: only FlashAttention keeps packed examples from "
-            "reading each other; use train.attention=auto"
+            f"train.packing=true with train.attention={train.attention}: only FlashAttention prevents attention between "
+            "packed examples; use train.attention=auto"
         ]
     if device == "cuda" and loading.has_flash_attention():
         return []

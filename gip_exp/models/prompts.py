@@ -1,8 +1,7 @@
-"""One definition of the prompt per model family, used by training and by every evaluation alike.
+"""The prompt format of a model family, used by training and by every evaluation.
 
-`plain` fills a template (base models); `chat` applies the tokenizer's own chat template with thinking off. Both give
-plain strings without special tokens at the front, since tokenizers add those themselves. Control tokens in people's
-text are broken up, so that they stay text.
+`plain` fills a template (base models); `chat` applies the tokenizer's chat template with thinking turned off. Both return
+text without the start token, which tokenizers add. Control tokens in the text of rows are broken up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +16,14 @@ from gip_exp.models.control_tokens import Clean, cleaner
 
 @dataclass(frozen=True)
 class Renderer:
-    """Turns an example into what the model reads and what it should write.
+    """Converts examples to the text that the model reads and the text that it should generate.
 
     Attributes:
         config: The model's `prompt` section.
         clean: Breaks up control tokens.
         eos: The token that ends a completion.
         chat: The chat template; None for plain prompts.
+        bos: The start token.
     """
 
     config: Prompt
@@ -33,15 +33,15 @@ class Renderer:
     bos: str | None = field(default=None, kw_only=True)
 
     def prompt(self, text: str) -> str:
-        """What the model reads of a question."""
+        """Return the prompt of a single question."""
         if self.chat is None:
             return self._filled(text)
         return self._chatted([{"role": "user", "content": text}])
 
     def conversation(self, turns: Sequence[Mapping[str, str]]) -> str:
-        """What the model reads of user and assistant turns that end with a user's.
+        """Return the prompt of user and assistant turns, of which the last is the user's.
 
-        Plain: every question in the template, every answer after it as in training, a line break between two pairs.
+        For plain prompts, each question fills the template, followed by the answer as in training and a line break.
         """
         if self.chat is not None:
             return self._chatted(turns)
@@ -53,35 +53,39 @@ class Renderer:
         )
 
     def completion(self, text: str) -> str:
-        """What the model should write after the prompt, without the end token."""
+        """Return the text that the model should generate after the prompt, without the end token."""
         return self.config.completion_prefix + self.clean(text)
 
     def rendered(self, example: Mapping[str, Any]) -> Rendered | None:
-        """An example's conversation as the chat template writes it; None for a plain model, a plain question and
-        answer, and a conversation that the template refuses.
+        """Render the conversation of an example by the chat template.
+
+        Returns:
+            None for plain prompts, for a single question and answer, and for conversations that the template rejects.
         """
         if self.chat is None or "turns" not in example:
             return None
         return self.chat.render(example["turns"], example.get("tools", ()))
 
     def training_row(self, example: Mapping[str, Any]) -> dict[str, str]:
-        """`{"prompt", "completion"}` as text: what is learnt is the completion with its end token."""
+        """Return `{"prompt", "completion"}` as text, the completion with its end token."""
         rendered = self.rendered(example)
         if rendered is None:
             return {
                 "prompt": self.prompt(example["prompt"]),
                 "completion": self.completion(example["completion"]) + self.eos,
             }
-        start = _common(rendered.prompt, rendered.whole)
+        start = _common_length(rendered.prompt, rendered.whole)
         reply = rendered.whole[start:]
-        ended = reply.rstrip()  # a template's line break after the end token is nothing to evaluate
+        ended = reply.rstrip()  # without a template's line break after the end token
         return {
             "prompt": self._without_start(rendered.whole[:start]),
             "completion": ended if ended.endswith(self.eos) else reply,
         }
 
     def _filled(self, text: str) -> str:
-        return self.config.template.replace("{prompt}", self.clean(text))  # not str.format: braces are text
+        return self.config.template.replace(
+            "{prompt}", self.clean(text)
+        )  # not str.format: text may contain braces
 
     def _chatted(self, turns: Sequence[Mapping[str, str]]) -> str:
         assert self.chat is not None
@@ -93,9 +97,11 @@ class Renderer:
 
 
 def renderer(config: Prompt, tokenizer: Any) -> Renderer:
-    """The renderer for a model's `prompt` section. Raises UserError when the tokenizer lacks what it needs."""
+    """Return the renderer for a `prompt` section. Raises UserError if the tokenizer has no end token or template."""
     if tokenizer.eos_token is None:
-        raise UserError("the model's tokenizer has no end token (eos_token): completions could not be ended")
+        raise UserError(
+            "the model's tokenizer has no end token (eos_token), which completions need: use another model"
+        )
     clean = cleaner(tokenizer)
     if config.style == "plain":
         return Renderer(config, clean, tokenizer.eos_token)
@@ -108,7 +114,7 @@ def renderer(config: Prompt, tokenizer: Any) -> Renderer:
     return Renderer(config, clean, tokenizer.eos_token, chat, bos=tokenizer.bos_token)
 
 
-def _common(one: str, other: str) -> int:
-    """The length of the beginning that two texts share."""
+def _common_length(one: str, other: str) -> int:
+    """Return the length of the common prefix of two texts."""
     pairs = zip(one, other, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,6 +1,6 @@
-"""Whether a model folder is damaged or incomplete, from headers and small files; no weights are read.
+"""Check whether a model folder is damaged or incomplete, from headers and small files; no weights are read.
 
-Which files must exist, and what they must not request, is checked in `folder`.
+Required files and forbidden requests are checked in `folder`.
 """
 
 import json
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 INDEX = "model.safetensors.index.json"
-# Architectures with these endings do not generate text (GPT2LMHeadModel also ends in Model, hence the exception).
-NOT_WRITING = (
+# Architectures with these endings do not generate text (except GPT2LMHeadModel and others with this ending).
+NOT_GENERATING = (
     "ForMaskedLM",
     "ForSequenceClassification",
     "ForTokenClassification",
@@ -22,14 +22,14 @@ def damage(folder: Path, *, writes: bool) -> str:
     """Return why a folder with all required files cannot be loaded, with the remedy, or ''.
 
     Args:
-        folder: the model folder.
-        writes: whether the model must generate text.
+        folder: The model folder.
+        writes: Whether the model must generate text.
     """
     return _config(folder, writes) or _weights(folder)
 
 
 def context(folder: Path) -> int | None:
-    """Return the model's context in tokens, prompt and reply together, if its config gives it."""
+    """Return the model's context length in tokens, if its config has it."""
     length = (read_config(folder) or {}).get("max_position_embeddings")
     return length if isinstance(length, int) else None
 
@@ -60,13 +60,13 @@ def _config(folder: Path, writes: bool) -> str:
     if kind not in CONFIG_MAPPING_NAMES and "auto_map" not in config:
         return f"config.json names model_type={kind!r}, which this transformers does not know: give another model"
     names = config.get("architectures") or []
-    if writes and names and all(_reads_only(str(name)) for name in names):
-        return f"config.json names {', '.join(map(str, names))}, which writes no text: give a causal language model"
+    if writes and names and all(_encoder_only(str(name)) for name in names):
+        return f"config.json names {', '.join(map(str, names))}, which cannot generate text: give a causal language model"
     return ""
 
 
-def _reads_only(architecture: str) -> bool:
-    return architecture.endswith(NOT_WRITING) and not architecture.endswith("LMHeadModel")
+def _encoder_only(architecture: str) -> bool:
+    return architecture.endswith(NOT_GENERATING) and not architecture.endswith("LMHeadModel")
 
 
 def _weights(folder: Path) -> str:
@@ -78,13 +78,13 @@ def _weights(folder: Path) -> str:
             return f"{INDEX} is damaged or incomplete: copy the model again"
         if absent := sorted(name for name in wanted if not (folder / name).is_file()):
             return f"lacks {', '.join(absent)}, which {INDEX} names: download or copy the rest of the weights"
-    broken = [path.name for path in files if not _whole(path)]
+    broken = [path.name for path in files if not _complete(path)]
     if broken:
         return f"{', '.join(broken)} truncated or not safetensors (a Git LFS pointer?): download or copy it again"
     return ""
 
 
-def _whole(path: Path) -> bool:
+def _complete(path: Path) -> bool:
     """Return whether safetensors accepts the header and the length of the file."""
     from safetensors import SafetensorError, safe_open
 

@@ -1,1 +1,1 @@
-"""Selectors, judges, embedders and evaluations found by name: what the harness fills, which options a signature adds."""
+"""Selectors, judges, embedders and evaluations, found by name; their config options come from function signatures."""

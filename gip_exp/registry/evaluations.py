@@ -1,8 +1,8 @@
-"""Evaluations that are one function: `evaluate` in `eval/<name>.py`, with `conf/evaluation/<name>.yaml` beside it.
+"""Evaluations that are one function: `evaluate` in `eval/<name>.py`, with the options in `conf/evaluation/<name>.yaml`.
 
     def evaluate(test, generate, *, limit: Count | None = None) -> EvalResult: ...
 
-The harness fills the parameters listed in `READS`; the others become the keys `evaluation.<name>.<option>`, checked by
+The harness fills the parameters listed in `READS`; the others become the keys `evaluation.<name>.<option>`, validated by
 their types.
 """
 
@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gip_exp.registry.signature import Options, sort
+from gip_exp.registry.signature import Options, split_parameters
 
 if TYPE_CHECKING:
     from eval.results import EvalResult
@@ -27,16 +27,16 @@ READS = {
 
 
 def exists(name: str) -> bool:
-    """Whether `eval/<name>.py` is there and has a function `evaluate`."""
+    """Return whether `eval/<name>.py` exists and has a function `evaluate`."""
     return find_spec(f"eval.{name}") is not None and hasattr(import_module(f"eval.{name}"), "evaluate")
 
 
 def function(name: str) -> Callable[..., "EvalResult"]:
-    """The function `evaluate` of `eval/<name>.py`."""
+    """Import the function `evaluate` of `eval/<name>.py`."""
     return import_module(f"eval.{name}").evaluate
 
 
 @cache
 def signature(name: str) -> tuple[frozenset[str], Options]:
-    """(what it reads, its options with types and defaults)."""
-    return sort(function(name), READS)
+    """Return (parameters that the harness fills, options with types and defaults)."""
+    return split_parameters(function(name), READS)

@@ -1,10 +1,10 @@
-"""Families of functions found by name: one module a kind, its function's signature says what it reads.
+"""Embedders and judges that are one function in a module of their own.
 
     EMBEDDERS  `embed` in `gip_exp/models/embedders/<kind>.py`
     JUDGES     `judge` in `gip_exp/signals/judges/<kind>.py`
 
-The harness fills the parameters listed in `reads`; the others become the keys `embedder.<option>` or
-`judge.<option>`, checked by their types. `conf/<group>/<kind>.yaml` gives their values.
+The harness fills the parameters listed in `reads`; the others become the keys `embedder.<option>` or `judge.<option>`,
+validated by their types, with values from `conf/<group>/<kind>.yaml`.
 """
 
 import pkgutil
@@ -16,17 +16,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, create_model
 
-from gip_exp.registry.signature import Options, sort
+from gip_exp.registry.signature import Options, split_parameters
 
 
 @dataclass(frozen=True)
 class Family:
-    """Functions of one name in the modules of one package.
+    """Functions of the same name, one in each module of a package.
 
     Attributes:
-        package: the package; a module of it is a kind.
-        name: the function's name in each module.
-        reads: parameter -> what the harness fills it with.
+        package: The package; each of its modules is a kind.
+        name: Name of the function in each module.
+        reads: Description of each parameter that the harness fills.
     """
 
     package: str
@@ -34,35 +34,37 @@ class Family:
     reads: Mapping[str, str]
 
     def kinds(self) -> tuple[str, ...]:
-        """The kinds there are."""
+        """Return all kinds."""
         return tuple(module.name for module in pkgutil.iter_modules(import_module(self.package).__path__))
 
     def module(self, kind: str) -> ModuleType:
-        """The module of a kind."""
+        """Import the module of a kind."""
         return import_module(f"{self.package}.{kind}")
 
     def function(self, kind: str) -> Callable[..., Any]:
-        """The function of a kind."""
+        """Import the function of a kind."""
         function: Callable[..., Any] = getattr(self.module(kind), self.name)
         return function
 
     def signature(self, kind: str) -> tuple[frozenset[str], Options]:
-        """(what it reads, its options with types and defaults)."""
-        return sort(self.function(kind), self.reads)
+        """Return (parameters that the harness fills, options with types and defaults)."""
+        return split_parameters(self.function(kind), self.reads)
 
     def sections(self, base: type[BaseModel]) -> list[Any]:
-        """A config class for each kind: `kind` and the options, on top of `base`."""
-        made = []
+        """Return a config class for each kind: the fields of `base`, with the options of the function."""
+        sections = []
         for kind in self.kinds():
             fields: dict[str, Any] = {"kind": (Literal[kind], ...), **self.signature(kind)[1]}
-            made.append(create_model(f"{kind}{base.__name__}", __base__=base, **fields))
-        return made
+            sections.append(create_model(f"{kind}{base.__name__}", __base__=base, **fields))
+        return sections
 
-    def call(self, section: Any, filled: Mapping[str, Any]) -> Any:
-        """Call the function of `section.kind` with what it reads of `filled` and with its options from `section`."""
+    def call(self, section: Any, values: Mapping[str, Any]) -> Any:
+        """Call the function of `section.kind` with the parameters it reads, from `values`, and its options."""
         reads, options = self.signature(section.kind)
-        known = {name: filled[name] for name in reads}
-        return self.function(section.kind)(**known, **{name: getattr(section, name) for name in options})
+        arguments = {name: values[name] for name in reads} | {
+            name: getattr(section, name) for name in options
+        }
+        return self.function(section.kind)(**arguments)
 
 
 EMBEDDERS = Family(
@@ -70,8 +72,8 @@ EMBEDDERS = Family(
     "embed",
     {
         "texts": "n texts of the pool, prompt and completion",
-        "facts": "a dict: what is put there is recorded with the output",
-        "note": "note(text): a warning about the vectors, shown now and whenever they are reused",
+        "facts": "a dict; items added to it are recorded in the manifest",
+        "note": "note(text): show a warning, now and whenever the vectors are reused",
     },
 )
 JUDGES = Family(
@@ -80,13 +82,13 @@ JUDGES = Family(
     {
         "examples": "n rows of the pool, dicts with `prompt` and `completion`",
         "rubric": "name of the rubric (`rubric.name`)",
-        "reasons": "a dict: why the row of this number is unscored (its scores are NaN)",
-        "facts": "a dict: what is put there is recorded with the output",
-        "note": "note(text): a warning about the scores, shown now and whenever they are reused",
+        "reasons": "a dict to be filled: row number -> why the row is unscored (its scores are NaN)",
+        "facts": "a dict; items added to it are recorded in the manifest",
+        "note": "note(text): show a warning, now and whenever the scores are reused",
     },
 )
 
 
 def rubrics(kind: str) -> Mapping[str, tuple[str, ...]] | None:
-    """Rubric -> attributes of a judge that is a function (`RUBRICS` in its module); None where it does not say."""
+    """Return `RUBRICS` (rubric -> attributes) of the module of a judge; None if it has none."""
     return getattr(JUDGES.module(kind), "RUBRICS", None)

@@ -1,13 +1,12 @@
-"""The selectors: functions that order a pool, found by name; their signatures say what they read.
+"""Selectors: functions that rank the rows of a pool, found by name.
 
 A selector is one function,
 
     def select(features, budget, *, seed: Seed, candidates=None) -> Selection: ...
 
-in `baselines/<kind>.py`, or in an installed package that names it under the entry-point group `gip_exp.selectors`.
-The harness fills the parameters listed in `READS`. All others are options: they become the keys `selector.<option>`,
-checked by the type of the parameter. A function marked with `selection.types.per_budget` is called for every budget,
-any other once for the largest.
+in `baselines/<kind>.py`, or in an installed package with an entry point in the group `gip_exp.selectors`. The harness
+fills the parameters listed in `READS`; the others become the keys `selector.<option>`, validated by their types. A
+function marked with `selection.types.per_budget` is called for every budget; any other once per budget class.
 """
 
 import pkgutil
@@ -19,22 +18,22 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from gip_exp.errors import UserError
-from gip_exp.registry.signature import sort
+from gip_exp.registry.signature import split_parameters
 
 GROUP = "gip_exp.selectors"  # of entry points
 READS = {
-    "n": "rows in the pool",
+    "n": "number of rows in the pool",
     "features": "(n, d) float32, the embeddings",
-    "scores": "(n, k) float64, the signal's columns; None for a signal without scores",
+    "scores": "(n, k) float64, the columns of the signal; None for a signal without scores",
     "texts": "n texts of the pool, prompt and completion",
     "target_texts": "texts of the held-out target rows",
-    "gradients": "a folder per LESS checkpoint, with the gradient features of the pool and of the target rows",
-    "checkpoint_weights": "a weight per LESS checkpoint",
-    "candidates": "(n,) bool, rows that may be picked, or None for all",
-    "budget": "how many rows to pick",
+    "gradients": "one folder per LESS checkpoint, with the gradient features of the pool and of the target rows",
+    "checkpoint_weights": "one weight per LESS checkpoint",
+    "candidates": "(n,) bool, the rows that may be picked, or None for all",
+    "budget": "number of rows to pick",
 }
 AT_TARGET = frozenset({"target_texts", "gradients"})
-# Two whose modules are heavy, so that a config is checked without loading them: function, and what it reads.
+# Selectors with slow imports, listed with their parameters so that configs are validated without importing them.
 _HEAVY = {
     "gip": ("selection.select:gip_select", ("features", "scores", "candidates")),
     "less": (
@@ -46,16 +45,16 @@ _HEAVY = {
 
 @dataclass(frozen=True)
 class Selector:
-    """One selector: where its function is, what it reads, which options it takes.
+    """One selector.
 
     Attributes:
-        kind: its name in configs (`selector.kind`).
-        function: `module:name`.
-        reads: the parameters that the harness fills, without the budget.
-        options: name -> (type, default or `...`) of the other parameters; empty for gip and less, whose options stand
-            in `gip_exp.config.selector`.
-        nested: whether the picks for a small budget are the first of those for a larger one.
-        package: `name==version` of the installed package it comes from; empty for the project's own.
+        kind: Its name in configs (`selector.kind`).
+        function: Its function, as `module:name`.
+        reads: The parameters that the harness fills, except the budget.
+        options: name -> (type, default or `...`) of the other parameters; empty for gip and less, whose options are
+            defined in `gip_exp.config.selector`.
+        nested: Whether the picks for a small budget are the first picks for a larger one.
+        package: `name==version` of the installed package; empty for the project's own selectors.
     """
 
     kind: str
@@ -67,7 +66,7 @@ class Selector:
 
     @property
     def at_target(self) -> bool:
-        """Whether it aims at the held-out target rows."""
+        """Whether it uses the held-out target rows."""
         return bool(self.reads & AT_TARGET)
 
     def load(self) -> Any:
@@ -78,7 +77,7 @@ class Selector:
 
 @cache
 def own() -> Mapping[str, Selector]:
-    """The project's own selectors by kind."""
+    """Return the project's own selectors by kind."""
     import baselines
 
     found = {
@@ -95,13 +94,13 @@ def own() -> Mapping[str, Selector]:
 
 @cache
 def installed() -> Mapping[str, EntryPoint]:
-    """Selectors of installed packages by kind, not yet imported. A name of the project's own cannot be taken."""
+    """Return the entry points of installed packages by kind, without importing them; own names take precedence."""
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in own()}
 
 
 @cache
 def find(kind: str) -> Selector:
-    """The selector of this kind. Raises UserError for an unknown kind, or a package that cannot be used."""
+    """Return the selector of this kind. Raises UserError if it is unknown or its package cannot be used."""
     if kind in own():
         return own()[kind]
     if kind not in installed():
@@ -120,16 +119,16 @@ def find(kind: str) -> Selector:
 
 
 def _from_signature(kind: str, select: Any, package: str = "") -> Selector:
-    reads, options = sort(select, READS)
+    reads, options = split_parameters(select, READS)
     function = f"{select.__module__}:{select.__qualname__}"
     nested = not getattr(select, "per_budget", False)
     return Selector(kind, function, reads - {"budget"}, options, nested, package)
 
 
 def register_installed(arguments: Iterable[str]) -> None:
-    """Give Hydra a config `selector=<kind>` for the selectors of installed packages that the arguments name.
+    """Register a config `selector=<kind>` in Hydra for each installed selector named in the arguments.
 
-    An option called `seed` without a default follows the run's seed; any other without one has to be given.
+    An option `seed` without a default is set to the run's seed; other options without a default are required.
     """
     if not installed():
         return

@@ -1,19 +1,18 @@
-"""A function's parameters, sorted into those that the harness fills and its own options."""
+"""The parameters of a function, split into those that the harness fills and options."""
 
 import inspect
 from collections.abc import Callable, Collection
 from typing import Any, get_type_hints
 
-Options = dict[
-    str, tuple[Any, Any]
-]  # name -> (type, default or `...`), as pydantic's create_model takes them
+# name -> (type, default or `...`), the format of pydantic's create_model
+Options = dict[str, tuple[Any, Any]]
 
 
-def sort(function: Callable[..., Any], filled: Collection[str]) -> tuple[frozenset[str], Options]:
-    """(parameters among `filled`, the others as options).
+def split_parameters(function: Callable[..., Any], filled: Collection[str]) -> tuple[frozenset[str], Options]:
+    """Return (parameters in `filled`, the others as options).
 
     Raises:
-        TypeError: a parameter without a name (`*args`, `**kwargs`).
+        TypeError: the function has `*args` or `**kwargs`.
     """
     hints = get_type_hints(function, include_extras=True)
     reads, options = set(), {}

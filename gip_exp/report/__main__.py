@@ -42,6 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from gip_exp.stdout import leave
+    from gip_exp.stdout import run_and_exit
 
-    leave(main)
+    run_and_exit(main)

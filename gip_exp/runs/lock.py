@@ -27,7 +27,7 @@ MESSAGE = 2_000  # maximum characters of a recorded error
 
 
 class Stopped(BaseException):
-    """SIGTERM: preempted, out of time or cancelled. Not an error of the run, which continues when started again."""
+    """The process received SIGTERM (preempted, out of time or cancelled). A new process can continue the run."""
 
 
 class RunLock:
@@ -42,8 +42,8 @@ class RunLock:
             **slurm.own_job(os.environ),
         }
 
-    def tell(self, **facts: Unpack[LockRecord]) -> None:
-        """Add to the file; a file that cannot be written is no reason to stop (the lock says the essential)."""
+    def update(self, **facts: Unpack[LockRecord]) -> None:
+        """Update the record. Write errors are ignored: the lock itself does not depend on the file."""
         self._record.update(facts)
         with suppress(OSError):
             write_json(self._path, self._record)
@@ -51,40 +51,46 @@ class RunLock:
     def end(self, error: BaseException) -> None:
         """Record how the process ended: an error of the run, or a stop from outside."""
         if isinstance(error, Exception):
-            said = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
-            self.tell(ended=time.time(), error=said[:MESSAGE])
+            message = redact(f"{type(error).__name__}: {error}", secrets_in_environment())
+            self.update(ended=time.time(), error=message[:MESSAGE])
         else:
-            # Written first, because SLURM kills the process some seconds after SIGTERM and may answer later than that.
-            self.tell(ended=time.time(), stopped=type(error).__name__)
-            self.tell(slurm_reason=slurm.why_stopped(slurm.own_job(os.environ).get("slurm_job")))
+            # First without the reason: SLURM kills the process seconds after SIGTERM, possibly before it answers.
+            self.update(ended=time.time(), stopped=type(error).__name__)
+            self.update(slurm_reason=slurm.why_stopped(slurm.own_job(os.environ).get("slurm_job")))
 
 
 @contextmanager
 def run_lock(folder: Path, name: str, on_wait: Callable[[str], None]) -> Iterator[RunLock]:
-    """Be the only process that works on `folder`/`name`; a second one waits, on any machine."""
-    waiting = f"another process is at work on {folder / name}: waiting for it"
+    """Hold the lock `folder`/`name` during the block, on any machine that shares the folder.
+
+    Args:
+        folder: Folder of the lock.
+        name: Its name, without ending.
+        on_wait: Called with a message if another process holds the lock, before waiting for it.
+    """
+    waiting = f"another process is working on {folder / name}: waiting for it"
     with held(_lock(folder, name), lambda: on_wait(waiting)):
         for leftover in folder.glob(
             f".{_path(folder, name).name}.*.tmp"
-        ):  # of a process killed while it wrote
+        ):  # of processes killed while writing
             leftover.unlink(missing_ok=True)
-        mine = RunLock(_path(folder, name))
-        mine.tell()
+        record = RunLock(_path(folder, name))
+        record.update()
         try:
-            yield mine
+            yield record
         except BaseException as error:
-            mine.end(error)
+            record.end(error)
             raise
         _path(folder, name).unlink(missing_ok=True)
 
 
 def read(folder: Path, name: str) -> LockRecord:
-    """What the last process said that did not end well, or is at work; empty if there is none."""
+    """Read the record of the running process, or of the last one if it failed or was stopped; else empty."""
     try:
-        facts = json.loads(_path(folder, name).read_text(encoding="utf-8"))
+        record = json.loads(_path(folder, name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return cast(LockRecord, facts) if isinstance(facts, dict) else {}
+    return cast(LockRecord, record) if isinstance(record, dict) else {}
 
 
 def alive(folder: Path, name: str) -> bool:
@@ -105,19 +111,20 @@ def alive(folder: Path, name: str) -> bool:
 
 
 def look(folder: Path, name: str) -> tuple[bool, LockRecord]:
-    """Whether a process is at work, and what it or the last one said, as of one moment.
+    """Return (whether a process is running, the record), consistent with each other.
 
-    The lock is checked first: a process that ends between the two steps has recorded how before it released the lock.
-    One that starts between them has a record without an end while the lock seemed free, so the lock is checked again.
+    The lock is checked before the record is read: a process that ends in between has completed its record before it
+    released the lock. If the lock was free but the record has no end, a process may have started in between, so the lock
+    is checked again.
     """
-    before = alive(folder, name)
-    said = read(folder, name)
-    return before or (bool(said) and "ended" not in said and alive(folder, name)), said
+    running = alive(folder, name)
+    record = read(folder, name)
+    return running or (bool(record) and "ended" not in record and alive(folder, name)), record
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Turn SIGTERM into `Stopped`, so that locks are released and servers ended; a foreign handler is not replaced."""
+    """Raise `Stopped` on SIGTERM, so that locks are released and servers ended; other handlers are not replaced."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield

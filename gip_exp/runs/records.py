@@ -1,16 +1,13 @@
-"""The records that runs leave and others read: `result.json`, the run lock's file, what stages report of their outputs.
+"""Types of the records of a run: `result.json`, the run lock's file, the facts of stages.
 
-Whoever writes one and whoever reads it uses the type here; `parse_result` checks a file against it.
+Writers and readers use the same types; `parse_result` checks a file.
 """
 
 from collections.abc import Mapping
-from typing import (
-    Any,
-    NotRequired,  # pydantic reads typing's own only from Python 3.12 on
-)
+from typing import Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic supports typing.TypedDict only from Python 3.12 on
 
 
 class Metric(TypedDict):
@@ -23,17 +20,17 @@ class Metric(TypedDict):
 
 
 class StageRecord(TypedDict):
-    """A stage's output in a run: its key in the store, what it cost to make, whether this run found it there."""
+    """A stage output of a run: its key in the store, the seconds it took to make, whether it was reused."""
 
     key: str
     seconds: float
     cached: bool
-    changed_code: NotRequired[list[str]]  # source files for which it was made again
-    parts: NotRequired[dict[str, "StageRecord"]]  # of `evaluate`: one for each evaluation
+    changed_code: NotRequired[list[str]]  # source files whose changes made a new output necessary
+    parts: NotRequired[dict[str, "StageRecord"]]  # the evaluations, for `evaluate`
 
 
 class RunResult(TypedDict):
-    """`result.json`. What the run did not come to is null."""
+    """`result.json`. Results of stages that did not run are null."""
 
     experiment: str
     model: str
@@ -46,13 +43,13 @@ class RunResult(TypedDict):
     n_selected: NotRequired[int | None]
     n_unscored: NotRequired[int | None]
     n_target: NotRequired[int | None]
-    left_out: NotRequired[dict[str, int]]  # rows of the data that are not in the pool: why -> how many
+    left_out: NotRequired[dict[str, int]]  # rows excluded from the pool, by reason
     metrics: dict[str, Metric]
-    contamination: NotRequired[
-        dict[str, Any]
-    ]  # test questions whose words stand in the pool; metrics without them
+    # overlap of test questions and pool; metrics without these questions
+    contamination: NotRequired[dict[str, Any]]
     subset: NotRequired[dict[str, float]]
-    categories: NotRequired[dict[str, dict[str, dict[str, int]]]]  # column -> text -> rows of pool and subset
+    # column -> value -> rows of pool and subset
+    categories: NotRequired[dict[str, dict[str, dict[str, int]]]]
     training: NotRequired[dict[str, Any]]
     stages: dict[str, StageRecord]
     status: str  # done, failed or stopped:<stage>
@@ -60,7 +57,7 @@ class RunResult(TypedDict):
 
 
 class LockRecord(TypedDict, total=False):
-    """Who is at work on a run, or how its last process ended (`run_lock.json`)."""
+    """The process working on a run, or how the last one ended (`run_lock.json`)."""
 
     host: str
     pid: int
@@ -75,14 +72,14 @@ class LockRecord(TypedDict, total=False):
 
 
 class DataFacts(TypedDict):
-    """What `data` reports: rows of the pool and of the test set."""
+    """Facts of `data`: training rows and test rows."""
 
     n_rows: int
     n_test: int
 
 
 class RankFacts(TypedDict):
-    """What `rank` reports."""
+    """Facts of `rank`."""
 
     n_pool: int
     n_unscored: int
@@ -91,7 +88,7 @@ class RankFacts(TypedDict):
 
 
 class SelectFacts(TypedDict):
-    """What `select` reports; `digest` is of the ordered ids and texts."""
+    """Facts of `select`; `digest` is of the ordered ids and texts."""
 
     n_pool: int
     n_selected: int
@@ -102,18 +99,18 @@ _RESULT = TypeAdapter(RunResult)
 
 
 def parse_result(value: Any) -> RunResult:
-    """Check what was read from a `result.json`.
+    """Validate the content of a `result.json`.
 
     Raises:
-        ValueError: every field that is missing or of another kind, with what it holds.
+        ValueError: lists every field that is missing or of the wrong type.
     """
     try:
         return _RESULT.validate_python(value, strict=True)
     except ValidationError as error:
-        raise ValueError("; ".join(_told(problem) for problem in error.errors())) from None
+        raise ValueError("; ".join(_message(problem) for problem in error.errors())) from None
 
 
-def _told(problem: Mapping[str, Any]) -> str:
+def _message(problem: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in problem["loc"] if part not in ("int", "float"))
     if problem["type"] == "missing":
         return f"{key} is missing"

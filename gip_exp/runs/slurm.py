@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from gip_exp.runs.records import LockRecord
 
-SECONDS = 20  # a busy controller answers late; status must not hang on it
+SECONDS = 20  # timeout of SLURM's commands
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "CONFIGURING"})
-AT_WORK = frozenset({"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"})
+RUNNING = frozenset({"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"})
 GOOD = frozenset({"COMPLETED", "COMPLETING"})
 NEVER = "DependencyNeverSatisfied"
-WORDS = {
+MESSAGES = {
     "TIMEOUT": "out of time: raise the time limit",
     "DEADLINE": "out of time: its deadline passed",
     "OUT_OF_MEMORY": "out of memory: ask for more",
@@ -23,7 +23,7 @@ WORDS = {
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node failed",
 }
-REASONS = {"TimeLimit": WORDS["TIMEOUT"]}  # given while the state is still COMPLETING
+REASONS = {"TimeLimit": MESSAGES["TIMEOUT"]}  # given while the state is still COMPLETING
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Job:
         return self.state in WAITING and self.reason != NEVER
 
     @property
-    def at_work(self) -> bool:
+    def running(self) -> bool:
         """Whether it runs."""
-        return self.state in AT_WORK
+        return self.state in RUNNING
 
 
 def own_job(environment: Mapping[str, str]) -> LockRecord:
-    """`slurm_job` (as SLURM prints it) and how often it was restarted, inside a job; else nothing."""
+    """Return the id of the job this process runs in (as SLURM prints it) and its restarts; empty outside a job."""
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID")
     if not job:
@@ -55,13 +55,13 @@ def own_job(environment: Mapping[str, str]) -> LockRecord:
 
 def jobs(ids: Iterable[str]) -> dict[str, Job]:
     """Return every job and array task of `ids` that SLURM knows, by name; empty without SLURM."""
-    whole = sorted({one.split("_")[0] for one in ids})
     found: dict[str, Job] = {}
-    for one in whole:  # one by one, because squeue refuses a list that contains a job it has forgotten
-        lines = _ask("squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r", "-j", one)
+    # One by one, because squeue refuses a list that contains an unknown job.
+    for array_id in sorted({job.split("_")[0] for job in ids}):
+        lines = _run("squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r", "-j", array_id)
         if lines is None:
-            lines = _ask("sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", one)
-            found.update(_accounted(lines or []))
+            lines = _run("sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", array_id)
+            found.update(_from_sacct(lines or []))
             continue
         for line in lines:
             array, task, state, reason = line.split("|", 3)
@@ -69,27 +69,27 @@ def jobs(ids: Iterable[str]) -> dict[str, Job]:
     return found
 
 
-def _accounted(lines: Iterable[str]) -> dict[str, Job]:
+def _from_sacct(lines: Iterable[str]) -> dict[str, Job]:
     rows = (line.split("|", 1) for line in lines if "|" in line)
     return {name: Job(state.split()[0]) for name, state in rows if state.strip()}
 
 
-def in_words(job: Job) -> str:
+def why_ended(job: Job) -> str:
     """Return why SLURM ended a job, or '' if it did not."""
-    return WORDS.get(job.state, "") or REASONS.get(job.reason, "")
+    return MESSAGES.get(job.state, "") or REASONS.get(job.reason, "")
 
 
 def why_stopped(job: str | None) -> str:
     """Return why SLURM is ending this job now (`TimeLimit`, ... as the controller writes it), or ''."""
     if job is None:
         return ""
-    for line in _ask("scontrol", "--oneliner", "show", "job", job) or []:
-        facts = dict(part.split("=", 1) for part in line.split() if "=" in part)
-        return facts.get("Reason", "None").replace("None", "")
+    for line in _run("scontrol", "--oneliner", "show", "job", job) or []:
+        fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
+        return fields.get("Reason", "None").replace("None", "")
     return ""
 
 
-def _ask(*command: str) -> list[str] | None:
+def _run(*command: str) -> list[str] | None:
     """Return the lines a command prints; None if it is missing, fails or does not answer."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)

@@ -1,4 +1,4 @@
-"""W&B tracking, or the same interface without effect. One W&B run per run, resumed under the same id."""
+"""Tracking by Weights & Biases, or none. Each run is one W&B run, resumed under the same id."""
 
 import netrc
 import os
@@ -14,25 +14,25 @@ from gip_exp.errors import UserError
 from gip_exp.runs.records import RunResult
 
 MODES = ("online", "offline", "disabled", "shared")
-REFUSED, LONGEST = "/\\#?%:", 128  # characters that W&B refuses in a name, and its maximum length
-MOST_LISTED = 5_000  # selected rows shown as a table; all of them go into the artifact
+REFUSED, LONGEST = "/\\#?%:", 128  # characters that W&B refuses in a name, and the maximum length of one
+MOST_LISTED = 5_000  # selected rows in the W&B table; the artifact has all of them
 
 
 class Tracker(Protocol):
-    """Receives what a run reports."""
+    """Interface of trackers."""
 
     def log(self, figures: Mapping[str, float]) -> None:
-        """Log live numbers."""
+        """Log live metrics."""
 
     def finish(self, result: RunResult, selected: Path | None) -> None:
-        """Log the content of `result.json` and the selected rows, and end."""
+        """Log the content of `result.json` and the selected rows, and finish."""
 
     def fail(self) -> None:
-        """End as failed."""
+        """Finish as failed."""
 
 
 class NoTracker:
-    """`tracking=none`."""
+    """The tracker of `tracking=none`."""
 
     def log(self, figures: Mapping[str, float]) -> None:
         """Do nothing."""
@@ -45,7 +45,7 @@ class NoTracker:
 
 
 class WandbTracker:
-    """One W&B run. Its files are in the run folder; without an API key it is offline and can be synced later."""
+    """A W&B run with its files in the run folder; without an API key it is offline and can be uploaded later."""
 
     def __init__(self, config: Config, folder: Path, console: Console) -> None:
         import wandb
@@ -64,7 +64,7 @@ class WandbTracker:
             name=folder.name,
             id=folder.name.rsplit("-", 1)[-1],
             resume="allow",
-            reinit="create_new",  # never a run that something else in this process has open
+            reinit="create_new",  # do not reuse a run that other code in this process has open
             dir=folder,
             mode=mode,  # type: ignore[arg-type]
             config=config.model_dump(mode="json"),
@@ -72,30 +72,30 @@ class WandbTracker:
         )
 
     def log(self, figures: Mapping[str, float]) -> None:
-        """Log live numbers."""
+        """Log live metrics."""
         self._run.log(dict(figures))
 
     def finish(self, result: RunResult, selected: Path | None) -> None:
-        """Upload the outcome. What goes wrong here is told and no more: the run itself is done."""
-        with self._telling("the result"):
+        """Upload the result. Errors of W&B become warnings, because the run itself is finished."""
+        with self._errors_as_warnings("log the result"):
             self._upload(result, selected)
         self._end()
 
     def fail(self) -> None:
-        """End the run as failed; errors of W&B do not replace the error that is being raised."""
+        """Finish as failed. Errors of W&B do not replace the error that is being raised."""
         self._end(exit_code=1)
 
     def _end(self, exit_code: int = 0) -> None:
-        with self._telling("the end of the run"):
+        with self._errors_as_warnings("finish its run"):
             self._run.finish(exit_code=exit_code)
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _errors_as_warnings(self, action: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
             self._console.warn(
-                f"W&B could not take {what} ({type(error).__name__}); the run folder has everything"
+                f"W&B could not {action} ({type(error).__name__}); the run folder has everything"
             )
 
     def _upload(self, result: RunResult, selected: Path | None) -> None:
@@ -142,22 +142,22 @@ def mode_of(tracking: Tracking) -> str:
     return mode
 
 
-def missing(tracking: Tracking) -> list[str]:
-    """Return settings that W&B would refuse, checked before anything starts."""
+def problems(tracking: Tracking) -> list[str]:
+    """Return the settings that W&B would refuse, each with its remedy."""
     if tracking.kind == "none":
         return []
-    problems = []
+    found = []
     try:
         mode_of(tracking)
     except UserError as error:
-        problems.append(str(error))
+        found.append(str(error))
     for name in ("project", "entity"):
         value = getattr(tracking, name)
         if value is not None and (not value.strip() or len(value) > LONGEST or set(value) & set(REFUSED)):
-            problems.append(
+            found.append(
                 f"tracking.{name}={value[:LONGEST]!r}: give a name of at most {LONGEST} characters without {' '.join(REFUSED)}"
             )
-    return problems
+    return found
 
 
 def _has_key() -> bool:

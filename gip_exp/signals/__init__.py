@@ -1,1 +1,1 @@
-"""Scores of rows: the rule judge, LLM judges, the table they are kept in, its summary and figure."""
+"""Scores of rows: the rule judge, LLM judges, signal tables with summary and figure."""

@@ -1,7 +1,6 @@
-"""The figure of a signal table: the distribution of every column, and how the columns correlate.
+"""The figure of a signal table: the distribution of every column, and the correlations of the columns.
 
-Vector files in the look of all figures (`gip_exp/drawing.py`). Counts are bars of one colour; correlations run from
-blue to red over white, which colour-blind readers tell apart, and stand in the cells as numbers.
+The colours of the correlations, from blue over white to red, are distinguishable for colour-blind readers.
 """
 
 from pathlib import Path
@@ -15,21 +14,21 @@ from gip_exp.plotting import FAINT, INK, grid, save, styled
 from selection.signals import SignalTable
 
 BAR = "#0072B2"  # Okabe and Ito's blue
-WIDE, HIGH = 1.7, 1.5  # inches, of one distribution
+WIDE, HIGH = 1.7, 1.5  # inches per distribution
 PER_ROW = 4
-FEW = 12  # values; a column with no more gets a bar for each
-MOST_NUMBERS = 12  # columns; a larger correlation matrix is drawn without numbers
+FEW = 12  # up to so many distinct values, each has a bar
+MOST_NUMBERS = 12  # columns; larger correlation matrices are drawn without numbers
 
 
 def save_figure(folder: Path, slug: str, title: str, table: SignalTable, facts: dict[str, Any]) -> None:
-    """Write `<slug>.svg`. No PDF: its fonts would take twice as long as judging by rules."""
+    """Write `<slug>.svg`; no PDF, whose fonts would take longer than the rule judge."""
     with styled():
         drawn = figure(title, table, facts)
     save(drawn, folder, slug, pdf=False)
 
 
 def figure(title: str, table: SignalTable, facts: dict[str, Any]) -> Figure:
-    """Distributions on the left, correlations (of two columns or more) on the right; call inside `styled()`."""
+    """Draw distributions and, for two or more columns, correlations; call inside `styled()`."""
     k = len(table.names)
     across = min(k, PER_ROW)
     down = -(-k // across)

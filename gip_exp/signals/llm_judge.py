@@ -1,4 +1,4 @@
-"""A pool judged by an LLM: the config's judge and rubric handed to `gip_exp.llm`, with a server if it needs one."""
+"""Judging a pool by an LLM: the adapter from the config to `gip_exp.llm`, including the judge's vLLM server."""
 
 import os
 import time
@@ -25,31 +25,37 @@ if TYPE_CHECKING:
     from gip_exp.llm.settings import EndpointSettings
 
 Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
-TRUSTING = "--trust-remote-code"  # vLLM's own word for it, in judge.server_args
-PROTOCOL = 2  # how texts are put to a judge and its replies read: raised where that changes
-CACHE = "llm_cache"  # below paths.root: replies are kept here whatever becomes of the run
+TRUSTING = "--trust-remote-code"  # option of vLLM, in judge.server_args
+PROTOCOL = 2  # version of the requests to judges and the parsing of replies; part of the key
+CACHE = "llm_cache"  # folder below paths.root with all replies
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the judge answers. `identity` names the weights where the model's name does not, `key_variable` the
-    environment variable that holds the key (None: the provider's usual one).
+    """The endpoint of a judge.
+
+    Attributes:
+        base_url: Its address; None for the provider's.
+        model: Name of the model in requests.
+        identity: Identifies the weights if the name of the model does not.
+        key_variable: Environment variable of the API key; None for the provider's usual one.
+        check_alive: Raises an error if a server started by this process has died.
     """
 
     base_url: str | None
     model: str
     identity: str
     key_variable: str | None = None
-    check_alive: Callable[[], None] = lambda: None  # raises when a server of ours has died
+    check_alive: Callable[[], None] = lambda: None
 
 
 def judge(
     examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path, console: Console
 ) -> tuple["JudgeTable", str]:
-    """Judge every example: (table, transcript of the first one). Replies are cached below `root`.
+    """Judge every example; return (table, transcript of the first example). Replies are cached below `root`.
 
-    Raises UserError with the remedy for what goes wrong. With `judge.dry_run=true` nothing is asked: the error says
-    how many calls, tokens and dollars it would take.
+    Raises:
+        UserError: the judge failed; or `judge.dry_run=true`, with the number of calls, tokens and dollars.
     """
     from gip_exp.llm.judge import judge_pool
     from gip_exp.llm.progress import describe, shown_on
@@ -60,8 +66,8 @@ def judge(
     cache = root / CACHE
     if config.dry_run:
         raise UserError(
-            f"judge.dry_run=true, so nothing was asked. {estimate(examples, config, rubric, root=root)}. "
-            "Set judge.dry_run=false to go ahead"
+            f"judge.dry_run=true, so no requests were sent. {estimate(examples, config, rubric, root=root)}. "
+            "Set judge.dry_run=false to send them"
         )
     with _endpoint(config, _log(root), console) as endpoint:
         settings, start = _settings(config, endpoint), time.monotonic()
@@ -74,7 +80,7 @@ def judge(
 def estimate(
     examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path
 ) -> "Estimate":
-    """Calls, tokens and dollars that judging the examples would still take. Asks nothing."""
+    """Estimate calls, tokens and dollars for the examples without a cached reply; no request is sent."""
     from gip_exp.llm.estimate import estimate_pool
     from gip_exp.llm.rubric import Rubric as LLMRubric
 
@@ -85,15 +91,16 @@ def estimate(
 
 
 def _log(root: Path) -> Path:
-    """Where a judge's server writes: a file a process, so that one server's last words are not another's."""
+    """Return the log of a judge's server, one file per process."""
     return root / "logs" / f"judge_vllm_{os.getpid()}.log"
 
 
 @contextmanager
 def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader]:
-    """A function that asks the judge whole conversations: (text, "") or (None, why not) for each, in order.
+    """Provide a function that sends conversations to the judge.
 
-    It takes the conversations, the number of the repeat and that of the attempt; each asks for a reply of its own.
+    Its arguments are the conversations, the number of the repeat and that of the attempt; another number is another
+    request. It returns (text, "") or (None, reason) for each conversation.
     """
     from gip_exp.llm.client import ask_all
     from gip_exp.llm.progress import shown_on
@@ -101,7 +108,8 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
 
     if config.dry_run:
         raise UserError(
-            "dry_run=true is for scoring a pool (judge.dry_run); an evaluation's judge cannot estimate: unset it"
+            "dry_run=true is only available for scoring a pool (judge.dry_run), not for the judge of an evaluation: unset "
+            "it"
         )
     with _endpoint(config, _log(root), console) as endpoint:
         settings = _settings(config, endpoint)
@@ -123,13 +131,13 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
 
 
 def _read(outcome: "Reply | Fault") -> tuple[str | None, str]:
-    """A reply that was ended before its end may lack the verdict and hold a quoted one: it counts as none."""
+    """Return (text, "") or (None, reason). A truncated reply fails, because it may lack the rating or quote another."""
     from gip_exp.llm.request import Fault
 
     if isinstance(outcome, Fault):
         return None, str(outcome)
     if outcome.finish_reason == "length":
-        return None, "the reply was cut off; raise max_tokens"
+        return None, "the reply was truncated; raise max_tokens"
     return outcome.text, ""
 
 
@@ -146,7 +154,7 @@ def _settings(config: LLMJudge, endpoint: Endpoint) -> "JudgeSettings":
 
 
 def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) -> "EndpointSettings":
-    """What the client needs to know of an endpoint in the config."""
+    """Return the client's settings for a judge or sampler of the config."""
     from gip_exp.llm.prices import Price
     from gip_exp.llm.settings import EndpointSettings
 
@@ -165,14 +173,14 @@ def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) ->
 
 
 def identity(config: LLMJudge) -> dict[str, Any]:
-    """Everything about a judge that can change its scores: the weights themselves, not where they lie."""
+    """Return everything about a judge that can change its scores; local weights count by content, not by path."""
     from gip_exp.llm.adapters import fingerprint
 
-    kept = content(config) | {"protocol": PROTOCOL}
-    del kept["name"]  # a label for tables
+    settings = content(config) | {"protocol": PROTOCOL}
+    del settings["name"]  # only a label
     if config.kind == "vllm":
-        kept["model"] = fingerprint(config.model)
-    return kept
+        settings["model"] = fingerprint(config.model)
+    return settings
 
 
 def _server(config: LLMJudge, log: Path) -> "VLLMServer":
@@ -189,7 +197,7 @@ def _server(config: LLMJudge, log: Path) -> "VLLMServer":
 
 
 def _endpoint_of(config: LLMJudge, log: Path) -> Endpoint:
-    """The endpoint as the cache knows it, whether or not a server runs already."""
+    """Return the endpoint as identified in the cache, without starting a server."""
     if config.kind == "openai":
         return Endpoint(config.base_url, config.model, "")
     return Endpoint(None, "judge", _server(config, log).identity("judge"))
@@ -200,7 +208,7 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
     if config.kind == "openai":
         yield _endpoint_of(config, log)
         return
-    with device.occupied_by("a judge's vLLM server"):
+    with device.reserved_for("a judge's vLLM server"):
         console.say(f"  starting vLLM with {config.model} (log: {log})")
         with _server(config, log) as server, server.explaining():
             yield Endpoint(
@@ -209,16 +217,16 @@ def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoin
 
 
 def missing_vllm(what: str, instead: str) -> list[str]:
-    """Whether vLLM can be started here."""
+    """Return a problem if vLLM is not installed."""
     from importlib.util import find_spec
 
     return [] if find_spec("vllm") else [f"{what} needs vLLM: pip install 'gip-exp[vllm]', or use {instead}"]
 
 
-def missing(config: LLMJudge, key: str = "judge") -> list[str]:
-    """What this machine lacks to ask the judge that stands under the config key `key`."""
+def missing_judge(config: LLMJudge, key: str = "judge") -> list[str]:
+    """Return the unmet requirements of the judge at the config key `key`."""
     if config.dry_run:
-        return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run can estimate; unset it"]
+        return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run is available; unset it"]
     if config.kind == "vllm":
         weights = loading.missing_weights(
             config.model, None, f"{key}.model", trusted=TRUSTING in config.server_args
@@ -229,7 +237,7 @@ def missing(config: LLMJudge, key: str = "judge") -> list[str]:
 
 
 def missing_rubric(rubric: Rubric) -> list[str]:
-    """What is wrong with a rubric that an LLM is to grade by."""
+    """Return a problem if the rubric is not valid for an LLM judge."""
     from gip_exp.llm.errors import LLMError
     from gip_exp.llm.rubric import Rubric as LLMRubric
 
@@ -241,12 +249,12 @@ def missing_rubric(rubric: Rubric) -> list[str]:
 
 
 def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "") -> list[str]:
-    """Whether the environment holds the API key that an endpoint needs."""
+    """Return a problem if an endpoint's API key is missing or its server does not answer."""
     variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
     if config.provider == "azure" and config.base_url is None:
         return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
     if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
-        return [] if config.base_url is None else hub.silent(f"{key}.base_url", config.base_url)
+        return [] if config.base_url is None else hub.missing_server(f"{key}.base_url", config.base_url)
     return [
         f"{key}: {config.model} needs {variable}: export it, or give {key}.base_url (a local server needs no key){instead}"
     ]

@@ -1,4 +1,4 @@
-"""What a signal table looks like in numbers: a summary of every column, and how the columns go together."""
+"""The summary of a signal table: statistics of every column, and correlations of the columns."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ HEAD = ("attribute", "n", "mean", "sd", "min", "median", "max", "distinct")
 
 
 def summary(table: SignalTable) -> dict[str, Any]:
-    """Plain JSON values: n, n_unscored (rows with a gap), per column its summary, Spearman correlations.
+    """Summarise a table as JSON values: n, n_unscored (rows with a missing value), columns, Spearman correlations.
 
-    A correlation is over the rows in which both columns hold a number; null where one of them does not vary.
+    A correlation is over the rows in which both columns have a value; null if one of them is constant.
     """
     columns = {name: _column(values) for name, values in zip(table.names, table.values.T, strict=True)}
     return {
@@ -47,7 +47,7 @@ def _column(values: np.ndarray) -> dict[str, Any]:
 
 
 def _rounded(value: float) -> float:
-    """Four digits after the point, or four significant ones for what would vanish."""
+    """Round to four decimals, or to four significant digits below 1."""
     return round(value, DIGITS) if abs(value) >= 1 or value == 0 else float(f"{value:.{DIGITS}g}")
 
 
@@ -68,13 +68,13 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> float | None:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ties sharing their mean: scipy's `rankdata`, whose import takes longer than the rules do."""
+    """Return ranks from 1, with mean ranks for ties, like `scipy.stats.rankdata`, whose import is slow."""
     _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[position]
 
 
 def markdown(title: str, facts: dict[str, Any]) -> str:
-    """The summary as two small tables."""
+    """Format the summary as two Markdown tables."""
     lines = [f"# {title}", "", f"{facts['n']:,} rows, {facts['n_unscored']:,} of them unscored.", ""]
     lines += _rows(
         HEAD, [[name, *(_shown(c[key]) for key in HEAD[1:])] for name, c in facts["columns"].items()]

@@ -1,7 +1,7 @@
-"""Signals in the store: each a named table with its summary and its figure, whatever produced the numbers.
+"""Signal tables in the store, each with a summary and a figure.
 
-An entry on the group `score` holds `scores.parquet` (id, one column a signal, null where not scored),
-`summary.json`, `summary.md` and `distribution.svg`. SOURCE_STAGE says which stage makes which table.
+An entry of the group `score` contains `scores.parquet` (id, and one column per signal, null if unscored), `summary.json`,
+`summary.md` and `distribution.svg`. SOURCE_STAGE maps each source to its stage.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ SOURCE_STAGE = {
 
 
 def write_table(job: Job, title: str, table: SignalTable) -> None:
-    """Write the table, its summary and figure, and a note for every column that is the same everywhere."""
+    """Write the table, its summary and its figure, with a note for each constant column."""
     from gip_exp.signals.figure import save_figure
     from gip_exp.signals.summary import markdown, summary
 
@@ -43,31 +43,31 @@ def write_table(job: Job, title: str, table: SignalTable) -> None:
     for name, column in facts["columns"].items():
         if column["distinct"] == 1:
             job.note(
-                f"attribute {name!r} is {column['mean']:g} for every row: it says nothing and is not used as a signal"
+                f"attribute {name!r} is {column['mean']:g} for every row: it is constant and not used as a signal"
             )
 
 
 def read_table(entry: Entry) -> SignalTable:
-    """The whole table of a finished entry."""
+    """Read the table of an entry."""
     return read_signals(entry.folder / SCORES)
 
 
 def informative(entry: Entry) -> SignalTable:
-    """The columns that vary. Raises UserError when none does."""
+    """Read the columns that are not constant. Raises UserError if there are none."""
     try:
         return drop_constant_columns(read_table(entry)).table
     except ValueError:
         raise UserError(
-            f"{_whose(entry)} is the same for every row (rules may find no flaw in any), so the scores say nothing: "
-            "choose another judge, rubric or signal, or a selector without scores (selector=mp_sc)"
+            f"{_description(entry)} is the same for every row (rules may find no flaw in any), so the scores cannot rank "
+            "rows: choose another judge, rubric or signal, or a selector without scores (selector=mp_sc)"
         ) from None
 
 
-def _whose(entry: Entry) -> str:
+def _description(entry: Entry) -> str:
     source = str(entry.manifest.get("name", "score")).partition("/")[2]
     return f"every column of the signal {source}" if source else "every attribute of the judge"
 
 
 def scores_of(entries: Entries, stage: str, ids: list[str]) -> np.ndarray:
-    """(n, k) float64 of the rows `ids` in their order, NaN where unscored; columns that vary only."""
+    """Return the scores (n, k) of the rows `ids`, in their order, without constant columns; NaN if unscored."""
     return informative(entries[stage]).aligned(ids).values

@@ -1,1 +1,1 @@
-"""One file a stage: small adapters from config and store to the pure packages."""
+"""The stages, one module each: adapters between config and store, and `selection`, `baselines` and `eval`."""

@@ -1,8 +1,7 @@
-"""`base`: a tiny Qwen3-architecture model trained from scratch, where the config asks for one (`model.scratch`).
+"""`base`: a tiny model of the Qwen3 architecture, trained from scratch (only with `model.scratch`).
 
-It knows the language but not the task: the corpus holds no question with its answer. Saved as an ordinary model
-folder, so that everything downstream loads it exactly as it loads Qwen3-8B. The tokenizer is fitted on the corpus
-and on the pool's texts.
+Its corpus contains the language of the task, but no question with its answer. It is saved as an ordinary model folder,
+which later stages load like any other model. The tokenizer is fitted on the corpus and the texts of the pool.
 """
 
 from typing import Any
@@ -56,7 +55,7 @@ def _build(job: Job) -> None:
 
 
 def _untrained(scratch: Scratch, texts: list[str]) -> tuple[Any, Any]:
-    """(model, tokenizer fitted on the texts)."""
+    """Return (untrained model, tokenizer fitted on the texts)."""
     from gip_exp.models.scratch.pretrain import build_model
     from gip_exp.models.scratch.tokenizer import byte_level, word_level
 

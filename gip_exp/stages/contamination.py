@@ -1,9 +1,10 @@
-"""`contamination`: which test questions stand, wholly or in part, in the training rows.
+"""`contamination`: test questions that overlap with training rows.
 
-Writes `matches.jsonl`: every pair of a test row and a training row that share eight words in a row or more, longest
-first (test, test_part, row, row_part, words, whole, text). A question is *touched* at 8 or 13 words when its prompt
-shares as many with a training row, or stands there whole; answers that share words are counted and shown beside it, as
-worked answers share phrases without any question being known. Results are given with and without touched questions.
+Writes `matches.jsonl`: every pair of a test row and a training row that share eight or more consecutive words, longest
+first (test, test_part, row, row_part, words, whole, text). A test question overlaps at 8 or 13 words if its prompt
+shares that many consecutive words with a training row, or is one of its prompts. Overlapping answers are counted
+separately, because worked answers share phrases even if the questions differ. Results are reported with and without
+overlapping questions.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,11 +36,11 @@ def _build(job: Job) -> None:
     }
     job.draft.facts.update(facts)
     if questions[str(LENGTHS[0])]:
-        job.note(_said(facts, next(match for match in matches if match.test_part == "prompt"), pool, test))
+        job.note(_note(facts, next(match for match in matches if match.test_part == "prompt"), pool, test))
 
 
 def _counted(matches: Iterable[Match], part: str) -> dict[str, int]:
-    """Test rows of which this part is touched, by length."""
+    """Count the test rows of which this part overlaps, by number of words."""
     return {
         str(length): len(
             {match.test for match in matches if match.test_part == part and match.counts(length)}
@@ -48,17 +49,17 @@ def _counted(matches: Iterable[Match], part: str) -> dict[str, int]:
     }
 
 
-def _said(facts: Mapping[str, Any], first: Match, pool: list[Any], test: list[Any]) -> str:
-    shares = ", ".join(f"{count:,} share {length} words" for length, count in facts["questions"].items())
+def _note(facts: Mapping[str, Any], first: Match, pool: list[Any], test: list[Any]) -> str:
+    shares = ", ".join(f"{count:,} share {length}" for length, count in facts["questions"].items())
     return (
-        f"of {facts['n_test']:,} test questions, {shares} in a row with a training row, {facts['whole']:,} stand there "
-        f"whole (first: {test[first.test]['id']} and {pool[first.row]['id']}: {first.text!r}); results are given "
-        "without them too, and data.contaminated=drop leaves such training rows out"
+        f"of {facts['n_test']:,} test questions, {shares} consecutive words with a training row, {facts['whole']:,} are "
+        f"identical to a training prompt (first: {test[first.test]['id']} and {pool[first.row]['id']}: {first.text!r}); "
+        "metrics without them are reported too, and data.contaminated=drop leaves out such training rows"
     )
 
 
 def stages(config: Config) -> list[Stage]:
-    """None for a pool made on the spot: its makers keep the test questions out of it."""
+    """Return the stage, except for a generated pool, which contains no test questions."""
     return [STAGE] if isinstance(config.data, RowsData) else []
 
 

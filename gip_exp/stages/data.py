@@ -1,12 +1,15 @@
-"""`data`: the pool and the test set as examples, whatever they came from.
+"""`data`: the pool and the test set as examples.
 
-Writes `pool.jsonl` and `test.jsonl` (id, prompt, completion; turns and tools where there is more to a row), `origins.jsonl`
-(id, source, row, own id: where the pool's rows came from) and, where the pool's makers know them, `labels.jsonl` (id,
-skill, flaw). Labels describe a subset in the report; no judge, embedder or selector reads that file. With
-`data.keep_rows`, `rows.jsonl` holds the pool's rows as they were, in the same order. `left_out.jsonl` lists, by id, the
-rows left out as copies of an earlier row or because they hold a test question (id, why, of which row, how much of it).
+Writes
 
-`data/metadata` beside it holds the columns of `data.metadata`, so that another column makes nothing else again.
+- `pool.jsonl`, `test.jsonl`: id, prompt, completion; turns and tools of conversations;
+- `origins.jsonl`: source of each pool row (id, source, row, own id);
+- `labels.jsonl`: skill and flaw of each row of a generated pool, for the report; no judge, embedder or selector reads it;
+- `rows.jsonl`: with `data.keep_rows`, the original rows of the pool;
+- `left_out.jsonl`: rows left out as copies or because they contain a test question (id, why, of which row, how much).
+
+`data/metadata` holds the columns of `data.metadata`. It is a separate stage, so that a change of columns does not
+invalidate other outputs.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +30,7 @@ from gip_exp.artifacts import (
     ROWS,
     TEST,
     read_origins,
+    row_name,
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
@@ -51,7 +55,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     data = config.data
     if isinstance(data, ArithmeticData):
         return content(data)
-    own = {name: value for name, value in content(data).items() if name != "metadata"}  # a stage of its own
+    own = {name: value for name, value in content(data).items() if name != "metadata"}  # a separate stage
     if hub := load.hub_of(data):
         return {**own, "hub": content(hub)}
     if data.path is None:
@@ -59,14 +63,14 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     files = load.files_of(data)
     return {
         **own,
-        "hub": None,  # local files say all there is to say
+        "hub": None,  # the digests identify local files
         "train": _digests(files.train),
         "test": _digests(files.test),
     }
 
 
 def _digests(paths: Sequence[Path]) -> str | list[str] | None:
-    """Of one file its digest, of several a list, of none None."""
+    """Return the digest of a single file, a list of digests for several, None for none."""
     try:
         digests = [file_digest(path) for path in paths]
     except OSError as error:
@@ -76,7 +80,7 @@ def _digests(paths: Sequence[Path]) -> str | list[str] | None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What the stage writes. What there is none of is empty."""
+    """The rows that the stage writes, one list per file; files of empty lists are not written, except the test set."""
 
     pool: list[rows.Example]
     test: list[rows.Example]
@@ -87,11 +91,12 @@ class _Rows:
 
 
 def read(config: Config, console: Console) -> Callable[[Draft], None]:
-    """Read the rows now; what is returned writes them. So unusable rows are refused before anything is written.
+    """Read the rows, and return a function that writes them, so that errors occur before anything is written.
 
-    Raises UserError that names the rows.
+    Raises:
+        UserError: lists the rows that cannot be used.
     """
-    draft = Draft(Path())  # for facts and notes; nothing is written while reading
+    draft = Draft(Path())  # only for facts and notes
     found = _read(Job(config, {}, draft, console))
 
     def write(into: Draft) -> None:
@@ -118,8 +123,8 @@ def _read(job: Job) -> _Rows:
         left_out = _left_out(job, loaded, data)
         loaded = loaded.only(row for row in range(len(loaded.pool)) if row not in left_out)
         originals = loaded.originals if data.keep_rows else []
-        listed = [left_out[row] for row in sorted(left_out)]
-        found = _Rows(loaded.pool, loaded.test, [], loaded.origins, originals, listed)
+        excluded = [left_out[row] for row in sorted(left_out)]
+        found = _Rows(loaded.pool, loaded.test, [], loaded.origins, originals, excluded)
     job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
     return found
 
@@ -138,50 +143,65 @@ def _write(found: _Rows, folder: Path) -> None:
 
 
 def _left_out(job: Job, found: load.LoadedRows, data: RowsData) -> dict[int, dict[str, Any]]:
-    """What `left_out.jsonl` lists: the rows of the pool that the config drops, each with why."""
-    pool = found.pool
+    """Return the pool rows that the config drops, as row number -> entry of `left_out.jsonl`."""
+    pool, origins = found.pool, found.origins
     reasons: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     equal = copies.equal_rows(pool)
     if data.repeated == "drop":
-        reasons["repeated"] = [(copy.row, {"of": pool[copy.of]["id"]}) for copy in equal]
+        reasons["repeated"] = [(copy.row, _duplicate_of(pool, origins, copy.of)) for copy in equal]
     elif equal:
         job.note(
             f"{len(equal):,} of {len(pool):,} rows repeat the texts of an earlier row (data.repeated=drop leaves them "
-            f"out; first: {pool[equal[0].row]['id']} repeats {pool[equal[0].of]['id']})"
+            f"out; first: {row_name(origins[equal[0].row])} repeats {row_name(origins[equal[0].of])})"
         )
     if data.near_copies is not None:
         near = copies.near_rows(pool, data.near_copies, but=[copy.row for copy in equal])
         reasons["near_copies"] = [
-            (copy.row, {"of": pool[copy.of]["id"], "similarity": copy.similarity}) for copy in near
+            (copy.row, {**_duplicate_of(pool, origins, copy.of), "similarity": copy.similarity})
+            for copy in near
         ]
     if data.contaminated == "drop":
         reasons["contaminated"] = [
-            (match.row, {"of": found.test[match.test]["id"], "words": match.words, "text": match.text})
+            (
+                match.row,
+                {
+                    "of": found.test[match.test]["id"],
+                    "of_row": found.test[match.test]["id"],
+                    "words": match.words,
+                    "text": match.text,
+                },
+            )
             for match in overlap.find_overlap(pool, found.test)
             if match.test_part == "prompt" and match.counts(overlap.LENGTHS[-1])
         ]
-    return _first_reasons(job, pool, reasons)
+    return _first_reasons(job, origins, reasons)
+
+
+def _duplicate_of(pool: list[rows.Example], origins: list[dict[str, Any]], row: int) -> dict[str, str]:
+    return {"of": pool[row]["id"], "of_row": row_name(origins[row])}
 
 
 def _first_reasons(
-    job: Job, pool: list[rows.Example], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
+    job: Job, origins: list[dict[str, Any]], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
 ) -> dict[int, dict[str, Any]]:
-    """Of every row with a reason to be left out the first one; they are said and counted."""
+    """Return the first reason for each row to be left out; note and count them."""
     left_out: dict[int, dict[str, Any]] = {}
     counts = {}
     for reason, found in reasons.items():
         new = {
-            row: {"id": pool[row]["id"], "why": reason, **what} for row, what in found if row not in left_out
+            row: {"id": origins[row]["id"], "row": row_name(origins[row]), "why": reason, **details}
+            for row, details in found
+            if row not in left_out
         }
         counts[reason] = len(new)
         if new:
             first = next(iter(new.values()))
             job.note(
-                f"{len(new):,} of {len(pool):,} rows are left out: {REASONS[reason]} (data.{reason}="
-                f"{getattr(job.config.data, reason)}; first: {first['id']}, of {first['of']})"
+                f"{len(new):,} of {len(origins):,} rows are left out: {REASONS[reason]} (data.{reason}="
+                f"{getattr(job.config.data, reason)}; first: {first['row']}, of {first['of_row']})"
             )
         left_out |= new
-    if len(left_out) == len(pool):
+    if len(left_out) == len(origins):
         raise UserError("no row of the pool is left; see the notes above for what was left out")
     job.draft.facts["left_out"] = counts
     return left_out
@@ -206,7 +226,7 @@ def _example(split: str, position: int, problem: Any) -> rows.Example:
 
 
 def _missing(config: Config) -> list[str]:
-    return load.missing(config.data) if isinstance(config.data, RowsData) else []
+    return load.missing_data(config.data) if isinstance(config.data, RowsData) else []
 
 
 def _metadata_settings(config: Config, _: Entries) -> dict[str, Any]:
@@ -215,11 +235,11 @@ def _metadata_settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _build_metadata(job: Job) -> None:
-    """Read the columns from the rows' source again, for the rows that are examples."""
+    """Read the source of the rows again, for the metadata of the pool rows."""
     data = job.config.data
     assert isinstance(data, RowsData)
     origins = read_origins(job.inputs)
-    placed = {(one.source, one.number): one for one in load.read_source(data).train}
+    placed = {(row.source, row.number): row for row in load.read_source(data).train}
     try:
         kept = [placed[origin["source"], origin["row"]] for origin in origins]
     except KeyError as error:
@@ -249,6 +269,6 @@ COLUMNS = Stage(METADATA_STAGE, lambda _: ("data",), _metadata_settings, _build_
 
 
 def stages(config: Config) -> list[Stage]:
-    """`data`, and its metadata where columns are named."""
-    named = isinstance(config.data, RowsData) and config.data.metadata
-    return [STAGE, COLUMNS] if named else [STAGE]
+    """Return `data`, and `data/metadata` if `data.metadata` names columns."""
+    columns = isinstance(config.data, RowsData) and config.data.metadata
+    return [STAGE, COLUMNS] if columns else [STAGE]

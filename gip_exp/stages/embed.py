@@ -1,4 +1,4 @@
-"""`embed`: one vector for every training row (prompt, newline, completion), as a float32 array on disk."""
+"""`embed`: one vector per training row (prompt, newline, completion), as a float32 array."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ from gip_exp.storage.code_digest import Root
 if TYPE_CHECKING:
     from gip_exp.models.encoder import Encoder
 
-SHARED = 0.01  # of the different texts that have their vector in common with another: more is worth a note
+SHARED = 0.01  # minimum share of distinct texts without a distinct vector that is worth a note
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -29,7 +29,7 @@ def _inputs(config: Config) -> tuple[str, ...]:
 
 
 def _encoder_model(config: Config, embedder: TransformerEmbedder) -> Model:
-    """The encoder as a model of its own; without a name it is the experiment's."""
+    """Return the encoder as a model config; without `embedder.model`, that of the experiment."""
     if embedder.model is None:
         return config.model
     return config.model.model_copy(
@@ -56,8 +56,8 @@ def _build(job: Job) -> None:
     _check(features, job.config.embedder.name)
     if shared := _shared(features, texts):
         job.note(
-            f"{shared:,} of {len(set(texts)):,} different texts have the vector of another one to embedder="
-            f"{job.config.embedder.name}, so it cannot tell them apart: selectors by variety take them for copies"
+            f"embedder={job.config.embedder.name} gives {shared:,} of {len(set(texts)):,} distinct texts the vector of "
+            "another one, so selectors by embeddings treat them as duplicates"
         )
     np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
@@ -113,18 +113,18 @@ def _check(features: np.ndarray, name: str) -> None:
 
 
 def _shared(features: np.ndarray, texts: Sequence[str]) -> int:
-    """How many different texts are one too many for the different vectors; 0 where that is a handful."""
-    different = len(set(texts))
-    vectors = {hash((np.round(row, 5) + 0.0).tobytes()) for row in features}  # adding 0 makes -0.0 a 0.0
-    shared = different - len(vectors)
-    return shared if shared > SHARED * different else 0
+    """Return how many more distinct texts than distinct vectors there are; 0 below the share SHARED."""
+    distinct = len(set(texts))
+    vectors = {hash((np.round(row, 5) + 0.0).tobytes()) for row in features}  # adding 0 turns -0.0 into 0.0
+    shared = distinct - len(vectors)
+    return shared if shared > SHARED * distinct else 0
 
 
 def _missing(config: Config) -> list[str]:
     embedder = config.embedder
     if isinstance(embedder, TransformerEmbedder):
         if embedder.model is None:
-            return loading.missing(config)
+            return loading.missing_requirements(config)
         return loading.missing_weights(embedder.model, embedder.revision, "embedder.model")
     if isinstance(embedder, OpenAIEmbedder):
         from gip_exp.models.encoder import missing_key

@@ -1,4 +1,4 @@
-"""`evaluate`: one stage output for every evaluation asked for, with per-question outcomes beside the metrics."""
+"""`evaluate`: one stage output per evaluation, with the metrics and the outcome of each question."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -19,7 +19,7 @@ from gip_exp.storage.store import Entry
 
 
 def stages(config: Config) -> list[Stage]:
-    """A stage for every evaluation in `evaluation`, named `evaluate/<name>`."""
+    """Return a stage `evaluate/<name>` for each chosen evaluation."""
     return [
         Stage(
             f"evaluate/{name}",
@@ -56,7 +56,7 @@ def _code(name: str, _: Config) -> tuple[Root, ...]:
 
 
 def _missing(name: str, config: Config) -> list[str]:
-    return loading.missing(config) + registry.missing(config, name)
+    return loading.missing_requirements(config) + registry.missing_requirements(config, name)
 
 
 def _build(name: str, job: Job) -> None:
@@ -71,10 +71,10 @@ def _build(name: str, job: Job) -> None:
 
 
 def copy_predictions(entries: Mapping[str, Entry], folder: Path) -> None:
-    """Put the per-question outcomes beside `result.json`: `predictions/<metric name>.jsonl`."""
+    """Copy the outcomes of the questions to `predictions/<metric name>.jsonl` in the run folder."""
     for entry in entries.values():
         source = entry.folder / PREDICTIONS
         for path in sorted(source.rglob("*.jsonl")) if entry.stage == "evaluate" else ():
             target = folder / path.relative_to(entry.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy_file(path, target)  # whole: somebody may be reading the one of an earlier run
+            copy_file(path, target)  # atomic, because a report may be reading the previous file

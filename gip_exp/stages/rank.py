@@ -1,7 +1,7 @@
-"""`rank`: the selector orders the pool, best first, as far as the budget class needs (budgets share a ranking).
+"""`rank`: the selector ranks the pool, best first, as far as the budget class needs (budgets share a ranking).
 
-Writes `ranking.parquet`: row (number in the data's order), id, gain, in pick order. Which function ranks and what it
-reads is in `gip_exp.selectors`; this stage fills its parameters.
+Writes `ranking.parquet`: row (index in the data), id and gain, in pick order. `gip_exp.registry.selectors` finds the
+selector's function; this stage fills its parameters.
 """
 
 import inspect
@@ -37,7 +37,7 @@ from gip_exp.words import is_unspaced
 if TYPE_CHECKING:
     from selection import Selection  # and torch with it
 
-# The stages behind what a selector reads.
+# Stages that provide a parameter of selectors.
 _STAGES = {"features": ("embed",), "gradients": ("warmup", "gradients")}
 
 
@@ -50,17 +50,17 @@ def _inputs(config: Config) -> tuple[str, ...]:
 
 
 def _keyed(config: Config) -> tuple[str, ...]:
-    """The table of self-compression is made for people to see; GIP works on the embeddings themselves."""
+    """Return the inputs without the table of self-compression, which is only shown: GIP uses the embeddings."""
     return tuple(name for name in _inputs(config) if name != SOURCE_STAGE["self_compression"])
 
 
 def _rank_to(config: Config, n_pool: int, n_selected: int) -> int:
-    """A ranking nested in budget is shared by a class of budgets; any other is made for its own budget."""
+    """Return the number of rows to rank: a nested ranking is shared by a class of budgets."""
     return split.rank_to(n_selected, n_pool) if selector_of(config).nested else n_selected
 
 
 def source(config: Config) -> dict[str, str]:
-    """What a selector from outside is: the digest of its file, or the version of its package."""
+    """Return the digest of a ranking file, or the version of an installed selector's package; else empty."""
     if isinstance(config.selector, RankingSelector):
         return {"file": ranking_file.digest(Path(config.selector.path))}
     package = selector_of(config).package
@@ -88,38 +88,38 @@ def _build(job: Job) -> None:
         more = (
             "raise selector.warmup.max_length"
             if "gradients" in selector_of(job.config).reads
-            else "get more rows scored (judge.round asks for the unscored ones again)"
+            else "increase judge.round to ask for the unscored rows again"
         )
         raise UserError(
-            f"budget={job.config.budget} asks for {n_selected} rows, but only {candidates.sum()} of {n_pool} were "
-            f"scored: lower the budget, or {more}"
+            f"budget={job.config.budget} needs {n_selected} rows, but only {candidates.sum()} of {n_pool} were scored: "
+            f"lower the budget, or {more}"
         )
-    to = _rank_to(job.config, n_pool, n_selected)
-    to = to if candidates is None else min(to, int(candidates.sum()))
+    rank_to = _rank_to(job.config, n_pool, n_selected)
+    rank_to = rank_to if candidates is None else min(rank_to, int(candidates.sum()))
     if isinstance(job.config.selector, RankingSelector):
-        selection = _from_file(job, pool, to, n_selected)
+        selection = _from_file(job, pool, rank_to, n_selected)
     else:
-        selection = _by_function(job.config.selector, selector_of(job.config), pool, to)
+        selection = _by_function(job.config.selector, selector_of(job.config), pool, rank_to)
     picked = pool.rows[selection.indices]
     table = {"row": picked, "id": [pool.ids[row] for row in picked], "gain": selection.gains}
     pq.write_table(pa.table(table), job.folder / RANKING)
     facts = RankFacts(
         n_pool=n_pool,
         n_unscored=0 if candidates is None else int((~candidates).sum()),
-        rank_to=to,
+        rank_to=rank_to,
         rounds=len(selection.rounds),
     )
     job.draft.facts.update(facts)
 
 
 class _Pool:
-    """What selectors read (`selectors.READS`), each under its name and read when it is asked for."""
+    """The parameters of selectors (`selectors.READS`) as attributes, read on access."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._examples = read_pool(job.inputs)
         parts = split.split(len(self._examples), job.config.target)
-        self.rows, self._target = parts.pool, parts.target  # numbers in the data's order
+        self.rows, self._target = parts.pool, parts.target  # indices in the data
         self.ids = [example["id"] for example in self._examples]
 
     @property
@@ -139,16 +139,16 @@ class _Pool:
 
     @property
     def scores(self) -> np.ndarray | None:
-        """(n, k); (n,) of a mixture for any selector but GIP: its weights would be lost where columns are scaled alike."""
+        """(n, k); for a mixture and any selector except GIP the sum (n,), because others rescale columns."""
         if self._signal is None:
             return None
-        scores = np.nan_to_num(self._signal, nan=0.0)  # unscored rows are no candidates and never read
+        scores = np.nan_to_num(self._signal, nan=0.0)  # unscored rows are not candidates
         selector = self._job.config.selector
         return scores.sum(axis=1) if selector.signal == "mixture" and selector.kind != "gip" else scores
 
     @property
     def candidates(self) -> np.ndarray | None:
-        """(n,) bool, the rows whose every score is known, or whose gradients are; None where that is all of them."""
+        """(n,) bool, the rows with all scores, or with gradients; None if that is all rows."""
         if "warmup" in self._job.inputs:
             scored = read_usable(self._job.inputs)[self.rows]
         elif self._signal is not None:
@@ -163,8 +163,8 @@ class _Pool:
         unspaced = sum(map(is_unspaced, texts)) if self._job.config.selector.kind == "dsir" else 0
         if unspaced:
             self._job.note(
-                f"{unspaced:,} of {self.n:,} rows are in scripts without spaces, where DSIR's words (those of its authors) "
-                "are whole sentences: its weights mean little there; mp_sc and k_center go by the embeddings"
+                f"{unspaced:,} of {self.n:,} rows are in scripts without spaces, where the words of DSIR (as defined by its "
+                "authors) are whole sentences, so its weights mean little; mp_sc and k_center use embeddings instead"
             )
         return texts
 
@@ -181,21 +181,23 @@ class _Pool:
         return json.loads((self._job.inputs["warmup"].folder / WEIGHTS).read_text())
 
 
-def _by_function(config: SelectorSection, selector: selectors.Selector, pool: _Pool, to: int) -> "Selection":
-    """Call the selector's function with what it reads and with its options."""
+def _by_function(
+    config: SelectorSection, selector: selectors.Selector, pool: _Pool, rank_to: int
+) -> "Selection":
+    """Call the selector's function with the parameters it reads and its options."""
     if pool.candidates is not None and "candidates" not in selector.reads:
         raise UserError(
-            f"selector={config.name}: {int((~pool.candidates).sum())} of {pool.n} rows are unscored, and this selector "
-            "cannot leave rows out: get them scored (judge.round), or choose one that takes `candidates`"
+            f"selector={config.name}: {int((~pool.candidates).sum())} of {pool.n} rows are unscored, but this selector "
+            "cannot leave rows out: increase judge.round to ask again, or choose a selector that takes `candidates`"
         )
     function = selector.load()
-    taken = inspect.signature(function).parameters.keys() - selectors.READS.keys()
-    options = {name: getattr(config, name) for name in type(config).model_fields if name in taken}
-    return function(**{name: getattr(pool, name) for name in selector.reads}, budget=to, **options)
+    accepted = inspect.signature(function).parameters.keys() - selectors.READS.keys()
+    options = {name: getattr(config, name) for name in type(config).model_fields if name in accepted}
+    return function(**{name: getattr(pool, name) for name in selector.reads}, budget=rank_to, **options)
 
 
-def _from_file(job: Job, pool: _Pool, to: int, n_selected: int) -> "Selection":
-    """The first `to` rows of a ranking file that are in the pool; rows that are held out are left out and counted."""
+def _from_file(job: Job, pool: _Pool, rank_to: int, n_selected: int) -> "Selection":
+    """Return the first `rank_to` rows of a ranking file that are in the pool; note how many are held out."""
     from selection.types import Selection
 
     assert isinstance(job.config.selector, RankingSelector)
@@ -207,23 +209,23 @@ def _from_file(job: Job, pool: _Pool, to: int, n_selected: int) -> "Selection":
         job.note(f"{path}: {held_out} of its {len(ranked)} rows are held out as the target and left out")
     if len(kept) < n_selected:
         raise UserError(
-            f"selector.path={path} ranks {len(kept)} rows of the pool, budget={job.config.budget} asks for {n_selected}: "
+            f"selector.path={path} ranks {len(kept)} rows of the pool, but budget={job.config.budget} needs {n_selected}: "
             "lower the budget, or give a longer ranking"
         )
-    kept = kept[:to]
+    kept = kept[:rank_to]
     return Selection(np.array(kept, dtype=np.int64), np.zeros(len(kept)))
 
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.selector, RankingSelector) and not Path(config.selector.path).is_file():
         return [
-            f"selector.path={config.selector.path} is no file: give a ranking (parquet, JSONL or .npy), best first"
+            f"selector.path={config.selector.path} is not a file: give a ranking (parquet, JSONL or .npy), best first"
         ]
     if not selector_of(config).at_target or config.target.n:
         return []
     return [
-        f"target.n=0 holds out no rows, and selector={config.selector.name} aims at them: set target.n=128, also for "
-        "the selectors that it is compared with"
+        f"target.n=0 holds out no rows, but selector={config.selector.name} needs target rows: set target.n=128, also for "
+        "the selectors it is compared with"
     ]
 
 

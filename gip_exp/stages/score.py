@@ -1,8 +1,8 @@
-"""`score`: signals for every training row, each as a table with named columns (`signal_table.py`).
+"""`score`: signals of the training rows, each as a table with named columns (`gip_exp.signals.table`).
 
-The stage `score` itself is the judge: its attributes. Beside it stand `score/self_consistency`, `score/metadata`,
-`score/self_compression` and `score/mixture`; a run makes those that its selector's signal needs. Rows that could
-not be scored hold NaN: they stay in the pool's count but cannot be picked by a selector that needs the scores.
+The stage `score` makes the attributes of the judge. Other signals are `score/self_consistency`, `score/metadata`,
+`score/self_compression` and `score/mixture`; a run makes those that its selector needs. Rows that could not be scored
+have NaN: they count as part of the pool but cannot be picked by a selector that reads the scores.
 """
 
 from typing import Any
@@ -24,19 +24,19 @@ from gip_exp.storage.code_digest import Root
 from gip_exp.storage.files import write_jsonl, write_text
 from selection.signals import SignalTable
 
-TRANSCRIPT = "transcript.md"  # the first example: what the judge was sent and what it replied
+TRANSCRIPT = "transcript.md"  # request and reply of the judge for the first example
 
 
 def from_rows(config: Config) -> list[Stage]:
-    """The signals of this config that are made from rows alone; the judge where the selector has no signal."""
-    made = {"judge": STAGE, "self_consistency": self_consistency.STAGE, "metadata": signals.METADATA}
-    return [made[source] for source in _sources(config) if source in made]
+    """Return the stages of signals computed from rows; the judge for a selector without a signal."""
+    stages = {"judge": STAGE, "self_consistency": self_consistency.STAGE, "metadata": signals.METADATA}
+    return [stages[source] for source in _sources(config) if source in stages]
 
 
 def from_tables(config: Config) -> list[Stage]:
-    """The signals of this config that are made from embeddings or from other signals."""
-    made = [signals.SELF_COMPRESSION] if "self_compression" in _sources(config) else []
-    return [*made, signals.MIXTURE] if config.selector.signal == "mixture" else made
+    """Return the stages of signals computed from embeddings or from other signals."""
+    stages = [signals.SELF_COMPRESSION] if "self_compression" in _sources(config) else []
+    return [*stages, signals.MIXTURE] if config.selector.signal == "mixture" else stages
 
 
 def _sources(config: Config) -> tuple[str, ...]:
@@ -82,14 +82,14 @@ def _by_function(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarr
 
 
 def _check(name: str, columns: dict[str, np.ndarray], n: int) -> None:
-    """Raise UserError where a judge's columns are not one finite number (or NaN) per row."""
+    """Raise UserError unless a judge returned a finite number or NaN for each attribute and row."""
     if not columns:
         raise UserError(f"judge={name} returned no attribute")
     for attribute, values in columns.items():
         if np.shape(values) != (n,) or np.isinf(values).any():
             raise UserError(
-                f"judge={name}: attribute {attribute!r} must be {n:,} numbers, one a row, NaN where unscored; its shape is "
-                f"{np.shape(values)}, infinite values: {int(np.isinf(values).sum())}"
+                f"judge={name}: attribute {attribute!r} must have {n:,} numbers, one per row, NaN if unscored; it has the "
+                f"shape {np.shape(values)} and {int(np.isinf(values).sum())} infinite values"
             )
     if np.isnan(np.column_stack(list(columns.values()))).any(axis=1).all():
         raise UserError(f"judge={name} scored none of the {n:,} rows")
@@ -113,19 +113,19 @@ def _by_model(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]
 
 
 def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
-    """(names, scores (n, k) float64) of the judge's attributes that vary; NaN where unscored."""
+    """Read (names, scores (n, k) float64) of the judge's attributes that vary; NaN for unscored rows."""
     table = informative(entries["score"])
     return list(table.names), np.array(table.values)
 
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.judge, LLMJudge):
-        return llm_judge.missing_rubric(config.rubric) + llm_judge.missing(config.judge)
+        return llm_judge.missing_rubric(config.rubric) + llm_judge.missing_judge(config.judge)
     known = rubrics(config.judge.kind)
     if known is None or config.rubric.name in known:
         return []
     return [
-        f"rubric.name={config.rubric.name!r}: judge={config.judge.name} knows {', '.join(known)}; choose one (rubric=NAME)"
+        f"rubric.name={config.rubric.name!r}: judge={config.judge.name} has {', '.join(known)}; choose one (rubric=NAME)"
     ]
 
 

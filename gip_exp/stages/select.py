@@ -1,7 +1,7 @@
-"""`select`: the first rows of the ranking, as many as the budget says, with their texts (`selected.jsonl`).
+"""`select`: the first rows of the ranking up to the budget, with their texts (`selected.jsonl`).
 
-Each has the source and the number of the row in people's data (from 1), and the row's own id where there is one.
-Where the data kept its rows as they were, `selected_rows.jsonl` has those too, line by line the same rows.
+Each row has its source, its number there (from 1), and its own id if it has one. With `data.keep_rows`,
+`selected_rows.jsonl` contains the original rows in the same order.
 """
 
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ def _build(job: Job) -> None:
     n_pool, n_selected = sizes(job.config, job.inputs)
     examples = read_pool(job.inputs)
     ranking = pq.read_table(job.inputs["rank"].folder / RANKING).slice(0, n_selected)
-    if len(ranking) < n_selected:  # a ranking shared with a smaller budget holds the scored rows alone
+    if len(ranking) < n_selected:  # a ranking made for a smaller budget may be limited to the scored rows
         raise UserError(
-            f"budget={job.config.budget} asks for {n_selected} rows, but only {len(ranking)} of {n_pool} can be picked (the "
+            f"budget={job.config.budget} needs {n_selected} rows, but only {len(ranking)} of {n_pool} can be picked (the "
             "others are unscored): lower the budget"
         )
     origins = read_origins(job.inputs) or [{}] * len(examples)
     selected = [
-        {**examples[row], "rank": rank, "gain": gain, **_kept(origins[row])}
+        {**examples[row], "rank": rank, "gain": gain, **_source(origins[row])}
         for rank, (row, gain) in enumerate(
             zip(ranking["row"].to_pylist(), ranking["gain"].to_pylist(), strict=True), 1
         )
@@ -47,13 +47,13 @@ def _build(job: Job) -> None:
     job.draft.facts.update(n_pool=n_pool, n_selected=len(selected), digest=_digest(selected))
 
 
-def _kept(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a row's origin what leads back to it."""
+def _source(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a row's origin that identify it in its source."""
     return {name: origin[name] for name in ("source", "row", "own_id") if name in origin}
 
 
 def _digest(selected: list[dict[str, Any]]) -> str:
-    """Of the ordered ids and texts: what training depends on, whichever selector and budget they came from."""
+    """Return a digest of the ordered ids and texts, on which training depends, independent of selector and budget."""
     parts = ("id", "prompt", "completion", "turns", "tools")
     return digest([[row[part] for part in parts if part in row] for row in selected], 32)
 

@@ -1,8 +1,8 @@
-"""`score/self_consistency`: the share of sampled answers of the untuned model that agree with the reference answer.
+"""`score/self_consistency`: the share of a model's sampled answers that agree with the reference answer.
 
-Sampled from the experiment's own base (in this process or through a vLLM server, as `engine` says) or from any
-OpenAI-compatible endpoint (`sampler=openai`). `samples/<block>.jsonl` keeps every text with its answer; a killed
-stage goes on after its last finished block, and replies of a server or endpoint are in the reply cache besides.
+Answers are sampled from the untuned model of the experiment (in this process or by a vLLM server, depending on `engine`)
+or from an OpenAI-compatible endpoint (`sampler=openai`). `samples/<block>.jsonl` stores every text with its answer; a
+killed stage continues after the last finished block. Replies of a server or endpoint are also in the reply cache.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from gip_exp.llm.settings import EndpointSettings
 
 SAMPLES = "samples"
-BLOCK = 256  # rows: what a kill can cost in this process; replies of a server are kept one by one
+BLOCK = 256  # rows per file when sampling in this process; at most these are lost when a run is killed
 NO_REPLY = "no reply: "
 
-Texts = list[list[str | None]]  # per row its samples, None for one that did not come
+Texts = list[list[str | None]]  # samples per row, None for failed ones
 Draw = Callable[
     [int, Sequence[str]], tuple[Texts, str]
 ]  # (block, prompts) -> (texts, first reason for a None)
@@ -49,7 +49,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     sampler = {name: value for name, value in content(config.sampler).items() if name != "name"}
     if isinstance(config.sampler, EndpointSampler):
         return sampler
-    # In this process the draws of a batch come from one generator, so the batch size is content here.
+    # In this process, a batch shares one random generator, so the batch size changes the samples.
     batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
     return {
         **sampler,
@@ -66,8 +66,8 @@ def _build(job: Job) -> None:
     references = [final_answer(example["completion"], sampler.answer) for example in examples]
     if not any(reference is not None for reference in references):
         raise UserError(
-            "no reference completion ends in a number, so no sample can agree with one: use sampler.answer=text, or "
-            "a selector with another signal"
+            "no reference completion ends in a number, so no sample can agree with one: use sampler.answer=text, or a "
+            "selector with another signal"
         )
     rows = _sampled(job, examples)
     shares, unscored = _shares(rows, references)
@@ -80,26 +80,28 @@ def _build(job: Job) -> None:
         "lost": sum(sample["text"] is None for row in rows for sample in row["samples"]),
     }
     ids = tuple(example["id"] for example in examples)
-    title = f"self-consistency, {_who(job.config)}, {sampler.samples} samples"
+    title = f"self-consistency, {_model_name(job.config)}, {sampler.samples} samples"
     write_table(job, title, SignalTable(ids, ("self_consistency",), shares[:, None]))
 
 
-def _who(config: Config) -> str:
+def _model_name(config: Config) -> str:
     return config.model.name if isinstance(config.sampler, ModelSampler) else config.sampler.model
 
 
 def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """Every row with its samples, block by block; finished blocks of a killed predecessor are taken as they are."""
+    """Sample answers to every row, except those in finished blocks of a killed process."""
     folder = job.folder / SAMPLES
     folder.mkdir(exist_ok=True)
     size = BLOCK if _in_process(job.config) else len(examples)
     starts = range(0, len(examples), size)
     paths = {start: folder / f"{start:08d}.jsonl" for start in starts}
-    if open_ := [start for start in starts if not _is_whole(paths[start], examples[start : start + size])]:
-        title = f"sampling {job.config.sampler.samples} answers a row"
+    if unfinished := [
+        start for start in starts if not _is_complete(paths[start], examples[start : start + size])
+    ]:
+        title = f"sampling {job.config.sampler.samples} answers per row"
         with _drawing(job) as draw, job.console.bar(title, len(examples)) as bar:
-            bar.advance(size * (len(paths) - len(open_)), kept=True)
-            for start in open_:
+            bar.advance(size * (len(paths) - len(unfinished)), kept=True)
+            for start in unfinished:
                 block = examples[start : start + size]
                 texts, reason = draw(start // size, [example["prompt"] for example in block])
                 write_jsonl(paths[start], _rows(block, texts, reason, job.config.sampler.answer))
@@ -107,7 +109,7 @@ def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [row for start in starts for row in read_jsonl(paths[start])]
 
 
-def _is_whole(path: Path, block: list[dict[str, str]]) -> bool:
+def _is_complete(path: Path, block: list[dict[str, str]]) -> bool:
     try:
         return [row["id"] for row in read_jsonl(path)] == [example["id"] for example in block]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -128,24 +130,24 @@ def _rows(block: list[dict[str, str]], texts: Texts, reason: str, rule: str) -> 
 def _shares(
     rows: list[dict[str, Any]], references: list[str | None]
 ) -> tuple[np.ndarray, list[dict[str, str]]]:
-    """(share a row, NaN where unscored; the unscored rows with their reasons).
+    """Return (share per row, NaN if unscored; the unscored rows with reasons).
 
-    A row is scored over the samples that came when they are more than half; a text without an answer disagrees.
+    A row is scored if more than half of its samples succeeded; a text without an answer counts as disagreement.
     """
     shares, unscored = np.full(len(rows), np.nan), []
-    for place, (row, reference) in enumerate(zip(rows, references, strict=True)):
-        came = [sample["answer"] for sample in row["samples"] if sample["text"] is not None]
+    for i, (row, reference) in enumerate(zip(rows, references, strict=True)):
+        answers = [sample["answer"] for sample in row["samples"] if sample["text"] is not None]
         if reference is None:
-            unscored.append({"id": row["id"], "reason": "the reference completion holds no number"})
-        elif 2 * len(came) <= len(row["samples"]):
+            unscored.append({"id": row["id"], "reason": "the reference completion has no number"})
+        elif 2 * len(answers) <= len(row["samples"]):
             unscored.append({"id": row["id"], "reason": NO_REPLY + row["reason"]})
         else:
-            shares[place] = share_that_agrees(came, reference)
+            shares[i] = share_that_agrees(answers, reference)
     return shares, unscored
 
 
 def _check_unscored(job: Job, unscored: list[dict[str, str]], n: int) -> None:
-    """Stop above `sampler.max_unscored`. Samples that did not come are asked for again by the next run."""
+    """Raise UserError above `sampler.max_unscored`, after removing the blocks with failed samples."""
     if not unscored:
         return
     what = f"{len(unscored)} of {n} rows have no self-consistency (first: {unscored[0]['id']}: {unscored[0]['reason']})"
@@ -157,8 +159,8 @@ def _check_unscored(job: Job, unscored: list[dict[str, str]], n: int) -> None:
         if any("reason" in row for row in read_jsonl(path)):
             path.unlink()
     raise UserError(
-        f"{what}; sampler.max_unscored allows {limit:.1%}. Samples that came are kept: mend the cause and start "
-        "again, or raise sampler.max_unscored"
+        f"{what}; sampler.max_unscored allows {limit:.1%}. Successful samples are kept: fix the cause and run again, or "
+        "raise sampler.max_unscored"
     )
 
 
@@ -168,7 +170,7 @@ def _in_process(config: Config) -> bool:
 
 @contextmanager
 def _drawing(job: Job) -> Iterator[Draw]:
-    """How a block's samples are drawn: in this process, from a server of ours, or from an endpoint."""
+    """Provide a function that samples a block: in this process, from a vLLM server, or from an endpoint."""
     sampler = job.config.sampler
     if isinstance(sampler, EndpointSampler):
         where = llm_judge.Endpoint(sampler.base_url, sampler.model, "")
@@ -181,7 +183,7 @@ def _drawing(job: Job) -> Iterator[Draw]:
         return
     with serve(tuned) as served:
         assert isinstance(served, VllmModel)
-        # vLLM's engine for CPUs dies of a seeded request at a temperature above 0.
+        # vLLM's CPU engine crashes on requests with a seed and a temperature above 0.
         seed = None if loading.device(job.config) == "cpu" else sampler.seed
         yield _remote(job, served.endpoint(), seed, tuned)
 
@@ -190,7 +192,7 @@ def _local(tuned: TunedModel, model: Any, sampler: ModelSampler) -> Draw:
     from gip_exp.llm.generate import LocalGenerator
 
     def draw(block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
-        seed = 1_000_003 * sampler.seed + block  # another stream for every block, the same after a kill
+        seed = 1_000_003 * sampler.seed + block  # a stream per block, so that resuming gives the same samples
         size = tuned.job.config.engine.batch_size
         generator = LocalGenerator(model, tuned.tokenizer, batch_size=size, seed=seed)
         texts = [tuned.render.prompt(prompt) for prompt in prompts]
@@ -206,7 +208,7 @@ def _local(tuned: TunedModel, model: Any, sampler: ModelSampler) -> Draw:
 
 
 def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: TunedModel | None) -> Draw:
-    """Draw through the reply cache. `tuned`: the texts are rendered as for training; else they are a chat turn."""
+    """Sample through the reply cache; with `tuned`, prompts have the training format, otherwise they are chat turns."""
     from gip_exp.llm.client import ask_all
     from gip_exp.llm.progress import shown_on
     from gip_exp.llm.request import Fault, Request
@@ -226,10 +228,10 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
     def draw(_block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
         cache = job.config.paths.root / llm_judge.CACHE
-        with job.console.bar(f"asking {_who(job.config)}", len(requests)) as bar:
+        with job.console.bar(f"asking {_model_name(job.config)}", len(requests)) as bar:
             outcomes, _ = ask_all(requests, endpoint, cache_dir=cache, progress=shown_on(bar))
-        texts = [None if isinstance(one, Fault) else one.text for one in outcomes]
-        reason = next((str(one) for one in outcomes if isinstance(one, Fault)), "")
+        texts = [None if isinstance(outcome, Fault) else outcome.text for outcome in outcomes]
+        reason = next((str(outcome) for outcome in outcomes if isinstance(outcome, Fault)), "")
         return [texts[i : i + sampler.samples] for i in range(0, len(texts), sampler.samples)], reason
 
     return draw
@@ -239,7 +241,7 @@ def _missing(config: Config) -> list[str]:
     if isinstance(config.sampler, EndpointSampler):
         return llm_judge.missing_key(config.sampler, "sampler")
     server = llm_judge.missing_vllm("engine=vllm", "engine=hf") if config.engine.kind == "vllm" else []
-    return loading.missing(config) + server
+    return loading.missing_requirements(config) + server
 
 
 STAGE = Stage(

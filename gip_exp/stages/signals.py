@@ -1,4 +1,4 @@
-"""The signals that need no model: metadata of the rows, self-compression of their embeddings, and mixtures."""
+"""Signals that need no model: metadata columns, self-compression of the embeddings, and mixtures."""
 
 import re
 from collections.abc import Mapping
@@ -22,24 +22,24 @@ LOSS_LIKE = re.compile(r"loss|perplexity|ppl|nll|toxic", re.IGNORECASE)
 
 
 def _metadata(job: Job) -> None:
-    """The rows' columns as scores: larger is better, and none is negative, because selectors square them."""
+    """Use metadata columns as scores: larger is better, and none is negative, because selectors square them."""
     path = job.inputs[METADATA_STAGE].folder / METADATA_FILE
     if not path.is_file():
         raise UserError(
-            f"selector={job.config.selector.name} needs numbers, and none of the columns in data.metadata holds any: "
-            "name a column of numbers"
+            f"selector={job.config.selector.name} needs numbers, but no column in data.metadata is numeric: give a numeric "
+            "column"
         )
     table = read_signals(path)
     lower = _lower_is_better(job.config)
     if texts := [name for name in lower if name not in table.names]:
         raise UserError(
-            f"data.lower_is_better names {texts[0]!r}, which holds text, no numbers: name a column of numbers "
+            f"data.lower_is_better names {texts[0]!r}, which is a text column: give a numeric column "
             f"({', '.join(table.names)})"
         )
     for name in table.names:
         if LOSS_LIKE.search(name) and name not in lower:
             job.note(
-                f"metadata column {name!r} is used as larger = better; if lower is better in it, set "
+                f"metadata column {name!r} is used as larger = better; if lower is better, set "
                 f"data.lower_is_better=[{name}]"
             )
     values = table.values * np.where(np.isin(table.names, list(lower)), -1.0, 1.0)
@@ -54,13 +54,13 @@ def _metadata(job: Job) -> None:
 
 
 def _shift(job: Job, name: str, column: np.ndarray, zero: float) -> dict[str, float]:
-    """Say that a column is shifted; what is recorded of it."""
+    """Note that a column is shifted; return the facts to record."""
     negative, below = int((column < 0).sum()), int((column < zero).sum())
-    what = "negated, then " if name in _lower_is_better(job.config) else ""
-    further = f"; {below:,} rows below that are 0 too" if below else ""
+    negated = "negated, then " if name in _lower_is_better(job.config) else ""
+    clipped = f"; {below:,} lower scores become 0 too" if below else ""
     job.note(
-        f"metadata column {name!r} has {negative:,} scores below zero (lowest {np.nanmin(column):g}), and scores are "
-        f"squared: it is {what}shifted so that {zero:g} becomes 0{further}"
+        f"metadata column {name!r} has {negative:,} scores below zero (lowest {np.nanmin(column):g}), and selectors square "
+        f"scores: it is {negated}shifted so that {zero:g} becomes 0{clipped}"
     )
     return {"zero": float(zero), "n_negative": negative, "n_below_zero": below}
 
@@ -76,14 +76,16 @@ def _metadata_inputs(config: Config) -> tuple[str, ...]:
 def _missing_metadata(config: Config) -> list[str]:
     if isinstance(config.data, RowsData) and config.data.metadata:
         return []
-    where = "" if isinstance(config.data, RowsData) else " (and data of your own: this pool has none)"
-    return [
-        f"selector={config.selector.name} needs numeric columns of the rows: data.metadata=[COLUMN,...]{where}"
-    ]
+    where = (
+        ""
+        if isinstance(config.data, RowsData)
+        else ", and your own data: the generated pool has no such columns"
+    )
+    return [f"selector={config.selector.name} needs numeric columns: give data.metadata=[COLUMN,...]{where}"]
 
 
 def _preparation(config: Config) -> dict[str, bool]:
-    """How the embeddings are prepared: as the selector does, or as GIP does by default."""
+    """Return the preparation of the embeddings: that of the selector, or GIP's default."""
     selector = config.selector
     if isinstance(selector, GipSelector):
         return {"center": selector.center, "normalize": selector.normalize}
@@ -109,16 +111,16 @@ def _mixture_inputs(config: Config) -> tuple[str, ...]:
 
 
 def _mixture(job: Job) -> None:
-    """Scaled and weighted columns side by side, named `source/column` (`source` where it has one of its own name)."""
+    """Combine the scaled and weighted columns of all sources, named `source/column`, or `source` if it has one column."""
     tables: list[SignalTable] = []
     weights: dict[str, float] = {}
     for source in _chosen(job.config).sources:
         table = informative(job.inputs[SOURCE_STAGE[source]])
-        wanted = column_weights(source, table.names, _chosen(job.config).signals)
-        part = table.columns(list(wanted))
+        by_column = column_weights(source, table.names, _chosen(job.config).signals)
+        part = table.columns(list(by_column))
         part = part if part.names == (source,) else part.prefixed(source)
         tables.append(part)
-        weights |= dict(zip(part.names, wanted.values(), strict=True))
+        weights |= dict(zip(part.names, by_column.values(), strict=True))
     job.draft.facts["weights"] = weights
     write_table(job, "mixture", mixture(tables, weights))
 
@@ -126,18 +128,22 @@ def _mixture(job: Job) -> None:
 def column_weights(
     source: str, columns: tuple[str, ...], signals: Mapping[str, float | None]
 ) -> dict[str, float]:
-    """Column -> weight for one source: its own entry, else the source's. Raises UserError for what is not there."""
+    """Return the weights of a source's columns: the column's own entry in `signals`, or else that of the source.
+
+    Raises:
+        UserError: `signals` names an unknown column.
+    """
     own = {
         name.partition(".")[2]: weight for name, weight in signals.items() if name.startswith(f"{source}.")
     }
-    absent = [column for column in own if column not in columns]
-    if absent:
+    unknown = [column for column in own if column not in columns]
+    if unknown:
         raise UserError(
-            f"selector.signals names {source}.{absent[0]}, which is not in the table or is the same for every row; "
+            f"selector.signals names {source}.{unknown[0]}, which is not in the table or is the same for every row; "
             f"choose from: {', '.join(columns)}"
         )
-    found = {column: own.get(column, signals.get(source)) for column in columns}
-    return {column: weight for column, weight in found.items() if weight is not None}
+    weights = {column: own.get(column, signals.get(source)) for column in columns}
+    return {column: weight for column, weight in weights.items() if weight is not None}
 
 
 METADATA = Stage(
@@ -160,7 +166,7 @@ def _mixture_settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _missing_columns(config: Config) -> list[str]:
-    """Columns named in `selector.signals` that their source will not have; those of metadata are known by their names."""
+    """Return a problem for each source with a column in `selector.signals` that it will not have."""
     problems = []
     for source, columns in _columns(config).items():
         try:
@@ -171,7 +177,7 @@ def _missing_columns(config: Config) -> list[str]:
 
 
 def _columns(config: Config) -> dict[str, tuple[str, ...]]:
-    """The columns that each source of the mixture will have."""
+    """Return the columns of the sources of the mixture, as far as they are known before running."""
     known = {
         "self_consistency": ("self_consistency",),
         "self_compression": ("self_compression",),

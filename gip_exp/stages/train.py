@@ -1,19 +1,19 @@
-"""`train`: a LoRA adapter on the selected examples.
+"""`train`: a LoRA adapter trained on the selected examples.
 
-The key holds the ordered ids and texts of the selection instead of how it came about: two selectors that chose the
-same examples share one adapter, and `full` trains once however it is swept. Writes `adapter/` and `losses.jsonl`.
+The key contains the ordered ids and texts of the selection instead of the selector, so two selectors with the same
+selection share an adapter. Writes `adapter/` and `losses.jsonl`.
 """
 
 import math
 from typing import Any
 
-from gip_exp.artifacts import ADAPTER, LOSSES, named, read_selected, select_facts
+from gip_exp.artifacts import ADAPTER, LOSSES, read_selected, row_name, select_facts
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.machine import machine, missing
+from gip_exp.models.machine import machine, missing_for_training
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_jsonl
@@ -22,7 +22,7 @@ from gip_exp.training.losses import quarters
 from gip_exp.training.task import Finetuned, Task
 from gip_exp.training.tokens import TrainingRows, training_rows
 
-WORK = "work"  # checkpoints, gone when the output is whole
+WORK = "work"  # checkpoints; removed when the output is complete
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
 
 def _missing(config: Config) -> list[str]:
     assert isinstance(config.train, LoraTrain)
-    return loading.missing(config) + missing(config.train, config)
+    return loading.missing_requirements(config) + missing_for_training(config.train, config)
 
 
 def _build(job: Job) -> None:
@@ -69,7 +69,7 @@ def _build(job: Job) -> None:
 
 
 def _note_lengths(job: Job, found: TrainingRows, examples: list[dict[str, Any]], train: LoraTrain) -> None:
-    """Lengths in tokens before any cut; notes for examples that are cut or left out, by their owner's names."""
+    """Record lengths in tokens before truncation, and note truncated and left-out examples."""
     prompts, wholes = found.lengths.T.tolist()
     job.draft.facts["lengths"] = {
         "prompt": _spread(prompts),
@@ -80,17 +80,17 @@ def _note_lengths(job: Job, found: TrainingRows, examples: list[dict[str, Any]],
     }
     if not found.rows:
         raise UserError(
-            f"every prompt fills train.max_length={train.max_length} tokens, so no completion is left to learn from: "
-            "raise train.max_length"
+            f"every prompt fills train.max_length={train.max_length} tokens, so no completion remains: raise "
+            "train.max_length"
             if train.too_long == "cut"
             else f"every example is longer than train.max_length={train.max_length} (train.too_long=drop): raise it"
         )
-    for note in found.notes(lambda number: named(examples[number]), "train", train.max_length):
+    for note in found.notes(lambda number: row_name(examples[number]), "train", train.max_length):
         job.note(note)
 
 
 def _spread(lengths: list[int]) -> dict[str, int]:
-    """Least, median, 95 % (nearest rank) and most tokens."""
+    """Return minimum, median, 95th percentile (nearest rank) and maximum."""
     ordered = sorted(lengths)
     ranks = {"median": 0.5, "p95": 0.95}
     middle = {name: ordered[max(0, math.ceil(share * len(ordered)) - 1)] for name, share in ranks.items()}
@@ -98,14 +98,14 @@ def _spread(lengths: list[int]) -> dict[str, int]:
 
 
 def _facts(done: Finetuned, task: Task) -> dict[str, Any]:
-    ends = quarters(done.history)
+    means = quarters(done.history)
     return {
         "steps": int(done.history[-1]["step"]),
         "examples": len(task.rows),
         "first_loss": done.history[0]["loss"],
         "last_loss": done.history[-1]["loss"],
-        "loss_of_first_quarter": round(ends[0], 6) if ends else None,
-        "loss_of_last_quarter": round(ends[1], 6) if ends else None,
+        "loss_of_first_quarter": round(means[0], 6) if means else None,
+        "loss_of_last_quarter": round(means[1], 6) if means else None,
         **done.figures,
     }
 

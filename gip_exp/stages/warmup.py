@@ -1,7 +1,7 @@
-"""`warmup` (LESS): a LoRA warm-up on a random share of the pool, one checkpoint an epoch with its optimiser state.
+"""`warmup` (LESS): a LoRA warm-up on a random share of the pool, with one checkpoint per epoch.
 
-Every row is tokenised beforehand: `unusable.json` holds the numbers of those that nothing can be learnt from (a prompt as
-long as `max_length`), which have no gradient and are never picked.
+`unusable.json` lists the indices of rows without a loss (their prompt fills `max_length`), which have no gradient and are
+never picked.
 """
 
 from pathlib import Path
@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import CHECKPOINTS, UNUSABLE, WEIGHTS, named, read_origins, read_pool, sizes
+from gip_exp.artifacts import CHECKPOINTS, UNUSABLE, WEIGHTS, read_origins, read_pool, row_name, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.selector import less
+from gip_exp.config.selector import less_selector
 from gip_exp.data import split
 from gip_exp.errors import UserError
 from gip_exp.models import loading
-from gip_exp.models.machine import machine, missing
+from gip_exp.models.machine import machine, missing_for_training
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import write_json
@@ -31,7 +31,7 @@ def _inputs(config: Config) -> tuple[str, ...]:
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
-    selector = less(config)
+    selector = less_selector(config)
     return {
         "warmup": content(selector.warmup),
         "share": selector.warmup_share,
@@ -43,13 +43,13 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _missing(config: Config) -> list[str]:
-    return loading.missing(config) + missing(less(config).warmup, config)
+    return loading.missing_requirements(config) + missing_for_training(less_selector(config).warmup, config)
 
 
 def _build(job: Job) -> None:
     from baselines.less import learning_rate_weights
 
-    selector, where = less(job.config), machine(job.config, job.inputs)
+    selector, where = less_selector(job.config), machine(job.config, job.inputs)
     tokenizer = loading.load_tokenizer(where.place)
     render = renderer(job.config.model.prompt, tokenizer)
     found = training_rows(read_pool(job.inputs), render, tokenizer, selector.warmup)
@@ -58,8 +58,8 @@ def _build(job: Job) -> None:
     rows = [usable[row] for row in _drawn(job) if row in usable]
     if not rows:
         raise UserError(
-            f"every row drawn for LESS's warm-up fills selector.warmup.max_length={selector.warmup.max_length} tokens with "
-            "its prompt: raise it, or selector.warmup_share"
+            f"the prompt of every row of LESS's warm-up fills selector.warmup.max_length={selector.warmup.max_length} "
+            "tokens: raise it, or selector.warmup_share"
         )
     task = Task(
         rows,
@@ -79,36 +79,36 @@ def _build(job: Job) -> None:
 
 
 def name_parameters(trainer: Any, checkpoint: Path) -> None:
-    """Say beside the optimiser's state whose it is: LESS pairs moments and weights by name."""
+    """Write the names of the optimiser's parameters to a checkpoint: LESS matches moments and weights by name."""
     from baselines.less import write_parameter_names
 
     write_parameter_names(trainer.model, trainer.optimizer, checkpoint)
 
 
 def _check_usable(job: Job, found: TrainingRows) -> None:
-    """Say which rows LESS cannot use. Raises UserError when too few are left, or no target row to aim at."""
-    warmup = less(job.config).warmup
+    """Note and record the rows that LESS cannot use. Raises UserError if too few pool rows, or no target rows, remain."""
+    warmup = less_selector(job.config).warmup
     origins = read_origins(job.inputs) or read_pool(job.inputs)
-    for note in found.notes(lambda number: named(origins[number]), "selector.warmup", warmup.max_length):
+    for note in found.notes(lambda number: row_name(origins[number]), "selector.warmup", warmup.max_length):
         job.note(f"LESS: {note}")
     parts = split.split(len(found.lost), job.config.target)
     if found.lost[parts.target].all():
         raise UserError(
-            f"LESS: every one of the {len(parts.target)} target rows fills selector.warmup.max_length="
-            f"{warmup.max_length} tokens with its prompt, so there is nothing to aim at: raise it"
+            f"LESS: the prompt of each of the {len(parts.target)} target rows fills selector.warmup.max_length="
+            f"{warmup.max_length} tokens, so no target remains: raise it"
         )
-    usable, wanted = int((~found.lost[parts.pool]).sum()), sizes(job.config, job.inputs)[1]
-    if wanted > usable:
+    usable, n_selected = int((~found.lost[parts.pool]).sum()), sizes(job.config, job.inputs)[1]
+    if n_selected > usable:
         raise UserError(
-            f"budget={job.config.budget} asks for {wanted} rows, and LESS can learn from {usable} of {len(parts.pool)}: "
+            f"budget={job.config.budget} needs {n_selected} rows, but LESS can use only {usable} of {len(parts.pool)}: "
             f"lower the budget, or raise selector.warmup.max_length={warmup.max_length}"
         )
     write_json(job.folder / UNUSABLE, np.flatnonzero(found.lost).tolist())
 
 
 def _drawn(job: Job) -> list[int]:
-    """The warm-up's rows: a share of the pool, drawn with the warm-up's seed, target rows never among them."""
-    selector = less(job.config)
+    """Draw the rows of the warm-up: a share of the pool, without target rows, with the warm-up's seed."""
+    selector = less_selector(job.config)
     rows = split.split(int(job.inputs["data"].facts["n_rows"]), job.config.target).pool
     n = max(1, round(selector.warmup_share * len(rows)))
     return [int(row) for row in np.random.default_rng(selector.warmup.seed).permutation(rows)[:n]]

@@ -1,1 +1,1 @@
-"""Files and the content-addressed store: writing whole files, manifests, locks, disk errors."""
+"""The content-addressed store, manifests, locks, atomic files, disk errors."""

@@ -1,10 +1,9 @@
-"""Digests of the code behind a stage output: the function that makes it and all that it uses of the project's code.
+"""Digests of the code behind a stage output: its build function and the project code that the function uses.
 
-From a function the names in its body are followed through the project's modules (and through the package of an
-installed selector), definition by definition. Two versions of a definition are the same when their syntax trees are:
-comments, layout, docstrings and type annotations of functions do not count. What is called through an object or found
-at run time is followed where its class or function is named; a stage adds what it looks up by name
-(`Stage.code`). Nothing is imported or run.
+Starting from a function, the names in its body are followed through the project's modules (and through the package of an
+installed selector), definition by definition. Definitions are compared by syntax tree, so comments, layout, docstrings
+and annotations of functions do not count. Methods count as part of their class, wherever the class is named. A stage
+adds the functions that it looks up at run time (`Stage.code`). No code is imported or run.
 
 Example:
     >>> sorted(code_of("baselines.random:select"))[0]
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 OWN = ("gip_exp", "selection", "baselines", "eval")
-# Cannot change what an output holds: settings are in the key by value; the rest carries, shows or guards.
-PLUMBING = (
+# Not followed, because it cannot change the content of an output; settings are in the key by value.
+IGNORED = (
     *(f"gip_exp.{name}" for name in ("config", "console", "errors", "plotting", "quiet", "redaction")),
     *(f"gip_exp.{name}" for name in ("registry", "stage", "storage", "runs", "pipeline")),
     *(
@@ -39,33 +38,38 @@ Root = str | Callable[..., Any]  # "module:name", or the function itself
 
 @dataclass(frozen=True)
 class _Module:
-    """A module's top-level definitions by name, what its imports bind, and where it stands."""
+    """A parsed module.
+
+    Attributes:
+        file: Path relative to the folder of its package.
+        definitions: Top-level statements by the name they define.
+        imports: Imported name -> (module, name in the module or None).
+        loose: Top-level statements that define no name.
+    """
 
     file: str
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str | None]] = field(
-        default_factory=dict
-    )  # name -> (module, name in it or None)
-    loose: list[ast.stmt] = field(default_factory=list)  # statements that bind no name
+    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    loose: list[ast.stmt] = field(default_factory=list)
 
 
 def code_of(*roots: Root) -> dict[str, str]:
-    """Digest of what the roots use of each source file.
+    """Compute a digest of the code that functions use, by source file.
 
     Args:
-        roots: functions, or their places as `module:name`.
+        roots: Functions, or their names as `module:name`.
 
     Returns:
         File (relative to the folder its package is in) -> 12 hex digits, sorted by file.
     """
-    return dict(_code_of(tuple(_place(root) for root in roots)))
+    return dict(_code_of(tuple(_qualified_name(root) for root in roots)))
 
 
 @cache
-def _code_of(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    packages = frozenset({*OWN, *(place.partition(":")[0].partition(".")[0] for place in places)})
+def _code_of(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    packages = frozenset({*OWN, *(root.partition(":")[0].partition(".")[0] for root in roots)})
     used: dict[str, set[str]] = {}  # module -> names
-    waiting = [(module, name or None) for module, _, name in (place.partition(":") for place in places)]
+    waiting = [(module, name or None) for module, _, name in (root.partition(":") for root in roots)]
     while waiting:
         module, name = waiting.pop()
         waiting += _follow(module, name, packages, used)
@@ -74,7 +78,7 @@ def _code_of(places: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _place(root: Root) -> str:
+def _qualified_name(root: Root) -> str:
     if isinstance(root, str):
         return root
     while isinstance(root, partial):
@@ -85,8 +89,8 @@ def _place(root: Root) -> str:
 def _follow(
     module: str, name: str | None, packages: frozenset[str], used: dict[str, set[str]]
 ) -> Iterator[tuple[str, str | None]]:
-    """Note a definition as used; yield what it refers to. A name of None stands for the whole module."""
-    if module.partition(".")[0] not in packages or _in(module, PLUMBING) or _source(module) is None:
+    """Add a definition (for a name of None, the whole module) to `used`; yield the definitions it refers to."""
+    if module.partition(".")[0] not in packages or _in(module, IGNORED) or _source(module) is None:
         return
     if name is not None and _source(f"{module}.{name}") and name not in _parsed(module).definitions:
         yield f"{module}.{name}", None
@@ -105,7 +109,7 @@ def _follow(
 
 
 def _references(statement: ast.stmt, module: str, found: _Module) -> Iterator[tuple[str, str | None]]:
-    """The project's definitions that a statement names: (module, name)."""
+    """Yield (module, name) of the project definitions that a statement refers to."""
     local: dict[str, tuple[str, str | None]] = {}
     for node in ast.walk(statement):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -157,14 +161,14 @@ def _sort(statement: ast.stmt, found: _Module) -> None:
 
 
 def _bound(node: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
-    """The names that an import binds (absolute imports, as the import test demands)."""
+    """Return the names that an absolute import binds (a test allows no others)."""
     if isinstance(node, ast.ImportFrom):
         return {alias.asname or alias.name: (node.module or "", alias.name) for alias in node.names}
     return {alias.asname or alias.name: (alias.name, None) for alias in node.names}
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes away what cannot change a result: docstrings, other loose texts, annotations of functions."""
+    """Removes what cannot change a result: docstrings, other string statements, annotations of functions."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._function(node)
@@ -187,9 +191,8 @@ class _Plain(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.annotation = ast.Constant(
-            ast.unparse(node.annotation)
-        )  # counts as text; its names are not followed
+        # Part of the digest (fields of dataclasses), but its names are not followed.
+        node.annotation = ast.Constant(ast.unparse(node.annotation))
         return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
@@ -209,7 +212,7 @@ def _digest(module: _Module, names: set[str]) -> str:
 
 @cache
 def _source(module: str) -> Path | None:
-    """The module's file, found without importing its packages; None where there is no such module."""
+    """Return the file of a module, found without importing its packages; None if there is no such module."""
     root = _root(module.partition(".")[0])
     if root is None:
         return None
@@ -220,7 +223,7 @@ def _source(module: str) -> Path | None:
 
 @cache
 def _root(package: str) -> Path | None:
-    """The folder that a top-level package or module is in."""
+    """Return the folder that contains a top-level package or module."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         return None

@@ -1,8 +1,8 @@
-"""What goes wrong with the disk below `paths.root`, said as what to do about it.
+"""Errors of the disk below `paths.root` as messages that say what to do.
 
-Libraries report a full disk in words of their own: Python as OSError, PyTorch as RuntimeError without a reason, those
-written in Rust as exceptions of their own with the system's words inside, NumPy as an OSError without a number. So the
-whole chain of causes is looked at, and where that says nothing the disk is asked.
+Libraries report a full disk in different ways: Python as OSError, PyTorch as RuntimeError without a reason, Rust
+libraries as their own exceptions with the system's message, NumPy as OSError without a number. Therefore the whole chain
+of causes is examined; if it is inconclusive, a test file is written.
 """
 
 import errno
@@ -16,53 +16,53 @@ from gip_exp.errors import UserError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 BROKEN = (errno.EIO, errno.ESTALE)
-PROBE = 2**20  # bytes that a disk with room for anything takes
-KEPT = "what is finished is kept, and the same command goes on from there"
+PROBE = 2**20  # bytes of the test file
+KEPT = "finished work is kept; run the same command to continue"
 
 
 @contextmanager
 def explained(root: Path, doing: str) -> Iterator[None]:
-    """Errors of the disk below `root` as UserError with a remedy; `doing` says what was going on. Others pass."""
+    """Convert disk errors below `root` to UserError with a remedy; `doing` names the operation."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        if problem := trouble(error, root):
+        if problem := disk_problem(error, root):
             raise UserError(problem.format(doing=doing)) from error
         raise
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be made in an existing folder, as far as its mode and its file system say."""
+    """Return whether files can be created in an existing folder, by its permissions and file system."""
     return os.access(folder, os.W_OK | os.X_OK)
 
 
 def make_folder(folder: Path, root: Path) -> None:
-    """Make a folder below `root` that can be written to. Raises UserError."""
+    """Create a folder below `root`. Raises UserError if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        known = trouble(error, root).format(doing=f"making {folder}")
+        known = disk_problem(error, root).format(doing=f"making {folder}")
         raise UserError(known or f"paths.root={root} cannot be written ({error}): {_WRITABLE}") from error
     if not writable(folder):
         raise UserError(f"paths.root={root} cannot be written (no permission for {folder}): {_WRITABLE}")
 
 
-def trouble(error: BaseException, root: Path) -> str:
-    """What is wrong with the disk below `root` if that is what `error` comes from, with {doing} to fill in; else ''."""
+def disk_problem(error: BaseException, root: Path) -> str:
+    """Return the message for an error caused by the disk below `root`, with {doing} to fill in; '' for other errors."""
     place = str(root).replace("{", "{{").replace("}", "}}")
-    for one in _chain(error):
-        number = _number(one)
+    for cause in _chain(error):
+        number = _number(cause)
         if number in FULL:
             return f"no space left below {place} while {{doing}} ({os.strerror(number)}): {_ROOM}"
-        if number in DENIED and _below(one, root):
+        if number in DENIED and _below(cause, root):
             return (
                 f"paths.root={place} cannot be written ({os.strerror(number)}) while {{doing}}: {_WRITABLE}"
             )
         if number in BROKEN:
             return (
-                f"the disk of paths.root={place} failed while {{doing}} ({os.strerror(number)}): check it, or give "
+                f"the disk of paths.root={place} failed while {{doing}} ({os.strerror(number)}): check it, or use "
                 f"another folder (paths.root=DIR); {KEPT}"
             )
     if isinstance(error, OSError | RuntimeError) and _is_full(root):
@@ -70,7 +70,7 @@ def trouble(error: BaseException, root: Path) -> str:
     return ""
 
 
-_ROOM = f"free some space or point paths.root at another disk, then run again; {KEPT}"
+_ROOM = f"free some space, or set paths.root to another disk; {KEPT}"
 _WRITABLE = "make it writable for this user, or choose another folder, e.g. paths.root=/tmp/gip"
 
 
@@ -81,7 +81,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _number(error: BaseException) -> int | None:
-    """The system's error number: the exception's own, or the one whose words it repeats."""
+    """Return the system error number of an exception, from its attribute or its message."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
     text = str(error)
@@ -89,7 +89,7 @@ def _number(error: BaseException) -> int | None:
 
 
 def _below(error: BaseException, root: Path) -> bool:
-    """Whether the error names a file below `root`, or none at all."""
+    """Return whether the error names a file below `root`, or none at all."""
     names = [name for name in (getattr(error, "filename", None), getattr(error, "filename2", None)) if name]
     return not names or any(
         Path(os.fsdecode(name)).absolute().is_relative_to(root.absolute()) for name in names
@@ -97,7 +97,7 @@ def _below(error: BaseException, root: Path) -> bool:
 
 
 def _is_full(root: Path) -> bool:
-    """Whether a little more does not fit. Half-written files must still be there, so ask before they are removed."""
+    """Return whether a test file does not fit. Call before partial outputs are removed, which would free space."""
     probe = root / f".room.{os.getpid()}.tmp"
     try:
         probe.write_bytes(bytes(PROBE))

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and digests of values and files."""
+"""Atomic writing of files, and digests of values and files."""
 
 import hashlib
 import json
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 SMALL_FILE = 32 * 2**20
-SAMPLES, SAMPLE = 1024, 16 * 2**10  # of a large file: where, and how many bytes each
+SAMPLES, SAMPLE = 1024, 16 * 2**10  # of a large file: number of samples, bytes of each
 
 
 def digest(value: object, length: int = 16) -> str:
-    """First `length` hex digits of the SHA-256 of `value` as canonical JSON."""
+    """Return the first `length` hex digits of the SHA-256 of `value` as canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in blocks; once a process as long as the file stays the same."""
-    facts = path.stat()
-    return _file_digest(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    """Return the SHA-256 of a file, cached in this process while size, time and inode stay the same."""
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=256)
@@ -37,16 +37,16 @@ def _file_digest(path: Path, *_: int) -> str:
 
 
 def file_sketch(path: Path) -> str:
-    """SHA-256 of a small file; of the size and 1,024 samples of a large one (seconds instead of minutes for weights).
+    """Return the SHA-256 of a small file, or of the size and 1,024 samples of a large one.
 
-    The samples lie evenly over the whole file: two merges of different adapters into one base differ in every layer,
-    but neither at the start (header, embeddings) nor at the end (the last norm). Made once a process as long as the
-    file stays the same: a plan asks for every run.
+    Takes seconds instead of minutes for model weights. The samples are spread evenly over the file: two merges of
+    different adapters into one base differ in every layer, but neither at the start (header, embeddings) nor at the end
+    (the last norm). Cached in this process while the file stays the same.
     """
-    facts = path.stat()
-    if facts.st_size <= SMALL_FILE:
+    stat = path.stat()
+    if stat.st_size <= SMALL_FILE:
         return file_digest(path)
-    return _file_sketch(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    return _file_sketch(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=256)
@@ -60,23 +60,21 @@ def _file_sketch(path: Path, size: int, *_: int) -> str:
 
 
 def folder_sketch(folder: Path) -> dict[str, str]:
-    """The sketch of every file below a folder, by its place there.
+    """Return the sketch of every file below a folder, by relative path.
 
     Dot files and folders (.git, .cache) are left out: no loader reads them, and downloads change them.
     """
     files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
-        place.as_posix(): file_sketch(path)
-        for place, path in files.items()
-        if not any(part.startswith(".") for part in place.parts)
+        relative.as_posix(): file_sketch(path)
+        for relative, path in files.items()
+        if not any(part.startswith(".") for part in relative.parts)
     }
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A stream whose bytes take the place of `path` once all of them are on disk. A reader sees the old file or the new
-    one, never half of it; an error leaves the old one and nothing else.
-    """
+    """Open a stream that replaces `path` atomically when the block ends; after an error the old file remains."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -90,20 +88,20 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of killed writers below `folder`. Only for a folder that nobody else writes to now."""
+    """Remove the temporary files of killed processes below `folder`. No other process may be writing there."""
     for path in folder.rglob("*.tmp"):
-        if re.search(r"\.\d+\.tmp$", path.name):  # a process id, as `replacing` and LESS's shards have it
+        if re.search(r"\.\d+\.tmp$", path.name):  # with a process id, as in `replacing` and in LESS's shards
             path.unlink(missing_ok=True)
 
 
 def sync(stream: IO[Any]) -> None:
-    """Wait until what was written is on the disk itself."""
+    """Flush a stream to disk."""
     stream.flush()
     os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk itself."""
+    """Flush a folder's list of files to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -112,18 +110,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Indented JSON, written whole or not at all."""
+    """Write indented JSON atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8, written whole or not at all."""
+    """Write UTF-8 text atomically."""
     with replacing(path) as stream:
         stream.write(text.encode())
 
 
 def write_array(path: Path, values: "np.ndarray") -> None:
-    """A .npy file, written whole or not at all."""
+    """Write a .npy file atomically."""
     import numpy as np
 
     with replacing(path) as stream:
@@ -131,17 +129,17 @@ def write_array(path: Path, values: "np.ndarray") -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy the bytes of a file, whole or not at all."""
+    """Copy the content of a file atomically."""
     with source.open("rb") as original, replacing(target) as stream:
         shutil.copyfileobj(original, stream)
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    """One JSON object a line, UTF-8, written whole or not at all."""
+    """Write one JSON object per line atomically."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file that this project wrote."""
+    """Read the rows of a JSONL file written by this project."""
     with path.open(encoding="utf-8") as stream:
         return [json.loads(line) for line in stream]

@@ -1,4 +1,4 @@
-"""One process at a time: the kernel's lock on a file, which dies with its holder, however that dies and whatever a clock says."""
+"""Mutual exclusion of processes by kernel file locks, which the kernel releases when their owner exits for any reason."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -14,9 +14,14 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 @contextmanager
 def held(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock at `path`; `on_wait` is called once when another process has it, whose end is then awaited.
+    """Hold the lock at `path` during the block.
 
-    Raises UserError where the file system has no locks or the lock file is somebody else's.
+    Args:
+        path: The lock file.
+        on_wait: Called once if another process holds the lock, before waiting for it.
+
+    Raises:
+        UserError: the file system has no locks, or the lock file belongs to another user.
     """
     lock = kernel_lock(path)
     try:
@@ -31,7 +36,7 @@ def held(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
 
 def kernel_lock(path: Path) -> FileLock:
-    """The lock at `path`, not yet held. Never filelock's substitute, a file that stays when its owner is killed."""
+    """Return the lock at `path`, not held, without filelock's fallback to a file that survives its owner."""
     return FileLock(path, fallback_to_soft=False)
 
 
@@ -43,14 +48,14 @@ def _acquire(lock: FileLock, timeout: float) -> None:
             raise UserError(_no_locks(lock)) from error
         if error.errno in (errno.EACCES, errno.EPERM):
             raise UserError(
-                f"the lock file {lock.lock_file} cannot be opened ({error.strerror}): it belongs to another user, or the "
-                "folder does; share paths.root within a group (umask 002), or choose a folder of your own"
+                f"the lock file {lock.lock_file} cannot be opened ({error.strerror}): it, or its folder, belongs to another "
+                "user; share paths.root within a group (umask 002), or choose a folder of your own"
             ) from error
         raise
 
 
 def _no_locks(lock: FileLock) -> str:
     return (
-        f"the file system of {lock.lock_file} has no file locks (flock), so processes could not share it safely: "
+        f"the file system of {lock.lock_file} has no file locks (flock), so processes cannot share it safely: "
         "mount it with locks (Lustre: -o flock), or choose another folder for paths.root"
     )

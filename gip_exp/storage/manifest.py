@@ -1,4 +1,4 @@
-"""The manifest of a stage output: what went in, what came out, byte for byte, and whether that still holds."""
+"""The manifest of a stage output: its settings, files and hashes, and the check of the files against it."""
 
 import json
 import os
@@ -16,22 +16,24 @@ from gip_exp.storage.files import file_digest
 
 MANIFEST = "manifest.json"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "scikit-learn", "numpy")
-_NOT_AS_WRITTEN = (
-    FileNotFoundError,
-    NotADirectoryError,
-    IsADirectoryError,
-)  # any other OSError says nothing of the output
-HASHED = 64 * 2**20  # bytes of an output that are hashed whenever it is reused, the smallest files first
+# Other OSErrors (permissions, I/O) do not mean that the output is damaged.
+_NOT_AS_WRITTEN = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+HASHED = 64 * 2**20  # bytes of an output that are hashed on every reuse, smallest files first
 
 
 class DamagedError(Exception):
-    """Why an output cannot be used."""
+    """A stage output that does not match its manifest."""
 
 
 def describe(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Any]:
-    """Size and SHA-256 of every file below `folder`, which is on the disk itself afterwards, and what made it where.
+    """Flush every file below `folder` to disk, and describe the output.
 
-    `leave_out` names folders in `folder` that are no part of the output.
+    Args:
+        folder: Folder of the output.
+        leave_out: Names of folders in it that are not part of the output.
+
+    Returns:
+        Size and SHA-256 of every file, library versions, git revision, time and peak memory.
     """
     files = {}
     for path in sorted(folder.rglob("*")):
@@ -39,7 +41,7 @@ def describe(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Any]
         if path.is_file() and name.parts[0] not in leave_out:
             files[str(name)] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
             with path.open("rb") as stream:
-                os.fsync(stream.fileno())  # an output that is there after a power cut must be whole
+                os.fsync(stream.fileno())  # an output that exists after a power cut must be complete
     return {
         "peak_memory_bytes": peak_memory(),
         "files": files,
@@ -50,16 +52,19 @@ def describe(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Any]
 
 
 def read(folder: Path, *, hashed: int | None = HASHED) -> Mapping[str, Any]:
-    """The manifest of an output whose files are as it says. Raises DamagedError.
+    """Read the manifest of an output and check the files against it.
 
-    Sizes are compared for every file, digests for the smallest ones, `hashed` bytes altogether (None: for all): hashing
-    gigabytes on every reuse would cost more than it saves.
+    Args:
+        folder: Folder of the output.
+        hashed: Number of bytes to hash, smallest files first; None for all. Of the other files only the size is
+            compared: hashing gigabytes on every reuse would cost more than it saves.
+
+    Raises:
+        DamagedError: the manifest is missing, or a file does not match it.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = {
-            folder / name: (facts["bytes"], facts["sha256"]) for name, facts in manifest["files"].items()
-        }
+        files = {folder / name: (file["bytes"], file["sha256"]) for name, file in manifest["files"].items()}
         _ = float(manifest["seconds"]), dict(manifest["facts"]), list(manifest["notes"])
     except (*_NOT_AS_WRITTEN, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{MANIFEST} cannot be read") from error
@@ -78,12 +83,12 @@ def _compare(folder: Path, files: Mapping[Path, tuple[int, str]], hashed: int | 
             raise DamagedError(f"{path.relative_to(folder)} has {found} bytes instead of {size}")
         left -= size
         if left >= 0 and file_digest(path) != sha256:
-            raise DamagedError(f"{path.relative_to(folder)} has other bytes than when it was written")
+            raise DamagedError(f"the content of {path.relative_to(folder)} has changed since it was written")
 
 
 def drop_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Remove what is no part of the output."""
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+    """Remove files that are not in the manifest, and empty folders."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # contents before their folder
         name = str(path.relative_to(folder))
         if path.is_dir():
             if not any(path.iterdir()):
@@ -93,12 +98,12 @@ def drop_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def peak_memory() -> int:
-    """Peak resident memory of this process so far, in bytes (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the peak resident memory of this process in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that results rest on, where installed."""
+    """Return the versions of the installed libraries that results depend on."""
     found = {}
     for library in LIBRARIES:
         try:
@@ -110,7 +115,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def _revision() -> str | None:
-    """The project's git revision, with '+' when the tree has changes; None outside a checkout."""
+    """Return the git revision of the project, with '+' if the tree has changes; None outside a checkout."""
     try:
         return _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
@@ -118,6 +123,6 @@ def _revision() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    """What git says of the checkout that this file lies in."""
+    """Run git in the checkout that contains this file, and return its output."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()

@@ -1,10 +1,10 @@
-"""Content-addressed stage outputs: what a stage made is kept under a key that says what went into it.
+"""A content-addressed store of stage outputs: each is stored under a key of everything that determines its content.
 
-An entry lives at `<root>/store/<stage>/<key>/`. It is written into `<key>.partial/` under a lock, `manifest.json`
-goes in last, and the folder is renamed: an entry that exists is complete and never changes. Two processes that want
-the same key: one makes it, the other waits. The lock is the kernel's (flock), so it dies with its owner and no
-clock is involved. A resumable stage finds what a killed predecessor left in its partial folder. An entry whose files
-are not as its manifest says is moved aside and made again.
+An entry is the folder `<root>/store/<stage>/<key>/`. It is written to `<key>.partial/` under a lock, `manifest.json` last,
+and then renamed, so an entry that exists is complete; it never changes afterwards. If two processes need the same key,
+one makes the entry and the other waits. Nothing depends on wall-clock time: the kernel releases a lock when its process
+exits. A resumable stage continues from the partial folder of a killed process. An entry that does not match its manifest
+is moved aside and made again.
 """
 
 import json
@@ -25,9 +25,15 @@ from gip_exp.storage.manifest import MANIFEST
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished stage output. `seconds` is what it cost to make, whoever made it; `cached` says it was there.
+    """A finished stage output.
 
-    `changed_code` names the source files for which it was made again now, instead of reusing an older one.
+    Attributes:
+        stage: Name of the stage group.
+        key: Its key.
+        folder: Its folder.
+        manifest: Its manifest.
+        cached: Whether it existed before this process asked for it.
+        changed_code: Source files whose changes prevented the reuse of an older output.
     """
 
     stage: str
@@ -39,23 +45,23 @@ class Entry:
 
     @property
     def seconds(self) -> float:
-        """What the output cost to make, whoever made it."""
+        """Seconds that it took to make, in this or an earlier process."""
         return float(self.manifest["seconds"])
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the stage reported about its output (counts, summaries)."""
+        """What the stage recorded about its output (counts, summaries)."""
         return self.manifest["facts"]
 
     @property
     def notes(self) -> list[str]:
-        """Warnings about the output, shown again whenever it is reused."""
+        """Warnings about the output, shown whenever it is reused."""
         return list(self.manifest["notes"])
 
 
 @dataclass
 class Draft:
-    """Where a stage writes. `facts` and `notes` end up in the manifest, and the seconds since `started`."""
+    """An output being written. `facts`, `notes` and the seconds since `started` are recorded in the manifest."""
 
     folder: Path
     started: float = field(default_factory=time.perf_counter)
@@ -64,7 +70,7 @@ class Draft:
     scratch_names: list[str] = field(default_factory=list)
 
     def scratch(self, name: str) -> Path:
-        """A folder (not made) for what a killed stage goes on from: no part of the output, and gone once that is whole."""
+        """Return a folder, not created, for temporary files that a resumed stage needs; removed when the output is committed."""
         self.scratch_names.append(name)
         return self.folder / name
 
@@ -77,13 +83,16 @@ class Store:
         self.on_wait = on_wait or (lambda _: None)
 
     def folder(self, stage: str, key: str) -> Path:
-        """Where an output is kept, made or not."""
+        """Return the folder of an output, whether or not it exists."""
         return self.root / "store" / stage / key
 
     def find(self, stage: str, key: str, *, contents: bool = True) -> Entry | None:
-        """The finished entry, or None. A damaged one counts as absent, and stays where it is.
+        """Return the finished entry, or None if it does not exist or is damaged.
 
-        `contents=False` compares sizes only: for looking at many entries without using them.
+        Args:
+            stage: Name of the stage group.
+            key: Its key.
+            contents: Whether to hash small files; False compares sizes only.
         """
         try:
             kept = manifest.read(self.folder(stage, key), hashed=manifest.HASHED if contents else 0)
@@ -92,7 +101,7 @@ class Store:
         return Entry(stage, key, self.folder(stage, key), kept, cached=True)
 
     def changed_code(self, stage: str, identity: Mapping[str, Any]) -> tuple[str, ...]:
-        """The source files in which this output's code differs from that of the newest output alike in all else."""
+        """Return the source files whose code differs from the newest output that is otherwise identical."""
         rest = {part: value for part, value in identity.items() if part != "code"}
         newest: Mapping[str, Any] | None = None
         for path in self.folder(stage, "").glob(f"*/{MANIFEST}"):
@@ -116,9 +125,16 @@ class Store:
         *,
         resumable: bool = False,
     ) -> Entry:
-        """The entry for `identity`, made by `build` if nobody made it yet.
+        """Return the entry for `identity`, after making it if it does not exist.
 
-        `identity` is everything that can change the content: code, settings, the keys of the inputs.
+        Args:
+            stage: Name of the stage group.
+            identity: Everything that can change the content: code, settings, keys of the inputs.
+            build: Writes the output.
+            resumable: Whether `build` continues from the partial folder of a killed process.
+
+        Raises:
+            UserError: the disk is full or not writable.
         """
         key = key_of(stage, identity)
         entry = self.find(stage, key)
@@ -131,14 +147,14 @@ class Store:
             explained(self.root, f"writing stage {stage!r}"),
             held(folder.with_name(key + ".lock"), lambda: self.on_wait(waiting)),
         ):
-            entry = self.find(stage, key)  # somebody else may have made it while this process waited
+            entry = self.find(stage, key)  # another process may have made it in the meantime
             if entry is not None:
                 return entry
             self._set_aside(folder)
             return self._adopt(stage, key) or self._build(stage, key, identity, build, resumable)
 
     def _adopt(self, stage: str, key: str) -> Entry | None:
-        """An output that a predecessor finished, down to its manifest, and was killed before it could rename it."""
+        """Commit an output that a killed process finished but did not rename; None if there is none."""
         partial = _partial(self.folder(stage, key))
         try:
             kept = manifest.read(partial, hashed=None)
@@ -157,22 +173,22 @@ class Store:
         folder = self.folder(stage, key)
         draft = Draft(_prepared(_partial(folder), resumable))
         try:
-            # Here, because a disk that is full no longer looks so when the half-written output is gone.
+            # Inside, because removing the partial output below frees space, and the disk no longer looks full.
             with explained(self.root, f"writing stage {stage!r}"):
                 build(draft)
                 seconds = round(time.perf_counter() - draft.started, 3)
-                told = {"seconds": seconds, "facts": draft.facts, "notes": draft.notes}
-                made = manifest.describe(draft.folder, leave_out=draft.scratch_names)
-                kept = {"stage": stage, "key": key, **identity, **told, **made}
-                write_json(draft.folder / MANIFEST, kept)
-                return self._commit(Entry(stage, key, folder, kept, cached=False))
+                reported = {"seconds": seconds, "facts": draft.facts, "notes": draft.notes}
+                described = manifest.describe(draft.folder, leave_out=draft.scratch_names)
+                written = {"stage": stage, "key": key, **identity, **reported, **described}
+                write_json(draft.folder / MANIFEST, written)
+                return self._commit(Entry(stage, key, folder, written, cached=False))
         except BaseException:
-            if not resumable:  # a resumable stage goes on from its shards; anything else starts afresh
+            if not resumable:
                 shutil.rmtree(draft.folder, ignore_errors=True)
             raise
 
     def _commit(self, entry: Entry) -> Entry:
-        """Make a partial folder with its manifest the entry."""
+        """Rename a complete partial folder to the folder of its entry."""
         partial = _partial(entry.folder)
         manifest.drop_unlisted(partial, entry.manifest)
         sync_folder(partial)
@@ -181,7 +197,7 @@ class Store:
         return entry
 
     def _set_aside(self, folder: Path) -> None:
-        """Move what stands in an entry's place and is none. Only under the lock: else it might be somebody's new one."""
+        """Rename a damaged entry. The lock must be held, or this could be another process's new entry."""
         if not os.path.lexists(folder):
             return
         try:
@@ -196,7 +212,7 @@ class Store:
 
 
 def key_of(stage: str, identity: Mapping[str, Any]) -> str:
-    """The key of a stage's output, made or not: a digest of all that can change it."""
+    """Return the key of a stage output: a digest of everything that can change it."""
     return digest({"stage": stage, **identity})
 
 
@@ -205,7 +221,7 @@ def _partial(folder: Path) -> Path:
 
 
 def _prepared(partial: Path, resumable: bool) -> Path:
-    """The folder to write into: as a killed predecessor left it where the stage goes on from that, else empty."""
+    """Create the folder to write to; for a resumable stage, keep what a killed process left in it."""
     if partial.is_dir() and resumable:
         (partial / MANIFEST).unlink(missing_ok=True)
         remove_leftovers(partial)

@@ -32,7 +32,7 @@ CPU_BANDWIDTH = 0.02
 START = 60.0  # seconds to load a large model, or to start a server
 STEP = 0.025  # minimum seconds per generated token, for any model
 BYTES_A_TOKEN = 4
-OUTCOME = 200  # bytes of a question's line without the texts
+OUTCOME = 200  # bytes per question in a file of predictions, without the texts
 MATRICES = 7  # weight matrices per layer that LoRA can adapt
 SERVED_BATCH = 256  # batch size of vLLM
 OWN_SETTINGS = ("seed", "selected", "projection_seed")  # comparable outputs may differ in these
@@ -41,7 +41,7 @@ ENCODER, WIDTH = 0.6e9, 1_024  # parameters and dimensions of a sentence encoder
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbers of rows of a data set, and mean tokens of a row (prompt, completion)."""
+    """Numbers of rows of a data set, and mean tokens per row (prompt, completion)."""
 
     pool: int
     test: int
@@ -50,7 +50,7 @@ class Rows:
 
     @property
     def tokens(self) -> float:
-        """Mean tokens of a row."""
+        """Mean tokens per row."""
         return self.prompt_tokens + self.completion_tokens
 
 
@@ -87,41 +87,42 @@ def on_gpu(config: Config) -> bool:
 
 
 class Measured:
-    """Seconds and sizes of the outputs in the store, by comparable settings (other seeds and selected rows)."""
+    """Seconds and sizes of the outputs in the store, grouped by settings without seeds and selected rows."""
 
     def __init__(self, root: Path) -> None:
         self._found: dict[str, list[tuple[float, float, float]]] = {}
         self._rows: dict[str, int] = {}  # data key -> rows
         paths = [path for path in (root / "store").glob("*/*/manifest.json") if "." not in path.parent.name]
         for path in sorted(paths, key=lambda path: path.parent.parent.name != "data"):
-            self._take(path)
+            self._add(path)
 
-    def _take(self, path: Path) -> None:
+    def _add(self, path: Path) -> None:
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
             if manifest["stage"] == "data":
                 self._rows[manifest["key"]] = manifest["facts"]["n_rows"]
-            alike = _alike(manifest, self._rows.get(manifest["inputs"].get("data")))
-            size = sum(facts["bytes"] for facts in manifest["files"].values())
+            group = _group(manifest, self._rows.get(manifest["inputs"].get("data")))
+            size = sum(file["bytes"] for file in manifest["files"].values())
             work = _work(manifest["settings"], manifest["facts"].get("examples"))
-            self._found.setdefault(alike, []).append((float(manifest["seconds"]), float(size), work))
+            self._found.setdefault(group, []).append((float(manifest["seconds"]), float(size), work))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return  # a damaged output has no usable time
+            return  # damaged outputs are ignored
 
     def of(self, identity: Mapping[str, Any], n_rows: int, examples: int | None) -> Cost | None:
         """Return the median cost of comparable outputs on the same number of rows, scaled by the examples trained on."""
-        found = self._found.get(_alike(identity, n_rows if "data" in identity["inputs"] else None))
+        found = self._found.get(_group(identity, n_rows if "data" in identity["inputs"] else None))
         if not found:
             return None
         work = _work(identity["settings"], examples)
         return Cost(
-            median(seconds * work / theirs for seconds, _, theirs in found),
+            median(seconds * work / measured_work for seconds, _, measured_work in found),
             median(size for _, size, _ in found),
             "measured",
         )
 
 
-def _alike(identity: Mapping[str, Any], n_rows: int | None) -> str:
+def _group(identity: Mapping[str, Any], n_rows: int | None) -> str:
+    """Return the same text for comparable outputs."""
     return json.dumps([identity["name"], n_rows, _without_seeds(identity["settings"])], sort_keys=True)
 
 
@@ -148,14 +149,14 @@ def by_rule(name: str, config: Config, rows: Rows, n_selected: int, speed: Speed
     gpu = on_gpu(config)
     flops = (speed.tflops if gpu else CPU_TFLOPS) * 1e12
     reading = (speed.bandwidth if gpu else CPU_BANDWIDTH) * 1e12
-    seconds = work / flops + _tokens_in_turn(name, config, rows) * max(
+    seconds = work / flops + _sequential_tokens(name, config, rows) * max(
         STEP if gpu else 0.0, parameters(config.model) * loading.BYTES[config.model.dtype] / reading
     )
     return Cost(seconds + (START if gpu else 0.0), size, "rule")
 
 
 def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
-    """Return operations of the model: per parameter and token 2 forward, 4 with gradients, 6 with recomputation."""
+    """Return the operations of the model: per parameter and token, 2 forward, 4 with gradients, 6 with recomputation."""
     size, train, selector = parameters(config.model), config.train, config.selector
     if name == "train" and isinstance(train, LoraTrain):
         seen = total_steps(train, n_selected) * train.batch
@@ -170,8 +171,8 @@ def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         return size * _backward(selector.warmup) * epochs * share * rows.pool * rows.tokens
     if name == "embed" and isinstance(config.embedder, TransformerEmbedder):
         return 2 * (size if config.embedder.model is None else ENCODER) * rows.pool * rows.tokens
-    asked = _asked(name, config, rows)
-    return 2 * size * asked.n * (asked.read + asked.written)
+    questions = _questions(name, config, rows)
+    return 2 * size * questions.n * (questions.read + questions.written)
 
 
 def _backward(train: LoraTrain) -> int:
@@ -183,7 +184,7 @@ def samples(sampler: ModelSampler | EndpointSampler, rows: Rows) -> int:
     return rows.pool * sampler.samples
 
 
-def _asked(name: str, config: Config, rows: Rows) -> Questions:
+def _questions(name: str, config: Config, rows: Rows) -> Questions:
     """Return the replies and tokens that a stage needs from the model."""
     if name == SOURCE_STAGE["self_consistency"] and isinstance(config.sampler, ModelSampler):
         written = min(config.sampler.max_tokens, 2 * rows.completion_tokens)
@@ -191,21 +192,21 @@ def _asked(name: str, config: Config, rows: Rows) -> Questions:
     group, _, evaluation = name.partition("/")
     if group != "evaluate":
         return Questions()
-    return registry.find(evaluation).asks(config.evaluation.chosen()[evaluation], rows)
+    return registry.find(evaluation).questions(config.evaluation.chosen()[evaluation], rows)
 
 
-def _tokens_in_turn(name: str, config: Config, rows: Rows) -> float:
+def _sequential_tokens(name: str, config: Config, rows: Rows) -> float:
     """Return the tokens that must be generated one after the other: batches times the length of an answer."""
     batch = SERVED_BATCH if config.engine.kind == "vllm" else config.engine.batch_size
-    asked = _asked(name, config, rows)
-    return math.ceil(asked.n / asked.turns / batch) * asked.turns * asked.written
+    questions = _questions(name, config, rows)
+    return math.ceil(questions.n / questions.turns / batch) * questions.turns * questions.written
 
 
 def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
     text = rows.tokens * BYTES_A_TOKEN
     selector, train = config.selector, config.train
-    if (asked := _asked(name, config, rows)).n:
-        return asked.n * (asked.written * BYTES_A_TOKEN * 3 + OUTCOME)
+    if (questions := _questions(name, config, rows)).n:
+        return questions.n * (questions.written * BYTES_A_TOKEN * 3 + OUTCOME)
     if isinstance(selector, LessSelector) and name in ("warmup", "gradients"):
         epochs = selector.warmup.epochs or 1
         if name == "gradients":

@@ -1,7 +1,7 @@
-"""The stage outputs that a sweep needs, which of them exist, and the cost of the others. Only `data` is made.
+"""The stage outputs that a sweep needs, which of them exist, and the cost of the others. Runs only `data`.
 
 Keys are those of the store. Outputs not made yet are represented by a placeholder with their future key. The key of
-training depends on the selected rows; until these are known, the key of the selection takes their place.
+training depends on the selected rows; until these are known, it is computed from the key of the selection.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Step:
-    """One stage output of a sweep, for any number of runs."""
+    """One stage output of a sweep, shared by any number of runs."""
 
     group: str
     name: str
@@ -45,24 +45,24 @@ class Step:
     cached: bool
     cost: Cost
     gpu: bool
-    calls: int = 0  # to a paid or served model
-    usd: float | None = 0.0  # None if the model has no price
+    calls: int = 0  # to a judge or endpoint
+    usd: float | None = 0.0  # None if the price is unknown
 
 
 @dataclass
 class Estimate:
-    """The distinct runs, and all their stage outputs by (group, key)."""
+    """The distinct runs of a sweep, and their stage outputs by (group, key)."""
 
     runs: list[PlannedRun] = field(default_factory=list)
     configs: list[Config] = field(default_factory=list)
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
     done: int = 0  # runs whose outputs all exist
-    asked: int = 0  # runs before duplicates were dropped
+    requested: int = 0  # runs before duplicates were dropped
 
 
 def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estimate:
     """Estimate every run; UserError if the rows cannot be read or a budget exceeds the pool."""
-    whole = Estimate(asked=len(wanted))
+    whole = Estimate(requested=len(wanted))
     runs: set[Path] = set()
     with console.bar("planning", len(wanted)) as bar:
         for one in wanted:
@@ -105,20 +105,20 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
         identity = stage.identity(config, entries)
         key = key_of(stage.group, identity)
         found = store.find(stage.group, key, contents=False)
-        entries[name] = found or _stand_in(stage.group, key, store)
+        entries[name] = found or _placeholder(stage.group, key, store)
         cost = Cost(0.0, 0.0, "")
         calls: int = 0
         usd: float | None = 0.0
         if found is None:
             measured = _measured(config.paths.root).of(identity, rows.pool, n_selected)
             cost = measured or by_rule(name, config, rows, n_selected, speed)
-            calls, usd = _asking(name, key, config, entries["data"].folder)
+            calls, usd = _calls(name, key, config, entries["data"].folder)
         gpu = on_gpu(config) and (stage.needs_device(config) or stage.group == "evaluate")
         steps.append(Step(stage.group, name, key, found is not None, cost, gpu, calls, usd))
     return steps
 
 
-def _stand_in(group: str, key: str, store: Store) -> Entry:
+def _placeholder(group: str, key: str, store: Store) -> Entry:
     facts = {"digest": f"of {key}"} if group == "select" else {}
     return Entry(
         group, key, store.folder(group, key), {"facts": facts, "seconds": 0.0, "notes": []}, cached=False
@@ -146,19 +146,19 @@ def _rows(folder: Path) -> Rows:
     return Rows(len(pool), len(test), prompt, completion)
 
 
-_ASKED: dict[str, tuple[int, float | None]] = {}  # score key -> (calls, USD): a pool is priced once
+_SCORE_CALLS: dict[str, tuple[int, float | None]] = {}  # cache: key of `score` -> (calls, US dollars)
 
 
-def _asking(name: str, key: str, config: Config, rows: Path) -> tuple[int, float | None]:
+def _calls(name: str, key: str, config: Config, rows: Path) -> tuple[int, float | None]:
     """Return (calls, US dollars) of the judge or endpoint that a stage uses."""
     if name == "score" and isinstance(config.judge, LLMJudge):
-        if key not in _ASKED:
+        if key not in _SCORE_CALLS:
             from gip_exp.signals import llm_judge
 
             pool = read_jsonl(rows / POOL)
             estimate = llm_judge.estimate(pool, config.judge, config.rubric, root=config.paths.root)
-            _ASKED[key] = (estimate.calls, 0.0 if config.judge.kind == "vllm" else estimate.cost_usd)
-        return _ASKED[key]
+            _SCORE_CALLS[key] = (estimate.calls, 0.0 if config.judge.kind == "vllm" else estimate.cost_usd)
+        return _SCORE_CALLS[key]
     bench = config.evaluation.mt_bench
     if name == "evaluate/mt_bench" and bench:
         calls = mt_bench_turns(bench.limit_per_category) * bench.repeats
@@ -171,18 +171,18 @@ def _asking(name: str, key: str, config: Config, rows: Path) -> tuple[int, float
     return 0, 0.0
 
 
-def _price(asked: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: float) -> float | None:
-    """US dollars of calls with so many tokens each; None without a price."""
+def _price(endpoint: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: float) -> float | None:
+    """Return the price in US dollars of calls with `prompt` and `reply` tokens each; None if unknown."""
     from gip_exp.llm.prices import Price, find_price
 
-    if asked.kind == "vllm":
+    if endpoint.kind == "vllm":
         return 0.0
-    price = find_price({name: Price(**one) for name, one in asked.prices.items()}, asked.model)
+    price = find_price({name: Price(**price) for name, price in endpoint.prices.items()}, endpoint.model)
     return None if price is None else price.cost(round(calls * prompt), round(calls * reply))
 
 
 def by_group(steps: Mapping[Any, Step]) -> dict[str, list[Step]]:
-    """The stage outputs by stage, in the order of the pipeline."""
+    """Group the stage outputs by stage, in the order of the pipeline."""
     found: dict[str, list[Step]] = {}
     for step in steps.values():
         found.setdefault(step.group, []).append(step)

@@ -21,12 +21,12 @@ from gip_exp.registry.selectors import register_installed
 
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[Any]:
-    """Hydra with `conf/` and, as its option --config-dir does, the user's own folder of config groups."""
+    """Initialise Hydra with `conf/` and, like its option --config-dir, the user's folder of config groups."""
     path = create_config_search_path("pkg://conf")
     if config_dir is not None:
         own = Path(config_dir).expanduser().absolute()
         if not own.is_dir():
-            raise UserError(f"--config-dir {config_dir} is no folder: give one that holds config groups")
+            raise UserError(f"--config-dir {config_dir} is not a folder: give a folder with config groups")
         path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
     version.setbase("1.3")
     Hydra.create_main_hydra2("gip_exp", path)
@@ -37,9 +37,9 @@ def _hydra(config_dir: str | None) -> Iterator[Any]:
 
 
 def expand(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:
-    """The overrides of every run. Lists multiply; what `+sweep=` brings gives way to the command line's own keys.
+    """Return the overrides of every run: all combinations of the lists, from the command line or from `+sweep=`.
 
-    Raises Hydra's errors for overrides that do not parse or compose.
+    Keys on the command line take precedence over those of `+sweep=`. Raises Hydra's errors for invalid overrides.
     """
     with _hydra(config_dir) as hydra:
         register_installed(overrides)
@@ -52,12 +52,12 @@ def expand(overrides: Sequence[str], config_dir: str | None = None) -> list[list
 
 
 def swept(runs: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Of each run's overrides those that not every run has."""
+    """Return, for each run, the overrides that differ between runs."""
     return [[text for text in run if not all(text in other for other in runs)] for run in runs]
 
 
 def compose(runs: Sequence[Sequence[str]], config_dir: str | None = None) -> Iterator[dict[str, Any]]:
-    """Every run's composed config as plain values, references filled in."""
+    """Yield the composed config of every run as plain values, with references resolved."""
     with _hydra(config_dir) as hydra:
         for overrides in runs:
             composed = _compose(hydra, overrides, RunMode.RUN)

@@ -23,7 +23,7 @@ class PlannedRun:
 
     Attributes:
         number: its number in the plan.
-        label: selector, budget, seed and model, for display.
+        label: display name: selector, budget, seed, model and other swept overrides.
         folder: its run folder, absolute.
         ends: the status it ends with: done, or stopped:<stage> if its config stops there.
         selects_on: cpu, or gpu if its selection needs the model.
@@ -37,7 +37,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """Name of its file: three digits."""
+        """Its number with three digits, the name of its file."""
         return f"{self.number:03d}"
 
 

@@ -1,7 +1,7 @@
-"""State of the runs of a plan, or of the runs below a folder: from their files, locks and SLURM's queue.
+"""State of the runs of a plan, or of the runs below a folder, from their files, locks and SLURM's queue.
 
-Files that a killed process could leave behind are not trusted: a run is running while a process holds its lock (or
-SLURM says that its job runs, for file systems whose locks do not work across nodes), and done if its result says so.
+Files that a killed process could leave behind are not trusted: a run is running while a process holds its lock (or SLURM
+reports its job as running, for file systems whose locks do not work across nodes), and done if its result says so.
 """
 
 import json
@@ -52,39 +52,46 @@ class State:
 def of_plan(plan: Path) -> list[State]:
     """Return the state of every planned run; UserError if the plan cannot be read."""
     runs = plan_folder.read(plan)
-    told = [lock.read(plan / plan_folder.STATES, run.name) for run in runs]
+    records = [lock.read(plan / plan_folder.STATES, run.name) for run in runs]
     submitted = plan_folder.jobs(plan)
-    known = slurm.jobs([*submitted, *(str(facts["slurm_job"]) for facts in told if "slurm_job" in facts)])
+    known = slurm.jobs([*submitted, *(str(one["slurm_job"]) for one in records if "slurm_job" in one)])
     return [_planned(plan, run, submitted, known) for run in runs]
 
 
 def _planned(plan: Path, run: PlannedRun, submitted: list[str], known: Mapping[str, slurm.Job]) -> State:
     folder = Path(run.folder)
     base = State(run.name, run.label, MISSING, folder=run.folder)
-    at_plan, told = lock.look(plan / plan_folder.STATES, run.name)
-    at_work, at_run = lock.look(folder, RUN_LOCK)
+    plan_locked, record = lock.look(plan / plan_folder.STATES, run.name)
+    run_locked, run_record = lock.look(folder, RUN_LOCK)
     if _result(folder).get("status") in (DONE, run.ends):
         return replace(base, state=DONE)
-    if at_plan or at_work:  # the other record may be left from an earlier process
-        return _running(base, {**(told if at_plan else {}), **(at_run if at_work else {})})
-    if told and told.get("pid") == at_run.get("pid"):
-        told = {"stage": at_run.get("stage", ""), **told}  # the same process, which recorded its stage there
+    if plan_locked or run_locked:  # the other record may be left from an earlier process
+        return _running(base, {**(record if plan_locked else {}), **(run_record if run_locked else {})})
+    if record and record.get("pid") == run_record.get("pid"):
+        record = {
+            "stage": run_record.get("stage", ""),
+            **record,
+        }  # the same process, which recorded its stage there
     names = [f"{job}_{run.number}" for job in submitted]
-    waiting = _in_queue(base, [*names, str(told.get("slurm_job"))], known)
-    return waiting or _without_word(base, names, told, known) or _at_rest(base, told or at_run, folder, known)
+    waiting = _in_queue(base, [*names, str(record.get("slurm_job"))], known)
+    return (
+        waiting
+        or _failed_to_start(base, names, record, known)
+        or _ended(base, record or run_record, folder, known)
+    )
 
 
-def _without_word(
-    base: State, names: Sequence[str], told: LockRecord, known: Mapping[str, slurm.Job]
+def _failed_to_start(
+    base: State, names: Sequence[str], record: LockRecord, known: Mapping[str, slurm.Job]
 ) -> State | None:
     """Return the state if the newest job failed before it could write a record: cancelled, or Python did not start."""
     newest = next((name for name in reversed(names) if name in known), None)
-    if newest is None or told or known[newest].state in slurm.GOOD:
+    if newest is None or record or known[newest].state in slurm.GOOD:
         return None
-    said = slurm.in_words(known[newest]) or f"SLURM says {known[newest].state}"
+    why = slurm.why_ended(known[newest]) or f"SLURM says {known[newest].state}"
     state = STOPPED if known[newest].state == "CANCELLED" else KILLED
     return replace(
-        base, state=state, reason=f"{said}, before it began: see {plan_folder.LOGS}/", where=f"job {newest}"
+        base, state=state, reason=f"{why}, before it began: see {plan_folder.LOGS}/", where=f"job {newest}"
     )
 
 
@@ -92,7 +99,7 @@ def _in_queue(base: State, names: Iterable[str], known: Mapping[str, slurm.Job])
     """Return running if SLURM says so (a job that starts, a node without shared locks), queued, or None."""
     mine = {name: known[name] for name in names if name in known}
     for name, job in mine.items():
-        if job.at_work:
+        if job.running:
             return replace(base, state=RUNNING, where=f"job {name}")
     waiting = {name: job.reason for name, job in mine.items() if job.waiting}
     if not waiting:
@@ -111,32 +118,32 @@ def of_runs(root: Path) -> list[State]:
             f"there are no runs below {root} and it has no {plan_folder.PLAN}: give a folder that gip_exp.plan wrote "
             "(--write), or one above runs, e.g. outputs"
         )
-    told = [lock.read(folder, RUN_LOCK) for folder in folders]
-    known = slurm.jobs([str(facts["slurm_job"]) for facts in told if "slurm_job" in facts])
+    records = [lock.read(folder, RUN_LOCK) for folder in folders]
+    known = slurm.jobs([str(one["slurm_job"]) for one in records if "slurm_job" in one])
     return [_unplanned(root, folder, known) for folder in folders]
 
 
 def _unplanned(root: Path, folder: Path, known: Mapping[str, slurm.Job]) -> State:
     name = str(folder.relative_to(root)) if folder != root else folder.name
     base = State("", name, MISSING, folder=str(folder))
-    at_work, told = lock.look(folder, RUN_LOCK)
+    run_locked, record = lock.look(folder, RUN_LOCK)
     if _result(folder).get("status") == DONE:
         return replace(base, state=DONE)
-    if at_work:
-        return _running(base, told)
-    return _in_queue(base, [str(told.get("slurm_job"))], known) or _at_rest(base, told, folder, known)
+    if run_locked:
+        return _running(base, record)
+    return _in_queue(base, [str(record.get("slurm_job"))], known) or _ended(base, record, folder, known)
 
 
-def _at_rest(base: State, told: LockRecord, folder: Path, known: Mapping[str, slurm.Job]) -> State:
-    """A run that nobody holds and nobody queued: how did its last process end?"""
-    job = known.get(str(told.get("slurm_job")))
-    if told and "ended" not in told:
-        return replace(base, state=KILLED, reason=_killed(told, job), where=_where(told))
-    if "error" in told:
-        reason = str(told["error"]).removeprefix("UserError: ")
-        return replace(base, state=FAILED, reason=reason, where=_where(told))
-    if "stopped" in told:
-        return replace(base, state=STOPPED, reason=_stopped(told, job), where=_where(told))
+def _ended(base: State, record: LockRecord, folder: Path, known: Mapping[str, slurm.Job]) -> State:
+    """Return how the last process of a run ended that is neither running nor queued."""
+    job = known.get(str(record.get("slurm_job")))
+    if record and "ended" not in record:
+        return replace(base, state=KILLED, reason=_killed(record, job), where=_where(record))
+    if "error" in record:
+        reason = str(record["error"]).removeprefix("UserError: ")
+        return replace(base, state=FAILED, reason=reason, where=_where(record))
+    if "stopped" in record:
+        return replace(base, state=STOPPED, reason=_stopped(record, job), where=_where(record))
     return _by_result(base, _result(folder), folder)
 
 
@@ -152,33 +159,37 @@ def _by_result(base: State, result: Mapping[str, Any], folder: Path) -> State:
     if "unreadable" in result:
         return replace(base, state=FAILED, reason=f"{RESULT} is damaged or incomplete: run it again")
     if (folder / CONFIG).is_file():
-        return replace(base, state=KILLED, reason="it left neither a result nor a record")
+        return replace(base, state=KILLED, reason="its process left neither a result nor a record")
     return base
 
 
-def _running(base: State, told: LockRecord) -> State:
+def _running(base: State, record: LockRecord) -> State:
     return replace(
-        base, state=RUNNING, stage=str(told.get("stage", "")), since=told.get("started"), where=_where(told)
+        base,
+        state=RUNNING,
+        stage=str(record.get("stage", "")),
+        since=record.get("started"),
+        where=_where(record),
     )
 
 
-def _killed(told: LockRecord, job: slurm.Job | None) -> str:
-    said = slurm.in_words(job) if job else ""
-    during = f" during {told['stage']}" if told.get("stage") else ""
-    return f"{said or 'its process ended without a record (killed, out of memory, node lost)'}{during}"
+def _killed(record: LockRecord, job: slurm.Job | None) -> str:
+    why = slurm.why_ended(job) if job else ""
+    during = f" during {record['stage']}" if record.get("stage") else ""
+    return f"{why or 'its process ended without a record (killed, out of memory, node lost)'}{during}"
 
 
-def _stopped(told: LockRecord, job: slurm.Job | None) -> str:
-    if told["stopped"] == "KeyboardInterrupt":
+def _stopped(record: LockRecord, job: slurm.Job | None) -> str:
+    if record["stopped"] == "KeyboardInterrupt":
         return "by Ctrl-C"
-    said = (slurm.in_words(job) if job else "") or str(told.get("slurm_reason") or "")
-    return f"by SIGTERM ({said})" if said else "by SIGTERM"
+    why = (slurm.why_ended(job) if job else "") or str(record.get("slurm_reason") or "")
+    return f"by SIGTERM ({why})" if why else "by SIGTERM"
 
 
-def _where(told: LockRecord) -> str:
-    if "slurm_job" in told:
-        return f"job {told['slurm_job']} on {told.get('host')}"
-    return f"{told['host']}, process {told.get('pid')}" if "host" in told else ""
+def _where(record: LockRecord) -> str:
+    if "slurm_job" in record:
+        return f"job {record['slurm_job']} on {record.get('host')}"
+    return f"{record['host']}, process {record.get('pid')}" if "host" in record else ""
 
 
 def _result(folder: Path) -> dict[str, Any]:

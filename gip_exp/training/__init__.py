@@ -1,1 +1,1 @@
-"""LoRA fine-tuning: one process or several, checkpoints, whether the losses are a result."""
+"""LoRA fine-tuning in one or several processes, checkpoints, checks of the losses."""

@@ -1,8 +1,8 @@
-"""LoRA fine-tuning with TRL's SFTTrainer and PEFT: for `train` and for LESS's warm-up.
+"""LoRA fine-tuning with TRL's SFTTrainer and PEFT, for `train` and for the warm-up of LESS.
 
-A killed run goes on from its last checkpoint to the same weights: a checkpoint holds the adapter, the optimiser and
-every random state. With `train.processes` above 1 the same code runs in that many processes (`torchrun.py`),
-which share every batch.
+A killed run resumes from its last checkpoint and gives the same weights: a checkpoint holds the adapter, the optimiser
+and all random states. With `train.processes` above 1, the same code runs in several processes that share every batch
+(`torchrun.py`).
 """
 
 import math
@@ -19,14 +19,23 @@ from gip_exp.storage.manifest import peak_memory, versions
 from gip_exp.training import checkpoints
 from gip_exp.training.losses import History, check_fall, check_finite, from_log
 from gip_exp.training.task import Figures, Finetuned, Task, as_json, from_json, steps_per_epoch, total_steps
-from gip_exp.training.torchrun import Event, share
+from gip_exp.training.torchrun import Event, run_in_processes
 
 
 def finetune(
     task: Task, *, on_step: Callable[[int, int, str], None] = lambda *_: None, log: Figures = lambda _: None
 ) -> Finetuned:
-    """Train an adapter. Raises UserError when the loss is no number, does not fall, or memory runs out."""
-    run = work if task.train.processes == 1 else _in_processes
+    """Train an adapter.
+
+    Args:
+        task: What to train.
+        on_step: Called with (step, total steps, note) after every step.
+        log: Called with live metrics.
+
+    Raises:
+        UserError: the loss is not finite or does not decrease, or memory runs out.
+    """
+    run = train_process if task.train.processes == 1 else _in_processes
     done = run(task, on_step=on_step, log=log)
     if task.train.require_loss_fall:
         check_fall(done.history)
@@ -34,35 +43,35 @@ def finetune(
 
 
 def _in_processes(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:
-    """`work` in `train.processes` processes. Raises UserError as that does, RuntimeError when one dies."""
+    """Run `train_process` in `train.processes` processes. Raises RuntimeError if one of them dies."""
 
-    def tell(event: Mapping[str, Any]) -> None:
+    def report(event: Mapping[str, Any]) -> None:
         if "step" in event:
             on_step(event["step"], event["total"], event["note"])
         else:
             log(dict(event))
 
-    outcome = share(
-        _share_of_process, as_json(task), processes=task.train.processes, folder=task.folder, tell=tell
+    outcome = run_in_processes(
+        _train_rank, as_json(task), processes=task.train.processes, folder=task.folder, report=report
     )
     return Finetuned(outcome["history"], outcome["figures"])
 
 
-def _share_of_process(values: Mapping[str, Any], tell: Event) -> Any:
-    done = work(
+def _train_rank(values: Mapping[str, Any], report: Event) -> Any:
+    done = train_process(
         from_json(values),
-        on_step=lambda step, total, note: tell({"step": step, "total": total, "note": note}),
-        log=tell,
+        on_step=lambda step, total, note: report({"step": step, "total": total, "note": note}),
+        log=report,
     )
     return asdict(done)
 
 
-def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:
-    """This process's share of the training: all of it, or that of one rank."""
+def train_process(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) -> Finetuned:
+    """Run this process's part of the training: all of it, or one rank."""
     import torch
 
     trainer = make_trainer(task)
-    with trainer.accelerator.main_process_first():  # it clears away; the others find that done
+    with trainer.accelerator.main_process_first():  # the main process removes unusable checkpoints for all
         start = checkpoints.resumable(task.folder, _conditions(task)) if task.save_every else None
     history: History = from_log(_log_of(start)) if start else []
     trainer.add_callback(_reporter(task, trainer, history, on_step, log))
@@ -81,17 +90,17 @@ def work(task: Task, *, on_step: Callable[[int, int, str], None], log: Figures) 
 
 
 def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
-    """Train from `start` (or the beginning) to the last step; what it took."""
+    """Train from the checkpoint `start`, or from the beginning; return time, tokens and memory."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     seconds = tokens = 0.0
     if start is not None and checkpoints.step(start) >= trainer.args.max_steps:
-        _load(trainer.model, start)  # the trainer would make another step
+        _load(trainer.model, start)  # the trainer would do another step
     else:
         seconds = trainer.train(resume_from_checkpoint=str(start) if start else None).metrics["train_runtime"]
-        # Counted from 0 by every process: what stands in the log before them is an earlier process's.
+        # A resumed trainer counts from 0 again, after the entries of earlier processes.
         counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         tokens = counts[-1] if counts else 0.0
     return {
@@ -104,11 +113,11 @@ def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
 
 
 def _check(task: Task, trainer: Any, history: History) -> None:
-    """Raise UserError when losses or weights are no numbers; their checkpoints are of no use then."""
+    """Raise UserError, after removing the checkpoints, if losses or weights are not finite."""
     try:
         check_finite(history)
         if not all(p.isfinite().all() for p in trainer.model.parameters() if p.requires_grad):
-            raise UserError("training diverged: the adapter's weights are no numbers; lower train.lr")
+            raise UserError("training diverged: the adapter's weights are not finite; lower train.lr")
     except UserError:
         trainer.accelerator.wait_for_everyone()
         if trainer.is_world_process_zero():
@@ -129,7 +138,7 @@ def _log_of(checkpoint: Path) -> list[dict[str, float]]:
 
 
 def _conditions(task: Task) -> dict[str, Any]:
-    """What a checkpoint must have been made under to be gone on from, beyond what the stage's key holds."""
+    """Return the conditions under which a checkpoint can be resumed, besides those in the stage's key."""
     train = task.train
     return {
         "processes": train.processes,
@@ -140,7 +149,7 @@ def _conditions(task: Task) -> dict[str, Any]:
 
 
 def make_trainer(task: Task) -> Any:
-    """TRL's trainer with a fresh adapter, on rows that are tokenised and cut already; it packs them if asked to."""
+    """Return TRL's trainer with a new adapter, for tokenised and truncated rows, which it packs if configured."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTTrainer
@@ -154,7 +163,7 @@ def make_trainer(task: Task) -> Any:
         peft_config=lora_config(train),
     )
     trainer.remove_callback(PrinterCallback)
-    rows = len(trainer.train_dataset)  # packed rows are fewer, and so are the steps of an epoch
+    rows = len(trainer.train_dataset)  # fewer than task.rows with packing
     trainer.args.max_steps = total_steps(train, rows)
     if task.save_every == "epoch":
         trainer.args.save_steps = steps_per_epoch(train, rows)
@@ -162,7 +171,7 @@ def make_trainer(task: Task) -> Any:
 
 
 def lora_config(train: LoraTrain) -> Any:
-    """PEFT's configuration of the adapter."""
+    """Return PEFT's configuration of the adapter."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -175,13 +184,13 @@ def lora_config(train: LoraTrain) -> Any:
 
 
 def trainer_arguments(task: Task) -> Any:
-    """TRL's configuration of the training."""
+    """Return TRL's configuration of the training."""
     from trl import SFTConfig
 
     train, machine = task.train, task.machine
     arguments = SFTConfig(
         output_dir=str(task.folder),
-        max_steps=task.steps,  # of packed rows: see make_trainer
+        max_steps=task.steps,  # updated by make_trainer after packing
         per_device_train_batch_size=train.micro_batch,
         gradient_accumulation_steps=train.batch // (train.micro_batch * train.processes),
         learning_rate=train.lr,
@@ -202,23 +211,21 @@ def trainer_arguments(task: Task) -> Any:
         save_strategy="steps" if task.save_every else "no",
         save_steps=task.save_every if isinstance(task.save_every, int) else 500,
         report_to="none",
-        # Every step's: LESS weighs checkpoints by their steps' rates, and a resumed run continues the same list.
+        # Every step: LESS weights checkpoints by the learning rates of their steps.
         logging_steps=1,
-        logging_nan_inf_filter=False,  # it would show a mean of earlier losses in place of NaN
+        logging_nan_inf_filter=False,  # report NaN instead of the mean of earlier losses
         disable_tqdm=True,
         dataloader_pin_memory=machine.device == "cuda",
     )
     if train.processes == 1 and arguments.n_gpu > 1:
-        arguments._n_gpu = (
-            1  # else one process would spread over all visible GPUs (nn.DataParallel), which TRL refuses
-        )
+        arguments._n_gpu = 1  # otherwise nn.DataParallel over all visible GPUs, which TRL refuses
     return arguments
 
 
 def _reporter(
     task: Task, trainer: Any, history: History, on_step: Callable[[int, int, str], None], log: Figures
 ) -> Any:
-    """A callback that keeps every loss, moves the bar, seals checkpoints and stops a run whose loss is no number."""
+    """Return a callback that records losses, reports progress, marks checkpoints and stops at a non-finite loss."""
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):
@@ -238,7 +245,7 @@ def _reporter(
             checkpoint = task.folder / f"checkpoint-{state.global_step}"
             if task.on_save is not None:
                 task.on_save(trainer, checkpoint)
-            checkpoints.seal(checkpoint)
+            checkpoints.mark_complete(checkpoint)
             if not task.keep_all:
                 checkpoints.keep_only(checkpoint)
 

@@ -1,4 +1,4 @@
-"""A fine-tuning as data: what is trained on what, where, and what it left; as JSON for other processes."""
+"""The inputs and outputs of a fine-tuning, with conversion to JSON for other processes."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from gip_exp.config.train import LoraTrain
 from gip_exp.models.machine import Machine
 from gip_exp.training.losses import History
-from gip_exp.training.torchrun import function_at, place_of
+from gip_exp.training.torchrun import qualified_name, resolve
 
 Figures = Callable[[dict[str, float]], None]
 OnSave = Callable[[Any, Path], None]
@@ -17,11 +17,18 @@ OnSave = Callable[[Any, Path], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A fine-tuning: the rows (`input_ids` and `labels`, see `training.tokens`), how, where, and what is kept.
+    """A fine-tuning.
 
-    Checkpoints with optimiser state go below `folder` every `save_every` steps or once an epoch (None: none); all of
-    them stay with `keep_all`, else the last. `on_save(trainer, checkpoint)` follows every save and must be a module's
-    function, so that other processes find it. The adapter goes to `adapter`, if given.
+    Attributes:
+        rows: `input_ids` and `labels` of each example (`training.tokens`).
+        train: Its settings.
+        machine: Base model, precision, device.
+        folder: Folder of the checkpoints, which include the optimiser state.
+        adapter: Folder to save the adapter to, if any.
+        save_every: Steps between checkpoints, or one per epoch; None for no checkpoints.
+        keep_all: Whether to keep all checkpoints instead of the last one.
+        on_save: Called with (trainer, checkpoint) after every save. A function of a module, so that other processes
+            can import it.
     """
 
     rows: list[dict[str, list[int]]]
@@ -35,17 +42,18 @@ class Task:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps, where the rows are not packed."""
+        """Optimiser steps without packing."""
         return total_steps(self.train, len(self.rows))
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What a fine-tuning left: every step's loss and rate, and what it cost.
+    """The result of a fine-tuning.
 
-    `figures`: trainable_parameters, and of the part that this process saw (all of it, unless it went on from a
-    checkpoint) seconds, tokens (prompt and completion), tokens_per_second, peak_memory_bytes and peak_gpu_bytes (of
-    one process).
+    Attributes:
+        history: Loss and learning rate of every step.
+        figures: trainable_parameters; and since the last resume, if any: seconds, tokens (prompt and completion),
+            tokens_per_second, peak_memory_bytes and peak_gpu_bytes (of one process).
     """
 
     history: History
@@ -53,12 +61,12 @@ class Finetuned:
 
 
 def steps_per_epoch(train: LoraTrain, n_rows: int) -> int:
-    """Optimiser steps that one pass over the rows takes."""
+    """Return the optimiser steps of one pass over the rows."""
     return math.ceil(n_rows / train.batch)
 
 
 def total_steps(train: LoraTrain, n_rows: int) -> int:
-    """Optimiser steps of the whole run."""
+    """Return the optimiser steps of the training."""
     if train.steps is not None:
         return train.steps
     assert train.epochs is not None
@@ -66,7 +74,7 @@ def total_steps(train: LoraTrain, n_rows: int) -> int:
 
 
 def as_json(task: Task) -> dict[str, Any]:
-    """The task for another process."""
+    """Convert the task to JSON values."""
     return {
         "rows": task.rows,
         "train": task.train.model_dump(mode="json"),
@@ -75,12 +83,12 @@ def as_json(task: Task) -> dict[str, Any]:
         "adapter": None if task.adapter is None else str(task.adapter),
         "save_every": task.save_every,
         "keep_all": task.keep_all,
-        "on_save": None if task.on_save is None else place_of(task.on_save),
+        "on_save": None if task.on_save is None else qualified_name(task.on_save),
     }
 
 
 def from_json(values: Mapping[str, Any]) -> Task:
-    """The task that `as_json` wrote."""
+    """Restore a task from the values of `as_json`."""
     return Task(
         rows=values["rows"],
         train=LoraTrain.model_validate(values["train"]),
@@ -89,5 +97,5 @@ def from_json(values: Mapping[str, Any]) -> Task:
         adapter=None if values["adapter"] is None else Path(values["adapter"]),
         save_every=values["save_every"],
         keep_all=values["keep_all"],
-        on_save=None if values["on_save"] is None else function_at(values["on_save"]),
+        on_save=None if values["on_save"] is None else resolve(values["on_save"]),
     )

@@ -1,9 +1,10 @@
-"""Examples as token ids and labels, the same for fine-tuning, for LESS's warm-up and for its gradients.
+"""Token ids and labels of examples, for fine-tuning and for the warm-up and gradients of LESS.
 
-A plain question and answer is tokenised as one text; the loss covers what comes after the prompt's tokens. A conversation
-goes through the chat template with its tools; the loss covers the last reply (`train.loss_on=last_reply`) or every turn of
-the assistant (`all_replies`). Ids and labels are those of TRL on the same turns (`prompt` and `completion`, or `messages`
-with `assistant_only_loss`), except that an empty thought that the prompt gives away is never learnt.
+A plain question and answer is tokenised as one text; the loss covers the tokens after the prompt. A conversation is
+rendered by the chat template with its tools; the loss covers the last reply (`train.loss_on=last_reply`) or every
+assistant turn (`all_replies`). Ids and labels equal those of TRL on the same turns (`prompt` and `completion`, or
+`messages` with `assistant_only_loss`), except that an empty reasoning block, which is part of the prompt at inference,
+has no loss.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from gip_exp.errors import UserError
 from gip_exp.models.chat_template import REFUSED, ChatTemplate, Rendered
 from gip_exp.models.prompts import Renderer
 
-IGNORED = -100  # the label of a token that is not learnt
+IGNORED = -100  # label of a token without loss
 MOST_NAMED = 5
 BATCH = 1000  # plain rows tokenised at once
 
@@ -26,15 +27,15 @@ Row = dict[str, list[int]]  # input_ids, labels
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Token ids and labels of examples, cut to the longest length.
+    """Token ids and labels of examples, truncated to the maximum length.
 
     Attributes:
-        rows: Those that are trained on, in the examples' order.
-        kept: (m,) int64, the number of each among the examples.
-        long: (n,) bool, which examples are longer than the longest length.
-        lost: (n,) bool, which have nothing left to learn from, or are dropped for their length.
-        lengths: (n, 2) int64, tokens before the first one that is learnt, and of the whole, before any cut.
-        changes: What the chat template does not know: the end of a sentence, and the examples' numbers.
+        rows: The m rows to train on, in the order of the examples.
+        kept: (m,) int64, the index of the example of each row.
+        long: (n,) bool, the examples longer than the maximum length.
+        lost: (n,) bool, the examples left out: no token with a loss remains, or they are dropped for their length.
+        lengths: (n, 2) int64, tokens before the first one with a loss, and of the whole example, before truncation.
+        changes: Adaptations to the chat template, as the end of a sentence -> indices of the examples.
     """
 
     rows: list[Row]
@@ -45,7 +46,13 @@ class TrainingRows:
     changes: dict[str, list[int]]
 
     def notes(self, name: Callable[[int], str], key: str, max_length: int) -> list[str]:
-        """What is to be said about them. `name`: an example as its owner knows it; `key`: of the training's config."""
+        """Return notes on adapted, truncated and left-out examples.
+
+        Args:
+            name: Returns the user's name of an example.
+            key: Config key of the training.
+            max_length: Its maximum length.
+        """
         n = len(self.long)
         notes = [
             f"{len(numbers):,} of {n:,} examples {what} (first: {name(numbers[0])})"
@@ -54,7 +61,7 @@ class TrainingRows:
         cut, lost = np.flatnonzero(self.long & ~self.lost), np.flatnonzero(self.lost)
         if len(cut):
             notes.append(
-                f"{len(cut):,} of {n:,} examples are longer than {key}.max_length={max_length} and are cut there "
+                f"{len(cut):,} of {n:,} examples are longer than {key}.max_length={max_length} and are truncated "
                 f"({_named(cut, name)})"
             )
         if len(lost):
@@ -68,10 +75,10 @@ class TrainingRows:
 def training_rows(
     examples: Sequence[Mapping[str, Any]], render: Renderer, tokenizer: Any, train: LoraTrain
 ) -> TrainingRows:
-    """Tokenise examples for a training. Raises UserError when none of them is left to learn from."""
+    """Tokenise examples for a training. Raises UserError if there are none."""
     if not examples:
         raise UserError(
-            "the selection is empty: there is nothing to train on (budget, limit or unscored rows?)"
+            "the selection is empty, so there is nothing to train on: check budget, limit and unscored rows"
         )
     whole, changes = _tokenised(examples, render, tokenizer, train.loss_on)
     starts = [
@@ -96,14 +103,14 @@ def _named(numbers: np.ndarray, name: Callable[[int], str]) -> str:
 def _why_lost(rows: TrainingRows, lost: np.ndarray, key: str, max_length: int) -> str:
     filled = rows.lengths[lost, 0] >= max_length
     if filled.all():
-        return f"their prompts fill {key}.max_length={max_length} tokens, so nothing of the answer is left to learn from"
+        return f"their prompts fill {key}.max_length={max_length} tokens, so no token of the answer remains"
     return f"they are longer than {key}.max_length={max_length} ({key}.too_long=drop)"
 
 
 def _tokenised(
     examples: Sequence[Mapping[str, Any]], render: Renderer, tokenizer: Any, loss_on: str
 ) -> tuple[list[Row], dict[str, list[int]]]:
-    """Whole rows in the examples' order, and what the chat template does not know of which."""
+    """Return (rows before truncation, in the order of the examples; adaptations to the chat template)."""
     rows: list[Row | None] = [None] * len(examples)
     changes: dict[str, list[int]] = {}
     plain = []
@@ -136,7 +143,7 @@ def _replies(example: Mapping[str, Any]) -> int:
 
 
 def _as_text(examples: Sequence[Mapping[str, Any]], render: Renderer, tokenizer: Any) -> list[Row]:
-    """Prompt, completion and end token as one text, as TRL tokenises a plain prompt and completion."""
+    """Tokenise prompt, completion and end token as one text, like TRL does for a plain prompt and completion."""
     texts = [
         (render.prompt(example["prompt"]), render.completion(example["completion"]) + render.eos)
         for example in examples
@@ -147,14 +154,14 @@ def _as_text(examples: Sequence[Mapping[str, Any]], render: Renderer, tokenizer:
 
 
 def _after(prompt: Sequence[int], whole: list[int]) -> Row:
-    """A row whose loss begins where the whole stops agreeing with the prompt."""
+    """Return a row whose loss begins at the first token that differs from the prompt's."""
     pairs = zip(prompt, whole, strict=False)
     start = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(prompt), len(whole)))
     return {"input_ids": whole, "labels": [IGNORED] * start + whole[start:]}
 
 
 def _last_reply(tokenizer: Any) -> Callable[[Rendered], Row]:
-    """The loss on the last reply."""
+    """Return a function that puts the loss on the last reply."""
 
     def learn(rendered: Rendered) -> Row:
         prompt, whole = (
@@ -167,17 +174,19 @@ def _last_reply(tokenizer: Any) -> Callable[[Rendered], Row]:
 
 
 def _every_reply(chat: ChatTemplate, tokenizer: Any) -> Callable[[Rendered], Row]:
-    """The loss on every turn of the assistant: by the template's own marks (or those that TRL knows for it), else by
-    where the template's text of a turn's beginning and end lie in the text of the whole.
+    """Return a function that puts the loss on every assistant turn.
+
+    Turns are found by the template's generation markers, or TRL's for a known template; otherwise by rendering the
+    conversation up to the beginning and the end of each turn.
     """
     from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
-    given = _given_thought(chat, tokenizer)
+    empty = _empty_reasoning(chat, tokenizer)
     try:
         marked = has_generation_markers(tokenizer.chat_template)
         template = None if marked else get_training_chat_template(tokenizer)
-    except ValueError:  # TRL knows no marks for this template
-        return lambda rendered: _without_given(_by_turns(chat, tokenizer, rendered), given)
+    except ValueError:  # not a template for which TRL has markers
+        return lambda rendered: _without_prefix(_by_turns(chat, tokenizer, rendered), empty)
 
     def learn(rendered: Rendered) -> Row:
         out = tokenizer.apply_chat_template(
@@ -194,13 +203,13 @@ def _every_reply(chat: ChatTemplate, tokenizer: Any) -> Callable[[Rendered], Row
             "input_ids": out["input_ids"],
             "labels": [token if learnt else IGNORED for token, learnt in pairs],
         }
-        return _without_given(row, given)
+        return _without_prefix(row, empty)
 
     return learn
 
 
 def _by_turns(chat: ChatTemplate, tokenizer: Any, rendered: Rendered) -> Row:
-    """Labels from the places of the turns in the text. Raises UserError for a template that rewrites earlier turns."""
+    """Set labels by the position of each turn in the text. Raises UserError if the template rewrites earlier turns."""
     encoded = tokenizer(rendered.whole, add_special_tokens=False, return_offsets_mapping=True)
     labels = [IGNORED] * len(encoded["input_ids"])
     for i, turn in enumerate(rendered.turns):
@@ -210,8 +219,8 @@ def _by_turns(chat: ChatTemplate, tokenizer: Any, rendered: Rendered) -> Row:
         end = chat.text(rendered.turns[: i + 1], rendered.tools, start_reply=False, **rendered.options)
         if not (rendered.whole.startswith(start) and rendered.whole.startswith(end)):
             raise UserError(
-                "train.loss_on=all_replies: the model's chat template writes earlier turns anew when others follow, and "
-                "marks no replies ({% generation %}), so it is unclear which tokens they are: use train.loss_on=last_reply"
+                "train.loss_on=all_replies: the model's chat template changes earlier turns when others follow, and does "
+                "not mark replies ({% generation %}), so their tokens cannot be found: use train.loss_on=last_reply"
             )
         for j, (low, high) in enumerate(encoded["offset_mapping"]):
             if len(start) <= low < high <= len(end):
@@ -219,21 +228,21 @@ def _by_turns(chat: ChatTemplate, tokenizer: Any, rendered: Rendered) -> Row:
     return {"input_ids": encoded["input_ids"], "labels": labels}
 
 
-def _given_thought(chat: ChatTemplate, tokenizer: Any) -> list[int]:
-    """The tokens that the prompt of a reply without thinking has beyond that of one with it: an empty thought."""
-    asked = [{"role": "user", "content": "x"}]
+def _empty_reasoning(chat: ChatTemplate, tokenizer: Any) -> list[int]:
+    """Return the tokens that the template adds to a prompt to turn thinking off: an empty reasoning block."""
+    question = [{"role": "user", "content": "x"}]
     thinking, not_thinking = (
-        chat.text(asked, start_reply=True, enable_thinking=enabled) for enabled in (True, False)
+        chat.text(question, start_reply=True, enable_thinking=enabled) for enabled in (True, False)
     )
     extra = not_thinking[len(thinking) :] if not_thinking.startswith(thinking) else ""
     return tokenizer(extra, add_special_tokens=False)["input_ids"] if extra else []
 
 
-def _without_given(row: Row, given: Sequence[int]) -> Row:
-    """The row without the loss on what the prompt gives away at the beginning of a reply."""
+def _without_prefix(row: Row, prefix: Sequence[int]) -> Row:
+    """Remove the loss from `prefix` at the beginning of each reply."""
     ids, labels = row["input_ids"], list(row["labels"])
     for i in range(len(labels)):
         begins = labels[i] != IGNORED and (i == 0 or row["labels"][i - 1] == IGNORED)
-        if given and begins and ids[i : i + len(given)] == list(given):
-            labels[i : i + len(given)] = [IGNORED] * len(given)
+        if prefix and begins and ids[i : i + len(prefix)] == list(prefix):
+            labels[i : i + len(prefix)] = [IGNORED] * len(prefix)
     return {"input_ids": ids, "labels": labels}

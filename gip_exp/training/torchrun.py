@@ -1,11 +1,11 @@
-"""Work that several processes share, each with a GPU of its own: this process starts them with torchrun and watches.
+"""Run a function in several processes, each with its own GPU, by starting torchrun.
 
     python -m torch.distributed.run --standalone --nproc-per-node N -m gip_exp.training.torchrun MODULE:FUNCTION FOLDER
 
-is what it starts. `FOLDER/task.json` is handed to the function in every process; rank 0 tells of its progress in lines
-of JSON on its output and leaves `FOLDER/outcome.json`, or `FOLDER/error.txt` with what a user can mend. The run itself
-stays one process, so that the store's locks, W&B and every other stage know nothing of ranks. The processes end with
-their owner, however it ends.
+Every process reads the arguments from `FOLDER/task.json`. Rank 0 reports progress as lines of JSON on standard output and
+writes `FOLDER/outcome.json`, or `FOLDER/error.txt` for an error the user can fix. The run itself remains one process, so
+the store's locks, W&B and the other stages do not deal with ranks. The processes end when the process that started them
+ends, for any reason.
 """
 
 import json
@@ -22,36 +22,49 @@ from gip_exp.llm import supervise
 from gip_exp.storage.files import write_json, write_text
 
 TASK, OUTCOME, ERROR, LOG = "task.json", "outcome.json", "error.txt", "processes.log"
-TAIL = 2000  # characters of the log that an error shows
+TAIL = 2000  # bytes of the log shown in an error
 
 Event = Callable[[Mapping[str, Any]], None]
-Work = Callable[
-    [Mapping[str, Any], Event], Any
-]  # a module's function: (task, where to tell of progress) -> outcome
+Work = Callable[[Mapping[str, Any], Event], Any]  # function of a module: (task, report) -> outcome
 
 
-def share(
-    work: Work, task: Mapping[str, Any], *, processes: int, folder: Path, tell: Event = lambda _: None
+def run_in_processes(
+    work: Work, task: Mapping[str, Any], *, processes: int, folder: Path, report: Event = lambda _: None
 ) -> Any:
-    """`work(task, tell)` in `processes` processes that share it; what rank 0 returned."""
+    """Run `work(task, report)` in several processes.
+
+    Args:
+        work: A function of a module of `gip_exp`.
+        task: Its first argument, as JSON values.
+        processes: Number of processes.
+        folder: Folder of the files that the processes exchange.
+        report: Called with the events that rank 0 reports.
+
+    Returns:
+        What rank 0 returned.
+
+    Raises:
+        UserError: a process raised it.
+        RuntimeError: a process failed otherwise.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for old in (OUTCOME, ERROR):
         (folder / old).unlink(missing_ok=True)
     write_json(folder / TASK, task)
     with (folder / LOG).open("ab") as errors:
         process = subprocess.Popen(
-            _command(place_of(work), folder, processes),
+            _command(qualified_name(work), folder, processes),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
             env=_environment(),
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the others in order
+            start_new_session=True,  # Ctrl-C reaches only this process, which then ends the others
         )
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(b'{"'):
-                tell(json.loads(line))
+                report(json.loads(line))
         status = process.wait()
     finally:
         if process.poll() is None:
@@ -61,7 +74,9 @@ def share(
         raise UserError((folder / ERROR).read_text(encoding="utf-8"))
     if status != 0:
         tail = (folder / LOG).read_bytes()[-TAIL:].decode("utf-8", "replace")
-        raise RuntimeError(f"{place_of(work)} in {processes} processes ended with status {status}:\n{tail}")
+        raise RuntimeError(
+            f"{qualified_name(work)} in {processes} processes ended with status {status}:\n{tail}"
+        )
     return json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
 
 
@@ -71,27 +86,27 @@ def _command(name: str, folder: Path, processes: int) -> list[str]:
     return [*watched, *torchrun, "--nproc-per-node", str(processes), "-m", __name__, name, str(folder)]
 
 
-def place_of(function: Callable[..., Any]) -> str:
-    """`module:name` of a module's function."""
+def qualified_name(function: Callable[..., Any]) -> str:
+    """Return `module:name` of a function."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
-def function_at(name: str) -> Any:
-    """The function that `place_of` names, of this project: a task lies in a folder that others may be able to write."""
+def resolve(name: str) -> Any:
+    """Import the function `module:name` of this project; no others, because other users may be able to edit the task."""
     module, _, function = name.partition(":")
     if not module.startswith("gip_exp."):
-        raise ValueError(f"{name} is no function of gip_exp")
+        raise ValueError(f"{name} is not a function of gip_exp")
     return getattr(import_module(module), function)
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with its own import path: torchrun's processes start with `-m`, which prefers the current folder."""
+    """Return this process's environment with its import path; `-m` would search the current folder first."""
     paths = os.pathsep.join(filter(None, sys.path))
     return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
 
 
 def main(name: str, folder: Path) -> None:
-    """One rank's share of the task."""
+    """Run the task in one rank."""
     from gip_exp.quiet import quiet_libraries
 
     quiet_libraries()
@@ -99,15 +114,15 @@ def main(name: str, folder: Path) -> None:
     first = os.environ["RANK"] == "0"
     values = json.loads((folder / TASK).read_text(encoding="utf-8"))
     try:
-        outcome = function_at(name)(values, _say if first else lambda _: None)
+        outcome = resolve(name)(values, _print_event if first else lambda _: None)
     except UserError as error:
-        write_text(folder / ERROR, str(error))  # several ranks say the same
+        write_text(folder / ERROR, str(error))  # the same in all ranks
         sys.exit(2)
     if first:
         write_json(folder / OUTCOME, outcome)
 
 
-def _say(event: Mapping[str, Any]) -> None:
+def _print_event(event: Mapping[str, Any]) -> None:
     print(json.dumps(event), flush=True)
 
 

@@ -1,9 +1,9 @@
-"""A small world of word problems in GSM8K's format, for an experiment that fits into three minutes.
+"""Generated word problems in GSM8K's format, for an experiment of three minutes.
 
-skills    what a problem can ask, its wordings and its calculation
-flaws     how a reference answer goes wrong
+skills    kinds of problems: wordings and calculations
+flaws     kinds of wrong reference answers
 problems  the pool (long-tailed, partly flawed) and the test set (clean, uniform over skills)
-corpus    pre-training text that knows the words and the arithmetic, never a story with its worked answer
+corpus    pre-training text with the words and the arithmetic, but without worked answers to stories
 """
 
 from gip_exp.data.arithmetic.corpus import make_corpus

@@ -1,13 +1,12 @@
 """Pre-training text for the quickstart's base model.
 
-The base is to know what a base model of a real experiment knows: the words, the arithmetic, how to copy from
-its context; and not the task. So a document is one of
-  facts        worked facts, several a line
-  story        an unanswered story, then its words again or its numbers in order
-  expression   numbers and operations in, worked expression out; no story
-  sentences    loose worked sentences with random numbers, in the answers' language
+Like the base model of a real experiment, it should know the words, the arithmetic and how to copy from its context, but
+not the task. Documents are therefore of these kinds, and never a story with its worked answer:
+  facts        calculations, several per line
+  story        a story without answer, followed by its words again or by its numbers in order
+  expression   numbers and operations, followed by the worked expression, without a story
+  sentences    sentences of worked answers with random numbers
   copy         a random list, then the same list again
-and never a story with its worked answer.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MIX: Mapping[str, float] = {"facts": 5, "story": 4, "expression": 3, "sentences"
 
 
 def make_corpus(n: int, seed: int, *, mix: Mapping[str, float] | None = None) -> list[str]:
-    """N documents, the same for the same arguments. mix: relative frequency of each kind of document."""
+    """Generate `n` documents, reproducibly; `mix` is the relative frequency of each kind."""
     mix = MIX if mix is None else mix
     unknown = sorted(set(mix) - set(KINDS))
     if n < 1 or unknown or not any(mix.values()):
@@ -33,7 +32,7 @@ def make_corpus(n: int, seed: int, *, mix: Mapping[str, float] | None = None) ->
 
 
 def fact(rng: random.Random) -> Calculation:
-    """A random calculation whose numbers and result lie in 1..LARGEST."""
+    """Draw a calculation whose numbers and result are in 1..LARGEST."""
     op = rng.choice("+-*/")
     if op == "+":
         left = rng.randint(1, LARGEST - 2)
@@ -56,7 +55,7 @@ def _facts(rng: random.Random) -> str:
     facts = [fact(rng) for _ in range(8)]
     if rng.random() < 0.25:
         return " ".join(map(str, facts))
-    return " ".join(f"{f.left}{f.op}{f.right}={f.result}" for f in facts)  # unmarked: more facts a token
+    return " ".join(f"{f.left}{f.op}{f.right}={f.result}" for f in facts)  # without marks, so in fewer tokens
 
 
 def _story(rng: random.Random) -> str:

@@ -1,8 +1,8 @@
-"""How a reference answer goes wrong: each flaw turns a story into a flawed answer, or cannot (None).
+"""Flaws of reference answers: each function returns a flawed answer to a story, or None if that is not possible.
 
-Some flaws show on the surface (a mark that does not evaluate, no final line), others do not: an answer with
-the wrong operation is well formed and arithmetically right. The flaw's name stays in `Problem.flaw` for the
-report; no judge, embedder or selector sees it.
+Some flaws are visible on the surface (a wrong calculation, no final line), others are not: an answer with the wrong
+operation is well formed and its arithmetic is right. `Problem.flaw` has the name of the flaw, for the report; no judge,
+embedder or selector reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHATTER = (
 
 
 def wrong_arithmetic(story: Story, rng: random.Random) -> str | None:
-    """One result is off by 2 to 7, and the later steps go on from it."""
+    """Change one result by 2 to 7; later steps use the wrong result."""
     at = rng.randrange(len(story.skill.steps))
     slip = rng.choice([-7, -5, -4, -3, -2, 2, 3, 4, 5, 7])
     done = calculate(story.skill.steps, story.numbers, {at: slip})
@@ -34,7 +34,7 @@ def wrong_arithmetic(story: Story, rng: random.Random) -> str | None:
 
 
 def swapped_operands(story: Story, rng: random.Random) -> str | None:
-    """The story's numbers in each other's roles: right arithmetic, another result."""
+    """Exchange the numbers of the story: the arithmetic is right, but the result is another."""
     right = _worked(story)[-1].result
     orders = list(itertools.permutations(story.numbers.values()))
     rng.shuffle(orders)
@@ -46,7 +46,7 @@ def swapped_operands(story: Story, rng: random.Random) -> str | None:
 
 
 def wrong_operation(story: Story, _: random.Random) -> str | None:
-    """Every operation replaced by another one: right arithmetic, another result."""
+    """Replace every operation: the arithmetic is right, but the result is another."""
     steps = tuple(replace(step, op=OPPOSITE[step.op]) for step in story.skill.steps)
     done = calculate(steps, story.numbers)
     if not done or done[-1].result == _worked(story)[-1].result:
@@ -55,7 +55,7 @@ def wrong_operation(story: Story, _: random.Random) -> str | None:
 
 
 def truncated(story: Story, rng: random.Random) -> str | None:
-    """The answer stops after its first line, or within it. No final line."""
+    """Stop within the first line or after one of the lines, before the final line."""
     lines = story.lines(_worked(story))
     if len(lines) > 1 and rng.random() < 0.5:
         return "\n".join(lines[: rng.randrange(1, len(lines))])
@@ -63,12 +63,12 @@ def truncated(story: Story, rng: random.Random) -> str | None:
 
 
 def irrelevant(_: Story, rng: random.Random) -> str | None:
-    """Chatter instead of reasoning, and a number from nowhere."""
+    """Give small talk instead of reasoning, and a random number."""
     return "\n".join([*rng.sample(CHATTER, rng.randint(1, 2)), f"#### {rng.randint(1, LARGEST)}"])
 
 
 def other_problem(story: Story, rng: random.Random) -> str | None:
-    """A correct answer, but to another question."""
+    """Give the correct answer to another question."""
     other = draw_story(rng.choice(SKILLS), rng)
     return None if _worked(other)[-1].result == _worked(story)[-1].result else other.answer()
 
@@ -85,7 +85,7 @@ FLAWS: dict[str, tuple[Flaw, float]] = {  # name -> (flaw, relative frequency)
 
 
 def flawed_answer(story: Story, rng: random.Random) -> tuple[str, str]:
-    """(flaw's name, flawed answer). A flaw that this story cannot have is drawn again."""
+    """Return (name of a random flaw that is possible for this story, flawed answer)."""
     names = list(FLAWS)
     while True:
         name = rng.choices(names, [FLAWS[n][1] for n in names])[0]

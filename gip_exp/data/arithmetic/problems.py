@@ -1,12 +1,11 @@
 """The quickstart's pool and test set.
 
-The pool is built so that quality and diversity are both scarce, which is what a selection method is for:
+In the pool, both quality and diversity are scarce, so that selection matters:
 - quality: a share `flawed` of the reference answers is wrong in one of six ways (`flaws`);
-- diversity: the r-th skill has weight r ** -tail, so that the commonest fills more than a third of the pool
-  and the rarest about one row in a hundred, and a share `repeats` of the rows of the commoner half of the
-  skills re-tell an earlier story with other numbers. The test set asks for every skill equally often, so a
-  subset is only as good as its coverage of the tail.
-These proportions were set by that argument, before any model was trained on the pool.
+- diversity: the r-th skill has the weight r ** -tail, so the most frequent one has more than a third of the pool and the
+  rarest about one row in a hundred; and a share `repeats` of the rows of the more frequent half of the skills repeats an
+  earlier story with other numbers. In the test set all skills are equally frequent, so a good subset must cover the tail.
+These proportions were set before any model was trained on the pool.
 """
 
 from __future__ import annotations
@@ -32,21 +31,25 @@ class Problem:
 def make_pool(
     n: int, seed: int, *, flawed: float = 0.36, tail: float = 1.3, repeats: float = 0.5
 ) -> list[Problem]:
-    """N problems with distinct questions, the same for the same arguments.
+    """Generate `n` problems with distinct questions, reproducibly.
 
-    flawed: expected share of flawed answers, in [0, 1]. tail: exponent of the skills' frequencies.
-    repeats: share of the rows of the commoner half of the skills that re-tell an earlier story, in [0, 1).
+    Args:
+        n: Number of problems.
+        seed: Random seed.
+        flawed: Expected share of flawed answers, in [0, 1].
+        tail: Exponent of the frequencies of skills.
+        repeats: Share of the rows of the more frequent half of the skills that repeat an earlier story, in [0, 1).
     """
     _check(n, {"flawed": (flawed, 0.0, 1.0), "repeats": (repeats, 0.0, 0.99), "tail": (tail, 0.0, 4.0)})
     rng = random.Random(f"pool {seed}")
     weights = [(rank + 1) ** -tail for rank in range(len(SKILLS))]
     common = {skill.name for skill in SKILLS[: len(SKILLS) // 2]}
-    told: dict[str, list[Words]] = {skill.name: [] for skill in SKILLS}
+    words_by_skill: dict[str, list[Words]] = {skill.name: [] for skill in SKILLS}
     questions: set[str] = set()
     pool: list[Problem] = []
     while len(pool) < n:
         skill = rng.choices(SKILLS, weights)[0]
-        earlier = told[skill.name]
+        earlier = words_by_skill[skill.name]
         retell = skill.name in common and earlier and rng.random() < repeats
         story = draw_story(skill, rng, rng.choice(earlier) if retell else None)
         if story.question in questions:
@@ -59,9 +62,9 @@ def make_pool(
 
 
 def make_test(n: int, seed: int, exclude: Collection[str]) -> list[Problem]:
-    """N clean problems, each skill equally often; questions distinct and not in `exclude` (the pool's).
+    """Generate `n` problems without flaws, each skill equally often, with distinct questions not in `exclude`.
 
-    The random stream is the test's own: the same seed as the pool's gives unrelated problems.
+    The random stream differs from the pool's, even with the same seed.
     """
     _check(n, {})
     rng = random.Random(f"test {seed}")

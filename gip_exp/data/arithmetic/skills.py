@@ -1,11 +1,11 @@
-"""The skills of the miniature world: wordings, ranges of the numbers, and the calculation each one asks for.
+"""The skills of the generated problems: wordings, ranges of the numbers, calculations.
 
-A skill is data, not code. Its calculation is a list of steps `left op right`; an operand is a single letter
-for a number of the story, a digit `1`, `2`, ... for the result of that earlier step, or `=k` for a constant
-the wording implies ("half" divides by 2). Numbers are drawn uniformly until every step gives a whole number
-from 1 to `LARGEST`, so that a very small model can know all the arithmetic there is.
+The calculation of a skill is a list of steps `left op right`. An operand is a letter for a number of the story, a digit
+`1`, `2`, ... for the result of an earlier step, or `=k` for a constant implied by the wording ("half" divides by 2).
+Numbers are drawn uniformly until every step gives an integer from 1 to `LARGEST`, so that a very small model can learn all
+of the arithmetic.
 
-The order of `SKILLS` is the order of frequency: `problems.make_pool` weighs the r-th skill r ** -tail.
+`SKILLS` is in order of frequency: `problems.make_pool` gives the r-th skill the weight r ** -tail.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LARGEST = 40  # every number and every result lies in 1..LARGEST
+LARGEST = 40  # largest number and result
 
 NAMES = ("Ada", "Bo", "Cleo", "Dan", "Eva", "Finn", "Gwen", "Hugo", "Iris", "Jack", "Kira", "Luis")
 THINGS = (
@@ -56,7 +56,7 @@ class Skill:
 
 @dataclass(frozen=True)
 class Words:
-    """Everything of a story but its numbers. Two stories with equal words are near-duplicates."""
+    """A story without its numbers. Two stories with equal words are near-duplicates."""
 
     person: str
     other: str
@@ -81,7 +81,7 @@ class Calculation:
 
 @dataclass(frozen=True)
 class Story:
-    """A problem before its answer is written down."""
+    """A problem without its answer."""
 
     skill: Skill
     words: Words
@@ -93,13 +93,13 @@ class Story:
         return self._fill(self.skill.wordings[self.words.wording])
 
     def answer(self, calculations: list[Calculation] | None = None) -> str:
-        """GSM8K's format: a line a step, then `#### result`. Other calculations give a flawed answer."""
+        """Return an answer in GSM8K's format: one line per step, then `#### result`; by default the correct one."""
         done = calculations or calculate(self.skill.steps, self.numbers)
         assert done, "draw_story only makes stories that can be calculated"
         return "\n".join([*self.lines(done), f"#### {done[-1].result}"])
 
     def lines(self, calculations: list[Calculation]) -> list[str]:
-        """One line of the worked answer per calculation."""
+        """Return the lines of the worked answer, one per calculation."""
         return [
             f"{self._fill(step.lead)} {done} {self._fill(step.unit)}."
             for step, done in zip(self.skill.steps, calculations, strict=True)
@@ -111,7 +111,7 @@ class Story:
 
 
 def apply(op: str, left: int, right: int) -> int | None:
-    """`left op right` as a whole number; None where a division leaves a rest."""
+    """Return `left op right` as an integer; None if a division has a remainder."""
     if op == "/":
         return left // right if right and left % right == 0 else None
     return {"+": left + right, "-": left - right, "*": left * right}[op]
@@ -120,9 +120,9 @@ def apply(op: str, left: int, right: int) -> int | None:
 def calculate(
     steps: tuple[Step, ...], numbers: Mapping[str, int], slips: Mapping[int, int] | None = None
 ) -> list[Calculation] | None:
-    """The steps worked out in order; None where a division leaves a rest.
+    """Calculate the steps in order; None if a division has a remainder.
 
-    slips: {step's position from 0: error added to its result}; later steps go on from the wrong result.
+    `slips` maps the index of a step to an error added to its result, which later steps use.
     """
     done: list[Calculation] = []
 
@@ -141,14 +141,14 @@ def calculate(
 
 
 def draw_words(skill: Skill, rng: random.Random) -> Words:
-    """Everything of a new story but its numbers, uniformly."""
+    """Draw the words of a new story uniformly."""
     person, other = rng.sample(NAMES, 2)
     wording = rng.randrange(len(skill.wordings))
     return Words(person, other, rng.choice(THINGS), rng.choice(BOXES), wording)
 
 
 def draw_story(skill: Skill, rng: random.Random, words: Words | None = None) -> Story:
-    """A story of this skill; with `words` it is a near-duplicate: the same wording, other numbers."""
+    """Draw a story of a skill; with `words`, a near-duplicate with other numbers."""
     words = words or draw_words(skill, rng)
     while True:
         numbers = {name: rng.randint(low, high) for name, (low, high) in skill.ranges.items()}

@@ -1,9 +1,9 @@
-"""People's rows: which files they are in (`sources`), reading any format (`formats`), which columns hold what (`shapes`),
-and rows as examples (`examples`).
+"""The user's rows: finding files (`sources`), reading formats (`formats`), detecting columns (`shapes`), and converting rows
+to examples (`examples`).
 
-A row becomes an example `{"id", "prompt", "completion"}`: what the user asks and what the model should answer. Where it
-is more than one question and a plain answer, `turns` and `tools` hold it as it is, and the two texts are a view of
-them. Every row keeps its place (`line 7`, `row 7`, `part-2.parquet row 7`), and a row that cannot be used is named by it.
+A row becomes an example `{"id", "prompt", "completion"}`. Conversations that are more than a question and a plain answer
+also have `turns` and `tools`, from which the two texts are made. Every row has a place (`line 7`, `row 7`,
+`part-2.parquet row 7`) that messages refer to.
 """
 
 from gip_exp.data.rows.arrow_files import dataset_rows

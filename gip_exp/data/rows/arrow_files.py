@@ -1,4 +1,4 @@
-"""Parquet and Arrow files, and the folders that `datasets.save_to_disk` writes."""
+"""Reading parquet and Arrow files, and folders written by `datasets.save_to_disk`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from gip_exp.errors import UserError
 
 
 def read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
-    """(place, row) of every row."""
+    """Yield (place, row) of every row of a parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -17,12 +17,12 @@ def read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
         yield from _placed(pq.ParquetFile(path).iter_batches(), path)
     except pa.ArrowInvalid as error:
         raise UserError(
-            f"{path}: not a parquet file ({error}): write it again, or rename it to what it is"
+            f"{path}: not a parquet file ({error}): write it again, or correct its ending"
         ) from None
 
 
 def read_arrow(path: Path) -> Iterator[tuple[str, Any]]:
-    """(place, row) of every row of an Arrow file, as a stream (as `datasets` writes it) or with random access."""
+    """Yield (place, row) of every row of an Arrow file, in the stream format (used by `datasets`) or the file format."""
     import pyarrow as pa
 
     try:
@@ -36,19 +36,20 @@ def read_arrow(path: Path) -> Iterator[tuple[str, Any]]:
             yield from _placed(batches, path)
     except pa.ArrowInvalid as error:
         raise UserError(
-            f"{path}: not an Arrow file ({error}): write it again, or rename it to what it is"
+            f"{path}: not an Arrow file ({error}): write it again, or correct its ending"
         ) from None
 
 
 def dataset_rows(dataset: Any) -> list[dict[str, Any]]:
-    """The rows of a `datasets.Dataset`, undecoded: a column of images or audio that nobody reads costs nothing."""
+    """Return the rows of a `datasets.Dataset` without decoding images or audio."""
     table = dataset.with_format("arrow")[:]
     return [row for batch in table.to_batches() for row in _rows(batch, "the data set")]
 
 
 def saved_splits(folder: Path) -> dict[str, list[Path]] | None:
-    """Split -> files of a folder that `datasets.save_to_disk` wrote; None for any other. Of a single data set the
-    split is `train`.
+    """Return the files of each split in a folder written by `datasets.save_to_disk`; None for other folders.
+
+    A single data set is the split `train`.
     """
     if (folder / "dataset_dict.json").is_file():
         splits = _json_of(folder / "dataset_dict.json").get("splits", [])
@@ -62,7 +63,7 @@ def _files_of(folder: Path) -> list[Path]:
     missing = [file.name for file in files if not file.is_file()]
     if missing or not files:
         raise UserError(
-            f"{folder}: the saved data set lacks {', '.join(missing) or 'its files'} (state.json): copy it again"
+            f"{folder}: {', '.join(missing) or 'the files'} of the saved data set (state.json) are missing: copy it again"
         )
     return files
 
@@ -94,7 +95,7 @@ def _rows(batch: Any, path: Path | str) -> Iterator[dict[str, Any]]:
 
 
 def _cells(column: Any) -> list[Any]:
-    """The cells as Python values; what Python has no value for (a date after the year 9999) as text, else null."""
+    """Convert cells to Python values; values without a Python type (dates after the year 9999) to text or None."""
     import pyarrow as pa
 
     try:
@@ -108,7 +109,7 @@ def _cells(column: Any) -> list[Any]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Arrow fills in, as null, the keys that other rows' objects have: those are no part of this row."""
+    """Remove null keys, which Arrow adds to an object for the keys of other rows' objects."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value

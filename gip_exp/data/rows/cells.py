@@ -1,7 +1,7 @@
-"""One cell of a row as text: texts, numbers, dates, lists of passages, the choices of a question.
+"""Converting a cell of a row to text: texts, numbers, dates, lists of passages, the choices of a question.
 
-Whatever is more than text is read all the same and said once: `found` collects what it was, as the end of a sentence
-that begins with "N of M rows".
+Conversions of anything other than text are reported: `found` collects them, as the end of a sentence that begins with
+"N of M rows".
 """
 
 import datetime
@@ -12,12 +12,12 @@ from decimal import Decimal
 from string import ascii_uppercase
 from typing import Any
 
-Found = dict[str, None]  # an ordered set: what a row holds beside plain text
+Found = dict[str, None]  # an ordered set of the special content of a row
 _TEXTS, _LABELS = ("text", "texts", "choices", "content", "value"), ("label", "labels", "key", "id")
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell is empty: null, NaN, or pandas' marks for missing values."""
+    """Return whether a cell is empty: null, NaN, or pandas' missing values."""
     return (
         value is None
         or (isinstance(value, float | Decimal) and math.isnan(value))
@@ -26,16 +26,19 @@ def is_missing(value: Any) -> bool:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value is a text, a number, a date or missing."""
+    """Return whether a value is text, a number, a date or missing."""
     return isinstance(value, str | int | float | Decimal | datetime.date | datetime.time) or is_missing(value)
 
 
 def cell_text(column: str, value: Any, found: Found) -> str:
-    """The text of a cell. Raises ValueError for lists and objects."""
+    """Return the text of a cell. Raises ValueError for lists and objects."""
     if is_missing(value):
         return ""
     if isinstance(value, str):
         return value
+    if isinstance(value, bytes):
+        found[f"hold bytes in column {column!r}, which are read as UTF-8 text"] = None
+        return _decoded(column, value)
     if not is_scalar(value):
         raise ValueError(
             f"column {column!r} must be text, it is a {type(value).__name__}: {str(value)[:40]!r}"
@@ -44,24 +47,35 @@ def cell_text(column: str, value: Any, found: Found) -> str:
     return _scalar(value)
 
 
+def _decoded(column: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"column {column!r} must be text, its bytes are not UTF-8 (byte {error.start} is {value[error.start]:#x})"
+        ) from None
+
+
 def further_text(column: str, value: Any, found: Found) -> str:
-    """The text of a column that belongs to the prompt; of a list or an object its texts, one a line."""
-    if is_scalar(value):
+    """Return the text of a further prompt column; of a list or an object the texts in it, one per line."""
+    if is_scalar(value) or isinstance(value, bytes):
         return cell_text(column, value, found)
     found[f"hold a list or an object in column {column!r}, whose texts are joined"] = None
     return "\n".join(text for text in _leaves(value) if text.strip())
 
 
 def choices_text(column: str, value: Any) -> str:
-    """The choices of a question, one a line after their labels."""
+    """Return the choices of a question with their labels, one per line."""
     if isinstance(value, str) and not value.lstrip().startswith(("[", "{")):
         return value
     return "\n".join(f"{label}. {text}" for label, text in choices(column, value))
 
 
 def choices(column: str, value: Any) -> list[tuple[str, str]]:
-    """(label, text) of every choice: of a list, of objects with a text, of `{"text": [...], "label": [...]}`, of
-    `{"A": ..., "B": ...}`, or of the JSON text of one of them. Letters where there are no labels.
+    """Read (label, text) of every choice; letters if there are no labels.
+
+    Choices are a list of texts or of objects with a text, `{"text": [...], "label": [...]}`, `{"A": ..., "B": ...}`, or the
+    JSON text of one of these.
     """
     if isinstance(value, str):
         try:
@@ -91,9 +105,9 @@ def choices(column: str, value: Any) -> list[tuple[str, str]]:
 
 
 def answer_text(column: str, value: Any, found: Found, of: list[tuple[str, str]]) -> str:
-    """The text of an answer: of several the first; of a number of one of the choices `of` (from 0) its text.
+    """Return the text of an answer: the first of several, or the choice in `of` with this index.
 
-    Raises ValueError for anything else, and for a number beyond the choices.
+    Raises ValueError for other types, and for an index out of range.
     """
     if isinstance(value, Mapping) and _first(value, _TEXTS) is not None:
         value = _first(value, _TEXTS)
@@ -106,10 +120,10 @@ def answer_text(column: str, value: Any, found: Found, of: list[tuple[str, str]]
     if of and numbered and str(value) not in known:
         if not 0 <= value < len(of):
             raise ValueError(
-                f"column {column!r} is {value}, which is none of the row's {len(of)} choices counted from 0"
+                f"column {column!r} is {value}, which is not an index (from 0) of the row's {len(of)} choices"
             )
         found[
-            f"name the answer in column {column!r} by its number from 0: the choice's text is the completion"
+            f"give the answer in column {column!r} as an index from 0: the text of the choice is the completion"
         ] = None
         return of[value][1]
     return cell_text(column, value, found)
@@ -130,7 +144,7 @@ def _first(mapping: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _leaves(value: Any) -> Iterator[str]:
-    """The scalars inside lists and objects, depth first."""
+    """Yield the texts of the scalars in lists and objects, depth first."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):

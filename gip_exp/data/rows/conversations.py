@@ -1,8 +1,8 @@
-"""Any conversation that people have as turns of `gip_exp.turns`.
+"""Converting conversations in common formats to turns of `gip_exp.turns`.
 
 Turns may be OpenAI's (`role`, `content` as text or as a list of parts, `tool_calls`), ShareGPT's (`from`, `value`),
-Anthropic's parts (`tool_use`, `tool_result`, `thinking`), exchanges (`{"user": ..., "assistant": ...}`), a struct of lists
-as Arrow keeps it, nested in an object, or the JSON text of any of these (a CSV's cell).
+Anthropic's parts (`tool_use`, `tool_result`, `thinking`), exchanges (`{"user": ..., "assistant": ...}` or pairs of
+texts), a struct of lists as Arrow keeps it, nested in an object or a list, or the JSON text of any of these (a CSV's cell).
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from gip_exp.data.rows.cells import is_missing
 from gip_exp.data.rows.tool_calls import call, called, calls, parsed, result, text_of
 
-CALL, THOUGHT = "a call", "a thought"  # an assistant's turns that are not its reply
+CALL, THOUGHT = "a call", "a thought"  # assistant turns that are not replies
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
@@ -25,28 +25,22 @@ ROLES = {
     **dict.fromkeys(("function_call", "tool_call"), CALL),
     **dict.fromkeys(("reasoning", "thought"), THOUGHT),
 }
-_ROLE, _TEXT = ("role", "from"), ("content", "value", "text")
+_ROLE, _TEXT = ("role", "from", "speaker", "author"), ("content", "value", "text")
 _REASONING = ("reasoning_content", "reasoning", "thinking", "thought")
 _CALLS = ("tool_calls", "function_call")
 _USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "bot", "model")
-_QUESTIONS = (
-    *_USERS,
-    "question",
-    "input",
-    "instruction",
-    "prompt",
-    "query",
-)  # in a history, where no row can be
+# These names of columns are only allowed in a history, where an object cannot be a row.
+_QUESTIONS = (*_USERS, "question", "input", "instruction", "prompt", "query")
 _ANSWERS = (*_ASSISTANTS, "answer", "output", "response", "completion")
 _THINK = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*", re.DOTALL)
-_END = "</think>"  # alone where the chat template wrote the beginning
+_END = "</think>"  # without a beginning if that is part of the chat template
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 
 Turn = dict[str, Any]
 
 
 def holds_turns(value: Any) -> bool:
-    """Whether a value is a conversation: a list of turns as objects, or an object or JSON text that holds one."""
+    """Return whether a value is a conversation: a list of turns, or an object or JSON text that contains one."""
     if isinstance(value, str):
         if not value.lstrip().startswith(("[", "{")):
             return False
@@ -56,17 +50,24 @@ def holds_turns(value: Any) -> bool:
             return False
     if isinstance(value, Mapping):
         return _struct_of_lists(value) or nested(value) is not None
+    value = _unwrapped(value)
     return isinstance(value, list) and bool(value) and all(_is_turn(turn) for turn in value)
 
 
+def _unwrapped(value: Any) -> Any:
+    """Return the inner list of a list with a single list; other values unchanged."""
+    alone = value[0] if isinstance(value, list) and len(value) == 1 else None
+    return alone if isinstance(alone, list) and not _is_pair(alone) else value
+
+
 def nested(value: Mapping[str, Any]) -> str | None:
-    """The key under which an object holds a conversation, or None."""
+    """Return the key of the only conversation in an object, or None."""
     inside = [key for key, item in value.items() if isinstance(item, list) and holds_turns(item)]
     return inside[0] if len(inside) == 1 else None
 
 
 def conversation(value: Any) -> list[Turn]:
-    """The turns of a conversation. Raises ValueError saying what is wrong where."""
+    """Read the turns of a conversation. Raises ValueError if it is not valid."""
     turns: list[Turn] = []
     for number, raw in enumerate(_listed(value), 1):
         for turn in _read(number, raw):
@@ -75,7 +76,7 @@ def conversation(value: Any) -> list[Turn]:
 
 
 def history(value: Any) -> list[Turn]:
-    """Earlier turns: pairs of question and answer, texts in turn, or a conversation. Raises ValueError."""
+    """Read earlier turns: pairs of question and answer, alternating texts, or a conversation. Raises ValueError."""
     value = parsed("the history", value)
     if is_missing(value) or not value:
         return []
@@ -98,16 +99,16 @@ def history(value: Any) -> list[Turn]:
 
 
 def spoken_text(text: str) -> list[Turn]:
-    r"""`\n\nHuman: ...\n\nAssistant: ...` as turns; an empty list for any other text."""
+    r"""Read `\n\nHuman: ...\n\nAssistant: ...` as turns; returns an empty list for other text."""
     start, *parts = _SPEAKER.split(text)
     if start.strip() or not parts:
         return []
     pairs = zip(parts[::2], parts[1::2], strict=True)
-    return [{"role": ROLES[speaker.lower()], "content": said.strip()} for speaker, said in pairs]
+    return [{"role": ROLES[speaker.lower()], "content": text.strip()} for speaker, text in pairs]
 
 
 def reply(text: str) -> Turn:
-    """An assistant's turn; what its text holds between `<think>` and `</think>` at its start is its reasoning."""
+    """Return an assistant turn; a `<think>...</think>` block at the start of the text becomes its reasoning."""
     match = _THINK.match(text)
     if match is not None:
         thought, text = match[2].strip(), text[match.end() :]
@@ -123,22 +124,22 @@ def _is_turn(value: Any) -> bool:
 
 
 def _role_of(turn: Mapping[str, Any]) -> Any:
-    """Who speaks, as the turn says it; None for no turn."""
+    """Return the role in a turn; None for a value that is not a turn."""
     name = next((turn[key] for key in _ROLE if turn.get(key) is not None), None)
-    told = any(key in turn for key in (*_TEXT, *_CALLS, *_REASONING))
-    return name if told else None
+    has_content = any(key in turn for key in (*_TEXT, *_CALLS, *_REASONING))
+    return name if has_content else None
 
 
 def _exchange(
-    value: Mapping[str, Any], asking: Sequence[str] = _USERS, telling: Sequence[str] = _ASSISTANTS
+    value: Mapping[str, Any], question_keys: Sequence[str] = _USERS, answer_keys: Sequence[str] = _ASSISTANTS
 ) -> tuple[Any, Any] | None:
-    """(question, answer) of an object that holds one of each and nothing else."""
+    """Return (question, answer) of an object with exactly these two keys; None for other objects."""
     names = {str(key).lower(): key for key in value}
-    asked = [names[name] for name in asking if name in names]
-    told = [names[name] for name in telling if name in names]
-    if len(value) != 2 or len(asked) != 1 or len(told) != 1:
+    questions = [names[name] for name in question_keys if name in names]
+    answers = [names[name] for name in answer_keys if name in names]
+    if len(value) != 2 or len(questions) != 1 or len(answers) != 1:
         return None
-    return value[asked[0]], value[told[0]]
+    return value[questions[0]], value[answers[0]]
 
 
 def _struct_of_lists(value: Mapping[str, Any]) -> bool:
@@ -160,11 +161,20 @@ def _listed(value: Any) -> Sequence[Mapping[str, Any]]:
         key = nested(value)
         if key is not None:
             return value[key]
+    value = _unwrapped(value)
+    if isinstance(value, list) and value and all(map(_is_pair, value)):
+        return [{"user": question, "assistant": answer} for question, answer in value]
     if not isinstance(value, list) or not all(isinstance(turn, Mapping) for turn in value):
         raise ValueError(f"a conversation must be a list of turns, found {_kind(value)}")
     if not value:
         raise ValueError("the conversation has no turns")
     return value
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(text, str) for text in value)
+    )
 
 
 def _kind(value: Any) -> str:
@@ -174,7 +184,7 @@ def _kind(value: Any) -> str:
 
 
 def _read(number: int, raw: Mapping[str, Any]) -> Iterator[Turn]:
-    """One turn as people have it: usually one turn, several for an exchange or for parts that hold tools' results."""
+    """Convert one element of a conversation: to several turns for an exchange or for parts with tool results."""
     pair = _exchange(raw)
     if pair is not None:
         yield {"role": "user", "content": text_of(number, pair[0])}
@@ -183,7 +193,10 @@ def _read(number: int, raw: Mapping[str, Any]) -> Iterator[Turn]:
     name = next((raw[key] for key in _ROLE if raw.get(key) is not None), None)
     role = ROLES.get(name.strip().lower().replace("-", "_")) if isinstance(name, str) else None
     if role is None:
-        raise ValueError(f"turn {number} has the role {name!r}; known are {', '.join(ROLES)}")
+        raise ValueError(
+            f"turn {number} has the role {name!r}: rename it to one of {', '.join(ROLES)} (user for questions, assistant for "
+            "the replies to learn from)"
+        )
     content = next((raw[key] for key in _TEXT if not is_missing(raw.get(key))), None)
     if role == CALL:
         yield called(number, content)
@@ -223,7 +236,7 @@ def _assistant(number: int, raw: Mapping[str, Any], text: str, parts: Sequence[M
 
 
 def _parts(number: int, content: Any) -> tuple[str, list[Mapping[str, Any]]]:
-    """(text, other parts) of a turn's content; the texts of a list of parts on lines of their own."""
+    """Return (text, other parts) of a turn's content; text parts are joined by line breaks."""
     if not isinstance(content, list):
         return text_of(number, content), []
     known = ("tool_use", "tool_result", "thinking", "reasoning")
@@ -232,7 +245,7 @@ def _parts(number: int, content: Any) -> tuple[str, list[Mapping[str, Any]]]:
 
 
 def _join(turns: list[Turn], turn: Turn) -> None:
-    """Append a turn; a thought that stood as a turn of its own goes into the assistant's turn after it."""
+    """Append a turn; a preceding turn that is only reasoning becomes part of the assistant turn after it."""
     last = turns[-1] if turns else {"role": None}
     thought = last.get("reasoning_content")
     if thought and turn["role"] == "assistant" and not last["content"] and not last.get("tool_calls"):

@@ -1,4 +1,4 @@
-"""CSV and TSV files: the first line names the columns, the delimiter is found out."""
+"""Reading CSV and TSV files; the first line names the columns, and the delimiter is detected."""
 
 import csv
 import re
@@ -11,11 +11,11 @@ from gip_exp.data.rows.placed import Broken
 from gip_exp.errors import UserError
 
 LONGEST_CELL = 2**27
-DELIMITERS = ",;\t|"  # of a CSV file, by its header; the first on a tie
+DELIMITERS = ",;\t|"  # of a CSV file, detected from its header; the first of these on a tie
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, Any]]:
-    """(place, row) of every row."""
+    """Yield (place, row) of every row of a CSV or TSV file."""
     csv.field_size_limit(LONGEST_CELL)
     with as_text(path) as stream:
         delimiter = "\t" if suffix_of(path) == ".tsv" else _delimiter(stream.readline())
@@ -32,7 +32,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, Any]]:
                 line = reader.line_num + 1
         except csv.Error as error:
             raise UserError(
-                f"{path}: line {line}: not CSV that can be read ({error}); is a quote left open or not doubled there?"
+                f"{path}: line {line}: not valid CSV ({error}): check for an unclosed quote, or one that is not doubled"
             ) from None
 
 
@@ -51,6 +51,6 @@ def _header(cells: list[str], path: Path) -> list[str]:
 def _row(header: list[str], cells: list[str]) -> Mapping[str, str | None] | Broken:
     if len(cells) > len(header):
         return Broken(
-            f"has {len(cells)} cells, the header {len(header)}: put quotes around a cell that holds the delimiter"
+            f"has {len(cells)} cells, but the header {len(header)}: put quotes around cells that contain the delimiter"
         )
     return dict(zip(header, [*cells, *[None] * (len(header) - len(cells))], strict=True))

@@ -1,4 +1,4 @@
-"""Rows into examples by their layout, with the places of all that is left out and counts of all that is more than text."""
+"""Converting rows to examples by their layout, with the places of broken rows and counts of special content."""
 
 import base64
 import json
@@ -33,27 +33,27 @@ from gip_exp.turns import as_texts
 Row = Mapping[str, Any]
 Example = dict[
     str, Any
-]  # id, prompt, completion; turns and tools where there is more than a question and its answer
+]  # id, prompt, completion; turns and tools if it is more than a question and a plain answer
 SEVERAL = (
-    "are conversations of several turns: the last reply is the completion, all before it the prompt, as a transcript "
-    "(User: ..., Assistant: ...)"
+    "are conversations of several turns: the last reply is the completion, the turns before it are the prompt, as a "
+    "transcript (User: ..., Assistant: ...)"
 )
-LATER_SYSTEM = "have a system text after the first turns, which stays where it is"
-TOOLS = "come with tools, which stand before the first turn as lines of JSON"
-CALLS = "hold tool calls, which are lines of JSON in prompt and completion"
-REASONING = "hold reasoning, which stands before the reply that it led to"
+LATER_SYSTEM = "have a system message after the first turns, which stays there"
+TOOLS = "have tools, which are lines of JSON before the first turn"
+CALLS = "have tool calls, which are lines of JSON in prompt and completion"
+REASONING = "have reasoning, which is put before its reply"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of the rows.
+    """The result of reading rows.
 
     Attributes:
-        examples: In the rows' order.
-        rows: The row behind each example.
-        broken: `place: why` of every row that cannot be used.
-        empty: Places of rows without a completion, where those are left out.
-        found: What rows hold beside plain text (the end of a sentence), with the number of rows and the first place.
+        examples: The examples, in the order of the rows.
+        rows: The row of each example.
+        broken: `place: reason` of every row that cannot be used.
+        empty: Places of the rows left out because they have no completion.
+        found: Special content, as the end of a sentence -> (number of rows, first place).
     """
 
     examples: list[Example]
@@ -64,7 +64,7 @@ class Reading:
 
 
 def read_examples(rows: Sequence[Placed], layout: Layout, split: str, *, drop_empty: bool = False) -> Reading:
-    """Examples in the rows' order, ids `<split>-<number from 0>` among those that are kept."""
+    """Convert rows to examples with ids `<split>-<number from 0>`."""
     reading = Reading([], [], [], [], {})
     for placed in rows:
         found: Found = {}
@@ -90,7 +90,7 @@ def read_examples(rows: Sequence[Placed], layout: Layout, split: str, *, drop_em
 
 
 def _example(name: str, turns: list[Turn], tools: list[dict[str, Any]], found: Found) -> Example:
-    """The example, with its turns where they are more than a question and a plain answer."""
+    """Return the example, with its turns if they are more than a question and a plain answer."""
     prompt, completion = as_texts(turns, tools)
     if not prompt.strip():
         raise ValueError("the prompt is empty")
@@ -107,7 +107,7 @@ def _check_characters(example: Example) -> None:
         try:
             (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).encode()
         except UnicodeEncodeError:
-            raise ValueError(f"the {name} holds half of a surrogate pair, which is no text") from None
+            raise ValueError(f"the {name} contains half of a surrogate pair, which is not text") from None
 
 
 def _describe(turns: Sequence[Turn], tools: Sequence[Any], found: Found) -> None:
@@ -124,14 +124,14 @@ def _describe(turns: Sequence[Turn], tools: Sequence[Any], found: Found) -> None
 
 
 def _read(row: Any, layout: Layout, found: Found) -> tuple[list[Turn], list[dict[str, Any]]]:
-    """(turns, tools) of a row. Raises ValueError saying why it cannot be used."""
+    """Return (turns, tools) of a row. Raises ValueError if it cannot be used."""
     if problem := no_row(row):
         raise ValueError(problem)
     first = layout.prompt[0]
     needed = (first,) if layout.completion is None else (first, layout.completion)
     if absent := [column for column in needed if column not in row]:
-        has = listed_columns([str(column) for column in row]) if row else "nothing"
-        raise ValueError(f"column {absent[0]!r} is missing (the row has {has})")
+        existing = listed_columns([str(column) for column in row]) if row else "no columns"
+        raise ValueError(f"column {absent[0]!r} is missing (the row has {existing})")
     tools = read_tools(row.get(layout.tools) if layout.tools else None)
     if layout.completion is None:
         turns = _spoken(row[first], layout)
@@ -151,7 +151,7 @@ def _spoken(value: Any, layout: Layout) -> list[Turn]:
 
 
 def _prompt(row: Row, layout: Layout, found: Found) -> list[Turn]:
-    """The prompt's turns: a conversation, or the texts of its columns as one turn of the user."""
+    """Return the turns of the prompt: a conversation, or the texts of its columns as one user turn."""
     first, *further = layout.prompt
     if not isinstance(row[first], str) and holds_turns(row[first]):
         turns = conversation(row[first])
@@ -169,7 +169,7 @@ def _prompt(row: Row, layout: Layout, found: Found) -> list[Turn]:
 
 
 def _completion(row: Row, layout: Layout, found: Found) -> list[Turn]:
-    """The answer's turns: a conversation, one turn, or a text."""
+    """Return the turns of the completion, which may be a conversation, one turn, or a text."""
     assert layout.completion is not None
     value = row[layout.completion]
     if not isinstance(value, str):
@@ -185,10 +185,10 @@ def _completion(row: Row, layout: Layout, found: Found) -> list[Turn]:
 
 
 def _joined(prompt: list[Turn], answer: list[Turn]) -> list[Turn]:
-    """Prompt and answer, without the prompt's turns where the answer repeats them (as preference pairs do)."""
-    asked = [turn for turn in prompt if turn["role"] == "user"]
+    """Join prompt and completion; the turns of the prompt are dropped if the completion repeats them (preference pairs)."""
+    questions = [turn for turn in prompt if turn["role"] == "user"]
     repeated = [turn for turn in answer if turn["role"] == "user"]
-    if asked and repeated and asked[0]["content"].strip() == repeated[0]["content"].strip():
+    if questions and repeated and questions[0]["content"].strip() == repeated[0]["content"].strip():
         system = (
             [] if answer[0]["role"] == "system" else [turn for turn in prompt[:1] if turn["role"] == "system"]
         )
@@ -197,7 +197,7 @@ def _joined(prompt: list[Turn], answer: list[Turn]) -> list[Turn]:
 
 
 def _tools_inside(value: Any) -> list[dict[str, Any]]:
-    """Tools that stand beside the turns in one object."""
+    """Return the tools in an object that also has the turns."""
     if not isinstance(value, Mapping) or nested(value) is None:
         return []
     return read_tools(next((value[key] for key in ("tools", "functions") if value.get(key)), None))
@@ -209,7 +209,7 @@ def _after_system(turns: list[Turn], earlier: list[Turn]) -> list[Turn]:
 
 
 def _with_system(text: str, turns: list[Turn]) -> list[Turn]:
-    """The turns after a system text of another column; not twice where they begin with it."""
+    """Put a system message from another column first, unless the turns begin with it."""
     if not text.strip() or (turns and turns[0] == {"role": "system", "content": text}):
         return turns
     return [{"role": "system", "content": text}, *turns]
@@ -218,15 +218,13 @@ def _with_system(text: str, turns: list[Turn]) -> list[Turn]:
 def _check_roles(turns: Sequence[Turn]) -> None:
     if not turns or turns[-1]["role"] != "assistant":
         last = turns[-1]["role"] if turns else "system"
-        raise ValueError(
-            f"the conversation ends with a turn of the {last}, so there is no reply to learn from"
-        )
+        raise ValueError(f"the conversation ends with a {last} turn, so there is no reply to learn from")
     if not any(turn["role"] == "user" for turn in turns[:-1]):
-        raise ValueError("the conversation has no turn of the user before the last reply")
+        raise ValueError("the conversation has no user turn before the last reply")
 
 
 def own_id(row: Any, layout: Layout) -> str | int | None:
-    """The row's own id as people gave it, or None."""
+    """Return the row's own id, or None."""
     value = row.get(layout.own_id) if layout.own_id and isinstance(row, Mapping) else None
     if is_missing(value) or isinstance(value, Mapping | list):
         return None
@@ -234,7 +232,7 @@ def own_id(row: Any, layout: Layout) -> str | int | None:
 
 
 def as_json(row: Row) -> str:
-    """A row as one line of JSON that any reader takes: no NaN, no half surrogate pairs, dates and decimals as text."""
+    """Convert a row to a line of standard JSON: no NaN, no unpaired surrogates, dates and decimals as text."""
     try:
         plain = plain_value(row)
         text = json.dumps(plain, ensure_ascii=False)
@@ -248,7 +246,7 @@ def as_json(row: Row) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """A value as JSON knows it."""
+    """Convert a value to JSON types."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):

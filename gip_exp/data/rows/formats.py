@@ -1,6 +1,6 @@
-"""Files into rows: JSON, CSV, parquet or Arrow, plain or compressed.
+"""Reading rows from files: JSON, CSV, parquet or Arrow, plain or compressed.
 
-A row that cannot be read becomes `Broken`, in its place: what is wrong with a file is then said in one list.
+A row that cannot be read becomes `Broken`, so that all problems of a file are reported together.
 """
 
 import lzma
@@ -18,30 +18,35 @@ from gip_exp.data.rows.placed import Placed
 from gip_exp.data.rows.sources import labels
 from gip_exp.errors import UserError
 
-Say = Callable[[str], None]
+Note = Callable[[str], None]
 
 
-def _silent(_: str) -> None:
-    """For those who want the rows alone."""
+def _ignore(_: str) -> None:
+    pass
 
 
-def read_files(paths: Sequence[Path], say: Say = _silent) -> list[Placed]:
-    """The rows of all files; of several, every place says which. What is left out of a file is told to `say`."""
+def read_files(paths: Sequence[Path], note: Note = _ignore) -> list[Placed]:
+    """Read the rows of files; with several files, places include the file.
+
+    Args:
+        paths: The files.
+        note: Called with notes on parts that are not read.
+    """
     if len(paths) == 1:
-        return read_rows(paths[0], say)
+        return read_rows(paths[0], note)
     return [
-        Placed(f"{name} {one.place}", one.row, name, one.number)
+        Placed(f"{name} {row.place}", row.row, name, row.number)
         for path, name in zip(paths, labels(paths), strict=True)
-        for one in read_rows(path, say)
+        for row in read_rows(path, note)
     ]
 
 
-def read_rows(path: Path, say: Say = _silent) -> list[Placed]:
-    """The rows of a file. Raises UserError when the file as a whole cannot be read."""
+def read_rows(path: Path, note: Note = _ignore) -> list[Placed]:
+    """Read the rows of a file. Raises UserError if the file as a whole cannot be read."""
     try:
         rows = [
             Placed(place, row, path.name, number)
-            for number, (place, row) in enumerate(_reader(path, lambda text: say(f"{path.name}: {text}")), 1)
+            for number, (place, row) in enumerate(_reader(path, lambda text: note(f"{path.name}: {text}")), 1)
         ]
     except UnicodeDecodeError as error:
         raise UserError(
@@ -50,15 +55,15 @@ def read_rows(path: Path, say: Say = _silent) -> list[Placed]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise UserError(f"{path}: damaged or cut short ({error}): copy it again") from None
+        raise UserError(f"{path}: damaged or truncated ({error}): copy it again") from None
     except RecursionError:
         raise UserError(f"{path}: nested too deeply to be rows of text: check the file") from None
     if not rows:
-        raise UserError(f"{path}: holds no rows: check the file, or give another (data.path)")
+        raise UserError(f"{path}: has no rows: check the file, or give another (data.path)")
     return rows
 
 
-def _reader(path: Path, say: Say) -> Iterator[tuple[str, Any]]:
+def _reader(path: Path, note: Note) -> Iterator[tuple[str, Any]]:
     readers: dict[str, Callable[[Path], Iterator[tuple[str, Any]]]] = {
         ".csv": read_csv,
         ".tsv": read_csv,
@@ -66,4 +71,4 @@ def _reader(path: Path, say: Say) -> Iterator[tuple[str, Any]]:
         ".arrow": read_arrow,
         ".feather": read_arrow,
     }
-    return readers.get(suffix_of(path), partial(read_json, say=say))(path)
+    return readers.get(suffix_of(path), partial(read_json, note=note))(path)

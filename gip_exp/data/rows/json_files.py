@@ -1,4 +1,4 @@
-"""JSON files: one value a line, a list of rows, or an object that holds the rows, whatever the file's name promises."""
+"""Reading JSON files: one value per line, a list of rows, or an object that contains the rows; detected by content."""
 
 import json
 import re
@@ -19,13 +19,13 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 Rows = Iterator[tuple[str, Any]]  # (place, row)
 
 
-def read_json(path: Path, say: Callable[[str], None]) -> Rows:
-    """(place, row) of every row. What an object holds beside its rows is told to `say`."""
-    rows = _lines(path) if _one_a_line(path) else _whole(path)
+def read_json(path: Path, note: Callable[[str], None]) -> Rows:
+    """Yield (place, row) of every row; `note` is called with parts of an object that are not read."""
+    rows = _lines(path) if _is_json_lines(path) else _whole(path)
     first = list(islice(rows, 2))
     if len(first) == 1 and isinstance(first[0][1], dict):
         try:
-            yield from _inside(first[0][1], say) or first
+            yield from _inside(first[0][1], note) or first
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
         return
@@ -33,8 +33,8 @@ def read_json(path: Path, say: Callable[[str], None]) -> Rows:
     yield from rows
 
 
-def _one_a_line(path: Path) -> bool:
-    """Whether a file holds one JSON value a line; its name decides only where its content does not."""
+def _is_json_lines(path: Path) -> bool:
+    """Return whether a file has one JSON value per line; its ending decides only if the content is not clear."""
     with as_text(path) as stream:
         lines = list(islice((line for line in stream if line.strip()), 1000))
     if not lines:
@@ -48,7 +48,7 @@ def _one_a_line(path: Path) -> bool:
 
 
 def _integer(digits: str) -> int | str:
-    """Python refuses to read integers of more than some thousand digits: those stay text."""
+    """Parse an integer; one with too many digits for Python remains text."""
     try:
         return int(digits)
     except ValueError:
@@ -67,7 +67,7 @@ def _value(line: str) -> Any:
 
 def _loads(text: str) -> Any:
     try:
-        return json.loads(text)  # faster than a decoder with a function of ours
+        return json.loads(text)  # faster than a decoder with parse_int
     except json.JSONDecodeError:
         raise
     except ValueError:
@@ -78,11 +78,16 @@ def _lines(path: Path) -> Rows:
     with as_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield f"line {number}", _value(line)
+                yield f"line {number}", _row(_value(line))
+
+
+def _row(value: Any) -> Any:
+    """Return a line, or a line that is a conversation as a row with one column."""
+    return {"messages": value} if isinstance(value, list) and holds_turns(value) else value
 
 
 def _whole(path: Path) -> Rows:
-    """The elements of a list, or values one after the other over several lines."""
+    """Yield the elements of a list, or values one after the other over several lines."""
     with as_text(path) as stream:
         text = stream.read()
     try:
@@ -91,7 +96,7 @@ def _whole(path: Path) -> Rows:
             yield from _sequence(text, start)
             return
         for number, value in enumerate(_elements(text, start + 1), 1):
-            yield f"row {number}", value
+            yield f"row {number}", _row(value)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}: line {error.lineno}: not JSON ({error.msg} at column {error.colno}): check the file there"
@@ -99,7 +104,7 @@ def _whole(path: Path) -> Rows:
 
 
 def _elements(text: str, position: int) -> Iterator[Any]:
-    """The elements of the JSON list that `position` is just inside of."""
+    """Yield the elements of a JSON list whose opening bracket is before `position`."""
     position = _space(text, position)
     while not text.startswith("]", position):
         value, position = _DECODER.raw_decode(text, position)
@@ -118,7 +123,7 @@ def _elements(text: str, position: int) -> Iterator[Any]:
 
 
 def _sequence(text: str, position: int) -> Rows:
-    """JSON values one after the other, each placed by the line on which it begins."""
+    """Yield JSON values one after the other, with the line on which each begins."""
     line, counted = 1, 0
     while position < len(text):
         line, counted = line + text.count("\n", counted, position), position
@@ -128,14 +133,14 @@ def _sequence(text: str, position: int) -> Rows:
 
 
 def _space(text: str, position: int) -> int:
-    """The position of the next character that is not white space."""
+    """Return the position of the next character that is not white space."""
     match = _SPACE.match(text, position)
     assert match is not None
     return match.end()
 
 
-def _inside(lone: Mapping[str, Any], say: Callable[[str], None]) -> list[tuple[str, Any]]:
-    """The rows that a lone object holds: columns as lists, rows under a key, rows by their ids. [] for a row itself."""
+def _inside(lone: Mapping[str, Any], note: Callable[[str], None]) -> list[tuple[str, Any]]:
+    """Return the rows in a single object: columns as lists, rows under a key, or rows by id; [] if it is a row."""
     columns = _columns(lone)
     if columns is not None:
         return [(f"row {number}", row) for number, row in enumerate(columns, 1)]
@@ -149,7 +154,7 @@ def _inside(lone: Mapping[str, Any], say: Callable[[str], None]) -> list[tuple[s
             if other != key and isinstance(value, list | dict) and value
         ]
         if others:
-            say(f"the rows are those in {key!r}; not read: {', '.join(map(repr, others))}")
+            note(f"the rows are those in {key!r}; not read: {', '.join(map(repr, others))}")
         return [(f"row {number} of {key!r}", row) for number, row in enumerate(lone[key], 1)]
     if lone and all(
         isinstance(row, dict) and (is_row(list(row)) or holds_turns(row)) for row in lone.values()
@@ -159,7 +164,7 @@ def _inside(lone: Mapping[str, Any], say: Callable[[str], None]) -> list[tuple[s
 
 
 def _columns(lone: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The rows of an object of columns (pandas' orients `list`, `dict` and `split`), or None."""
+    """Return the rows of an object of columns (pandas' orients `list`, `dict` and `split`), or None."""
     names, table = lone.get("columns"), lone.get("data")
     if (
         isinstance(names, list)
@@ -177,7 +182,7 @@ def _columns(lone: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         return None
     if len(lengths) > 1:
         counts = ", ".join(f"{name!r} {len(cell)}" for name, cell in lone.items())
-        raise ValueError(f"an object of columns of different lengths ({counts}): give one object a row")
+        raise ValueError(f"an object of columns of different lengths ({counts}): give one object per row")
     return [dict(zip(lone, row, strict=True)) for row in zip(*lone.values(), strict=True)]
 
 
@@ -186,7 +191,7 @@ def _is_list_of(length: int, value: Any) -> bool:
 
 
 def _key_of_rows(lone: Mapping[str, Any]) -> str | None:
-    """The key of the rows: one of the usual names, else the only list of objects."""
+    """Return the key of the rows: one of the usual names, or else that of the only list of objects."""
     usual = next((key for key in LISTS if isinstance(lone.get(key), list)), None)
     lists = [key for key, value in lone.items() if _is_table(value)]
     return usual or (lists[0] if len(lists) == 1 else None)

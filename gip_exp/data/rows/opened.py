@@ -1,4 +1,4 @@
-"""Files as streams of bytes or text: plain or compressed, UTF-8 or another Unicode form with a mark at its start."""
+"""Opening files as bytes or text: plain or compressed, UTF-8 or another Unicode encoding with a byte order mark."""
 
 import bz2
 import codecs
@@ -31,7 +31,7 @@ _COMPRESSED: dict[str, Callable[[Path], Any]] = {
 
 
 def suffix_of(path: Path) -> str:
-    """The format of a file by its name, compression aside; '' for one that cannot be read."""
+    """Return the ending that gives a file's format, without that of compression; '' for an unknown format."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
     if compressed:
@@ -42,14 +42,14 @@ def suffix_of(path: Path) -> str:
 
 @contextmanager
 def as_bytes(path: Path) -> Iterator[Any]:
-    """The file's content, uncompressed."""
+    """Open a file as bytes, uncompressed."""
     with _COMPRESSED.get(path.suffix.lower(), lambda plain: plain.open("rb"))(path) as stream:
         yield stream
 
 
 @contextmanager
 def as_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """The file's content as text."""
+    """Open a file as text."""
     with as_bytes(path) as stream:
         start = stream.read(4)
     encoding = next((name for mark, name in _BOMS.items() if start.startswith(mark)), "utf-8-sig")

@@ -1,4 +1,4 @@
-"""A row and where it stands, and the one error that names all rows that cannot be used."""
+"""Rows with their places, and the error that lists the rows that cannot be used."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ MOST_SHOWN = 10
 
 @dataclass(frozen=True)
 class Broken:
-    """A row that could not be read, and why."""
+    """A row that could not be read, with the reason."""
 
     problem: str
 
 
 class Placed(NamedTuple):
-    """A row as it was read (or Broken): `place` for people, and its number from 1 in `source`."""
+    """A row (or `Broken`) with its place for messages, and its number from 1 in its source."""
 
     place: str
     row: Any
@@ -27,12 +27,12 @@ class Placed(NamedTuple):
 
 
 def placed(rows: Iterable[Any], source: str = "") -> list[Placed]:
-    """Rows of one source, each with its number."""
+    """Number the rows of one source."""
     return [Placed(f"row {number}", row, source, number) for number, row in enumerate(rows, 1)]
 
 
-def broken_rows(source: Path | str, broken: Sequence[str], remedy: str = "mend or remove them") -> UserError:
-    """One error for all broken rows, the first ten by name."""
+def broken_rows(source: Path | str, broken: Sequence[str], remedy: str = "fix or remove them") -> UserError:
+    """Return one error for all broken rows, listing the first ten."""
     more = len(broken) - MOST_SHOWN
     shown = [*broken[:MOST_SHOWN], *([f"... and {more:,} more"] if more > 0 else [])]
     if len(broken) == 1:

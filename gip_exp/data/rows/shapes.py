@@ -1,9 +1,10 @@
-"""Which columns hold what: the prompt and the completion, or a conversation, and what belongs to them.
+"""Detecting the columns of prompt and completion, or of a conversation and its parts.
 
-Shapes are known by their columns' names, canonical ones first, then by a column of turns under any name. `data.shape`
-chooses where several fit, and `data.columns` names the columns where none does.
+Shapes are detected by the names of columns, canonical names first, then by a column of turns with any name. If several
+fit, `data.shape` chooses one; if none fits, `data.columns` names the columns.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -30,23 +31,23 @@ from gip_exp.data.rows.names import (
 from gip_exp.data.rows.placed import Broken, Placed, broken_rows
 from gip_exp.errors import UserError
 
-PARTS = ("system", "history", "tools", "reasoning")  # of a conversation, in columns of their own
-LOOKED_AT = 1000  # rows whose columns say what the shape is
+PARTS = ("system", "history", "tools", "reasoning")  # of a conversation, in separate columns
+LOOKED_AT = 1000  # rows used to detect the shape
 MOST_COLUMNS, LONGEST_NAME = 12, 40
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns, as the rows spell them.
+    """The columns to read, as spelt in the rows.
 
     Attributes:
-        shape: Its name, as `data.shape` takes it.
-        prompt: The texts of these are joined by an empty line, those after the first where a row has them.
-        completion: The answer; without one, the first column of `prompt` holds a conversation.
-        choices: The last column of `prompt` where it holds the choices of a question.
-        system, history, tools, reasoning: Further parts of the conversation.
-        own_id: The rows' own id.
-        rejected: The other answer of a preference pair, which is not read.
+        shape: Name of the shape, as in `data.shape`.
+        prompt: Columns whose texts are joined by an empty line; only the first is required in every row.
+        completion: Column of the answer; None if the first column of `prompt` is a conversation.
+        choices: The column of `prompt` with the choices of a question, if any.
+        system, history, tools, reasoning: Columns of further parts of the conversation.
+        own_id: Column of the rows' own ids.
+        rejected: Column of the rejected answer of a preference pair, which is not read.
     """
 
     shape: str
@@ -62,7 +63,7 @@ class Layout:
 
     @property
     def read(self) -> set[str]:
-        """The columns that are accounted for."""
+        """The columns that are read, or ignored on purpose."""
         further = (self.completion, self.own_id, self.rejected, *(getattr(self, name) for name in PARTS))
         return {*self.prompt, *(column for column in further if column)}
 
@@ -76,12 +77,12 @@ class Layout:
         for name, column in (("id", self.own_id), *((name, getattr(self, name)) for name in PARTS)):
             text += f", {name} = {column}" if column else ""
         if self.rejected:
-            text += f"; of each pair the better answer is read, {self.rejected!r} is kept in selected_rows.jsonl alone"
+            text += f"; the preferred answer of each pair is read, {self.rejected!r} is only kept in selected_rows.jsonl"
         return text
 
 
 def _layouts(shape: str, *columns: str) -> list[Layout]:
-    """`prompt completion` or `prompt+further completion`; one word is a conversation's column."""
+    """Parse layouts: `prompt completion`, `prompt+further completion`, or the column of a conversation."""
     found = []
     for text in columns:
         prompt, *completion = text.split()
@@ -129,16 +130,16 @@ def find_layout(
     shape: str = "auto",
     chosen: Mapping[str, Any] | None = None,
 ) -> Layout:
-    """The layout of the rows.
+    """Detect the layout of the rows from the first thousand.
 
     Args:
-        rows: The rows as read; the first thousand are looked at.
-        source: Where they come from, for messages.
-        shape: The name of one shape narrows the choice.
-        chosen: Columns that people name themselves (`data.columns`); those that are None or empty are found.
+        rows: The rows.
+        source: Their source, for messages.
+        shape: Name of a shape, or `auto`.
+        chosen: Columns given by the user (`data.columns`); those that are None or empty are detected.
 
     Raises:
-        UserError: No shape fits, or several; it names the columns and the way out.
+        UserError: no shape or several shapes fit.
     """
     columns = columns_of(rows)
     if not columns:
@@ -171,9 +172,10 @@ def _check_named(named: Mapping[str, Any], columns: Sequence[str], source: Path 
 
 
 def _found(rows: Sequence[Placed], columns: Sequence[str], source: Path | str, shape: str) -> Layout:
-    for known in KNOWN:
-        fitting = _fitting([layout for layout in known if shape in ("auto", layout.shape)], columns)
-        if len(fitting) > 1:  # rows of several shapes, or rows that fit several: the first row may know
+    usual = _usual(rows)
+    for known, there in ((known, there) for there in (usual, columns) for known in KNOWN):
+        fitting = _fitting([layout for layout in known if shape in ("auto", layout.shape)], there)
+        if len(fitting) > 1:  # the first row may decide
             fitting = _fitting(fitting, columns_of(rows[:1])) or fitting
         fitting = [one for one in fitting if not any(one.prompt[0] in other.prompt[1:] for other in fitting)]
         if len({layout.shape for layout in fitting}) > 1:
@@ -186,7 +188,7 @@ def _found(rows: Sequence[Placed], columns: Sequence[str], source: Path | str, s
         raise _unclear(
             columns,
             source,
-            f"hold several conversations ({listed_columns(turns)}): data.columns.conversation=COLUMN",
+            f"have several conversations ({listed_columns(turns)}): data.columns.conversation=COLUMN",
         )
     if turns:
         return Layout("messages", (turns[0],), None)
@@ -196,14 +198,21 @@ def _found(rows: Sequence[Placed], columns: Sequence[str], source: Path | str, s
 
 
 def is_row(columns: Sequence[str]) -> bool:
-    """Whether an object with these columns is a row of a known shape."""
+    """Return whether an object with these columns is a row of a known shape."""
     return any(_fitting(known, columns) for known in KNOWN)
 
 
 def columns_of(rows: Sequence[Placed]) -> list[str]:
-    """The columns that the first rows have, in the order in which they appear."""
+    """Return the columns of the first rows, in the order of appearance."""
     mappings = _mappings(rows)
     return list(dict.fromkeys(str(column) for row in mappings for column in row))
+
+
+def _usual(rows: Sequence[Placed]) -> list[str]:
+    """Return the columns that at least half of the first rows have, so that a few odd rows do not change the shape."""
+    counts = Counter(str(column) for row in _mappings(rows) for column in row)
+    looked_at = sum(1 for _ in _mappings(rows))
+    return [column for column, count in counts.items() if 2 * count >= looked_at]
 
 
 def _mappings(rows: Sequence[Placed]) -> Iterator[Mapping[str, Any]]:
@@ -211,7 +220,7 @@ def _mappings(rows: Sequence[Placed]) -> Iterator[Mapping[str, Any]]:
 
 
 def _columns_of_turns(rows: Sequence[Placed], columns: Sequence[str]) -> list[str]:
-    """The columns in which most of the rows that have a value hold a conversation; of rejected answers none."""
+    """Return the columns in which most values are conversations, except those of rejected answers."""
     found = []
     for column in without(REJECTED, columns):
         cells = [row[column] for row in _mappings(rows) if row.get(column) is not None]
@@ -221,18 +230,18 @@ def _columns_of_turns(rows: Sequence[Placed], columns: Sequence[str]) -> list[st
 
 
 def _fitting(layouts: Sequence[Layout], columns: Sequence[str]) -> list[Layout]:
-    """The layouts that the columns allow; of one shape, those first that read more of the columns."""
-    there = {plain(column) for column in columns}
+    """Return the layouts that fit the columns, those that read more columns first."""
+    existing = {plain(column) for column in columns}
 
     def has(column: str | None) -> bool:
-        return column is None or plain(column) in there
+        return column is None or plain(column) in existing
 
     fitting = [one for one in layouts if has(one.prompt[0]) and has(one.completion)]
     return sorted(fitting, key=lambda one: -sum(map(has, one.prompt)))
 
 
 def _spelt(layout: Layout, columns: Sequence[str]) -> Layout:
-    """The layout in the rows' own spelling, without further prompt columns that no row has."""
+    """Return the layout with the columns as spelt in the rows, without prompt columns that no row has."""
     prompt = all_of(layout.prompt, columns)
     return replace(
         layout,
@@ -242,7 +251,7 @@ def _spelt(layout: Layout, columns: Sequence[str]) -> Layout:
 
 
 def _with_parts(layout: Layout, columns: Sequence[str]) -> Layout:
-    """The layout with all that belongs to the conversation in other columns."""
+    """Return the layout with the other columns that are part of the conversation."""
     free = [column for column in columns if column not in (*layout.prompt, layout.completion)]
     found = replace(
         layout,
@@ -259,14 +268,14 @@ def _with_parts(layout: Layout, columns: Sequence[str]) -> Layout:
 
 
 def listed_columns(columns: Sequence[str]) -> str:
-    """Columns' names for people; of many, the first."""
+    """Return the names of columns for messages, shortened if there are many."""
     more = len(columns) - MOST_COLUMNS
     shown = [repr(column[:LONGEST_NAME]) for column in columns[:MOST_COLUMNS]]
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def no_row(row: Any) -> str:
-    """Why a value is no row, or ''."""
+    """Return why a value is not a row, or ''."""
     if isinstance(row, Broken):
         return row.problem
     return "" if isinstance(row, Mapping) else f"must be an object, it is a {type(row).__name__}"
@@ -279,14 +288,14 @@ def _unclear(columns: Sequence[str], source: Path | str, what: str) -> UserError
         known.setdefault(layout.shape, []).append(columns_read)
     shapes = "".join(f"\n  data.shape={shape}: {', '.join(read)}" for shape, read in known.items())
     alone = (
-        "\nText without a prompt and a completion cannot be selected here: split it, or give its features to "
+        "\nText without a prompt and a completion cannot be selected here: split it, or pass its embeddings to "
         "selection.gip_select"
         if {plain(column) for column in columns} & {"text", "content"}
         else ""
     )
     return UserError(
-        f"{source}: the columns {listed_columns(columns)} {what}. Known are{shapes}\n"
-        "Choose data.shape, or name your columns: data.columns.prompt=COLUMN data.columns.completion=COLUMN, or "
+        f"{source}: the columns {listed_columns(columns)} {what}. Known shapes:{shapes}\n"
+        "Choose data.shape, or give your columns: data.columns.prompt=COLUMN data.columns.completion=COLUMN, or "
         "data.columns.conversation=COLUMN for a column of turns "
-        f"(in a CSV file the first line must name them){alone}"
+        f"(in a CSV file the first line must name the columns){alone}"
     )

@@ -1,4 +1,4 @@
-"""What `data.path` means: a file, a folder as the hub or `datasets` lays it out, a pattern, or a data set on the hub."""
+"""Finding the files of `data.path`: a file, a folder in the layout of the hub or of `datasets`, or a pattern."""
 
 import os
 import re
@@ -23,7 +23,7 @@ Splits = Mapping[str, Sequence[Path]]  # name of a split -> its files
 
 @dataclass(frozen=True)
 class Files:
-    """Training files and test files (none where there are none), in reading order, and what else lies beside them."""
+    """Training and test files, in reading order, and a note on other splits, which are not read."""
 
     train: tuple[Path, ...]
     test: tuple[Path, ...] = ()
@@ -31,13 +31,13 @@ class Files:
 
     @property
     def title(self) -> str:
-        """The training files, for people."""
+        """Names of the training files, for messages."""
         first = self.train[0]
         return first.name if len(self.train) == 1 else f"{first.name} to {self.train[-1].name}"
 
 
 def hub_name(path: str) -> str | None:
-    """`path` as the name of a hub data set (`owner/name`), or None where it is, or looks like, a local path."""
+    """Return `path` if it is the name of a hub data set (`owner/name`), or None if it is or looks like a local path."""
     local = Path(path).expanduser()
     if local.exists() or local.parent.exists() or not HUB_NAME.fullmatch(path):
         return None
@@ -45,15 +45,15 @@ def hub_name(path: str) -> str | None:
 
 
 def find_files(path: Path, *, allow_missing: bool = False, config: str | None = None) -> Files:
-    """The files of `data.path`.
+    """Find the files of `data.path`.
 
     Args:
         path: A file, a folder or a pattern.
-        allow_missing: Read what there is of a split of which some shards are missing.
-        config: The data set to read in a folder that holds several (`data.hub.config`).
+        allow_missing: Whether to read a split with missing shards.
+        config: The data set to read in a folder with several (`data.hub.config`).
 
     Raises:
-        UserError: There is none that can be read, it is unclear which, or shards are missing.
+        UserError: no file can be read, the choice of files is ambiguous, or shards are missing.
     """
     path = path.expanduser()
     try:
@@ -75,7 +75,7 @@ def find_files(path: Path, *, allow_missing: bool = False, config: str | None = 
 
 
 def _beside(path: Path) -> list[str]:
-    """The names in the folder that `path` would lie in."""
+    """Return the names of files in the parent folder of `path`."""
     return [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
@@ -89,15 +89,17 @@ def _readable(path: Path) -> Path:
 
 
 def _in_folder(folder: Path, allow_missing: bool, config: str | None) -> Files:
-    """The training and test files of a folder: saved by `datasets`, in it, in its `data/`, in a folder a data set, or
-    else the only file there is.
+    """Find the training and test files of a folder.
+
+    They are saved by `datasets`, in the folder, in its `data/`, or in one folder per data set; otherwise the folder must
+    have a single file.
     """
     saved = saved_splits(folder)
     places: list[Splits] = [saved] if saved else [_splits(folder), _splits(folder / "data")]
     found = [splits for splits in places if _training(splits, folder)]
     if len(found) > 1:
         raise UserError(
-            f"data.path={folder} holds training rows twice, in it and in its data/: give one of them as data.path"
+            f"data.path={folder} has training files in it and in its data/: give one of them as data.path"
         )
     if not found and (named := _data_sets(folder, config)):
         found = [named]
@@ -108,30 +110,30 @@ def _in_folder(folder: Path, allow_missing: bool, config: str | None) -> Files:
         return Files((files[0],))
     if files:
         raise UserError(
-            f"data.path={folder} holds no training file (train.jsonl, ...) but {_names(files)}: give one of them as "
-            f"data.path=FILE, or several as one pattern (data.path='{folder}/*{files[0].suffix}')"
+            f"data.path={folder} has no training file (train.jsonl, ...) but {_names(files)}: give one of them as "
+            f"data.path=FILE, or several as a pattern (data.path='{folder}/*{files[0].suffix}')"
         )
     raise UserError(
-        f"data.path={folder} holds no training file (train{' or train'.join(SUFFIXES)}); it holds "
+        f"data.path={folder} has no training file (train{' or train'.join(SUFFIXES)}); it contains "
         f"{_names(_items(folder)) or 'nothing'}. Rename the file or give it as data.path=FILE"
     )
 
 
 def _data_sets(folder: Path, config: str | None) -> Splits | None:
-    """The splits of the data set `config`, of `default` or of the only one in the folders of `folder`, if any."""
+    """Return the splits of a data set in a subfolder: `config`, `default`, or the only one; None if there is none."""
     sets = {item.name: _splits(item) for item in _items(folder) if item.is_dir() and item.name != "data"}
     sets = {name: splits for name, splits in sets.items() if _training(splits, folder / name)}
     name = next((name for name in (config, "default") if name in sets), None)
     if name is None and len(sets) > 1:
         first = next(iter(sets))
         raise UserError(
-            f"data.path={folder} holds several data sets ({', '.join(sets)}): give one, e.g. data.path={folder}/{first}"
+            f"data.path={folder} has several data sets ({', '.join(sets)}): give one, e.g. data.path={folder}/{first}"
         )
     return sets[name or next(iter(sets))] if sets else None
 
 
 def _chosen(splits: Splits, folder: Path, allow_missing: bool) -> Files:
-    """Training and test files of the splits; the others are left out."""
+    """Return the training and test files of the splits, with a note on the others."""
     train = _training(splits, folder)
     assert train is not None
     test = _test(splits, train)
@@ -139,7 +141,7 @@ def _chosen(splits: Splits, folder: Path, allow_missing: bool) -> Files:
     return Files(
         _whole(splits[train], folder, allow_missing),
         _whole(splits[test], folder, allow_missing) if test else (),
-        f"of {folder.name} the split {train} is the training rows, {test or 'none'} the test rows; not read: "
+        f"{folder.name}: training rows are from the split {train}, test rows from {test or 'none'}; not read: "
         f"{', '.join(others)}"
         if others
         else "",
@@ -147,7 +149,7 @@ def _chosen(splits: Splits, folder: Path, allow_missing: bool) -> Files:
 
 
 def _splits(folder: Path) -> dict[str, list[Path]]:
-    """The files of a folder by split: `NAME.jsonl`, shards, or folders `NAME/` of files."""
+    """Return the files of a folder by split: `NAME.jsonl`, shards, or subfolders `NAME/`."""
     found: dict[str, list[Path]] = {}
     for item in _items(folder) if folder.is_dir() else []:
         shard = SHARD.match(item.name)
@@ -163,21 +165,21 @@ def _splits(folder: Path) -> dict[str, list[Path]]:
 
 
 def _training(splits: Splits, folder: Path) -> str | None:
-    """The name of the training split, as the hub's data sets call it. Raises UserError when it is unclear."""
+    """Return the name of the training split, or None. Raises UserError if it is ambiguous."""
     names = [name for name in splits if name.startswith("train")]
     for name in ("train", "train_sft"):
         if name in names:
             return name
     if len(names) > 1:
         raise UserError(
-            f"data.path={folder} holds several training splits ({', '.join(names)}): give one as a pattern, "
+            f"data.path={folder} has several training splits ({', '.join(names)}): give one as a pattern, "
             f"e.g. data.path='{splits[names[0]][0].parent}/{names[0]}*'"
         )
     return names[0] if names else None
 
 
 def _test(splits: Splits, train: str) -> str | None:
-    """The name of the test split that belongs to a training split, or None."""
+    """Return the name of the test split that belongs to a training split, or None."""
     names = [name for name in splits if name.startswith("test")]
     for name in (train.replace("train", "test", 1), "test"):
         if name in names:
@@ -186,19 +188,19 @@ def _test(splits: Splits, train: str) -> str | None:
 
 
 def _whole(files: Sequence[Path], folder: Path, allow_missing: bool) -> tuple[Path, ...]:
-    """The files of one split in order. Raises UserError for missing shards, and for one split in several forms."""
+    """Return the files of a split in order. Raises UserError for missing shards, and for several copies of a split."""
     shards = {path: match for path in files if (match := SHARD.match(path.name))}
-    apart = len({path.parent for path in files}) == 1 and files[0].parent.name.startswith(
+    own_folder = len({path.parent for path in files}) == 1 and files[0].parent.name.startswith(
         ("train", "test", "valid")
     )
-    if not shards and (len(files) == 1 or (apart and len({suffix_of(path) for path in files}) == 1)):
+    if not shards and (len(files) == 1 or (own_folder and len({suffix_of(path) for path in files}) == 1)):
         return tuple(sorted(files))
     totals = {(path.parent, match["total"], suffix_of(path)) for path, match in shards.items()}
     numbers = [int(match["number"]) for match in shards.values()]
     if len(shards) < len(files) or len(totals) > 1 or len(set(numbers)) < len(numbers):
         raise UserError(
-            f"data.path={folder} holds the same split several times ({_names(files)}): remove all but one, or give one "
-            "as data.path=FILE (without its test rows)"
+            f"data.path={folder} has the same split several times ({_names(files)}): remove all but one, or give one as "
+            "data.path=FILE (without its test rows)"
         )
     if not allow_missing:
         _check_shards(shards)
@@ -206,16 +208,16 @@ def _whole(files: Sequence[Path], folder: Path, allow_missing: bool) -> tuple[Pa
 
 
 def _check_shards(shards: Mapping[Path, re.Match[str]]) -> None:
-    """Raise UserError that names the shards that are missing."""
+    """Raise UserError if shards are missing."""
     match = next(iter(shards.values()))
-    there = {int(one["number"]) for one in shards.values()}
-    missing = [number for number in range(int(match["total"])) if number not in there]
+    existing = {int(shard["number"]) for shard in shards.values()}
+    missing = [number for number in range(int(match["total"])) if number not in existing]
     if missing:
         names = [f"{match['split']}-{number:05d}-of-{match['total']}" for number in missing]
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         raise UserError(
             f"{next(iter(shards)).parent}: {len(missing)} of {match['total'].lstrip('0')} shards are missing: "
-            f"{', '.join(names[:MOST_NAMES])}{more}. Copy them here, or read what there is ({ALLOW})"
+            f"{', '.join(names[:MOST_NAMES])}{more}. Copy them here, or read only the others ({ALLOW})"
         )
 
 
@@ -243,7 +245,7 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """The files' names, with as much of their folders as tells them apart."""
+    """Return distinct names of files: their paths relative to the common folder."""
     if len(paths) < 2:
         return [path.name for path in paths]
     folder = os.path.commonpath([path.parent for path in paths])

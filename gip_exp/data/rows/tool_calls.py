@@ -1,4 +1,4 @@
-"""Tools on offer, tool calls and tool results as chat templates take them, whatever form people's data has them in."""
+"""Converting tools, tool calls and tool results from common formats to that of chat templates."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from gip_exp.data.rows.cells import is_missing
 
 
 def read_tools(value: Any) -> list[dict[str, Any]]:
-    """The tools on offer: a list, one tool, or their JSON text. Raises ValueError."""
+    """Read the available tools: a list, one tool, or their JSON text. Raises ValueError."""
     value = parsed("the column of tools", value)
     if is_missing(value) or not value:
         return []
@@ -23,7 +23,7 @@ def read_tools(value: Any) -> list[dict[str, Any]]:
 
 
 def calls(number: int, value: Any) -> list[dict[str, Any]]:
-    """The calls of turn `number`: one, several, or their JSON text. Raises ValueError."""
+    """Read the tool calls of turn `number`: one, several, or their JSON text. Raises ValueError."""
     value = parsed(f"turn {number}: the tool call", value)
     if is_missing(value) or not value:
         return []
@@ -31,12 +31,12 @@ def calls(number: int, value: Any) -> list[dict[str, Any]]:
 
 
 def call(number: int, value: Any) -> dict[str, Any]:
-    """A call as chat templates take it; its arguments as an object where they are the JSON text of one."""
+    """Convert a tool call; arguments that are the JSON text of an object become an object."""
     inner = value.get("function", value) if isinstance(value, Mapping) else None
     if isinstance(inner, str):  # {"function": "name", "arguments": ...}
         inner = {**value, "name": inner}
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-        raise ValueError(f"turn {number} holds a tool call without a name: {str(value)[:40]!r}")
+        raise ValueError(f"turn {number} has a tool call without a name: {str(value)[:40]!r}")
     arguments: Any = next(
         (inner[key] for key in ("arguments", "parameters", "args") if not is_missing(inner.get(key))), {}
     )
@@ -51,7 +51,7 @@ def call(number: int, value: Any) -> dict[str, Any]:
 
 
 def called(number: int, content: Any) -> dict[str, Any]:
-    """ShareGPT's `function_call`: the JSON text of one call or of several; any other text stays text."""
+    """Convert ShareGPT's `function_call`: the JSON text of one or several calls; other text remains text."""
     if isinstance(content, str):
         try:
             content = json.loads(content)
@@ -61,7 +61,7 @@ def called(number: int, content: Any) -> dict[str, Any]:
 
 
 def result(number: int, raw: Mapping[str, Any], content: Any) -> dict[str, Any]:
-    """A tool's turn. What is no text is its JSON text."""
+    """Convert a tool result to a tool turn; results that are not text become JSON text."""
     if isinstance(content, list) and all(isinstance(part, Mapping) and "text" in part for part in content):
         text = text_of(number, content)
     elif isinstance(content, Mapping | list):
@@ -78,7 +78,7 @@ def result(number: int, raw: Mapping[str, Any], content: Any) -> dict[str, Any]:
 
 
 def text_of(number: int, content: Any) -> str:
-    """The text of turn `number`, or of a list of parts their texts, one a line. Raises ValueError."""
+    """Return the text of turn `number`; of a list of parts their texts, one per line. Raises ValueError."""
     if is_missing(content):
         return ""
     if isinstance(content, str):
@@ -94,13 +94,13 @@ def text_of(number: int, content: Any) -> str:
             what = (
                 f"of type {part.get('type')!r}" if isinstance(part, Mapping) else f"a {type(part).__name__}"
             )
-            raise ValueError(f"turn {number} holds a part that is {what}: only text can be used")
+            raise ValueError(f"turn {number} has a part that is {what}: only text can be used")
         texts.append(text)
     return "\n".join(texts)
 
 
 def parsed(what: str, value: Any) -> Any:
-    """A value that may be the JSON text of itself; None for an empty text."""
+    """Parse a value that may be JSON text; None for an empty text."""
     if not isinstance(value, str):
         return value
     try:

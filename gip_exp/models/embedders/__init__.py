@@ -1,1 +1,1 @@
-"""Embedders that are one function: `embed` in `<kind>.py`, with `conf/embedder/<kind>.yaml` beside it."""
+"""Embedders that are one function: `embed` in `<kind>.py`, with the options in `conf/embedder/<kind>.yaml`."""

@@ -1,4 +1,4 @@
-"""TF-IDF over words, numbers and marks, reduced by truncated SVD (no model needed)."""
+"""TF-IDF over words, numbers and punctuation, reduced by truncated SVD; needs no model."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -19,30 +19,51 @@ def embed(
     min_count: Annotated[int, Ge(1)],
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> np.ndarray:
-    """Embed the texts.
+    """Embed texts.
 
     Args:
         texts: n texts.
-        note: told what the user should know of the vectors.
-        facts: gains `explained_variance`, the share of the counts' variance that the dimensions keep.
-        dimensions: of the vectors, lowered where the texts hold less.
-        ngrams: longest run of tokens counted.
-        min_count: tokens in fewer texts do not count.
-        seed: of the randomised SVD.
+        note: Called with warnings.
+        facts: Receives `explained_variance`, the share of variance kept by the dimensions.
+        dimensions: Dimensions of the vectors, lowered if the texts have fewer features.
+        ngrams: Maximum length of n-grams.
+        min_count: Minimum number of texts that contain a token.
+        seed: Seed of the randomised SVD.
 
     Returns:
         (n, d) float64.
 
     Raises:
-        UserError: nothing to count, or all texts alike.
+        UserError: no token occurs often enough, or all texts are the same.
     """
     from sklearn.decomposition import TruncatedSVD
+
+    if len(texts) == 1:
+        raise UserError("the pool is a single row, so there is nothing to select: give more rows")
+    counts = _counts(texts, ngrams, min_count)
+    possible = min(dimensions, counts.shape[1] - 1, len(texts))
+    if possible < dimensions:
+        note(
+            f"embedder.dimensions={dimensions} lowered to {possible}, because the texts have no more features"
+        )
+    svd = TruncatedSVD(max(1, possible), random_state=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):  # no variance is an error below
+        features: np.ndarray = svd.fit_transform(counts)
+    if not np.isfinite(svd.explained_variance_ratio_).all():
+        raise UserError(
+            "embedder=tfidf gives every text the same vector, so there is nothing to select: check the rows, or lower "
+            f"embedder.min_count={min_count} (words of fewer rows are ignored)"
+        )
+    facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
+    return features
+
+
+def _counts(texts: Sequence[str], ngrams: int, min_count: int) -> Any:
+    """Return the sparse matrix of TF-IDF weights (n, n-grams)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     from gip_exp.words import tokens
 
-    if len(texts) == 1:
-        raise UserError("the pool is a single row: there is nothing to choose between")
     vectorizer = TfidfVectorizer(
         tokenizer=tokens,
         token_pattern=None,
@@ -51,21 +72,8 @@ def embed(
         sublinear_tf=True,
     )
     try:
-        counts = vectorizer.fit_transform(texts)
+        return vectorizer.fit_transform(texts)
     except ValueError as error:
         raise UserError(
             f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count"
         ) from None
-    possible = min(dimensions, counts.shape[1] - 1, len(texts))
-    if possible < dimensions:
-        note(f"embedder.dimensions={dimensions} lowered to {possible}: the texts hold no more")
-    svd = TruncatedSVD(max(1, possible), random_state=seed)
-    with np.errstate(invalid="ignore", divide="ignore"):  # no variance to explain: the next lines say so
-        features: np.ndarray = svd.fit_transform(counts)
-    if not np.isfinite(svd.explained_variance_ratio_).all():
-        raise UserError(
-            "embedder=tfidf: every text is the same to it, so there is nothing to choose between: check the rows, or "
-            f"lower embedder.min_count={min_count} (words of fewer rows do not count)"
-        )
-    facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
-    return features

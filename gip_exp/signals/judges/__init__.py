@@ -1,1 +1,1 @@
-"""Judges that are one function: `judge` in `<kind>.py`, with `conf/judge/<kind>.yaml` beside it."""
+"""Judges that are one function: `judge` in `<kind>.py`, with the options in `conf/judge/<kind>.yaml`."""

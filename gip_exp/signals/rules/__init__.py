@@ -1,11 +1,10 @@
-"""The rule judge: attributes of a prompt and its completion by fixed rules, no model and no label.
+"""The rule judge: attributes of a prompt and its completion, computed by fixed rules without a model or labels.
 
-`score` returns one column per attribute, every value in [0, 1], positive = good. An example's scores depend
-on that example alone. Nothing here knows which answers are right: a wrong operation, cleanly carried out,
-looks as good as the right one.
+`score` returns one column per attribute, in [0, 1], larger is better. The scores of an example do not depend on other
+examples. The rules do not know which answers are right: a wrong operation, calculated correctly, scores like the right one.
 
 Rubric `math` (`math_answers.py`): worked answers in GSM8K's format.
-Rubric `instruction` (`replies.py`): instruction and reply in English; what other languages it says anything of.
+Rubric `instruction` (`replies.py`): replies to instructions in English and, in part, in other Latin scripts.
 """
 
 from __future__ import annotations
@@ -25,9 +24,17 @@ RUBRICS: dict[str, tuple[Judge, tuple[str, ...]]] = {
 
 
 def score(examples: Sequence[Mapping[str, str]], rubric: str) -> dict[str, np.ndarray]:
-    """Attribute -> float64 array of shape (len(examples),), in [0, 1]; NaN for rows that the rules cannot read.
+    """Score examples by a rubric.
 
-    examples: mappings with `prompt` and `completion`, both text. rubric: `math` or `instruction`.
+    Args:
+        examples: n mappings with `prompt` and `completion`, both text.
+        rubric: `math` or `instruction`.
+
+    Returns:
+        attribute -> (n,) float64 in [0, 1], NaN for rows that the rules cannot read.
+
+    Raises:
+        ValueError: the rubric is unknown, or a row has no text.
     """
     if rubric not in RUBRICS:
         raise ValueError(f"rubric is {rubric!r}; allowed: {', '.join(RUBRICS)}")

@@ -1,20 +1,19 @@
 """Rubric `math`: attributes of worked answers in GSM8K's format. A *mark* is `<<expression=result>>`.
 
-final_line   1 when the last line is `#### number` after some reasoning; 0.5 when such a line stands elsewhere
-             or alone; else 0
-marks_right  share of the marks whose expression gives the result they claim, to the digits shown; 1 without
-             marks (nothing false is claimed; the other attributes see that nothing is shown)
-form         mean of two shares: reasoning lines that hold a mark; marks written out, that is, preceded by
-             their expression and followed by their result
-conclusion   1 when the final number is the last mark's result, 0.5 when it is another mark's, else 0
-grounded     share of the marks' operands that the question gives (in digits, in words, or by what its words
-             mean: half, dozen, week, ...) or that an earlier mark gave
-coverage     share of the question's numbers that some mark uses
-steps        marks over (the question's numbers - 1), at most 1: n numbers take n - 1 operations to combine
-density      three times the marks over the numbers written outside marks, at most 1: how much of the
-             arithmetic that is written down is also marked
-length_fit   w = words of reasoning a mark; 1 for w from 4 to 16, else exp(-z^2 / 2), z = how many times w
-             must be doubled or halved to get there
+final_line   1 if the last line is `#### number` after some reasoning; 0.5 if there is such a line elsewhere or without
+             reasoning; else 0
+marks_right  share of marks whose expression gives the stated result, to the digits shown; 1 without marks (nothing is
+             wrong; other attributes penalise missing marks)
+form         mean of two shares: reasoning lines with a mark; marks that are preceded by their expression and followed by
+             their result
+conclusion   1 if the final number is the result of the last mark, 0.5 if of another mark, else 0
+grounded     share of the operands of marks that are in the question (as digits, as words, or implied by words such as
+             half, dozen, week) or are the result of an earlier mark
+coverage     share of the numbers of the question that a mark uses
+steps        marks / (numbers of the question - 1), at most 1: combining n numbers takes n - 1 operations
+density      3 * marks / numbers outside marks, at most 1: how much of the arithmetic is marked
+length_fit   for w words of reasoning per mark: 1 for w from 4 to 16, else exp(-z^2 / 2) with the distance z to this range
+             in powers of two
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ ATTRIBUTES = (
     "final_line", "marks_right", "form", "conclusion",
     "grounded", "coverage", "steps", "density", "length_fit",
 )  # fmt: skip
-FITTING_WORDS = (4.0, 16.0)  # words of reasoning a mark: fewer is terse, more is rambling
+FITTING_WORDS = (4.0, 16.0)  # words of reasoning per mark
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 NUMBERS = re.compile(NUMBER)
@@ -40,7 +39,7 @@ MARK = re.compile(r"<<([^<>=]*)=([^<>]*)>>")
 SHOWN = re.compile(rf"[-$€£ ]*({NUMBER})")
 WORD = re.compile(r"[^\W\d_]+")
 
-LONGEST_EXPRESSION = 200  # characters; longer is no calculator mark
+LONGEST_EXPRESSION = 200  # characters
 OPERATIONS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -57,8 +56,8 @@ WORD_NUMBERS: dict[str, tuple[float, ...]] = {
     **{"forty": (40.0,), "fifty": (50.0,), "sixty": (60.0,), "eighty": (80.0,), "ninety": (90.0,)},
     **{"hundred": (100.0,), "thousand": (1000.0,), "million": (1e6,)},
 }
-# What a word lets an answer bring in without the question naming the number.
-MEANT_NUMBERS: dict[str, tuple[float, ...]] = {
+# Numbers that a word of the question implies.
+IMPLIED_NUMBERS: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("half", "halves"), (2.0, 0.5, 50.0)),
     **dict.fromkeys(
         ("twice", "double", "doubled", "doubles", "pair", "pairs", "couple", "both", "second"), (2.0,)
@@ -81,7 +80,7 @@ MEANT_NUMBERS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class _Mark:
-    """A calculator mark: its expression and result as text, where it stands, its numbers."""
+    """A calculator mark: its expression and result as text, its position, its numbers."""
 
     expression: str
     claimed: str
@@ -92,7 +91,7 @@ class _Mark:
 
 
 def judge(prompt: str, completion: str) -> tuple[float, ...]:
-    """The attributes in the order of `ATTRIBUTES`."""
+    """Compute the attributes, in the order of `ATTRIBUTES`."""
     text = completion.strip()
     marks = [_mark(m) for m in MARK.finditer(text)]
     lines = [line.strip() for line in text.split("\n") if line.strip()]
@@ -116,12 +115,11 @@ def _mark(match: re.Match[str]) -> _Mark:
     return _Mark(expression, claimed, match.start(), match.end(), operands, evaluate(claimed))
 
 
-@lru_cache(maxsize=4096)  # data sets repeat themselves: most expressions come more than once
+@lru_cache(maxsize=4096)  # most expressions of a data set occur more than once
 def evaluate(expression: str) -> float | None:
-    """The value of a calculator expression (+ - * / parentheses, commas, $, %, x or × for times), or None.
+    """Evaluate a calculator expression (+ - * / parentheses, commas, $, %, x or × for times); None if it is not one.
 
-    Walks the syntax tree and knows nothing but numbers and the four operations: text from a data set is
-    never executed.
+    The syntax tree is interpreted, limited to numbers and arithmetic operators; text from a data set is never executed.
     """
     if len(expression) > LONGEST_EXPRESSION:
         return None
@@ -133,7 +131,7 @@ def evaluate(expression: str) -> float | None:
 
 
 def _normal(expression: str) -> str:
-    """The expression as Python would write it: no blanks, thousands commas, currency or leading zeros."""
+    """Convert an expression to Python's syntax: no blanks, thousands separators, currency or leading zeros."""
     plain = re.sub(r"[\s$€£]|,(?=\d{3}(?!\d))", "", expression)
     plain = plain.replace("×", "*").replace("÷", "/").replace("−", "-").replace("%", "/100")
     plain = re.sub(r"(?<=[\d)])[xX](?=[\d.(])", "*", plain)
@@ -153,13 +151,13 @@ def _value(node: ast.expr) -> float:
 
 
 def _is_right(mark: _Mark) -> float:
-    """1 when the expression gives the claimed result; a decimal one may be rounded or cut where it ends."""
+    """Return 1 if the expression gives the stated result, which may be rounded or truncated to its decimals."""
     value = evaluate(mark.expression)
     if value is None or mark.result is None:
         return 0.0
     decimals = len(mark.claimed.strip().rpartition(".")[2]) if "." in mark.claimed else 0
-    slack = 10.0**-decimals if decimals else 1e-6
-    return float(abs(value - mark.result) <= slack * (1 + 1e-9))
+    tolerance = 10.0**-decimals if decimals else 1e-6
+    return float(abs(value - mark.result) <= tolerance * (1 + 1e-9))
 
 
 def _form(text: str, reasoning: list[str], marks: list[_Mark]) -> float:
@@ -186,16 +184,16 @@ def _conclusion(final: str, marks: list[_Mark]) -> float:
 
 
 def _use_of_numbers(prompt: str, marks: list[_Mark]) -> tuple[float, float, float]:
-    """(grounded, coverage, steps)."""
-    asked = [_number(n) for n in NUMBERS.findall(prompt)]
-    known = _keys([*asked, *(n / 100 for n in asked), 1.0])
+    """Compute (grounded, coverage, steps)."""
+    numbers = [_number(n) for n in NUMBERS.findall(prompt)]
+    known = _keys([*numbers, *(n / 100 for n in numbers), 1.0])
     words = [word.lower() for word in WORD.findall(prompt)]
     for word in words:
-        if word in WORD_NUMBERS and word != "one":  # "one of them" gives no number to use
-            asked.extend(WORD_NUMBERS[word])
-        known |= _keys(WORD_NUMBERS.get(word, ())) | _keys(MEANT_NUMBERS.get(word, ()))
+        if word in WORD_NUMBERS and word != "one":  # "one of them" is not a number to use
+            numbers.extend(WORD_NUMBERS[word])
+        known |= _keys(WORD_NUMBERS.get(word, ())) | _keys(IMPLIED_NUMBERS.get(word, ()))
     if "%" in prompt:
-        known |= _keys([100.0, *(100 - n for n in asked), *(100 + n for n in asked)])
+        known |= _keys([100.0, *(100 - n for n in numbers), *(100 + n for n in numbers)])
     used: set[float] = set()
     grounded: list[float] = []
     for mark in marks:
@@ -204,10 +202,10 @@ def _use_of_numbers(prompt: str, marks: list[_Mark]) -> tuple[float, float, floa
         used.update(keys)
         if mark.result is not None:
             known.add(_key(abs(mark.result)))
-    wanted = set(map(_key, asked))
+    wanted = set(map(_key, numbers))
     used |= {_key(u * 100) for u in used}
     covered = len(wanted & used) / len(wanted) if wanted else float(bool(marks))
-    return _mean(grounded), covered, min(1.0, len(marks) / max(1, len(asked) - 1))
+    return _mean(grounded), covered, min(1.0, len(marks) / max(1, len(numbers) - 1))
 
 
 def _length_fit(words_a_step: float) -> float:
@@ -228,7 +226,7 @@ def _number(text: str) -> float:
 
 
 def _key(value: float) -> float:
-    """Numbers are compared to six decimals."""
+    """Round a number for comparison, to six decimals."""
     return round(value, 6)
 
 

@@ -1,20 +1,20 @@
-"""Rubric `instruction`: flaws of a reply that its surface gives away. 1 means that a rule finds nothing against it.
+"""Rubric `instruction`: flaws that are visible on the surface of a reply. An attribute is 1 if no flaw is found.
 
-complete    0 when the reply breaks off: it ends without the end of a sentence although its other sentences or list
-            items have one, or it is code with open brackets
-unrepeated  share of its three-word sequences that are not repeats, over 0.8, at most 1
-on_topic    0 when a reply of eight content words or more takes up none of the prompt's two or more, 0.5 for one of
-            them; content words have over three letters, are no small words, and are compared by their first five
-own_words   near 0 when it says the prompt's first line over again, more than half of it, and little else
-fluent      1 - three times the share of its articles and prepositions that no English phrase goes on from as they do
-            ("the of", "in is"), and of "The" and alike amid a clause; 1 below three of them, and for code
-language    0 when the reply is in another language than the prompt, unless the prompt asks for a translation; then the
-            other attributes are 0 too, as they would mean nothing
+complete    0 if the reply is truncated: it ends within a sentence although its other sentences or list items are
+            complete, or it is code with open brackets
+unrepeated  share of distinct word trigrams, divided by 0.8, at most 1
+on_topic    0 if a reply with at least eight content words has none of the prompt's (at least two), 0.5 if it has one.
+            Content words have more than three letters, are not function words, and are compared by their first five letters
+own_words   near 0 if the reply repeats more than half of the prompt's first line and contains little else
+fluent      1 - 3 * share of articles and prepositions that no English phrase continues in this way ("the of", "in is"),
+            or that are capitalised within a clause; 1 with fewer than three of them, and for code
+language    0 if the reply is in another language than the prompt, unless the prompt asks for a translation; the other
+            attributes are then 0 too
 
-The words are those of English and, to tell them apart, of six other languages in Latin letters; in these `fluent` finds
-nothing. Rows in other scripts are unscored (NaN, `readable`). Nothing here says whether a reply is true or good: the
-attributes tell flawed rows from others (measured by `tests/benchmarks/bench_rules.py`) and leave sound rows equal, a
-one-word answer and code among them.
+Languages are recognised by frequent words: English, and six other languages in Latin script, for which `fluent` is always
+1. Rows in other scripts are unscored (NaN, see `readable`). The attributes do not tell whether a reply is true or good:
+they separate flawed rows from others (measured by `tests/benchmarks/bench_rules.py`) and do not rank sound rows, including
+one-word answers and code.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from itertools import pairwise
 import regex
 
 ATTRIBUTES = ("complete", "unrepeated", "on_topic", "own_words", "fluent", "language")
-ENOUGH = 8  # content words of a reply that could have named the topic
-SOME = 3  # articles and prepositions: fewer show nothing
-OWN = 0.3  # of a reply's content words: as many of its own are enough
-SHORT = 12  # words: a line of no more may be a title or an answer without a full stop
+ENOUGH = 8  # minimum content words for `on_topic`
+SOME = 3  # minimum articles and prepositions for `fluent`, and frequent words to recognise a language
+OWN = 0.3  # sufficient share of a reply's content words that are not in the prompt
+SHORT = 12  # words; a line up to this length may be a title or an answer without a full stop
 WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 SENTENCE_END = regex.compile(r"[\p{Sentence_Terminal}…]\W*$")
 INNER_END = regex.compile(r"(?<=\p{L}\p{L})[\p{Sentence_Terminal}][\p{Pe}\p{Pf}\p{Quotation_Mark}]*\s")
@@ -59,7 +59,7 @@ NOT_AFTER = {
     **dict.fromkeys(_PREPOSITIONS, _AFTER_PREPOSITION),
     **dict.fromkeys(_DETERMINERS, _AFTER_DETERMINER),
 }
-# Words that tell a language from the others here.
+# Frequent words that distinguish the languages.
 _LANGUAGES = {
     "English": "the and of is that with for it are this you your be have not by from can which they their what how who "
     "describe write give list name explain create following sentence example find generate these some",
@@ -71,28 +71,28 @@ _LANGUAGES = {
     "Portuguese": "os de um uma da do que por com para não em se mais dos das ao são você é",
     "Dutch": "het een en van dat niet op te zijn voor met aan er ook wordt ze bij deze",
 }
-_TELLING = {name: frozenset(words.split()) for name, words in _LANGUAGES.items()}
+_FREQUENT = {name: frozenset(words.split()) for name, words in _LANGUAGES.items()}
 _ANSWERS = frozenset("yes no not true false".split())
 
 
 def readable(prompt: str, completion: str) -> bool:
-    """Whether the rules mean anything here: the prompt is in Latin letters and asks for a reply in them."""
+    """Return whether the rules apply: Latin prompt, and the reply is not a requested translation into another script."""
     return mostly_latin(prompt) and (mostly_latin(completion) or not TRANSLATION.search(prompt))
 
 
 def judge(prompt: str, completion: str) -> tuple[float, ...]:
-    """The attributes in the order of `ATTRIBUTES`."""
+    """Compute the attributes, in the order of `ATTRIBUTES`."""
     if not readable(prompt, completion):
         return (math.nan,) * len(ATTRIBUTES)
     reply = completion.strip()
-    words, asked = _words(reply), _words(prompt)
-    if not reply or not (TRANSLATION.search(prompt) or _same_language(asked, reply, words)):
+    words, prompt_words = _words(reply), _words(prompt)
+    if not reply or not (TRANSLATION.search(prompt) or _same_language(prompt_words, reply, words)):
         return (0.0,) * len(ATTRIBUTES)
     code = bool(CODE.search(reply))
     return (
         float(_is_complete(reply, code)),
         _unrepeated(reply),
-        _on_topic(asked, words),
+        _on_topic(prompt_words, words),
         _own_words(prompt, reply),
         1.0 if code or language_of(words) != "English" else _fluent(reply),
         1.0,
@@ -100,7 +100,7 @@ def judge(prompt: str, completion: str) -> tuple[float, ...]:
 
 
 def language(text: str) -> str:
-    """The language of a text in Latin letters, of the seven known here; '' where it cannot be told."""
+    """Return the language of a text, one of seven in Latin script; '' if it is not clear."""
     return language_of(_words(text))
 
 
@@ -109,29 +109,32 @@ def _words(text: str) -> list[str]:
 
 
 def mostly_latin(text: str) -> bool:
-    """Whether most letters are Latin; a text without letters counts as such."""
+    """Return whether most letters are Latin; also True for a text without letters."""
     return text.isascii() or 2 * len(LATIN.findall(text)) >= len(LETTER.findall(text))
 
 
 def language_of(words: Sequence[str]) -> str:
-    """The language with most telling words among `words` (lower case); '' below three of them, or half of them English."""
-    found = {name: sum(map(telling.__contains__, words)) for name, telling in _TELLING.items()}
+    """Return the language with most frequent words in `words` (lower case).
+
+    Returns '' below three of them, or if there are half as many English ones.
+    """
+    found = {name: sum(map(frequent.__contains__, words)) for name, frequent in _FREQUENT.items()}
     best = max(found, key=lambda name: found[name])
     unsure = best != "English" and 2 * found["English"] >= found[best]
     return best if found[best] >= SOME and not unsure else ""
 
 
-def _same_language(asked: Sequence[str], reply: str, words: Sequence[str]) -> bool:
-    """False when the reply is known to be in a language that no word of the prompt speaks for.
+def _same_language(prompt_words: Sequence[str], reply: str, words: Sequence[str]) -> bool:
+    """Return False if the reply is in a known language of which the prompt has no frequent word.
 
-    A prompt of too few telling words counts as English.
+    A prompt without a clear language counts as English.
     """
     if not mostly_latin(reply):
         return False
-    theirs = language_of(words)
-    if not theirs or any(word in _TELLING[theirs] for word in asked):
+    reply_language = language_of(words)
+    if not reply_language or any(word in _FREQUENT[reply_language] for word in prompt_words):
         return True
-    return theirs == (language_of(asked) or "English")
+    return reply_language == (language_of(prompt_words) or "English")
 
 
 def _is_complete(reply: str, code: bool) -> bool:
@@ -154,42 +157,42 @@ def _unrepeated(reply: str) -> float:
 
 
 def _content(words: Sequence[str]) -> set[str]:
-    """Beginnings of the words that say what a text is about."""
-    return {word[:5] for word in words if len(word) > 3 and word not in _TELLING["English"]}
+    """Return the first five letters of the content words."""
+    return {word[:5] for word in words if len(word) > 3 and word not in _FREQUENT["English"]}
 
 
-def _on_topic(asked: Sequence[str], words: Sequence[str]) -> float:
-    topic, said = _content(asked), _content(words)
-    if len(topic) < 2 or len(said) < ENOUGH:
+def _on_topic(prompt_words: Sequence[str], words: Sequence[str]) -> float:
+    topic, content = _content(prompt_words), _content(words)
+    if len(topic) < 2 or len(content) < ENOUGH:
         return 1.0
-    return min(1.0, len(topic & said) / 2)
+    return min(1.0, len(topic & content) / 2)
 
 
 def _own_words(prompt: str, reply: str) -> float:
-    """Numbers, yes and no are what many questions ask for: they count as content here."""
+    """Compute `own_words`; numbers, yes and no count as content, because many questions ask for them."""
 
     def content(text: str) -> list[str]:
         words = re.findall(r"\w+", text.lower())
         return [word[:5] for word in words if len(word) > 3 or word in _ANSWERS or word.isdigit()]
 
-    first, said, known = set(content(prompt.strip().split("\n")[0])), content(reply), set(content(prompt))
-    if not first or not said:
+    first, words, known = set(content(prompt.strip().split("\n")[0])), content(reply), set(content(prompt))
+    if not first or not words:
         return 1.0
-    # What the prompt gives to work on, below its first line, is half the reply's own where it takes it up.
-    own = sum(0.0 if word in first else 0.5 if word in known else 1.0 for word in said) / len(said)
-    repeated = max(0.0, 2 * len(first.intersection(said)) / len(first) - 1)  # half of it may well come again
+    # Words from the prompt's material, below its first line, count half.
+    own = sum(0.0 if word in first else 0.5 if word in known else 1.0 for word in words) / len(words)
+    repeated = max(0.0, 2 * len(first.intersection(words)) / len(first) - 1)  # repeating up to half is normal
     return 1.0 - repeated * max(0.0, 1.0 - own / OWN)
 
 
 def _fluent(reply: str) -> float:
-    looked_at = list(_transitions(reply))
-    return max(0.0, 1.0 - 3 * sum(looked_at) / len(looked_at)) if len(looked_at) >= SOME else 1.0
+    wrong = list(_transitions(reply))
+    return max(0.0, 1.0 - 3 * sum(wrong) / len(wrong)) if len(wrong) >= SOME else 1.0
 
 
 def _transitions(reply: str) -> Iterator[bool]:
-    """For every article and preposition that has a next word in its clause: whether English cannot go on so.
+    """Yield, for each article and preposition with a next word in its clause, whether this sequence is not English.
 
-    One in capitals amid a clause is none ("grade A is", "The Lord of the Rings"), unless a small word follows it.
+    Capitalised ones within a clause are skipped ("grade A is", "The Lord of the Rings") unless a lower-case word follows.
     """
     for clause in CLAUSE_END.split(reply):
         words = clause.split()
