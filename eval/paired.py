@@ -115,7 +115,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     p = np.asarray(p_values, dtype=np.float64)
     bad = [f"p_values[{i}] is {value}" for i, value in enumerate(p) if not 0 <= value <= 1]
     if bad:
-        raise ValueError("; ".join(bad) + "; p-values lie in 0..1 (leave comparisons without one out)")
+        raise ValueError("; ".join(bad) + "; p-values lie in 0..1 (leave out comparisons without one)")
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
     adjusted = np.empty_like(p)

@@ -14,13 +14,15 @@ import openai
 
 from gip_exp.llm.settings import EndpointSettings
 
-_IDLE_S = 30  # an idle connection is kept this long
-_LARGEST = 16 * 2**20  # bytes of a body: a reply has some thousand, and an endpoint must not fill the memory
+_IDLE_S = 30  # time after which an idle connection is closed
+_LARGEST = (
+    16 * 2**20
+)  # bytes of a body: replies have a few thousand; bounds the memory that an endpoint can fill
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")  # no proxy can reach it
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body that is given up once it is too large."""
+    """The stream of a body; raises once the body is too large."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
@@ -41,14 +43,16 @@ async def _bound(response: httpx2.Response) -> None:
     """Bound the body; refuse a compressed one, whose size is known only once it fills the memory."""
     packing = response.headers.get("Content-Encoding", "identity")
     if packing != "identity":
-        raise httpx2.RemoteProtocolError(f"the body is compressed ({packing}), which was not asked for")
+        raise httpx2.RemoteProtocolError(
+            f"the body is compressed ({packing}), but compression was not requested"
+        )
     response.stream = _Bounded(cast(httpx2.AsyncByteStream, response.stream))
 
 
 def http_client(settings: EndpointSettings) -> httpx2.AsyncClient:
     """Return an HTTP client for `concurrency` calls in flight; proxies of the environment are respected.
 
-    It has no timeout of its own: `Transport` limits a whole call.
+    It has no timeout: `Transport` limits the time of a whole call.
     """
     host = urllib.parse.urlsplit(settings.base_url or "").hostname
     return openai.DefaultAioHttpClient(

@@ -1,7 +1,7 @@
 """Parse scores from a reply, or give the reason why there are none.
 
 A reply without its thinking and a code fence must be one JSON object with a number within the scale for every
-attribute; otherwise the judge is asked again. Nothing is repaired, guessed or filled in, and grades within other text
+attribute; otherwise the caller requests another reply. Nothing is repaired, guessed or filled in, and grades within other text
 never count, since they may be a quotation of the judged text.
 """
 

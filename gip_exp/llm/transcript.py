@@ -45,7 +45,7 @@ def _vote(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, 
 
 
 def _block(text: str) -> str:
-    """A fenced block whose fence the text cannot close, control characters spelt out."""
+    """Return a fenced block whose fence the text cannot close, with control characters escaped."""
     text = printable(text)
     fence = "```"
     while fence in text:
