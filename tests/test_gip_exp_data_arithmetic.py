@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from gip_exp.data.arithmetic import make_corpus, make_pool, make_test
+from gip_exp.data.arithmetic import make_corpus, make_pool, make_test, taught
 from gip_exp.data.arithmetic.flaws import FLAWS, flawed_answer
 from gip_exp.data.arithmetic.skills import LARGEST, SKILLS, calculate, draw_story
 
@@ -124,6 +124,25 @@ def test_the_corpus_teaches_right_arithmetic():
     facts = re.findall(r"(?<![\d=])(\d+)([-+*/])(\d+)=(\d+)", text)
     assert len(facts) > 1000
     assert all(OPS[op](int(a), int(b)) == int(c) for a, op, b, c in facts)
+
+
+def test_what_is_taught_of_a_document_follows_from_it():
+    assert [taught(text) for text in ("2+3=5 7*2=14", "2+3=<<2+3=5>>5")] == [[(4, 5), (10, 12)], [(4, 14)]]
+    for start, mark in (("List:", "Again:"), ("Numbers:", "Work:")):
+        text = next(d for d in make_corpus(200, 0) if d.startswith(start))
+        ((low, high),) = taught(text)
+        assert text[low:].startswith(mark)
+        assert high == len(text)
+
+
+def test_a_chain_goes_on_from_each_result():
+    chains = [d for d in make_corpus(300, 2) if d[0].isdigit() and "<<" not in d]
+    assert chains
+    for chain in " ".join(chains).split():
+        left = re.match(r"\d+", chain)[0]
+        for op, right, result in re.findall(r"([-+*/])(\d+)=(\d+)", chain):
+            assert OPS[op](int(left), int(right)) == int(result) <= LARGEST
+            left = result
 
 
 @pytest.mark.parametrize(

@@ -528,7 +528,7 @@ FILES = {
     "integer_answers.jsonl": (5, "What is 1 plus 1?", "2", "5 of 5 rows hold a number"),
     "null_and_nan_inputs.jsonl": (3, "Name a colour.", "Red.", "instruction + input"),
     "huge_integer_in_an_unread_column.jsonl": (3, "Add 1 and 1.", "2", "not read: 'seed'"),
-    "compact.json": (5, "Add 0 and 1.", "1", "row 4: the completion is empty"),
+    "compact.json": (5, "Add 0 and 1.", "1", "because their completion is empty (data.drop_empty; first: row 4)"),
     "columns_as_lists.json": (2, "Add 1 and 1.", "2", "2 rows"),
     "one_row_with_a_list_called_samples.jsonl": (1, "What is 1 plus 1?", "2", "not read: 'samples'"),
     "hub_layout": (3, "train_sft 0", "reply 0", "train_sft-00000-of-00001.jsonl: 3 rows"),

@@ -268,7 +268,7 @@ def test_every_broken_row_is_named_with_its_line(tmp_path):
         ([], "the conversation has no turns"),
         (["hello"], "a conversation must be a list of turns, found a list with a str"),
         ([user("q"), assistant("a"), user("q")], "ends with a user turn, so there is no reply"),
-        ([{"role": "system", "content": "s"}], "ends with a turn of the system"),
+        ([{"role": "system", "content": "s"}], "ends with a system turn"),
         ([assistant("a"), assistant("b")], "no user turn before the last reply"),
         (
             [{"role": "narrator", "content": "s"}],
@@ -313,9 +313,9 @@ def test_a_row_is_named_by_where_it_begins(tmp_path, name, content, places):
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [
-        ("e.jsonl", "", "holds no rows"),
-        ("e.json", "[]", "holds no rows"),
-        ("e.csv", "question,answer\n", "holds no rows"),
+        ("e.jsonl", "", "has no rows"),
+        ("e.json", "[]", "has no rows"),
+        ("e.csv", "question,answer\n", "has no rows"),
         ("e.json", "[1,", "line 1: not JSON"),
         ("e.json", '[{"a": 1},]', "not JSON"),
         ("e.json", '[{"a": 1} 2]', "line 1: not JSON"),

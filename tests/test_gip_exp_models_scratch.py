@@ -1,14 +1,23 @@
 """Tiny tokenizers and models: lossless text, reproducible training, an ordinary model folder."""
 
+import math
 from itertools import pairwise
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gip_exp.data.arithmetic import make_corpus, make_pool, make_test
+from gip_exp.data.arithmetic import make_corpus, make_pool, make_test, taught
 from gip_exp.models.scratch.muon import Muon
-from gip_exp.models.scratch.pretrain import Pretraining, build_model, pack, pretrain, save, schedule
+from gip_exp.models.scratch.pretrain import (
+    Pretraining,
+    build_model,
+    number_embeddings,
+    pack,
+    pretrain,
+    save,
+    schedule,
+)
 from gip_exp.models.scratch.tokenizer import byte_level, word_level
 
 CORPUS = make_corpus(600, 0)
@@ -127,7 +136,7 @@ def test_training_lowers_the_loss_and_reports_every_step(words):
     seen = []
     model = tiny(words)
     result = pretrain(
-        model, words, CORPUS, steps=60, batch_size=8, length=64, warmup=5, on_step=lambda *a: seen.append(a)
+        model, words, CORPUS, steps=60, batch_size=8, length=64, warmup=0.1, on_step=lambda *a: seen.append(a)
     )
     assert result.losses[-1] < result.losses[0] - 1
     assert [step for step, _, _ in seen] == list(range(1, 61))
@@ -151,7 +160,33 @@ def test_the_seed_decides_the_weights_and_the_global_random_state_does_not(words
 def test_rows_hold_the_documents_with_an_end_mark_after_each(words):
     rows = pack(words, ["4+4=8", "pens"], 3)
     ends = [*words("4+4=8")["input_ids"], words.eos_token_id, *words("pens")["input_ids"], words.eos_token_id]
-    assert rows.flatten().tolist() == ends[:6]
+    assert rows.shape == (2, 2, 3)
+    assert rows[:, 0].flatten().tolist() == rows[:, 1].flatten().tolist() == ends[:6]
+
+
+def test_the_loss_covers_what_follows_from_the_document_alone(words):
+    documents = CORPUS[:400]
+    rows = pack(words, documents, 16, taught)
+    ids, labels = rows[:, 0].flatten(), rows[:, 1].flatten()
+    learnt = labels != -100
+    assert torch.equal(ids[learnt], labels[learnt])
+    assert words.eos_token_id not in labels
+    spans = "".join(document[low:high] for document in documents for low, high in taught(document))
+    learnt_text = "".join(words.decode(labels[learnt]).split())
+    assert len(learnt_text) > 1000
+    assert "".join(spans.split()).startswith(learnt_text)
+    model = tiny(words)
+    loss = pretrain(model, words, documents, steps=1, batch_size=2, length=16, taught=taught).losses[0]
+    assert loss == pytest.approx(math.log(len(words)), rel=0.05)
+
+
+def test_numbers_that_are_close_start_alike(words):
+    model = build_model(words, hidden_size=64, layers=1, heads=2, feed_forward=32)
+    number_embeddings(model, words)
+    weight = model.get_input_embeddings().weight.detach()
+    one, two, twenty = (weight[words.convert_tokens_to_ids(text)][:32] for text in ("12", "13", "31"))
+    assert torch.dist(one, two) < torch.dist(one, twenty)
+    assert weight.std() == pytest.approx(0.02, rel=0.1)
 
 
 def test_the_rate_rises_stays_and_falls_to_nearly_nothing():

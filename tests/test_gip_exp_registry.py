@@ -160,8 +160,8 @@ def judged(columns: dict[str, np.ndarray]) -> None:
     ("columns", "problem"),
     [
         ({}, "judge=mine returned no attribute"),
-        ({"a": np.ones(2)}, r"attribute 'a' must be 3 numbers, .* its shape is \(2,\)"),
-        ({"a": np.ones(3), "b": np.array([1, np.inf, 0])}, "attribute 'b' .* infinite values: 1"),
+        ({"a": np.ones(2)}, r"attribute 'a' must have 3 numbers, .* has the shape \(2,\)"),
+        ({"a": np.ones(3), "b": np.array([1, np.inf, 0])}, "attribute 'b' .* 1 infinite values"),
         ({"a": np.full(3, np.nan)}, "scored none of the 3 rows"),
     ],
 )

@@ -346,7 +346,7 @@ def test_a_missing_column_lists_the_columns_there_are_and_csv_text_counts_as_a_n
 def test_a_selector_on_metadata_without_any_says_which_key_to_set(micro, compose, rows_file, tmp_path):
     with pytest.raises(UserError, match=r"data.metadata=\[COLUMN,...\]"):
         pipeline.run(own(compose, rows_file, tmp_path, "selector=mp_metadata"), quiet())
-    with pytest.raises(UserError, match="this pool has none"):
+    with pytest.raises(UserError, match="the generated pool has no such columns"):
         pipeline.run(micro(tmp_path, "selector=mp_metadata"), quiet())
 
 

@@ -4,6 +4,7 @@ Its corpus contains the language of the task, but no question with its answer. I
 which later stages load like any other model. The tokenizer is fitted on the corpus and the texts of the pool.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from gip_exp.artifacts import read_pool, text_of
@@ -42,6 +43,7 @@ def _build(job: Job) -> None:
             muon_lr=scratch.muon_lr,
             weight_decay=scratch.weight_decay,
             seed=scratch.seed,
+            taught=_taught(scratch),
             on_step=lambda step, total, loss: bar.update(step, total, f"loss {loss:.3f}"),
         )
     no_loading_bars()
@@ -56,7 +58,7 @@ def _build(job: Job) -> None:
 
 def _untrained(scratch: Scratch, texts: list[str]) -> tuple[Any, Any]:
     """Return (untrained model, tokenizer fitted on the texts)."""
-    from gip_exp.models.scratch.pretrain import build_model
+    from gip_exp.models.scratch.pretrain import build_model, number_embeddings
     from gip_exp.models.scratch.tokenizer import byte_level, word_level
 
     tokenizer = word_level(texts) if scratch.tokenizer == "word" else byte_level(texts, scratch.vocab_size)
@@ -70,6 +72,8 @@ def _untrained(scratch: Scratch, texts: list[str]) -> tuple[Any, Any]:
         max_length=scratch.context,
         seed=scratch.seed,
     )
+    if scratch.corpus == "arithmetic":
+        number_embeddings(model, tokenizer)
     return model, tokenizer
 
 
@@ -79,6 +83,14 @@ def _documents(scratch: Scratch, pool: list[dict[str, str]]) -> list[str]:
 
         return make_corpus(scratch.documents, scratch.seed)
     return [example["prompt"] for example in pool[: scratch.documents]]
+
+
+def _taught(scratch: Scratch) -> Callable[[str], list[tuple[int, int]]] | None:
+    if scratch.corpus != "arithmetic":
+        return None
+    from gip_exp.data.arithmetic import taught
+
+    return taught
 
 
 STAGE = Stage("base", lambda _: ("data",), _settings, _build, needs_device=lambda _: True)

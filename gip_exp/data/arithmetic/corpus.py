@@ -2,11 +2,13 @@
 
 Like the base model of a real experiment, it should know the words, the arithmetic and how to copy from its context, but
 not the task. Documents are therefore of these kinds, and never a story with its worked answer:
-  facts        calculations, several per line
+  facts        calculations, several per line, most in chains that continue from each result
   story        a story without answer, followed by its words again or by its numbers in order
   expression   numbers and operations, followed by the worked expression, without a story
   sentences    sentences of worked answers with random numbers
   copy         a random list, then the same list again
+`taught` names the part of a document that follows from what precedes it; the loss covers only that part, not the numbers
+and names drawn at random.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from gip_exp.data.arithmetic.skills import LARGEST, NAMES, SKILLS, THINGS, Calculation, apply, draw_story
+
+_RESULT = re.compile(r"(?<==)(?:<<)?\d+(?:[-+*/]\d+=\d+>>\d+)?")  # plain, or between calculator marks
 
 MIX: Mapping[str, float] = {"facts": 5, "story": 4, "expression": 3, "sentences": 1, "copy": 3}
 
@@ -51,11 +55,45 @@ def fact(rng: random.Random) -> Calculation:
     return Calculation(left, op, right, result)
 
 
+def taught(document: str) -> list[tuple[int, int]]:
+    """Return the spans of characters of a document that follow from what precedes them.
+
+    Example:
+        >>> taught("2+3=5 7*2=14")
+        [(4, 5), (10, 12)]
+    """
+    if document[0].isdigit():
+        return [match.span() for match in _RESULT.finditer(document)]
+    marks = {"Story:": ("Again:", "Numbers:"), "List:": ("Again:",), "Numbers:": ("Work:",)}
+    of_kind = marks.get(document.split(maxsplit=1)[0], ())
+    return [(max((document.rfind(mark) for mark in of_kind), default=0), len(document))]
+
+
 def _facts(rng: random.Random) -> str:
-    facts = [fact(rng) for _ in range(8)]
     if rng.random() < 0.25:
-        return " ".join(map(str, facts))
-    return " ".join(f"{f.left}{f.op}{f.right}={f.result}" for f in facts)  # without marks, so in fewer tokens
+        return " ".join(str(fact(rng)) for _ in range(8))
+    return " ".join(_chain(rng) for _ in range(3))  # without marks and chained, so in fewer tokens
+
+
+def _chain(rng: random.Random) -> str:
+    """Return four calculations, each continuing from the previous result: `3*4=12-5=7+1=8/2=4`."""
+    first = fact(rng)
+    text, result = f"{first.left}{first.op}{first.right}={first.result}", first.result
+    for _ in range(3):
+        op, right, result = _follow_up(rng, result)
+        text += f"{op}{right}={result}"
+    return text
+
+
+def _follow_up(rng: random.Random, left: int) -> tuple[str, int, int]:
+    """Return (operation, right number, result) of a random calculation on `left`, with a result in 1..LARGEST."""
+    while True:
+        op = rng.choice("+-*/")
+        largest = {"+": LARGEST - left, "-": left - 1, "*": LARGEST // left, "/": left}[op]
+        right = rng.randint(1 if op in "+-" else 2, max(2, largest))
+        result = apply(op, left, right)
+        if result is not None and 1 <= result <= LARGEST:
+            return op, right, result
 
 
 def _story(rng: random.Random) -> str:
