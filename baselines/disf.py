@@ -34,34 +34,6 @@ from selection.types import Seed, Selection
 _EPSILON = 1e-8  # added to each variance; with two picks every correlation is +-1, so this alone decides
 
 
-def pick(features: Any, k: int, first: int) -> IntArray:
-    """Pick k rows from one batch with the greedy rule, starting from `first`.
-
-    Args:
-        features: (n, d) array or tensor; read in float64, neither centred nor scaled.
-        k: number of picks, 1..n.
-        first: row that starts the subset. Ties go to the lowest index.
-
-    Returns:
-        (k,) int64, rows in pick order, `first` at the head.
-
-    Raises:
-        ValueError: naming every bad argument.
-
-    Example:
-        >>> import numpy as np
-        >>> features = np.random.default_rng(0).normal(size=(20, 4))
-        >>> pick(features, 3, first=5).tolist()
-        [5, 8, 19]
-    """
-    problems = Problems()
-    matrix = as_float64(problems, "features", features)
-    check_count(problems, "k", k, len(matrix))
-    check_count(problems, "first", first, len(matrix) - 1, low=0)
-    problems.raise_if_any()
-    return _greedy(matrix, k, first)[0]
-
-
 def select(
     features: Any,
     budget: int | float,
@@ -70,7 +42,7 @@ def select(
     seed: Seed,
     candidates: Any = None,
 ) -> Selection:
-    """Run `pick` in random batches and merge the picks; nested in budget for a given seed and batch size.
+    """Pick greedily in random batches and merge the picks; nested in budget for a given seed and batch size.
 
     A batch of size B gets round(budget / n * B) picks, give or take one so that the total is exact: picks are
     merged in the order of (rank within the batch + 1/2) / B (the Sainte-Lague rule of proportional seats),

@@ -28,41 +28,6 @@ from selection.types import Count, NonNegative, Seed, Selection
 _FLOOR = 1e-8  # added to both frequencies before the logarithm, as the authors do
 
 
-def log_weights(
-    texts: Sequence[str],
-    target_texts: Sequence[str],
-    *,
-    ngrams: int = 2,
-    buckets: int = 10_000,
-    laplace: float = 0.0,
-) -> FloatArray:
-    """Compute the log importance weight of every pool text.
-
-    Args:
-        texts: the pool, n texts (prompt, newline, completion).
-        target_texts: examples of what the subset should resemble; never the test set.
-        ngrams: longest n-gram counted.
-        buckets: number m of hash buckets.
-        laplace: pseudo-count added to every bucket of the target, >= 0.
-
-    Returns:
-        (n,) float64, in nats; larger is more like the target.
-
-    Raises:
-        ValueError: naming every bad argument: no texts, an entry that is not a string, a text without tokens.
-
-    Example:
-        >>> log_weights(["add two and two", "a poem about rain"], ["add one and two"]).argmax()
-        np.int64(0)
-    """
-    problems = Problems()
-    rows = np.arange(len(texts))
-    _check_texts(problems, "texts", texts, rows)
-    _check_options(problems, target_texts, ngrams, buckets, laplace)
-    problems.raise_if_any()
-    return _weights(texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace)[0]
-
-
 def _weights(
     texts: Sequence[str],
     target_texts: Sequence[str],
@@ -110,13 +75,13 @@ def select(
     """Resample the pool by importance; nested in budget for a given seed.
 
     Args:
-        texts: as for `log_weights`.
-        target_texts: as for `log_weights`.
+        texts: the pool, n texts (prompt, newline, completion).
+        target_texts: examples of what the subset should resemble; never the test set.
         budget: count or share of n (see `baselines._checks`).
         seed: seed of the Gumbel noise, one value per pool row whatever the budget.
-        ngrams: as for `log_weights`.
-        buckets: as for `log_weights`.
-        laplace: as for `log_weights`.
+        ngrams: longest n-gram counted.
+        buckets: number m of hash buckets.
+        laplace: pseudo-count added to every bucket of the target, >= 0.
         top_k: take the largest weights, without noise (the seed then has no effect).
         min_tokens: rows with fewer tokens are never picked (the authors' default is 100; 0 keeps all). They
             still count towards the frequencies of the pool.

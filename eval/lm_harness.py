@@ -209,7 +209,7 @@ def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
         if longest is not None and wanted >= longest:
             problems.append(
                 f"{config['task']}: max_gen_toks is {wanted}, but the model's context is {longest} tokens, prompt "
-                "included; ask for fewer tokens or give the model a longer context"
+                "included; request fewer tokens or give the model a longer context"
             )
     if problems:
         raise ValueError(listed(problems))

@@ -21,7 +21,7 @@ RATING = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")
 
 @dataclass(frozen=True)
 class Failed:
-    """Takes the place of a reply and says why there is none."""
+    """Stands in for a missing reply and gives the reason."""
 
     reason: str
 
@@ -216,22 +216,22 @@ def _spread(questions: Sequence[Question], judgements: Sequence[Judgement], repe
 def _warnings(
     answers: Sequence[Answer], judgements: Sequence[Judgement], unscored: Sequence[int]
 ) -> tuple[str, ...]:
-    said = []
+    notes = []
     lost = [f"question {a.question_id}, {a.failure}" for a in answers if a.failure]
     if lost:
-        said.append(f"{len(lost)} of {len(answers)} questions lack an answer: {listed(lost)}")
+        notes.append(f"{len(lost)} of {len(answers)} questions lack an answer: {listed(lost)}")
     empty = [f"question {a.question_id}" for a in answers if any(not turn.strip() for turn in a.turns)]
     if empty:
-        said.append(f"{len(empty)} of {len(answers)} questions have an empty answer: {listed(empty)}")
+        notes.append(f"{len(empty)} of {len(answers)} questions have an empty answer: {listed(empty)}")
     failed = [f"question {j.question_id}, turn {j.turn}: {j.failure}" for j in judgements if j.rating is None]
     if failed:
-        said.append(f"{len(failed)} of {len(judgements)} judgements failed: {listed(failed)}")
+        notes.append(f"{len(failed)} of {len(judgements)} judgements failed: {listed(failed)}")
     if unscored:
-        said.append(
+        notes.append(
             f"{len(unscored)} of {len(answers)} questions are unscored and in no category's mean: "
             + listed([str(id) for id in unscored])
         )
-    return tuple(said)
+    return tuple(notes)
 
 
 def _shortened(text: str) -> str:

@@ -40,6 +40,7 @@ NUMBERS = {
     "nan": "nan",
     "infinity": "inf",
 }
+MISSING_REFERENCE = "${no.such.key}"
 
 
 def generated() -> list[Case]:
@@ -57,7 +58,10 @@ def _of_section(section: str, choice: tuple[str, ...]) -> Iterator[Case]:
     base = (*QUICK, *choice)
     for key, annotation, optional in _fields(section, chosen):
         for cause, text in _wrong(annotation, optional):
-            yield Case(cause, (*base, f"++{key}={text}"), (key,))
+            named = (
+                "no.such.key" if text == MISSING_REFERENCE else key
+            )  # OmegaConf may name a key that needs this one
+            yield Case(cause, (*base, f"++{key}={text}"), (named,))
     dot = f"{section}." if section else ""
     yield Case("an unknown key", (*base, f"+{dot}no_such_key=1"), (f"{dot}no_such_key",))
     last = next(reversed([key for key, *_ in _fields(section, chosen)]))
@@ -150,7 +154,7 @@ def _wrong(annotation: Any, optional: bool) -> Iterator[tuple[str, str]]:
         yield "a mapping for a text", "{a: 1}"
     elif get_origin(members[0]) in (list, dict):
         yield "a word for a list or mapping", "word"
-    yield "a reference to a key that is not there", "${no.such.key}"
+    yield "a reference to a key that is not there", MISSING_REFERENCE
     if not optional:
         yield "a value that is still missing (???)", "???"
 

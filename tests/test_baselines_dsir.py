@@ -18,6 +18,14 @@ POOL = ["Add 3 and 4, then stop.", "The cat sat.", "Add 9 and 1!", "Multiply; th
 TARGET = ["Add 5 and 6, then stop.", "add 1 and 1"]
 
 
+def log_weights(texts, target_texts, **options):
+    """Log weights of all rows: the gains of a selection of the whole pool."""
+    picked = dsir.select(texts, target_texts, 1.0, seed=0, top_k=True, **options)
+    weights = np.empty(len(texts))
+    weights[picked.indices] = picked.gains
+    return weights
+
+
 def gsm8k_texts() -> list[str]:
     folder = Path(os.environ.get("GIP_DATA", Path(__file__).parents[1] / "../shared/data"))
     path = folder / "gsm8k" / "train.jsonl"
@@ -50,7 +58,7 @@ def test_log_weights_equal_the_definition_on_all_of_gsm8k():
     texts = gsm8k_texts()
     chosen = np.random.default_rng(0).permutation(len(texts))
     target, raw = [texts[i] for i in chosen[:128]], [texts[i] for i in np.sort(chosen[128:])]
-    ours = dsir.log_weights(raw, target)
+    ours = log_weights(raw, target)
     assert ours.shape == (len(texts) - 128,)
     assert ours.dtype == np.float64
     np.testing.assert_allclose(ours, naive_log_weights(raw, target), rtol=1e-9, atol=0)
@@ -60,13 +68,13 @@ def test_log_weights_equal_the_definition_on_all_of_gsm8k():
     ("ngrams", "buckets", "laplace"), [(1, 97, 0.0), (2, 10_000, 0.5), (4, 1_000_003, 0.0)]
 )
 def test_log_weights_equal_the_definition_for_other_options(ngrams, buckets, laplace):
-    ours = dsir.log_weights(POOL, TARGET, ngrams=ngrams, buckets=buckets, laplace=laplace)
+    ours = log_weights(POOL, TARGET, ngrams=ngrams, buckets=buckets, laplace=laplace)
     np.testing.assert_allclose(ours, naive_log_weights(POOL, TARGET, ngrams, buckets, laplace), rtol=1e-9)
 
 
 def test_texts_shorter_than_the_ngram_and_unicode_are_counted_like_the_definition():
     raw = ["one", "Émile naïve 中文 …?!", "a b c", "5cm³ ½ a½b क्षि", "\tΣΊΣΥΦΟΣ\u00a0x", "don't_stop--now"]
-    ours = dsir.log_weights(raw, ["a b", "naïve"], ngrams=3)
+    ours = log_weights(raw, ["a b", "naïve"], ngrams=3)
     np.testing.assert_allclose(ours, naive_log_weights(raw, ["a b", "naïve"], 3), rtol=1e-9)
 
 
@@ -87,7 +95,7 @@ def test_ngrams_do_not_cross_texts():
 
 
 def test_top_k_takes_the_largest_weights_and_the_seed_does_not_matter():
-    weights = dsir.log_weights(POOL, TARGET)
+    weights = log_weights(POOL, TARGET)
     order = np.argsort(-weights, kind="stable")
     for seed in (0, 7):
         picked = dsir.select(POOL, TARGET, 3, seed=seed, top_k=True)
@@ -117,23 +125,23 @@ def test_short_rows_are_kept_unless_asked_and_the_mask_decides_what_is_read():
     mask = np.array([True, True, False, True, True])
     picked = dsir.select(holed, TARGET, 4, seed=1, candidates=mask)
     kept = [text for text, keep in zip(holed, mask, strict=True) if keep]
-    weights = dict(zip(np.flatnonzero(mask), dsir.log_weights(kept, TARGET), strict=True))
+    weights = dict(zip(np.flatnonzero(mask), log_weights(kept, TARGET), strict=True))
     np.testing.assert_allclose(picked.gains, [weights[i] for i in picked.indices])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: dsir.log_weights(POOL, []), "target_texts: is empty"),
-        (lambda: dsir.log_weights([], TARGET), "texts: is empty"),
-        (lambda: dsir.log_weights([*POOL, " \n"], TARGET), r"texts: row 5 has no tokens \(1 such"),
-        (lambda: dsir.log_weights(POOL, ["a", ""]), "target_texts: row 1 has no tokens"),
-        (lambda: dsir.log_weights("text", TARGET), "texts: got one string"),
-        (lambda: dsir.log_weights(["a", 3], TARGET), "texts: row 1 is int"),
-        (lambda: dsir.log_weights(["é", "a\ud83d"], TARGET), "texts: row 1 holds half of a surrogate"),
-        (lambda: dsir.log_weights(POOL, TARGET, ngrams=0), "ngrams: got 0; give an int >= 1"),
-        (lambda: dsir.log_weights(POOL, TARGET, buckets=2**40), "buckets: got 1099511627776"),
-        (lambda: dsir.log_weights(POOL, TARGET, laplace=-1), "laplace: got -1"),
+        (lambda: log_weights(POOL, []), "target_texts: is empty"),
+        (lambda: log_weights([], TARGET), "texts: is empty"),
+        (lambda: log_weights([*POOL, " \n"], TARGET), r"texts: row 5 has no tokens \(1 such"),
+        (lambda: log_weights(POOL, ["a", ""]), "target_texts: row 1 has no tokens"),
+        (lambda: log_weights("text", TARGET), "texts: got one string"),
+        (lambda: log_weights(["a", 3], TARGET), "texts: row 1 is int"),
+        (lambda: log_weights(["é", "a\ud83d"], TARGET), "texts: row 1 holds half of a surrogate"),
+        (lambda: log_weights(POOL, TARGET, ngrams=0), "ngrams: got 0; give an int >= 1"),
+        (lambda: log_weights(POOL, TARGET, buckets=2**40), "buckets: got 1099511627776"),
+        (lambda: log_weights(POOL, TARGET, laplace=-1), "laplace: got -1"),
         (lambda: dsir.select([], TARGET, 1, seed=0), "texts: is empty"),
         (lambda: dsir.select(POOL, TARGET, 9, seed=0), "budget: got 9"),
         (lambda: dsir.select(POOL, TARGET, 1, seed=-3), "seed: got -3"),

@@ -297,14 +297,8 @@ def test_bad_judge_settings_are_reported_together() -> None:
 
 
 def test_a_refusal_and_a_cut_reply_say_so() -> None:
-    assert "declined: 'no'" in read_reply(Reply("", refusal="no"), RUBRIC, EXAMPLE).reason
-    assert "raise max_tokens" in read_reply(Reply('{"acc', finish_reason="length"), RUBRIC, EXAMPLE).reason
-
-
-def test_grades_quoted_from_the_example_are_not_its_score() -> None:
-    planted = json.dumps(dict.fromkeys(NAMES, 5))
-    reply = Reply(f"The completion contains {planted}. I ignore it.")
-    assert "may be a quote" in read_reply(reply, RUBRIC, EXAMPLE | {"completion": f"42 {planted}"}).reason
+    assert "declined: 'no'" in read_reply(Reply("", refusal="no"), RUBRIC).reason
+    assert "raise max_tokens" in read_reply(Reply('{"acc', finish_reason="length"), RUBRIC).reason
 
 
 @pytest.mark.parametrize("name", ["math", "instruction"])

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gip_exp.data.arithmetic import make_corpus, make_pool, make_test
+from gip_exp.models.scratch.muon import Muon
 from gip_exp.models.scratch.pretrain import Pretraining, build_model, pack, pretrain, save, schedule
 from gip_exp.models.scratch.tokenizer import byte_level, word_level
 
@@ -42,6 +43,24 @@ def tiny(tokenizer, seed=0):
 def train(tokenizer, seed=0, steps=4) -> tuple[Pretraining, torch.nn.Module]:
     model = tiny(tokenizer, seed)
     return pretrain(model, tokenizer, CORPUS[:100], steps=steps, batch_size=2, length=32, seed=seed), model
+
+
+def test_muon_takes_the_steps_of_torch_to_the_precision_of_bfloat16():
+    torch.manual_seed(0)
+    start = [torch.randn(shape) for shape in ((8, 24), (24, 8), (8, 24), (16, 16))]
+    gradients = [[torch.randn_like(matrix) for matrix in start] for _ in range(4)]
+    ends = []
+    for kind in (Muon, torch.optim.Muon):
+        matrices = [torch.nn.Parameter(matrix.clone()) for matrix in start]
+        optimizer = kind(matrices, lr=0.02, weight_decay=0.05, momentum=0.95)
+        for step in gradients:
+            for matrix, gradient in zip(matrices, step, strict=True):
+                matrix.grad = gradient
+            optimizer.step()
+        ends.append([matrix.detach() for matrix in matrices])
+    for ours, theirs, before in zip(*ends, start, strict=True):
+        assert (theirs - before).abs().mean() > 0.005
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
 
 
 def test_the_word_level_tokenizer_gives_back_every_text_of_the_world(words):

@@ -25,8 +25,8 @@ STAGES = {
 
 
 def forget():
-    for cached in (code_digest._code_of, code_digest._parsed, code_digest._source):
-        cached.cache_clear()
+    for name in ("_code_of", "_parsed", "_source", "_used_by", "_dumped"):
+        getattr(code_digest, name).cache_clear()
 
 
 @pytest.fixture

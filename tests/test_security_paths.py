@@ -8,7 +8,6 @@ import pytest
 from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
-from gip_exp.storage.store import Store
 from gip_exp.training.torchrun import resolve
 
 NAMES = [
@@ -43,21 +42,6 @@ def test_rows_with_names_like_paths_write_nothing_outside_the_root(tmp_path, com
     assert outside == {root.parent, root.parent.parent, tmp_path / "in", tmp_path / "in" / "train.jsonl"}
     assert all(len(path.name) < 100 for path in root.rglob("*"))
     assert not any("escaped" in path.name for path in root.rglob("*"))
-
-
-@pytest.mark.parametrize("resumable", [True, False])
-def test_an_output_is_not_written_through_a_link_that_somebody_left(tmp_path, resumable):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "kept").touch()
-    store = Store(tmp_path / "root")
-    made = store.produce("s", {"a": 1}, lambda draft: (draft.folder / "x").touch(), resumable=resumable)
-    partial = made.folder.with_name(made.folder.name + ".partial")
-    made.folder.rename(tmp_path / "aside")
-    partial.symlink_to(elsewhere)
-    again = store.produce("s", {"a": 1}, lambda draft: (draft.folder / "x").touch(), resumable=resumable)
-    assert not again.folder.is_symlink()
-    assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 
 def test_a_task_of_several_processes_calls_functions_of_this_project_alone():

@@ -12,14 +12,14 @@ from rich.console import Console
 
 from gip_exp.errors import UserError
 from gip_exp.report import html, latex, markdown
-from gip_exp.report.document import Column, Table
+from gip_exp.report.document import Column, Document, Figure, Section, Table
 from gip_exp.report.write import write_report
 
 ATTACK = "--><script>alert(1)</script>\"' onload=x $\\frac$ \\input{/etc/passwd} [red]r[/red] \x1b[2J\x00 ![i](http://e/) `c`"
 FORMULA = "=cmd|' /C calc'!A0"
 HARMLESS = {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "ul", "li", "nav", "a", "section", "p",
             "div", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "span", "figure", "figcaption", "code",
-            "svg", "g", "defs", "path", "use", "rect", "clippath", "lineargradient", "image", "br"}  # fmt: skip
+            "img", "svg", "g", "defs", "path", "use", "rect", "clippath", "lineargradient", "image", "br"}  # fmt: skip
 
 
 class Tags(HTMLParser):
@@ -63,7 +63,7 @@ def test_the_page_holds_no_foreign_tag_handler_or_link(report):
         "dc:title",
     }
     assert page.handlers == []
-    assert [link for link in page.links if not link.startswith(("#", "data:image/png"))] == []
+    assert [link for link in page.links if not link.startswith(("#", "data:image/"))] == []
 
 
 def test_no_notation_takes_commands_from_names(report):
@@ -93,7 +93,9 @@ def test_a_cell_cannot_end_its_row_or_its_table():
     assert r"{}[2cm] x & a  b \\" in tex  # neither space after the row before, nor a paragraph within
     assert r"\\\<script>" in md[-1]  # the backslash too, else it would free the tag
     assert r"x]\(y)" in md[-1]
-    assert "<td" in html.table(table)
+    page = html.render(Document("d", (), (Section("s", (), (table, Figure("f", ATTACK, f"<svg>{ATTACK}"))),)))
+    assert '<td class="left">\\&lt;script&gt;</td>' in page
+    assert "<script" not in page
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def gradient_features(
         shard_size: rows a shard, the most that a kill can cost each process.
         rank: number of this process, to share the work without torch.distributed.
         world_size: number of processes, likewise.
-        on_shard: told after each shard how many rows it holds, and whether an earlier call had made it.
+        on_shard: called after each shard with its number of rows and whether it existed already.
 
     Raises:
         ValueError: bad arguments, an example without a token to predict, a folder made with other

@@ -13,12 +13,7 @@ class _Neutral:
     """Marks a field that cannot change a result."""
 
 
-class _Later:
-    """Marks a field added after the first outputs were stored: its default stays out of keys, so theirs remain valid."""
-
-
 NEUTRAL = _Neutral()
-LATER = _Later()
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -34,15 +29,11 @@ class Section(BaseModel):
 
 def content(section: BaseModel) -> dict[str, Any]:
     """Return the fields of a section that can change a result, as plain JSON values."""
-    kept: dict[str, Any] = {}
-    for name, info in type(section).model_fields.items():
-        if any(isinstance(mark, _Neutral) for mark in info.metadata):
-            continue
-        later = any(isinstance(mark, _Later) for mark in info.metadata)
-        if later and getattr(section, name) == info.get_default(call_default_factory=True):
-            continue
-        kept[name] = _plain(getattr(section, name))
-    return kept
+    return {
+        name: _plain(getattr(section, name))
+        for name, info in type(section).model_fields.items()
+        if not any(isinstance(mark, _Neutral) for mark in info.metadata)
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gip_exp.config.base import LATER, NEUTRAL, Positive, Section, Seed, Share
+from gip_exp.config.base import NEUTRAL, Positive, Section, Seed, Share
 
 
 class ArithmeticData(Section):
@@ -26,7 +26,7 @@ class Hub(Section):
     name: str | None
     config: str | None = None
     revision: str | None = None
-    split: Annotated[str, LATER] = "train"
+    split: str = "train"
     test_split: str | None = None
 
 
@@ -43,12 +43,12 @@ class Columns(Section):
 
     prompt: str | list[str] | None = None
     completion: str | None = None
-    conversation: Annotated[str | None, LATER] = None
-    system: Annotated[str | None, LATER] = None
-    history: Annotated[str | None, LATER] = None
-    tools: Annotated[str | None, LATER] = None
-    reasoning: Annotated[str | None, LATER] = None
-    id: Annotated[str | None, LATER] = None
+    conversation: str | None = None
+    system: str | None = None
+    history: str | None = None
+    tools: str | None = None
+    reasoning: str | None = None
+    id: str | None = None
 
     @model_validator(mode="after")
     def _both(self) -> "Columns":
@@ -75,13 +75,13 @@ class RowsData(Section):
     shape: Literal["auto", "question_answer", "instruction", "prompt_completion", "messages", "preference"]
     drop_empty: bool  # leave out rows without a completion; otherwise they are broken rows
     # leave out and count broken rows; otherwise they are an error
-    drop_broken: Annotated[bool, LATER] = False
-    repeated: Annotated[Literal["keep", "drop"], LATER] = "keep"  # rows with the texts of an earlier row
-    near_copies: Annotated[Share | None, LATER] = None  # drop rows at least this similar to an earlier row
+    drop_broken: bool = False
+    repeated: Literal["keep", "drop"] = "keep"  # rows with the texts of an earlier row
+    near_copies: Share | None = None  # drop rows at least this similar to an earlier row
     # rows sharing 13 words with a test question
-    contaminated: Annotated[Literal["note", "drop"], LATER] = "note"
-    keep_rows: Annotated[bool, LATER] = False  # also write the original selected rows
-    columns: Annotated[Columns, LATER] = Columns()
+    contaminated: Literal["note", "drop"] = "note"
+    keep_rows: bool = False  # also write the original selected rows
+    columns: Columns = Columns()
     path: Annotated[str | None, NEUTRAL] = None  # the hash of the rows is in the key instead
     allow_missing_shards: Annotated[bool, NEUTRAL] = False  # the hashes of existing shards are in the key
     hub: Hub | None = None

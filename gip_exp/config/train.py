@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gip_exp.config.base import LATER, NEUTRAL, NonNegative, Positive, Section, Seed
+from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Seed
 
 
 class LoraTrain(Section):
@@ -25,8 +25,8 @@ class LoraTrain(Section):
     batch: Positive
     micro_batch: Annotated[Positive, NEUTRAL]
     max_length: Positive
-    too_long: Annotated[Literal["cut", "drop"], LATER] = "cut"  # examples longer than max_length
-    loss_on: Annotated[Literal["last_reply", "all_replies"], LATER] = "last_reply"  # of conversations
+    too_long: Literal["cut", "drop"] = "cut"  # examples longer than max_length
+    loss_on: Literal["last_reply", "all_replies"] = "last_reply"  # of conversations
     packing: bool = False  # several examples in one sequence of max_length tokens; requires FlashAttention
     gradient_checkpointing: Annotated[bool, NEUTRAL] = False
     attention: Annotated[Literal["auto", "eager", "sdpa", "flash_attention_2"], NEUTRAL] = "auto"

@@ -1,124 +1,66 @@
-"""Many connections to one host, kept cheap.
+"""HTTP client of an endpoint: the `openai` package's aiohttp client, with a bound on the size of an answer.
 
-httpx's own transport costs more than everything else a call does: its pool looks at every idle connection for every
-request, and its HTTP parser is written in Python. Calls go through aiohttp's connections instead (parser in C); the
-`openai` package and its httpx client stay in front and notice nothing.
+httpx's own connection pool and parser cost more processor time than everything else a call does.
 """
 
 from __future__ import annotations
 
-import ssl
-import urllib.request
-import zlib
-from urllib.parse import urlsplit
+import urllib.parse
+from collections.abc import AsyncIterator
+from typing import cast
 
-import aiohttp
 import httpx2
-from yarl import URL
+import openai
 
 from gip_exp.llm.settings import EndpointSettings
 
-_IDLE_S = 30  # an idle connection is kept so long
-_LARGEST = 16 * 2**20  # bytes of a body: a reply has some thousand, and an endpoint must not fill the memory
-_TOO_LARGE = f"the body is larger than {_LARGEST >> 20} MiB"
-_PACKED = {"Accept-Encoding": "gzip"}  # what can be unpacked within the same bound
+_IDLE_S = 30  # time after which an idle connection is closed
+_LARGEST = (
+    16 * 2**20
+)  # bytes of a body: replies have a few thousand; bounds the memory that an endpoint can fill
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")  # no proxy can reach it
 
 
-class _UnwantedBodyError(Exception):
-    """A body that is not read to its end or not unpacked."""
+class _Bounded(httpx2.AsyncByteStream):
+    """The stream of a body; raises once the body is too large."""
 
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
 
-class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """Sends a request once (aiohttp repeats no POST) and reads the whole body. One event loop."""
-
-    def __init__(self, connect: ssl.SSLContext | bool) -> None:
-        self._connect = connect
-        self._session: aiohttp.ClientSession | None = None
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request; raise httpx's errors where aiohttp's come."""
-        try:
-            async with self._open().request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=request.headers.multi_items(),
-                data=await request.aread(),
-                allow_redirects=False,
-            ) as response:
-                body = await _whole(response)
-                headers = [(k, v) for k, v in response.raw_headers if k.lower() != b"content-encoding"]
-                return httpx2.Response(response.status, headers=headers, content=body)
-        except TimeoutError as error:
-            raise httpx2.ReadTimeout(str(error), request=request) from error
-        except aiohttp.ClientConnectorError as error:
-            raise httpx2.ConnectError(str(error), request=request) from error
-        except _UnwantedBodyError as error:
-            raise httpx2.RemoteProtocolError(str(error), request=request) from error
-        except aiohttp.ClientPayloadError as error:
-            raise httpx2.RemoteProtocolError(
-                "the connection closed within the body", request=request
-            ) from error
-        except aiohttp.ServerDisconnectedError as error:
-            raise httpx2.RemoteProtocolError("the server closed the connection", request=request) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise httpx2.ReadError(str(error) or type(error).__name__, request=request) from error
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self._stream:
+            size += len(part)
+            if size > _LARGEST:
+                raise httpx2.RemoteProtocolError(f"the body is larger than {_LARGEST >> 20} MiB")
+            yield part
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:  # here, because a session belongs to the running event loop
-            # No cap and no timeout: the client's slots bound the calls, its own clock a whole call.
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._connect, keepalive_timeout=_IDLE_S),
-                timeout=aiohttp.ClientTimeout(total=None),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,  # without a bound
-                skip_auto_headers=("User-Agent", "Content-Type"),
-            )
-        return self._session
+        await self._stream.aclose()
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
-    """The body, unpacked; _UnwantedBodyError for one that is too large either way, or packed otherwise than asked for."""
-    packing = response.headers.get("Content-Encoding", "identity").lower()
-    if packing not in ("identity", "gzip", "x-gzip", "deflate"):
-        raise _UnwantedBodyError(f"the body is packed as {packing!r}, which was not asked for")
-    packed = bytearray()
-    async for part in response.content.iter_any():
-        packed += part
-        if len(packed) > _LARGEST:
-            response.close()
-            raise _UnwantedBodyError(_TOO_LARGE)
-    if packing == "identity":
-        return bytes(packed)
-    try:
-        body = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(packed, _LARGEST + 1)
-    except zlib.error as error:
-        raise _UnwantedBodyError(f"the body cannot be unpacked ({error})") from error
-    if len(body) > _LARGEST:
-        raise _UnwantedBodyError(_TOO_LARGE)
-    return body
+async def _bound(response: httpx2.Response) -> None:
+    """Bound the body; refuse a compressed one, whose size is known only once it fills the memory."""
+    packing = response.headers.get("Content-Encoding", "identity")
+    if packing != "identity":
+        raise httpx2.RemoteProtocolError(
+            f"the body is compressed ({packing}), but compression was not requested"
+        )
+    response.stream = _Bounded(cast(httpx2.AsyncByteStream, response.stream))
 
 
 def http_client(settings: EndpointSettings) -> httpx2.AsyncClient:
-    """Return an HTTP client for `concurrency` calls in flight; proxies of the environment are respected."""
-    address = urlsplit(settings.base_url or "https://api.openai.com")
-    # A proxy cannot reach this machine's loopback.
-    local = address.hostname in ("127.0.0.1", "localhost", "::1")
-    if not local and urllib.request.getproxies():
-        limits = httpx2.Limits(
-            max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency
-        )
-        return httpx2.AsyncClient(limits=limits, timeout=settings.timeout_s, follow_redirects=False)
-    connect: ssl.SSLContext | bool = httpx2.create_ssl_context() if address.scheme == "https" else False
-    return httpx2.AsyncClient(
-        transport=AiohttpTransport(connect),
-        headers=_PACKED,
-        timeout=settings.timeout_s,
-        trust_env=False,
+    """Return an HTTP client for `concurrency` calls in flight; proxies of the environment are respected.
+
+    It has no timeout: `Transport` limits the time of a whole call.
+    """
+    host = urllib.parse.urlsplit(settings.base_url or "").hostname
+    return openai.DefaultAioHttpClient(
+        headers={"Accept-Encoding": "identity"},
+        event_hooks={"response": [_bound]},
+        limits=httpx2.Limits(max_connections=settings.concurrency, keepalive_expiry=_IDLE_S),
+        timeout=None,
+        trust_env=host not in _LOOPBACK,
+        verify=httpx2.create_ssl_context(),
         follow_redirects=False,
     )

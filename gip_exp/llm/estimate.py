@@ -113,6 +113,6 @@ def _next_request(
         reply = cache.get(key)
         if reply is None:
             return request
-        if read_reply(reply, rubric, example).scores is not None:
+        if read_reply(reply, rubric).scores is not None:
             return None
     return None

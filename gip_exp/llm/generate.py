@@ -67,7 +67,7 @@ class EndpointGenerator:
             row, fault = faults[0]
             raise LLMError(
                 f"{len(faults)} of {len(inputs)} requests to {self._endpoint.model} failed, the first "
-                f"is input {row}: {fault}. The others are kept; start again to ask for these."
+                f"is input {row}: {fault}. The other replies are kept; start again to request these."
             )
         return [outcome.text for outcome in outcomes if not isinstance(outcome, Fault)]
 
@@ -77,7 +77,7 @@ class LocalGenerator:
 
     model, tokenizer: loaded, on their device, adapter applied. seed: with the inputs, the sample and the
     batch size it fixes what is drawn. chat_kwargs: passed to the chat template (such as enable_thinking).
-    on_rows: told after each batch how many texts it gave.
+    on_rows: called after each batch with its number of texts.
     """
 
     def __init__(

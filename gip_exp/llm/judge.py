@@ -74,14 +74,12 @@ def vote_requests(example: Example, rubric: Rubric, settings: JudgeSettings, vot
         attempt += 1
 
 
-def read_reply(reply: Reply, rubric: Rubric, example: Example) -> Parsed:
-    """Return the scores in a reply to `example`, or the reason why there are none."""
+def read_reply(reply: Reply, rubric: Rubric) -> Parsed:
+    """Return the scores in a reply, or the reason why there are none."""
     if reply.refusal is not None:
         return Parsed(None, f"the model declined: {shorten(reply.refusal, 120)!r}")
-    cut = reply.finish_reason != "stop"
-    judged = f"{example['prompt']}\n{example['completion']}"
-    parsed = parse_scores(reply.text, rubric.names, LOWEST, HIGHEST, judged=judged, cut=cut)
-    if parsed.scores is None and cut:
+    parsed = parse_scores(reply.text, rubric.names, LOWEST, HIGHEST)
+    if parsed.scores is None and reply.finish_reason != "stop":
         hint = "; raise max_tokens" if reply.finish_reason == "length" else ""
         return Parsed(None, f"cut off ({reply.finish_reason}{hint}): {parsed.reason}")
     return parsed
@@ -184,7 +182,7 @@ async def _judge_vote(pool: _Pool, client: LLMClient, row: int, vote: int) -> No
             pool.lose(row, f"no reply after {settings.endpoint.attempts} attempts, the last: {outcome}"
                       if outcome.retry else f"no reply: {outcome}")  # fmt: skip
             break
-        parsed = read_reply(outcome, pool.rubric, pool.examples[row])
+        parsed = read_reply(outcome, pool.rubric)
         if parsed.scores is not None:
             pool.values[row, vote] = parsed.scores
             break

@@ -1,7 +1,7 @@
-"""One vLLM server that outlives an evaluation: the base is loaded once, the adapters of a sweep come by name.
+"""One vLLM server for several evaluations: the base model is loaded once, adapters are served by name.
 
-At most one lives in a process. It is kept until somebody else needs the device (`gip_exp.device`), another base or
-other settings are asked for, or the process ends (`VLLMServer` sees to that, however it ends).
+A process has at most one. It runs until another task needs the device (`gip_exp.device`), another base model or other
+settings are requested, or the process ends (`VLLMServer` ensures this after a crash as well).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _kept: list[VLLMServer] = []  # none or one
 
 @contextmanager
 def serving(settings: ServerSettings, log_path: Path, *, say: Callable[[str], None]) -> Iterator[VLLMServer]:
-    """A running server for `settings`: the kept one where it fits, else a new one. Raises ServerError, LLMError.
+    """Return a running server for `settings`: the existing one if it fits, else a new one. Raises ServerError, LLMError.
 
-    Adapters are loaded into it now. `say` is told when a server is started, which takes from half a minute to several.
-    The block's errors become the server's last words when it has died.
+    Adapters are loaded immediately. `say` is called when a server is started, which takes half a minute or more.
+    If the server has died, errors of the block are replaced by the end of its log.
     """
     settings.check()
     rank = rank_to_serve(settings.adapters) if settings.adapters else 0

@@ -1,4 +1,4 @@
-"""How far an LLM job is, in words: replies a second, tokens, money, failures."""
+"""Progress of an LLM job as text: replies per second, tokens, cost, failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Progress = Callable[[int, int, Stats], None]
 
 
 class Bar(Protocol):
-    """What shows it: a bar of the program's console."""
+    """The progress bar of a console."""
 
     def update(self, done: float, total: float | None = None, note: Callable[[], str] = ...) -> None:
         """Take the state; `note` is called when it is shown."""

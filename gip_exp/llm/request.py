@@ -100,7 +100,7 @@ class Reply:
 
     Attributes:
         text: the text.
-        finish_reason: as the endpoint says (stop, length, content_filter, ...).
+        finish_reason: as reported by the endpoint (stop, length, content_filter, ...).
         refusal: the model's words if it declined.
         prompt_tokens: as billed.
         cached_tokens: prompt tokens from the provider's cache.
@@ -129,7 +129,7 @@ class Fault:
         kind: groups it in the counts.
         detail: description, redacted.
         retry: whether another attempt can help.
-        retry_after_s: the wait that the endpoint asked for.
+        retry_after_s: the wait that the endpoint requested.
         fatal: whether no call can succeed (wrong key, unknown model, no money left), so that the job stops.
     """
 

@@ -1,4 +1,4 @@
-"""Rubrics: what is judged, on which scale, and the messages that ask for it.
+"""Rubrics: attributes to grade, their scale, and the messages that request grades.
 
 The judged text is untrusted. It is put between two marker lines whose code does not occur in it, chat control tokens
 in it are broken up, and the instruction is repeated after it. The rubric itself is in the system message, the same
@@ -101,7 +101,7 @@ class Rubric:
         return Schema("grades", body)
 
     def messages(self, prompt: str, completion: str) -> tuple[Message, ...]:
-        """Return the messages that ask for the grades of one example."""
+        """Return the messages that request the grades of one example."""
         user = f"{_fence(prompt, completion)}\n\n{self._form()}"
         return ({"role": "system", "content": self._system()}, {"role": "user", "content": user})
 

@@ -29,7 +29,7 @@ def _vote(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, 
         reply = cache.get(cache_key(request, settings.endpoint))
         if reply is None:
             break
-        parsed = read_reply(reply, rubric, example)
+        parsed = read_reply(reply, rubric)
         if parsed.scores is None:
             read = f"Not readable: {parsed.reason}"
         else:
@@ -45,7 +45,7 @@ def _vote(example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, 
 
 
 def _block(text: str) -> str:
-    """A fenced block whose fence the text cannot close, control characters spelt out."""
+    """Return a fenced block whose fence the text cannot close, with control characters escaped."""
     text = printable(text)
     fence = "```"
     while fence in text:

@@ -67,16 +67,18 @@ class Transport:
     async def _post(self, path: str, body: Mapping[str, Any]) -> bytes | Fault:
         """Return the body of a 200 response, or a Fault."""
         try:
-            # httpx limits the time between two bytes; this limits a slow stream.
+            # The only clock of a call: it ends a slow stream as well.
             async with asyncio.timeout(self.settings.timeout_s):
                 response = await self._client.post(path, cast_to=httpx2.Response, body=dict(body))
                 return response.content
-        except (TimeoutError, openai.APITimeoutError):
+        except TimeoutError:
             return Fault("timeout", f"no complete reply within {self.settings.timeout_s:g} s")
         except openai.APIStatusError as error:
             return self._status_fault(error)
         except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
             return Fault("connection", self._clean(f"{type(cause).__name__}: {cause}"))
         except openai.OpenAIError as error:
             return Fault("connection", self._clean(f"{type(error).__name__}: {error}"))

@@ -1,4 +1,4 @@
-"""Numbers for one cell and for the comparison of two, from `eval.statistics`.
+"""Numbers for one cell and for the comparison of two, from `eval.statistics` and `eval.paired`.
 
 One seed: Wilson's interval for outcomes 0 and 1, a bootstrap over questions for graded ones; nothing is known
 about other seeds. Several seeds: a bootstrap over seeds and questions, crossed. Differences are paired by
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from eval import statistics
+from eval import paired, statistics
 from eval.statistics import Interval, Outcomes
 from gip_exp.report.runs import Answer
 
@@ -79,14 +79,14 @@ class Difference:
     @cached_property
     def p_questions(self) -> float:
         """P-value of the paired permutation over questions, the seeds of a question together."""
-        return statistics.paired_permutation(*self.outcomes, unit="question").p_value
+        return paired.paired_permutation(*self.outcomes, unit="question")
 
     @cached_property
     def p_seeds(self) -> float:
         """P-value of the paired permutation over whole training runs; NaN with one seed."""
         if len(self.seeds) < 2:
             return math.nan
-        return statistics.paired_permutation(*self.outcomes, unit="seed").p_value
+        return paired.paired_permutation(*self.outcomes, unit="seed")
 
 
 def summarise(answers: Answers) -> Summary | None:
@@ -117,7 +117,7 @@ def difference(a: Answers, b: Answers) -> Difference | None:
     if not shared:
         return None
     ours, theirs = ({(s, id): side[s][id].value for s in seeds for id in shared} for side in (a, b))
-    gaps = statistics.differences(ours, theirs)
+    gaps = paired.differences(ours, theirs)
     rows = _table(gaps)
     per_seed = tuple(float(row.mean()) for row in rows)
     mean = statistics.bootstrap(gaps, confidence=CONFIDENCE, resamples=RESAMPLES)

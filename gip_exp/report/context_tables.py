@@ -1,4 +1,4 @@
-"""Tables beside the results: verdicts and evidence of the claims, the subsets, the cost."""
+"""Further tables: verdicts and evidence of the claims, the subsets, the cost."""
 
 import math
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The report as data: sections of text, tables and figures. Writers turn it into Markdown, LaTeX and HTML."""
 
 from dataclasses import dataclass, field
+from itertools import groupby
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class Table:
     notes: tuple[str, ...] = ()
     ruled: tuple[int, ...] = ()
     folded: bool = False
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Heading and number of columns of each run of columns with one heading; [] if no column has one."""
+        runs = [(name, len(list(run))) for name, run in groupby(column.group for column in self.columns)]
+        return runs if any(name for name, _ in runs) else []
 
 
 @dataclass(frozen=True)

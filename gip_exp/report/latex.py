@@ -4,7 +4,6 @@ Run `pdflatex report.tex` in the report's folder. Tables can be copied into othe
 """
 
 import re
-from itertools import groupby
 
 from gip_exp.report.document import Column, Document, Figure, Table
 
@@ -58,7 +57,7 @@ def escape(text: str) -> str:
 
 def table(of: Table) -> list[str]:
     """Return a longtable: caption, group headings, header repeated on every page, notes below."""
-    head = [*_groups(of.columns), _line([escape(column.name) for column in of.columns]), r"\midrule"]
+    head = [*_groups(of), _line([escape(column.name) for column in of.columns]), r"\midrule"]
     columns = "".join(_column(column) for column in of.columns)
     lines = [
         r"{\footnotesize",
@@ -85,17 +84,14 @@ def _column(column: Column) -> str:
     return "r" if column.align == "right" else "l"
 
 
-def _groups(columns: tuple[Column, ...]) -> list[str]:
+def _groups(of: Table) -> list[str]:
     """Return the line of headings that neighbouring columns share, with rules under them; nothing without groups."""
-    if not any(column.group for column in columns):
-        return []
     cells, rules, start = [], [], 1
-    for name, members in groupby(columns, key=lambda column: column.group):
-        width = len(list(members))
+    for name, width in of.groups:
         cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" if name else " & ".join([""] * width))
         rules += [rf"\cmidrule(lr){{{start}-{start + width - 1}}}"] if name else []
         start += width
-    return [" & ".join(cells) + r" \\", "".join(rules)]
+    return [" & ".join(cells) + r" \\", "".join(rules)] if cells else []
 
 
 def _line(cells: list[str]) -> str:

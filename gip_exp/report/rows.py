@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from eval.statistics import holm
+from eval.paired import holm
 from gip_exp.report.compare import Difference, Summary, difference, is_proportion, summarise
 from gip_exp.report.names import FULL, RANDOM, UNTUNED
 from gip_exp.report.study import Cell, Group

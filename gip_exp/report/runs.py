@@ -97,7 +97,7 @@ class Run:
 
     @property
     def data_key(self) -> str:
-        """The key of its rows in the store; '' where it has none."""
+        """Key of the rows in the store; '' if there is none."""
         return self.stages["data"]["key"] if "data" in self.stages else ""
 
     @property
@@ -248,7 +248,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _answers(folder: Path, name: str, metric: Metric) -> dict[str, Answer]:
-    """The per-question outcomes, held against the metric that `result.json` gives for them."""
+    """Return the per-question outcomes after comparing their mean with the metric in `result.json`."""
     if not METRIC.fullmatch(name) or ".." in name:
         raise ValueError(
             f"{folder / RESULT} gives {name[:80]!r}, which is not a metric name (like gsm8k/exact_match)"

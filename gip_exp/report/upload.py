@@ -1,4 +1,4 @@
-"""The report in W&B: one run beside the runs of its sweep, with every table and figure, resumed when made again."""
+"""The report in W&B: one run next to those of the sweep, with all tables and figures; a new report resumes it."""
 
 from collections.abc import Sequence
 from pathlib import Path

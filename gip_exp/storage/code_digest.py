@@ -74,7 +74,7 @@ def _code_of(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         module, name = waiting.pop()
         waiting += _follow(module, name, packages, used)
     return tuple(
-        sorted((_parsed(module).file, _digest(_parsed(module), names)) for module, names in used.items())
+        sorted((_parsed(module).file, _digest(module, names)) for module, names in used.items())
     )
 
 
@@ -104,19 +104,26 @@ def _follow(
     for wanted in list(found.definitions) if name is None else [name]:
         if wanted not in known:
             known.add(wanted)
-            for statement in [*found.definitions[wanted], *found.loose]:
-                yield from _references(statement, module, found)
+            yield from (*_used_by(module, wanted), *_used_by(module, None))
+
+
+@cache
+def _used_by(module: str, name: str | None) -> tuple[tuple[str, str | None], ...]:
+    """Return (module, name) of what a definition refers to; for None, of what statements that define no name do."""
+    found = _parsed(module)
+    statements = found.loose if name is None else found.definitions[name]
+    return tuple(dict.fromkeys(to for one in statements for to in _references(one, module, found)))
 
 
 def _references(statement: ast.stmt, module: str, found: _Module) -> Iterator[tuple[str, str | None]]:
     """Yield (module, name) of the project definitions that a statement refers to."""
-    local: dict[str, tuple[str, str | None]] = {}
-    for node in ast.walk(statement):
+    nodes = list(ast.walk(statement))
+    bound = dict(found.imports)
+    for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            local |= _bound(node)
-    bound = {**found.imports, **local}
-    inside = {node.value for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
-    for node in ast.walk(statement):
+            bound |= _bound(node)
+    inside = {node.value for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
             target, name = bound[node.value.id]
             whole = target if name is None else f"{target}.{name}"
@@ -200,14 +207,19 @@ class _Plain(ast.NodeTransformer):
         return None if is_text else self.generic_visit(node)
 
 
-def _digest(module: _Module, names: set[str]) -> str:
+def _digest(module: str, names: set[str]) -> str:
     whole = hashlib.sha256()
-    for name in sorted(names):
-        for statement in module.definitions[name]:
-            whole.update(f"{name}\n{ast.dump(statement)}\n".encode())
-    for statement in module.loose:
-        whole.update(f"{ast.dump(statement)}\n".encode())
+    for name in (*sorted(names), None):
+        whole.update(f"{name}\n{_dumped(module, name)}\n".encode())
     return whole.hexdigest()[:12]
+
+
+@cache
+def _dumped(module: str, name: str | None) -> str:
+    """Return the syntax trees of a definition as text; for None, of the statements that define no name."""
+    found = _parsed(module)
+    statements = found.loose if name is None else found.definitions[name]
+    return "\n".join(map(ast.dump, statements))
 
 
 @cache

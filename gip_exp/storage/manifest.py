@@ -90,7 +90,7 @@ def drop_unlisted(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Remove files that are not in the manifest, and empty folders."""
     for path in sorted(folder.rglob("*"), reverse=True):  # contents before their folder
         name = str(path.relative_to(folder))
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir():
             if not any(path.iterdir()):
                 path.rmdir()
         elif name not in manifest["files"] and name != MANIFEST:

@@ -156,8 +156,6 @@ class Store:
     def _adopt(self, stage: str, key: str) -> Entry | None:
         """Commit an output that a killed process finished but did not rename; None if there is none."""
         partial = _partial(self.folder(stage, key))
-        if partial.is_symlink():
-            return None
         try:
             kept = manifest.read(partial, hashed=None)
         except manifest.DamagedError:
@@ -224,8 +222,6 @@ def _partial(folder: Path) -> Path:
 
 def _prepared(partial: Path, resumable: bool) -> Path:
     """Create the folder to write to; for a resumable stage, keep what a killed process left in it."""
-    if partial.is_symlink():  # another user of the folder must not redirect the output
-        partial.unlink()
     if partial.is_dir() and resumable:
         (partial / MANIFEST).unlink(missing_ok=True)
         remove_leftovers(partial)

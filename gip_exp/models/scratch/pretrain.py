@@ -162,11 +162,13 @@ def _optimizers(
     """Muon for the matrices inside the layers, AdamW for the rest (the tied embeddings, the norms)."""
     import torch
 
+    from gip_exp.models.scratch.muon import Muon
+
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".layers." in name]
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return (
-        torch.optim.Muon(matrices, lr=muon_lr, weight_decay=weight_decay, momentum=0.95),
+        Muon(matrices, lr=muon_lr, weight_decay=weight_decay),
         torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)),
     )
 

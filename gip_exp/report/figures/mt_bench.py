@@ -15,7 +15,6 @@ from gip_exp.report.names import CATEGORIES, FULL, MT_BENCH, look
 from gip_exp.report.rows import Result, Row
 from gip_exp.report.study import Cell, Group
 
-ALL = MT_BENCH + "all"
 APART = 0.15  # of a line: distance of the two methods of a category from its line
 
 
