@@ -73,9 +73,7 @@ def _code_of(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     while waiting:
         module, name = waiting.pop()
         waiting += _follow(module, name, packages, used)
-    return tuple(
-        sorted((_parsed(module).file, _digest(module, names)) for module, names in used.items())
-    )
+    return tuple(sorted((_parsed(module).file, _digest(module, names)) for module, names in used.items()))
 
 
 def _qualified_name(root: Root) -> str:
