@@ -274,10 +274,10 @@ def test_everything_that_is_missing_is_listed_before_any_work(compose, tmp_path,
 def test_a_run_that_fails_leaves_a_result_that_says_why(micro, tmp_path, monkeypatch):
     from gip_exp.stages import embed
 
-    def broken(*_, **__):
+    def broken(*_):
         raise UserError("the encoder is out of order")
 
-    monkeypatch.setattr(type(embed.EMBEDDERS), "call", broken)
+    monkeypatch.setattr(embed, "_check", broken)
     with pytest.raises(UserError, match="out of order"):
         pipeline.run(micro(tmp_path, "until=select"), quiet())
     result = json.loads(next((tmp_path / "runs").rglob("result.json")).read_text())
