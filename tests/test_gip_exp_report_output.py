@@ -215,6 +215,19 @@ def test_the_same_runs_give_the_same_bytes(tmp_path):
         assert path.read_bytes() == twin.read_bytes(), path.name
 
 
+def test_categories_of_the_rows_are_compared_with_the_pool(tmp_path):
+    for selector, codes in (("mp_ma", 6), ("random", 2)):
+        topics = {"code": {"pool": 25, "selected": codes}, "<prose>": {"pool": 75, "selected": 10 - codes}}
+        common = {"budget": 10, "values": {}, "status": "stopped:select"}
+        write_run(tmp_path, selector, selected=range(10), categories={"topic": topics}, **common)
+    made = write_report(tmp_path, tmp_path / "report", Console(file=io.StringIO()))
+    page = (made.folder / "report.md").read_text()
+    assert "topic of the selected rows" in page
+    (line,) = (line for line in page.splitlines() if line.startswith("| code"))
+    assert [cell.strip() for cell in line.strip("|").split("|")] == ["code", "25.0", "60.0", "20.0"]
+    assert "<prose>" not in (made.folder / "report.html").read_text()
+
+
 def test_runs_that_only_selected_are_reported_without_metrics(tmp_path):
     for selector, chosen in (("mp_ma", [0, 1, 2]), ("random", [2, 3, 4])):
         write_run(tmp_path, selector, budget=3, selected=chosen, values={}, status="stopped:select")

@@ -7,7 +7,7 @@ from gip_exp.report import text
 from gip_exp.report.claims import MT_BENCH
 from gip_exp.report.document import Column, Table
 from gip_exp.report.study import Cell, Group
-from gip_exp.report.subsets import average, costs, stage_seconds
+from gip_exp.report.subsets import average, category_shares, costs, stage_seconds
 from gip_exp.report.verdicts import OPEN, Verdict
 
 
@@ -49,6 +49,22 @@ def _subset_row(cell: Cell) -> tuple[str, ...]:
         covered,
         f"{found['skill_entropy']:.2f}" if "skill_entropy" in found else text.NONE,
     )
+
+
+def category_tables(group: Group) -> list[Table]:
+    """Return a table per text column of the rows: how often each value occurs in the pool and in the subsets."""
+    cells = list(group.selecting())
+    note = "Per cent of the rows, means over seeds; values by their frequency in the pool, at most 20."
+    tables = []
+    for column, values in category_shares(cells).items():
+        heads = (Column(column, "left"), Column("pool"))
+        heads += tuple(Column(f"{cell.arm.label} {cell.budget_label}") for cell in cells)
+        rows = tuple(
+            (value, *(text.value(share, True) for share in shares)) for value, shares in values.items()
+        )
+        name = f"{group.slug}-category-{len(tables) + 1}"
+        tables.append(Table(name, f"{group.title}: {column} of the selected rows", heads, rows, (note,)))
+    return tables
 
 
 def cost_tables(group: Group) -> list[Table]:

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from gip_exp.report import text
 from gip_exp.report.claims import MIN_SEEDS
-from gip_exp.report.context_tables import check_table, cost_tables, subset_table, verdict_table
+from gip_exp.report.context_tables import (
+    category_tables,
+    check_table,
+    cost_tables,
+    subset_table,
+    verdict_table,
+)
 from gip_exp.report.document import Document, Figure, Section, Table
 from gip_exp.report.names import is_part
 from gip_exp.report.rows import Result
@@ -81,7 +87,7 @@ def _more(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _subsets(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
-    tables = [subset_table(group) for group in groups]
+    tables = [table for group in groups for table in (subset_table(group), *category_tables(group))]
     return Section("What was selected", (), (*figures, *(table for table in tables if table is not None)))
 
 

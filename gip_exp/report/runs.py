@@ -106,6 +106,11 @@ class Run:
         return self.result.get("subset") or {}
 
     @property
+    def categories(self) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+        """Text column of `data.metadata` -> value -> rows with it in `pool` and `selected`."""
+        return self.result.get("categories") or {}
+
+    @property
     def tuned(self) -> bool:
         """Whether the model was fine-tuned: by the config, else by the stages of the result."""
         kind = self.settings.get("train.kind")

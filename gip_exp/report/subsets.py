@@ -1,5 +1,6 @@
 """Quality and coverage of subsets, overlap between methods, and seconds by stage."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,40 @@ import numpy as np
 
 from gip_exp.report.names import UNTUNED, stage_order
 from gip_exp.report.study import Arm, Cell, Group
+
+
+def category_shares(cells: Sequence[Cell]) -> dict[str, dict[str, list[float]]]:
+    """Return the shares of the values of each text column in the pool and in the subsets.
+
+    Args:
+        cells: Cells of one group.
+
+    Returns:
+        Column -> value -> its share of the pool, then of the subset of each cell (mean over seeds, NaN if unknown).
+    """
+    known: dict[str, dict[str, int]] = {}
+    for cell in cells:
+        for runs in cell.runs.values():
+            for column, values in runs[0].categories.items():
+                known.setdefault(column, {value: counts["pool"] for value, counts in values.items()})
+    pools = [run[0].result.get("n_pool") for cell in cells for run in cell.runs.values()]
+    n_pool = max((n for n in pools if n), default=0)
+    return {
+        column: {
+            value: [count / max(n_pool, 1), *(_share(cell, column, value) for cell in cells)]
+            for value, count in counts.items()
+        }
+        for column, counts in known.items()
+    }
+
+
+def _share(cell: Cell, column: str, value: str) -> float:
+    found = [
+        runs[0].categories[column][value]["selected"] / cell.n_selected
+        for runs in cell.runs.values()
+        if value in runs[0].categories.get(column, {}) and cell.n_selected
+    ]
+    return float(np.mean(found)) if found else math.nan
 
 
 @dataclass(frozen=True)
