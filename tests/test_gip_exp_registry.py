@@ -232,4 +232,5 @@ def test_an_installed_package_adds_a_selector_with_its_options(installed, rows, 
     assert "selector.at_least=0: input should be greater than or equal to 1" in refused.stderr
     unknown = gip_exp(installed, *common, "selector=shortes")
     assert unknown.returncode == 2
-    assert "did you mean shortest?" in unknown.stderr
+    assert "Could not find 'selector/shortes'" in unknown.stderr
+    assert "\tshortest\n" in unknown.stderr
