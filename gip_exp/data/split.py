@@ -37,9 +37,18 @@ def count(budget: int | float, n_pool: int) -> int:
     return max(1, round(budget * n_pool))
 
 
+SHARES = (0.002, 0.02, 0.2, 0.5)  # of the pool, beside all of it
+
+
 def rank_to(n_selected: int, n_pool: int) -> int:
-    """Return the length of a ranking: the smallest of 0.2 n, 0.5 n and n that covers the budget, so budgets share it."""
-    for share in (0.2, 0.5):
-        if n_selected <= round(share * n_pool):
-            return round(share * n_pool)
-    return n_pool
+    """Return the length of a ranking: the smallest share of the pool in `SHARES` that covers the budget.
+
+    Budgets of one class share a ranking, so a sweep over budgets up to 20 % ranks once, and a single small budget does
+    not pay for that.
+
+    Example:
+        >>> rank_to(1000, 100_000), rank_to(2500, 100_000), rank_to(60_000, 100_000)
+        (2000, 20000, 100000)
+    """
+    lengths = (round(share * n_pool) for share in SHARES)
+    return next((length for length in lengths if n_selected <= length), n_pool)
