@@ -55,10 +55,10 @@ def category_tables(group: Group) -> list[Table]:
     """Return a table per text column of the rows: how often each value occurs in the pool and in the subsets."""
     cells = list(group.selecting())
     note = "Per cent of the rows, means over seeds; values by their frequency in the pool, at most 20."
-    tables = []
+    subsets = [Column(f"{cell.arm.label} {cell.budget_label}") for cell in cells]
+    tables: list[Table] = []
     for column, values in category_shares(cells).items():
-        heads = (Column(column, "left"), Column("pool"))
-        heads += tuple(Column(f"{cell.arm.label} {cell.budget_label}") for cell in cells)
+        heads = (Column(column, "left"), Column("pool"), *subsets)
         rows = tuple(
             (value, *(text.value(share, True) for share in shares)) for value, shares in values.items()
         )

@@ -157,7 +157,7 @@ def number_embeddings(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFas
     """
     import torch
 
-    weight = model.get_input_embeddings().weight
+    weight = model.model.embed_tokens.weight
     count = weight.shape[1] // 4
     periods = torch.tensor(PERIODS).repeat(-(-count // len(PERIODS)))[:count]
     scale = 1.4 * model.config.initializer_range  # sines have a root mean square of 0.7
