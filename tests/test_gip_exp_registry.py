@@ -233,4 +233,3 @@ def test_an_installed_package_adds_a_selector_with_its_options(installed, rows, 
     unknown = gip_exp(installed, *common, "selector=shortes")
     assert unknown.returncode == 2
     assert "Could not find 'selector/shortes'" in unknown.stderr
-    assert "\tshortest\n" in unknown.stderr
