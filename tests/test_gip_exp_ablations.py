@@ -270,7 +270,10 @@ def test_an_embedder_that_cannot_be_had_is_named_and_left_out(prepare):
     findings = encoder.run(setup)
     assert {row["embedder"] for row in findings.sheets[0].rows} == {"tfidf"}
     (note,) = [note for note in findings.sheets[0].notes if note.startswith("Left out")]
-    assert "sentence_transformer: the model sentence-transformers/all-MiniLM-L6-v2 is neither" in note
+    assert (
+        "sentence_transformer: the model sentence-transformers/all-MiniLM-L6-v2 is not in the local cache"
+        in note
+    )
 
 
 def test_no_embedder_at_all_is_an_error(prepare):

@@ -10,7 +10,6 @@ from gip_exp import pipeline
 from gip_exp.artifacts import read_selected
 from gip_exp.cli.run import show, show_files
 from gip_exp.config import parse
-from gip_exp.config.base import content
 from gip_exp.config.data import Hub, RowsData
 from gip_exp.console import Console
 from gip_exp.data import load as load_module
@@ -277,15 +276,6 @@ def test_a_pool_of_two_rows_gives_one_once_its_words_count(own, tmp_path):
         run(own(path, "selector=k_center"))
     outcome, _ = run(own(path, "selector=k_center", "budget=0.05", "embedder.min_count=1"))
     assert outcome.result["n_selected"] == 1
-
-
-def test_settings_that_came_later_leave_old_keys_alone(compose):
-    rows = parse(compose("+experiment=gsm8k_qwen")).data
-    assert isinstance(rows, RowsData)
-    assert set(content(rows)) == {"kind", "shape", "drop_empty", "hub", "limit", "metadata"}
-    assert set(content(rows)["hub"]) == {"name", "config", "revision", "test_split"}
-    changed = rows.model_copy(update={"drop_broken": True})
-    assert content(changed)["drop_broken"] is True
 
 
 # The hub, at the boundary of `datasets.load_dataset`.
