@@ -7,7 +7,7 @@ fit, `data.shape` chooses one; if none fits, `data.columns` names the columns.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +172,7 @@ def _check_named(named: Mapping[str, Any], columns: Sequence[str], source: Path 
 
 
 def _found(rows: Sequence[Placed], columns: Sequence[str], source: Path | str, shape: str) -> Layout:
-    usual = _usual(rows)
-    for known, there in ((known, there) for there in (usual, columns) for known in KNOWN):
+    for there, known in product((_usual(rows), columns), KNOWN):
         fitting = _fitting([layout for layout in known if shape in ("auto", layout.shape)], there)
         if len(fitting) > 1:  # the first row may decide
             fitting = _fitting(fitting, columns_of(rows[:1])) or fitting
