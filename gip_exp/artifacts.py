@@ -1,8 +1,8 @@
 """File names and readers of the stage outputs that other stages use, so that stages do not import each other."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast, overload
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from gip_exp.runs.folder import SELECTED
 from gip_exp.runs.records import DataFacts, RankFacts, SelectFacts
 from gip_exp.stage import Entries
 from gip_exp.storage.files import read_jsonl
+from gip_exp.storage.row_table import RowTable, read_table
 
 # data
-POOL, TEST, LABELS = "pool.jsonl", "test.jsonl", "labels.jsonl"
-ORIGINS = "origins.jsonl"  # source of each pool row, in pool order
-ROWS = "rows.jsonl"  # the original rows of the pool, in pool order
+POOL, TEST, LABELS = "pool.arrow", "test.jsonl", "labels.jsonl"
+ORIGINS = "origins.arrow"  # source of each pool row, in pool order
+ROWS = "rows.arrow"  # the original rows of the pool as JSON, in pool order
 LEFT_OUT = "left_out.jsonl"  # rows excluded from the pool, with the reason
 METADATA_STAGE = "data/metadata"  # exists if data.metadata names columns
 METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its numeric and its text columns
@@ -35,9 +36,9 @@ RANKING = "ranking.parquet"
 ADAPTER, LOSSES = "adapter", "losses.jsonl"
 
 
-def read_pool(entries: Entries) -> list[Example]:
-    """Read all training rows, in file order."""
-    return read_jsonl(entries["data"].folder / POOL)
+def read_pool(entries: Entries) -> RowTable:
+    """Map all training rows into memory, in file order."""
+    return read_table(entries["data"].folder / POOL)
 
 
 def read_test(entries: Entries) -> list[Example]:
@@ -45,10 +46,10 @@ def read_test(entries: Entries) -> list[Example]:
     return read_jsonl(entries["data"].folder / TEST)
 
 
-def read_origins(entries: Entries) -> list[dict[str, Any]]:
-    """Read the source of each pool row, in pool order; empty for a generated pool."""
+def read_origins(entries: Entries) -> RowTable | None:
+    """Map the source of each pool row into memory, in pool order; None for a generated pool."""
     path = entries["data"].folder / ORIGINS
-    return read_jsonl(path) if path.is_file() else []
+    return read_table(path) if path.is_file() else None
 
 
 def row_name(example: Mapping[str, Any]) -> str:
@@ -63,6 +64,26 @@ def row_name(example: Mapping[str, Any]) -> str:
 def text_of(example: Mapping[str, str]) -> str:
     """Return the text that embedders and DSIR read: prompt, newline, completion."""
     return f"{example['prompt']}\n{example['completion']}"
+
+
+class Texts(Sequence[str]):
+    """The texts (`text_of`) of rows, made when they are looked at."""
+
+    def __init__(self, rows: RowTable) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Texts": ...
+    def __getitem__(self, at: int | slice) -> "str | Texts":
+        return Texts(self._rows[at]) if isinstance(at, slice) else text_of(self._rows[at])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(text_of, self._rows)
 
 
 def read_features(entries: Entries) -> np.ndarray:

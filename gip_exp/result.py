@@ -11,9 +11,9 @@ from gip_exp.artifacts import (
     CATEGORIES,
     LABELS,
     METADATA_STAGE,
-    POOL,
     data_facts,
     rank_facts,
+    read_pool,
     read_selected,
     sizes,
 )
@@ -114,7 +114,7 @@ def subset(entries: Mapping[str, Entry]) -> dict[str, float]:
     if not path.is_file():
         return {}
     labels = {row["id"]: row for row in read_jsonl(path)}
-    skills = {labels[row["id"]]["skill"] for row in read_jsonl(entries["data"].folder / POOL)}
+    skills = {labels[name]["skill"] for name in read_pool(entries).ids}
     chosen = [labels[row["id"]] for row in read_selected(entries)]
     clean = Counter(row["skill"] for row in chosen if row["flaw"] is None)
     total = sum(clean.values())

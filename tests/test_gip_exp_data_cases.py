@@ -334,7 +334,7 @@ KINDS = {
 
 def read(row):
     """(layout, reading) of one row."""
-    items = rows.placed([row])
+    items = list(rows.placed([row]))
     layout = rows.find_layout(items, "f")
     return layout, rows.read_examples(items, layout, "train")
 
@@ -376,7 +376,7 @@ def test_what_cannot_be_read_says_why(row, problem):
 
 
 def test_what_was_found_is_counted_once_with_its_first_place():
-    items = rows.placed([{"question": "q", "answer": answer} for answer in ("a", 1, 2)])
+    items = list(rows.placed([{"question": "q", "answer": answer} for answer in ("a", 1, 2)]))
     reading = rows.read_examples(items, rows.find_layout(items, "f"), "train")
     assert reading.found == {
         "hold a number (or date) in column 'answer', which is read as its text": (2, "row 2")
@@ -417,14 +417,14 @@ def test_two_columns_of_turns_ask_for_a_choice():
         UserError, match=r"have several conversations \('a', 'b'\): data.columns.conversation=COLUMN"
     ):
         read(row)
-    items = rows.placed([row])
+    items = list(rows.placed([row]))
     layout = rows.find_layout(items, "f", chosen={"conversation": "b"})
     assert rows.read_examples(items, layout, "train").examples[0]["completion"] == "b"
 
 
 def test_people_name_any_part_and_then_no_other_is_guessed():
     row = {"q": "q", "a": "a", "who": "Be brief.", "system": "not this", "key": 7}
-    items = rows.placed([row])
+    items = list(rows.placed([row]))
     layout = rows.find_layout(
         items, "f", chosen={"prompt": "q", "completion": "a", "system": "who", "own_id": "key"}
     )

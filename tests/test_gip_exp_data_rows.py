@@ -31,7 +31,7 @@ def written(path, content, encoding="utf-8"):
 
 def examples_of(path, shape="auto", **options):
     """(layout, reading) of a file, as the data stage reads it."""
-    read = rows.read_rows(path)
+    read = list(rows.read_rows(path))
     layout = rows.find_layout(read, path.name, shape)
     return layout, rows.read_examples(read, layout, "train", **options)
 
@@ -332,12 +332,12 @@ def test_a_row_is_named_by_where_it_begins(tmp_path, name, content, places):
 )
 def test_an_unreadable_file_says_why(tmp_path, name, content, part):
     with pytest.raises(UserError, match=part):
-        rows.read_rows(written(tmp_path / name, content))
+        list(rows.read_rows(written(tmp_path / name, content)))
 
 
 def test_nesting_without_end_and_endless_cells_are_no_trouble(tmp_path):
     with pytest.raises(UserError, match="nested too deeply"):
-        rows.read_rows(written(tmp_path / "deep.json", "[" * 100_000))
+        list(rows.read_rows(written(tmp_path / "deep.json", "[" * 100_000)))
     _, reading = examples_of(written(tmp_path / "long.csv", "question,answer\n" + "x" * 200_000 + ",a\n"))
     assert len(reading.examples[0]["prompt"]) == 200_000
 
@@ -405,7 +405,7 @@ USER, BOT = {"speaker": "human", "text": "Hi"}, {"speaker": "bot", "text": "Hell
 def test_a_conversation_is_found_however_it_is_wrapped(tmp_path, line):
     path = tmp_path / "a.jsonl"
     path.write_text(2 * (json.dumps(line) + "\n"))
-    found = rows.read_rows(path)
+    found = list(rows.read_rows(path))
     layout = rows.find_layout(found, path)
     examples = rows.read_examples(found, layout, "train").examples
     assert [(example["prompt"], example["completion"]) for example in examples] == 2 * [("Hi", "Hello.")]
@@ -555,9 +555,9 @@ def test_what_datasets_saves_is_read(tmp_path):
     DatasetDict(train=table, test=table.select([0]), other=table).save_to_disk(str(tmp_path / "splits"))
     found = rows.find_files(tmp_path / "one")
     assert [one.row["question"] for one in rows.read_files(found.train)] == [f"{n}?" for n in range(5)]
-    assert rows.read_files(found.train)[4].place == "data-00001-of-00002.arrow row 2"
+    assert list(rows.read_files(found.train))[4].place == "data-00001-of-00002.arrow row 2"
     splits = rows.find_files(tmp_path / "splits")
-    assert [len(rows.read_files(files)) for files in (splits.train, splits.test)] == [5, 1]
+    assert [len(list(rows.read_files(files))) for files in (splits.train, splits.test)] == [5, 1]
     assert "not read: other" in splits.left_out
     found.train[1].unlink()
     with pytest.raises(
@@ -580,7 +580,7 @@ def test_arrow_files_are_read_in_both_forms(tmp_path):
             out.write_table(table)
         assert [one.row for one in rows.read_rows(tmp_path / name)] == [GOOD] * 3
     with pytest.raises(UserError, match="not an Arrow file"):
-        rows.read_rows(written(tmp_path / "d.arrow", "nonsense"))
+        list(rows.read_rows(written(tmp_path / "d.arrow", "nonsense")))
 
 
 def test_columns_that_python_has_no_value_for_hide_no_row(tmp_path):
@@ -621,15 +621,15 @@ def test_an_object_that_holds_the_rows_is_opened(tmp_path, content):
 def test_what_an_object_holds_beside_its_rows_is_said(tmp_path):
     told = []
     path = written(tmp_path / "a.json", json.dumps({"train": [GOOD], "test": [GOOD], "version": 1}))
-    assert len(rows.read_rows(path, told.append)) == 1
+    assert len(list(rows.read_rows(path, told.append))) == 1
     assert told == ["a.json: the rows are those in 'train'; not read: 'test'"]
     path = written(tmp_path / "b.json", json.dumps({"question": ["a", "b"], "answer": ["a"]}))
     with pytest.raises(
         UserError, match=r"b.json: an object of columns of different lengths \('question' 2, 'answer' 1\)"
     ):
-        rows.read_rows(path)
+        list(rows.read_rows(path))
     path = written(tmp_path / "c.json", json.dumps({"messages": [user("q"), assistant("a")]}))
-    assert len(rows.read_rows(path)) == 1  # a list of turns is no list of rows
+    assert len(list(rows.read_rows(path))) == 1  # a list of turns is no list of rows
 
 
 def test_home_is_understood_and_a_folder_that_may_not_be_read_is_a_message(folder, monkeypatch):
@@ -672,7 +672,7 @@ def test_real_gsm8k_reads_whole(data_dir):
     layout, reading = examples_of(files.train[0])
     assert (layout.shape, len(reading.examples), reading.broken) == ("question_answer", 7473, [])
     assert all("####" in example["completion"] for example in reading.examples)
-    assert len(rows.read_files(files.test)) == 1319
+    assert len(list(rows.read_files(files.test))) == 1319
 
 
 def test_real_alpaca_is_instructions_and_four_rows_have_no_answer(data_dir):

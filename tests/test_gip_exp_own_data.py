@@ -17,6 +17,7 @@ from gip_exp.errors import UserError
 from gip_exp.models.prompts import renderer
 from gip_exp.stages import data
 from gip_exp.storage.files import read_jsonl
+from gip_exp.storage.row_table import read_table
 from selection.signals import read_signals
 
 FILLER = "cats dogs birds fish cows pigs goats hens ducks mice".split()
@@ -57,7 +58,7 @@ def test_the_subset_is_ready_for_trainers_and_the_rows_as_they_were_lie_beside_i
 
     rows = rows_of()
     outcome, said = run(own(written(tmp_path / "my rows.jsonl", rows)))
-    assert "my rows.jsonl: 40 rows; shape prompt_completion: prompt = prompt, completion = completion" in said
+    assert "my rows.jsonl: shape prompt_completion: prompt = prompt, completion = completion" in said
     assert ", id = id (not read: 'votes')" in said
     assert (outcome.result["n_pool"], outcome.result["n_target"], outcome.result["n_selected"]) == (40, 0, 4)
     files = [outcome.folder / name for name in ("selected.jsonl", "selected_rows.jsonl")]
@@ -172,12 +173,12 @@ def test_rows_left_out_in_the_middle_leave_origins_originals_and_metadata_too(ow
     assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1}
     kept = rows[:10]
     made, columns = outcome.entries["data"].folder, outcome.entries["data/metadata"].folder
-    ids = [example["id"] for example in read_jsonl(made / "pool.jsonl")]
-    origins = read_jsonl(made / "origins.jsonl")
+    ids = [example["id"] for example in read_table(made / "pool.arrow")]
+    origins = list(read_table(made / "origins.arrow"))
     assert [origin["id"] for origin in origins] == ids
     assert [origin["own_id"] for origin in origins] == [row["id"] for row in kept]
     assert [origin["row"] for origin in origins] == [1, 3, 5, *range(7, 14)]
-    assert read_jsonl(made / "rows.jsonl") == kept
+    assert [json.loads(row["row"]) for row in read_table(made / "rows.arrow")] == kept
     numbers = read_signals(columns / "metadata.parquet")
     assert (list(numbers.ids), numbers.column("votes").tolist()) == (ids, [row["votes"] for row in kept])
     assert read_jsonl(columns / "categories.jsonl") == [

@@ -11,6 +11,7 @@ import pytest
 from conftest import MICRO
 
 from gip_exp import pipeline
+from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
@@ -326,7 +327,7 @@ def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(
 def test_every_other_selector_goes_through_the_same_pipeline(first, micro, shared_root, selector):
     outcome = pipeline.run(micro(shared_root, f"selector={selector}", "until=select"), quiet())
     rows = read_jsonl(outcome.folder / "selected.jsonl")
-    pool_ids = {row["id"] for row in read_jsonl(outcome.entries["data"].folder / "pool.jsonl")}
+    pool_ids = {row["id"] for row in read_pool(outcome.entries)}
     assert len({row["id"] for row in rows}) == outcome.result["n_selected"] == 22
     assert {row["id"] for row in rows} <= pool_ids
     assert outcome.result["n_target"] == 24

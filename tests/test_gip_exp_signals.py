@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gip_exp import pipeline
+from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
@@ -78,7 +79,7 @@ def test_the_judge_leaves_a_table_with_its_summary_and_a_vector_figure(micro, sh
 def test_self_consistency_is_the_share_of_samples_with_the_reference_answer(consistent):
     table = table_of(consistent, "score/self_consistency")
     samples = read_jsonl(consistent.entries["score/self_consistency"].folder / "samples" / "00000000.jsonl")
-    pool = read_jsonl(consistent.entries["data"].folder / "pool.jsonl")
+    pool = read_pool(consistent.entries)
     for row, example, share in zip(samples, pool, table.column("self_consistency"), strict=True):
         reference = example["completion"].rpartition("####")[2].strip()
         agreeing = sum(sample["answer"] == reference for sample in row["samples"])

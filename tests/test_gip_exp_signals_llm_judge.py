@@ -10,6 +10,7 @@ import pytest
 from conftest import unavailable
 
 from gip_exp import pipeline
+from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
@@ -69,7 +70,7 @@ def test_gsm8k_judged_by_a_real_vllm_goes_into_mp_ma(gsm8k, judge_model, monkeyp
     assert set(entry.facts["judge"]["agreement"]["attributes"]) == set(ATTRIBUTES)
     assert len(read_jsonl(outcome.folder / "selected.jsonl")) == outcome.result["n_selected"] == 4
     told = (entry.folder / "transcript.md").read_text()
-    first = read_jsonl(outcome.entries["data"].folder / "pool.jsonl")[0]
+    first = read_pool(outcome.entries)[0]
     assert first["prompt"] in told
     assert told.count("Read as: accuracy ") == 2
     other, _ = run(gsm8k("selector=top_score", "budget=0.2", *vllm_judge(judge_model)))

@@ -111,7 +111,7 @@ def test_a_run_in_a_folder_with_modules_of_our_names(outputs):
 
 def test_a_sweep_from_a_checkout_on_the_path(run, tmp_path):
     run("gip_exp", "-m", *MICRO, "until=data", "seed=0,1", f"paths.root={tmp_path}", path=ROOT)
-    assert len(list(tmp_path.glob("store/data/*/pool.jsonl"))) == 2
+    assert len(list(tmp_path.glob("store/data/*/pool.arrow"))) == 2
 
 
 def test_the_other_commands(run, outputs, tmp_path):

@@ -66,7 +66,7 @@ def load(config: Config, console: Console) -> Material:
         features=np.ascontiguousarray(features, dtype=np.float32),
         scores=scores[scored],
         attributes=tuple(attributes),
-        lengths=np.array([len(examples[row]["completion"]) for row in scored], dtype=np.float64),
+        lengths=np.array([len(row["completion"]) for row in examples.take(scored)], dtype=np.float64),
         budget=split.count(config.budget, len(scored)),
         n_unscored=len(rows) - len(scored),
         embedder=config.embedder.name,

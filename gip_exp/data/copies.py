@@ -7,6 +7,7 @@ a locality-sensitive index (`datasketch`) and are then compared exactly, so rand
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from gip_exp.words import words
@@ -29,10 +30,11 @@ class Copy:
 
 def equal_rows(examples: Sequence[Mapping[str, Any]]) -> list[Copy]:
     """Return the rows whose prompt and completion equal those of an earlier row, in row order."""
-    first: dict[tuple[str, str], int] = {}
+    first: dict[bytes, int] = {}  # digest of the texts -> row
     copies = []
     for row, example in enumerate(examples):
-        earlier = first.setdefault((example["prompt"], example["completion"]), row)
+        texts = f"{len(example['prompt'])} {example['prompt']}{example['completion']}"
+        earlier = first.setdefault(blake2b(texts.encode(), digest_size=16).digest(), row)
         if earlier != row:
             copies.append(Copy(row, earlier, 1.0))
     return copies

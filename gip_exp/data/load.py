@@ -1,48 +1,56 @@
 """Loading the user's rows from files or the hub as a pool and a test set."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gip_exp.config.data import Hub, RowsData
 from gip_exp.data import rows
 from gip_exp.errors import UserError
 from gip_exp.models.hub import missing_dataset
 from gip_exp.stage import Job
+from gip_exp.storage.row_table import Collector, RowTable
 
 REMEDY = "fix or remove them, or leave them out (data.drop_broken=true)"
 MOST_PLACES = 3
 MOST_EMPTY = 0.5  # above this share of empty completions, the column is probably wrong
 
 
+EXAMPLE = ("id", "prompt", "completion"), ("turns", "tools")  # columns of text, and others
+ORIGIN = ("id",), ("source", "row", "place", "own_id")
+ORIGINAL = ("row",), ()
+
+
 @dataclass(frozen=True)
 class Source:
-    """The rows as read from the source."""
+    """The rows of the source; they are read while they are iterated over, once."""
 
     title: str
-    train: list[rows.Placed]
-    test: list[rows.Placed]
+    train: Iterator[rows.Placed]
+    test: Iterator[rows.Placed]
 
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """Examples of pool and test set; sources and original rows of the pool, in its order."""
+    """Examples of pool and test set; for each pool row its source, and its JSON text if `data.keep_rows`."""
 
-    pool: list[rows.Example]
-    test: list[rows.Example]
-    origins: list[dict[str, Any]]
-    originals: list[Any]
+    pool: RowTable
+    test: RowTable
+    origins: RowTable
+    originals: RowTable | None
 
-    def only(self, rows: Iterable[int]) -> "LoadedRows":
-        """Return a copy with only these pool rows."""
-        kept = list(rows)
-        return replace(
-            self,
-            pool=[self.pool[row] for row in kept],
-            origins=[self.origins[row] for row in kept],
-            originals=[self.originals[row] for row in kept],
-        )
+    def only(self, kept: slice | np.ndarray) -> "LoadedRows":
+        """Return the pool rows of a slice, or those that are True in a mask (n,)."""
+
+        def part(table: RowTable) -> RowTable:
+            return table[kept] if isinstance(kept, slice) else table.take(np.flatnonzero(kept))
+
+        originals = None if self.originals is None else part(self.originals)
+        return replace(self, pool=part(self.pool), origins=part(self.origins), originals=originals)
 
 
 def hub_of(data: RowsData) -> Hub | None:
@@ -76,22 +84,27 @@ def missing_data(data: RowsData) -> list[str]:
 def load_rows(data: RowsData, job: Job) -> LoadedRows:
     """Read the rows. Unless `data.drop_broken`, raises UserError that lists the rows that cannot be used."""
     source = read_source(data, job.note)
-    title = source.title
-    layout = rows.find_layout(source.train, title, data.shape, data.columns.chosen())
-    job.console.say(f"  {title}: {len(source.train):,} rows; {layout}{_unused(source.train, layout, data)}")
+    first = rows.first_rows(source.train)
+    layout = rows.find_layout(first, source.title, data.shape, data.columns.chosen())
+    job.console.say(f"  {source.title}: {layout}{_unused(first, layout, data)}")
     job.draft.facts["shape"] = layout.shape
-    reading = _read(source.train, layout, "train", title=title, data=data, job=job)
-    test = (
-        _read(source.test, layout, "test", title=f"{title}, test rows", data=data, job=job)
-        if source.test
-        else None
-    )
-    _describe(reading, job)
+    pool, origins, originals = Collector(*EXAMPLE), Collector(*ORIGIN), Collector(*ORIGINAL)
+
+    def keep(example: rows.Example, row: rows.Placed) -> None:
+        pool.append(example)
+        origins.append(origin_of(example, row, layout))
+        if data.keep_rows:
+            originals.append({"row": rows.as_json(row.row)})
+
+    findings = _read(chain(first, source.train), layout, "train", source.title, keep, data=data, job=job)
+    job.console.say(f"  {source.title}: {findings.n_rows:,} rows")
+    test = Collector(*EXAMPLE)
+    if (first_test := next(source.test, None)) is not None:
+        test_rows, title = chain([first_test], source.test), f"{source.title}, test rows"
+        _read(test_rows, layout, "test", title, lambda row, _: test.append(row), data=data, job=job)
+    _describe(findings, job)
     return LoadedRows(
-        reading.examples,
-        test.examples if test else [],
-        origins_of(reading, layout),
-        [placed.row for placed in reading.rows],
+        pool.table(), test.table(), origins.table(), originals.table() if data.keep_rows else None
     )
 
 
@@ -99,16 +112,16 @@ def read_source(data: RowsData, note: Callable[[str], None] = lambda _: None) ->
     """Read the rows from the files or the hub; `note` is called with notes on what is not read."""
     hub = hub_of(data)
     if hub is not None:
-        title = f"{hub.name} ({hub.split})"
-        test = _from_hub(hub, hub.test_split) if hub.test_split else []
-        return Source(title, _from_hub(hub, hub.split), test)
+        test = _from_hub(hub, hub.test_split) if hub.test_split else iter(())
+        return Source(f"{hub.name} ({hub.split})", _from_hub(hub, hub.split), test)
     files = files_of(data)
     if files.left_out:
         note(files.left_out)
-    return Source(files.title, rows.read_files(files.train, note), rows.read_files(files.test, note))
+    test = rows.read_files(files.test, note) if files.test else iter(())
+    return Source(files.title, rows.read_files(files.train, note), test)
 
 
-def _from_hub(hub: Hub, split: str) -> list[rows.Placed]:
+def _from_hub(hub: Hub, split: str) -> Iterator[rows.Placed]:
     """Load a split of a hub data set. Raises UserError if this fails."""
     import httpx
     from datasets import load_dataset
@@ -126,51 +139,59 @@ def _from_hub(hub: Hub, split: str) -> list[rows.Placed]:
     return rows.placed(rows.dataset_rows(table), f"{hub.name} ({split})")
 
 
-def origins_of(reading: rows.Reading, layout: rows.Layout) -> list[dict[str, Any]]:
-    """Return the source of every example: source, row number in it, and the row's own id if the rows have ids."""
-    origins = []
-    for example, placed in zip(reading.examples, reading.rows, strict=True):
-        origin = {"id": example["id"], "source": placed.source, "row": placed.number, "place": placed.place}
-        origins.append(origin | ({"own_id": rows.own_id(placed.row, layout)} if layout.own_id else {}))
-    return origins
+def origin_of(example: rows.Example, row: rows.Placed, layout: rows.Layout) -> dict[str, Any]:
+    """Return the source of an example: source, row number in it, and the row's own id if the rows have ids."""
+    origin = {"id": example["id"], "source": row.source, "row": row.number, "place": row.place}
+    return origin | ({"own_id": rows.own_id(row.row, layout)} if layout.own_id else {})
 
 
 def _read(
-    placed: Sequence[rows.Placed], layout: rows.Layout, split: str, *, title: str, data: RowsData, job: Job
-) -> rows.Reading:
-    reading = rows.read_examples(placed, layout, split, drop_empty=data.drop_empty)
-    if reading.broken:
+    placed: Iterable[rows.Placed],
+    layout: rows.Layout,
+    split: str,
+    title: str,
+    keep: Callable[[rows.Example, rows.Placed], None],
+    *,
+    data: RowsData,
+    job: Job,
+) -> rows.Findings:
+    """Convert rows, and call `keep` with each example and its row; note what is left out."""
+    findings = rows.Findings()
+    for example, row in rows.converted(placed, layout, split, findings, drop_empty=data.drop_empty):
+        keep(example, row)
+    if findings.broken:
         if not data.drop_broken:
-            raise rows.broken_rows(title, reading.broken, REMEDY)
-        first = "; ".join(reading.broken[:MOST_PLACES])
+            raise rows.broken_rows(title, findings.broken, REMEDY)
+        first = "; ".join(findings.broken[:MOST_PLACES])
         job.note(
-            f"{title}: {len(reading.broken):,} broken rows are left out (data.drop_broken; first: {first})"
+            f"{title}: {len(findings.broken):,} broken rows are left out (data.drop_broken; first: {first})"
         )
-    if reading.empty:
-        _check_empty(reading, len(placed), title)
+    if findings.empty:
+        _check_empty(findings, title)
         job.note(
-            f"{title}: {len(reading.empty):,} of {len(placed):,} rows are left out because their completion is empty "
-            f"(data.drop_empty; first: {reading.empty[0]})"
+            f"{title}: {len(findings.empty):,} of {findings.n_rows:,} rows are left out because their completion is empty "
+            f"(data.drop_empty; first: {findings.empty[0]})"
         )
-    if not reading.examples:
+    if not findings.n_examples:
         raise UserError(f"{title}: no row is left; see the notes above for what was left out")
-    return reading
+    return findings
 
 
-def _check_empty(reading: rows.Reading, n: int, title: str) -> None:
-    if len(reading.empty) > MOST_EMPTY * n:
+def _check_empty(findings: rows.Findings, title: str) -> None:
+    empty, n = findings.empty, findings.n_rows
+    if len(empty) > MOST_EMPTY * n:
         raise UserError(
-            f"{title}: the completion is empty in {len(reading.empty):,} of {n:,} rows (first: {reading.empty[0]}): give "
+            f"{title}: the completion is empty in {len(empty):,} of {n:,} rows (first: {empty[0]}): give "
             "the column of the answers (data.columns.prompt=COLUMN data.columns.completion=COLUMN), or remove these rows"
         )
 
 
-def _describe(reading: rows.Reading, job: Job) -> None:
+def _describe(findings: rows.Findings, job: Job) -> None:
     """Note the special content of rows (several turns, tools, ...)."""
-    n = len(reading.examples)
-    for what, (count, first) in reading.found.items():
+    n = findings.n_examples
+    for what, (count, first) in findings.found.items():
         job.note(f"{count:,} of {n:,} rows {what} (first: {first})")
-    job.draft.facts["found"] = {what: count for what, (count, _) in reading.found.items()}
+    job.draft.facts["found"] = {what: count for what, (count, _) in findings.found.items()}
 
 
 def _unused(placed: Sequence[rows.Placed], layout: rows.Layout, data: RowsData) -> str:

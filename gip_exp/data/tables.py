@@ -52,10 +52,10 @@ def as_examples(
 def table_rows(data: Any) -> list[Placed]:
     """Return the rows of a table in memory or in files, with their places."""
     if isinstance(data, str | PathLike):
-        return read_files(find_files(Path(data)).train)
+        return list(read_files(find_files(Path(data)).train))
     if isinstance(data, Mapping) and "train" in data:  # a DatasetDict
         data = data["train"]
-    found = placed(_listed(data))
+    found = list(placed(_listed(data)))
     if not found:
         raise UserError("the data has no rows: give at least one")
     return found

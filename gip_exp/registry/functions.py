@@ -74,6 +74,7 @@ EMBEDDERS = Family(
         "texts": "n texts of the pool, prompt and completion",
         "facts": "a dict; items added to it are recorded in the manifest",
         "note": "note(text): show a warning, now and whenever the vectors are reused",
+        "advance": "advance(n): report that n more texts are done, for the progress bar",
     },
 )
 JUDGES = Family(
@@ -85,6 +86,7 @@ JUDGES = Family(
         "reasons": "a dict to be filled: row number -> why the row is unscored (its scores are NaN)",
         "facts": "a dict; items added to it are recorded in the manifest",
         "note": "note(text): show a warning, now and whenever the scores are reused",
+        "advance": "advance(n): report that n more rows are done, for the progress bar",
     },
 )
 

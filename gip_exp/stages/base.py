@@ -4,7 +4,7 @@ Its corpus contains the language of the task, but no question with its answer. I
 which later stages load like any other model. The tokenizer is fitted on the corpus and the texts of the pool.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gip_exp.artifacts import read_pool, text_of
@@ -77,7 +77,7 @@ def _untrained(scratch: Scratch, texts: list[str]) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _documents(scratch: Scratch, pool: list[dict[str, str]]) -> list[str]:
+def _documents(scratch: Scratch, pool: Sequence[Mapping[str, str]]) -> list[str]:
     if scratch.corpus == "arithmetic":
         from gip_exp.data.arithmetic import make_corpus
 

@@ -7,7 +7,7 @@ separately, because worked answers share phrases even if the questions differ. R
 overlapping questions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +21,7 @@ from gip_exp.storage.files import write_jsonl
 
 def _build(job: Job) -> None:
     pool, test = read_pool(job.inputs), read_test(job.inputs)
-    matches = find_overlap(pool, test)
+    matches = find_overlap(pool, test) if test else []
     named = (
         asdict(match) | {"test": test[match.test]["id"], "row": pool[match.row]["id"]}
         for match in sorted(matches, key=lambda match: -match.words)
@@ -49,7 +49,7 @@ def _counted(matches: Iterable[Match], part: str) -> dict[str, int]:
     }
 
 
-def _note(facts: Mapping[str, Any], first: Match, pool: list[Any], test: list[Any]) -> str:
+def _note(facts: Mapping[str, Any], first: Match, pool: Sequence[Any], test: Sequence[Any]) -> str:
     shares = ", ".join(f"{count:,} share {length}" for length, count in facts["questions"].items())
     return (
         f"of {facts['n_test']:,} test questions, {shares} consecutive words with a training row, {facts['whole']:,} are "

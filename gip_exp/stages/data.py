@@ -2,17 +2,17 @@
 
 Writes
 
-- `pool.jsonl`, `test.jsonl`: id, prompt, completion; turns and tools of conversations;
-- `origins.jsonl`: source of each pool row (id, source, row, own id);
+- `pool.arrow`, `test.jsonl`: id, prompt, completion; turns and tools of conversations;
+- `origins.arrow`: source of each pool row (id, source, row, own id);
 - `labels.jsonl`: skill and flaw of each row of a generated pool, for the report; no judge, embedder or selector reads it;
-- `rows.jsonl`: with `data.keep_rows`, the original rows of the pool;
+- `rows.arrow`: with `data.keep_rows`, the original rows of the pool as JSON;
 - `left_out.jsonl`: rows left out as copies or because they contain a test question (id, why, of which row, how much).
 
 `data/metadata` holds the columns of `data.metadata`. It is a separate stage, so that a change of columns does not
 invalidate other outputs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ from gip_exp.data import copies, load, overlap, rows
 from gip_exp.data.metadata import read_metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.storage.files import file_digest, write_jsonl, write_text
+from gip_exp.storage.files import file_digest, write_jsonl
+from gip_exp.storage.row_table import RowTable, collected
 from gip_exp.storage.store import Draft
 from selection.signals import SignalTable, write_signals
 
@@ -80,14 +81,14 @@ def _digests(paths: Sequence[Path]) -> str | list[str] | None:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows that the stage writes, one list per file; files of empty lists are not written, except the test set."""
+    """The rows that the stage writes, one table per file; empty ones are not written, except the test set."""
 
-    pool: list[rows.Example]
-    test: list[rows.Example]
-    labels: list[dict[str, Any]]
-    origins: list[dict[str, Any]]
-    originals: list[Any]
-    left_out: list[dict[str, Any]]
+    pool: RowTable
+    test: Sequence[rows.Example]
+    labels: Sequence[dict[str, Any]] = ()
+    origins: RowTable | None = None
+    originals: RowTable | None = None
+    left_out: Sequence[dict[str, Any]] = ()
 
 
 def read(config: Config, console: Console) -> Callable[[Draft], None]:
@@ -116,28 +117,30 @@ def _read(job: Job) -> _Rows:
     data = job.config.data
     if isinstance(data, ArithmeticData):
         pool, test, labels = _arithmetic(data)
-        found = _Rows(pool[: data.limit], test, labels, [], [], [])
+        found = _Rows(collected(pool[: data.limit], *load.EXAMPLE), test, labels)
     else:
         loaded = load.load_rows(data, job)
-        loaded = loaded.only(range(len(loaded.pool))[: data.limit])
+        loaded = loaded.only(slice(data.limit))
         left_out = _left_out(job, loaded, data)
-        loaded = loaded.only(row for row in range(len(loaded.pool)) if row not in left_out)
-        originals = loaded.originals if data.keep_rows else []
+        if left_out:
+            kept = np.ones(len(loaded.pool), dtype=bool)
+            kept[list(left_out)] = False
+            loaded = loaded.only(kept)
         excluded = [left_out[row] for row in sorted(left_out)]
-        found = _Rows(loaded.pool, loaded.test, [], loaded.origins, originals, excluded)
+        found = _Rows(loaded.pool, loaded.test, (), loaded.origins, loaded.originals, excluded)
     job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
     return found
 
 
 def _write(found: _Rows, folder: Path) -> None:
-    write_jsonl(folder / POOL, found.pool)
+    found.pool.write(folder / POOL)
     write_jsonl(folder / TEST, found.test)
     if found.labels:
         write_jsonl(folder / LABELS, found.labels)
-    if found.origins:
-        write_jsonl(folder / ORIGINS, found.origins)
-    if found.originals:
-        write_text(folder / ROWS, "".join(map(rows.as_json, found.originals)))
+    if found.origins is not None:
+        found.origins.write(folder / ORIGINS)
+    if found.originals is not None:
+        found.originals.write(folder / ROWS)
     if found.left_out:
         write_jsonl(folder / LEFT_OUT, found.left_out)
 
@@ -177,12 +180,12 @@ def _left_out(job: Job, found: load.LoadedRows, data: RowsData) -> dict[int, dic
     return _first_reasons(job, origins, reasons)
 
 
-def _duplicate_of(pool: list[rows.Example], origins: list[dict[str, Any]], row: int) -> dict[str, str]:
+def _duplicate_of(pool: RowTable, origins: RowTable, row: int) -> dict[str, str]:
     return {"of": pool[row]["id"], "of_row": row_name(origins[row])}
 
 
 def _first_reasons(
-    job: Job, origins: list[dict[str, Any]], reasons: dict[str, list[tuple[int, dict[str, Any]]]]
+    job: Job, origins: RowTable, reasons: dict[str, list[tuple[int, dict[str, Any]]]]
 ) -> dict[int, dict[str, Any]]:
     """Return the first reason for each row to be left out; note and count them."""
     left_out: dict[int, dict[str, Any]] = {}
@@ -239,15 +242,9 @@ def _build_metadata(job: Job) -> None:
     data = job.config.data
     assert isinstance(data, RowsData)
     origins = read_origins(job.inputs)
-    placed = {(row.source, row.number): row for row in load.read_source(data).train}
-    try:
-        kept = [placed[origin["source"], origin["row"]] for origin in origins]
-    except KeyError as error:
-        raise UserError(
-            f"data.path={data.path} changed while it was read ({error.args[0]}): run again"
-        ) from None
-    found = read_metadata(kept, data.metadata)
-    ids = tuple(origin["id"] for origin in origins)
+    assert origins is not None
+    found = read_metadata(list(_rows_of(origins, data)), data.metadata)
+    ids = tuple(origins.ids)
     if found.numbers:
         values = np.column_stack(list(found.numbers.values()))
         write_signals(SignalTable(ids, tuple(found.numbers), values), job.folder / METADATA)
@@ -262,6 +259,23 @@ def _build_metadata(job: Job) -> None:
     for note in found.notes:
         job.note(note)
     job.draft.facts.update(numbers=list(found.numbers), categories=names)
+
+
+def _rows_of(origins: RowTable, data: RowsData) -> Iterator[rows.Placed]:
+    """Yield the source row of each pool row, reduced to the columns of `data.metadata` after the first rows.
+
+    Both are in the order of the source, so the source is read once and not kept. The first rows are whole: a message on
+    an unknown column lists the columns that exist.
+    """
+    source = load.read_source(data).train
+    for number, origin in enumerate(origins):
+        wanted = origin["source"], origin["row"]
+        row = next((row for row in source if (row.source, row.number) == wanted), None)
+        if row is None:
+            raise UserError(f"data.path={data.path} changed while it was read ({wanted}): run again")
+        if number >= rows.LOOKED_AT and isinstance(row.row, Mapping):
+            row = row._replace(row={name: row.row[name] for name in data.metadata if name in row.row})
+        yield row
 
 
 STAGE = Stage("data", lambda _: (), _settings, _build, _missing)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gip_exp.artifacts import FEATURES, read_pool, text_of
+from gip_exp.artifacts import FEATURES, Texts, read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.embedder import OpenAIEmbedder, TransformerEmbedder
@@ -45,19 +45,22 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 
 def _build(job: Job) -> None:
-    texts = [text_of(example) for example in read_pool(job.inputs)]
+    texts = Texts(read_pool(job.inputs))
     embedder = job.config.embedder
     if isinstance(embedder, TransformerEmbedder):
         features = _transformer(texts, embedder, job)
     elif isinstance(embedder, OpenAIEmbedder):
         features = _openai(texts, embedder, job)
     else:
-        features = EMBEDDERS.call(embedder, {"texts": texts, "note": job.note, "facts": job.draft.facts})
+        with job.console.bar(f"embedding with {embedder.name}", len(texts)) as bar:
+            filled = {"texts": texts, "note": job.note, "facts": job.draft.facts, "advance": bar.advance}
+            features = EMBEDDERS.call(embedder, filled)
     _check(features, job.config.embedder.name)
-    if shared := _shared(features, texts):
+    shared, distinct = _shared(features, texts)
+    if shared > SHARED * distinct:
         job.note(
-            f"embedder={job.config.embedder.name} gives {shared:,} of {len(set(texts)):,} distinct texts the vector of "
-            "another one, so selectors by embeddings treat them as duplicates"
+            f"embedder={job.config.embedder.name} gives {shared:,} of {distinct:,} distinct texts the vector of another "
+            "one, so selectors by embeddings treat them as duplicates"
         )
     np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
@@ -112,12 +115,11 @@ def _check(features: np.ndarray, name: str) -> None:
         )
 
 
-def _shared(features: np.ndarray, texts: Sequence[str]) -> int:
-    """Return how many more distinct texts than distinct vectors there are; 0 below the share SHARED."""
-    distinct = len(set(texts))
+def _shared(features: np.ndarray, texts: Sequence[str]) -> tuple[int, int]:
+    """Return (how many more distinct texts than distinct vectors there are, number of distinct texts)."""
+    distinct = len(set(map(hash, texts)))
     vectors = {hash((np.round(row, 5) + 0.0).tobytes()) for row in features}  # adding 0 turns -0.0 into 0.0
-    shared = distinct - len(vectors)
-    return shared if shared > SHARED * distinct else 0
+    return distinct - len(vectors), distinct
 
 
 def _missing(config: Config) -> list[str]:

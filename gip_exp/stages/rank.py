@@ -15,12 +15,12 @@ import numpy as np
 from gip_exp.artifacts import (
     RANKING,
     WEIGHTS,
+    Texts,
     read_features,
     read_pool,
     read_usable,
     selector_of,
     sizes,
-    text_of,
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
@@ -120,7 +120,7 @@ class _Pool:
         self._examples = read_pool(job.inputs)
         parts = split.split(len(self._examples), job.config.target)
         self.rows, self._target = parts.pool, parts.target  # indices in the data
-        self.ids = [example["id"] for example in self._examples]
+        self.ids = self._examples.ids
 
     @property
     def n(self) -> int:
@@ -159,7 +159,7 @@ class _Pool:
 
     @property
     def texts(self) -> list[str]:
-        texts = [text_of(self._examples[row]) for row in self.rows]
+        texts = list(Texts(self._examples.take(self.rows)))
         unspaced = sum(map(is_unspaced, texts)) if self._job.config.selector.kind == "dsir" else 0
         if unspaced:
             self._job.note(
@@ -170,7 +170,7 @@ class _Pool:
 
     @property
     def target_texts(self) -> list[str]:
-        return [text_of(self._examples[row]) for row in self._target]
+        return list(Texts(self._examples.take(self._target)))
 
     @property
     def gradients(self) -> list[Path]:

@@ -22,6 +22,7 @@ from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
 from gip_exp.storage.code_digest import Root
 from gip_exp.storage.files import write_jsonl, write_text
+from gip_exp.storage.row_table import RowTable
 from selection.signals import SignalTable
 
 TRANSCRIPT = "transcript.md"  # request and reply of the judge for the first example
@@ -52,12 +53,12 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 def _build(job: Job) -> None:
     examples = read_pool(job.inputs)
     columns = (_by_model if isinstance(job.config.judge, LLMJudge) else _by_function)(job, examples)
-    ids = tuple(example["id"] for example in examples)
+    ids = tuple(examples.ids)
     title = f"{job.config.judge.name}, rubric {job.config.rubric.name}"
     write_table(job, title, SignalTable(ids, tuple(columns), np.column_stack(list(columns.values()))))
 
 
-def _by_function(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
+def _by_function(job: Job, examples: RowTable) -> dict[str, np.ndarray]:
     judge, reasons = job.config.judge, dict[int, str]()
     filled = {
         "examples": examples,
@@ -66,7 +67,8 @@ def _by_function(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarr
         "facts": job.draft.facts,
         "note": job.note,
     }
-    columns: dict[str, np.ndarray] = JUDGES.call(judge, filled)
+    with job.console.bar(f"judging with {judge.name}", len(examples)) as bar:
+        columns: dict[str, np.ndarray] = JUDGES.call(judge, filled | {"advance": bar.advance})
     _check(judge.name, columns, len(examples))
     if unscored := np.flatnonzero(np.isnan(np.column_stack(list(columns.values()))).any(axis=1)).tolist():
         rows = [
@@ -95,7 +97,7 @@ def _check(name: str, columns: dict[str, np.ndarray], n: int) -> None:
         raise UserError(f"judge={name} scored none of the {n:,} rows")
 
 
-def _by_model(job: Job, examples: list[dict[str, str]]) -> dict[str, np.ndarray]:
+def _by_model(job: Job, examples: RowTable) -> dict[str, np.ndarray]:
     config = job.config
     assert isinstance(config.judge, LLMJudge)
     table, transcript = llm_judge.judge(

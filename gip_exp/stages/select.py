@@ -5,6 +5,7 @@ Each row has its source, its number there (from 1), and its own id if it has one
 """
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from gip_exp.errors import UserError
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import digest, write_jsonl, write_text
+from gip_exp.storage.row_table import read_table
 
 
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:
@@ -30,20 +32,20 @@ def _build(job: Job) -> None:
             f"budget={job.config.budget} needs {n_selected} rows, but only {len(ranking)} of {n_pool} can be picked (the "
             "others are unscored): lower the budget"
         )
-    origins = read_origins(job.inputs) or [{}] * len(examples)
+    rows = ranking["row"].to_pylist()
+    origins = read_origins(job.inputs)
+    sources = map(_source, origins.take(rows)) if origins else repeat({}, len(rows))
     selected = [
-        {**examples[row], "rank": rank, "gain": gain, **_source(origins[row])}
-        for rank, (row, gain) in enumerate(
-            zip(ranking["row"].to_pylist(), ranking["gain"].to_pylist(), strict=True), 1
+        {**example, "rank": rank, "gain": gain, **source}
+        for rank, (example, gain, source) in enumerate(
+            zip(examples.take(rows), ranking["gain"].to_pylist(), sources, strict=True), 1
         )
     ]
     write_jsonl(job.folder / SELECTED, selected)
     originals = job.inputs["data"].folder / ROWS
     if originals.is_file():
-        lines = originals.read_text(encoding="utf-8").split("\n")
-        write_text(
-            job.folder / SELECTED_ROWS, "".join(lines[row] + "\n" for row in ranking["row"].to_pylist())
-        )
+        lines = (original["row"] for original in read_table(originals).take(rows))
+        write_text(job.folder / SELECTED_ROWS, "".join(lines))
     job.draft.facts.update(n_pool=n_pool, n_selected=len(selected), digest=_digest(selected))
 
 

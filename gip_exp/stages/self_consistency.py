@@ -24,6 +24,7 @@ from gip_exp.signals import llm_judge
 from gip_exp.signals.table import SOURCE_STAGE, UNSCORED, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import read_jsonl, write_jsonl
+from gip_exp.storage.row_table import RowTable
 from selection.signals import SignalTable
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _build(job: Job) -> None:
         "without_answer": sum(answer is None for answer in answers),
         "lost": sum(sample["text"] is None for row in rows for sample in row["samples"]),
     }
-    ids = tuple(example["id"] for example in examples)
+    ids = tuple(examples.ids)
     title = f"self-consistency, {_model_name(job.config)}, {sampler.samples} samples"
     write_table(job, title, SignalTable(ids, ("self_consistency",), shares[:, None]))
 
@@ -88,7 +89,7 @@ def _model_name(config: Config) -> str:
     return config.model.name if isinstance(config.sampler, ModelSampler) else config.sampler.model
 
 
-def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
+def _sampled(job: Job, examples: RowTable) -> list[dict[str, Any]]:
     """Sample answers to every row, except those in finished blocks of a killed process."""
     folder = job.folder / SAMPLES
     folder.mkdir(exist_ok=True)
@@ -109,14 +110,14 @@ def _sampled(job: Job, examples: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [row for start in starts for row in read_jsonl(paths[start])]
 
 
-def _is_complete(path: Path, block: list[dict[str, str]]) -> bool:
+def _is_complete(path: Path, block: RowTable) -> bool:
     try:
-        return [row["id"] for row in read_jsonl(path)] == [example["id"] for example in block]
+        return [row["id"] for row in read_jsonl(path)] == block.ids
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return False
 
 
-def _rows(block: list[dict[str, str]], texts: Texts, reason: str, rule: str) -> list[dict[str, Any]]:
+def _rows(block: RowTable, texts: Texts, reason: str, rule: str) -> list[dict[str, Any]]:
     rows = []
     for example, drawn in zip(block, texts, strict=True):
         samples = [

@@ -97,7 +97,7 @@ def _self_compression(job: Job) -> None:
 
     features = np.load(job.inputs["embed"].folder / FEATURES, mmap_mode="r")
     scores = self_compression(features, **_preparation(job.config))
-    ids = tuple(example["id"] for example in read_pool(job.inputs))
+    ids = tuple(read_pool(job.inputs).ids)
     write_table(job, "self-compression", SignalTable(ids, ("self_compression",), scores[:, None]))
 
 

@@ -88,7 +88,7 @@ def name_parameters(trainer: Any, checkpoint: Path) -> None:
 def _check_usable(job: Job, found: TrainingRows) -> None:
     """Note and record the rows that LESS cannot use. Raises UserError if too few pool rows, or no target rows, remain."""
     warmup = less_selector(job.config).warmup
-    origins = read_origins(job.inputs) or read_pool(job.inputs)
+    origins = read_origins(job.inputs) or read_pool(job.inputs)  # the pool is not empty
     for note in found.notes(lambda number: row_name(origins[number]), "selector.warmup", warmup.max_length):
         job.note(f"LESS: {note}")
     parts = split.split(len(found.lost), job.config.target)

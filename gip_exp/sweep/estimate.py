@@ -20,6 +20,7 @@ from gip_exp.evaluation.tasks import mt_bench_turns
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.stages import data
 from gip_exp.storage.files import read_jsonl
+from gip_exp.storage.row_table import read_table
 from gip_exp.storage.store import Entry, Store, key_of
 from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, on_gpu, samples
 from gip_exp.sweep.plan_folder import PlannedRun
@@ -137,7 +138,7 @@ def _measured(root: Path) -> Measured:
 
 @cache
 def _rows(folder: Path) -> Rows:
-    pool, test = read_jsonl(folder / POOL), read_jsonl(folder / TEST)
+    pool, test = read_table(folder / POOL), read_jsonl(folder / TEST)
     from gip_exp.llm.wire import guess_tokens
 
     prompt, completion = (
@@ -155,7 +156,7 @@ def _calls(name: str, key: str, config: Config, rows: Path) -> tuple[int, float 
         if key not in _SCORE_CALLS:
             from gip_exp.signals import llm_judge
 
-            pool = read_jsonl(rows / POOL)
+            pool = read_table(rows / POOL)
             estimate = llm_judge.estimate(pool, config.judge, config.rubric, root=config.paths.root)
             _SCORE_CALLS[key] = (estimate.calls, 0.0 if config.judge.kind == "vllm" else estimate.cost_usd)
         return _SCORE_CALLS[key]

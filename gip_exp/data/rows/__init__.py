@@ -7,27 +7,31 @@ also have `turns` and `tools`, from which the two texts are made. Every row has 
 """
 
 from gip_exp.data.rows.arrow_files import dataset_rows
-from gip_exp.data.rows.examples import Example, Reading, as_json, own_id, read_examples
+from gip_exp.data.rows.examples import Example, Findings, Reading, as_json, converted, own_id, read_examples
 from gip_exp.data.rows.formats import read_files, read_rows
 from gip_exp.data.rows.opened import SUFFIXES
 from gip_exp.data.rows.placed import Broken, Placed, broken_rows, placed
-from gip_exp.data.rows.shapes import Layout, columns_of, find_layout, listed_columns
+from gip_exp.data.rows.shapes import LOOKED_AT, Layout, columns_of, find_layout, first_rows, listed_columns
 from gip_exp.data.rows.sources import Files, find_files, hub_name
 
 __all__ = [
+    "LOOKED_AT",
     "SUFFIXES",
     "Broken",
     "Example",
     "Files",
+    "Findings",
     "Layout",
     "Placed",
     "Reading",
     "as_json",
     "broken_rows",
     "columns_of",
+    "converted",
     "dataset_rows",
     "find_files",
     "find_layout",
+    "first_rows",
     "hub_name",
     "listed_columns",
     "own_id",

@@ -40,10 +40,11 @@ def read_arrow(path: Path) -> Iterator[tuple[str, Any]]:
         ) from None
 
 
-def dataset_rows(dataset: Any) -> list[dict[str, Any]]:
-    """Return the rows of a `datasets.Dataset` without decoding images or audio."""
-    table = dataset.with_format("arrow")[:]
-    return [row for batch in table.to_batches() for row in _rows(batch, "the data set")]
+def dataset_rows(dataset: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a `datasets.Dataset` without decoding images or audio."""
+    for table in dataset.with_format("arrow").iter(batch_size=1000):
+        for batch in table.to_batches():
+            yield from _rows(batch, "the data set")
 
 
 def saved_splits(folder: Path) -> dict[str, list[Path]] | None:

@@ -3,8 +3,8 @@
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gip_exp.data.rows.cells import (
@@ -44,49 +44,74 @@ CALLS = "have tool calls, which are lines of JSON in prompt and completion"
 REASONING = "have reasoning, which is put before its reply"
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The result of reading rows.
+@dataclass
+class Findings:
+    """What was found in rows while they were converted.
 
     Attributes:
-        examples: The examples, in the order of the rows.
-        rows: The row of each example.
+        n_rows, n_examples: Numbers of rows read, and of examples made of them.
         broken: `place: reason` of every row that cannot be used.
         empty: Places of the rows left out because they have no completion.
         found: Special content, as the end of a sentence -> (number of rows, first place).
     """
 
-    examples: list[Example]
-    rows: list[Placed]
-    broken: list[str]
-    empty: list[str]
-    found: dict[str, tuple[int, str]]
+    n_rows: int = 0
+    n_examples: int = 0
+    broken: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    found: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
-def read_examples(rows: Sequence[Placed], layout: Layout, split: str, *, drop_empty: bool = False) -> Reading:
-    """Convert rows to examples with ids `<split>-<number from 0>`."""
-    reading = Reading([], [], [], [], {})
+@dataclass
+class Reading(Findings):
+    """Findings, with the examples in the order of the rows, and the row of each."""
+
+    examples: list[Example] = field(default_factory=list)
+    rows: list[Placed] = field(default_factory=list)
+
+
+def read_examples(rows: Iterable[Placed], layout: Layout, split: str, *, drop_empty: bool = False) -> Reading:
+    """Convert rows to examples in memory; the arguments are those of `converted`."""
+    reading = Reading()
+    for example, row in converted(rows, layout, split, reading, drop_empty=drop_empty):
+        reading.examples.append(example)
+        reading.rows.append(row)
+    return reading
+
+
+def converted(
+    rows: Iterable[Placed], layout: Layout, split: str, findings: Findings, *, drop_empty: bool = False
+) -> Iterator[tuple[Example, Placed]]:
+    """Yield the example of each usable row, with ids `<split>-<number from 0>`, and the row.
+
+    Args:
+        rows: The rows.
+        layout: Their columns.
+        split: `train` or `test`.
+        findings: Is updated while rows are read.
+        drop_empty: Leave out rows without a completion; otherwise they are broken rows.
+    """
     for placed in rows:
+        findings.n_rows += 1
         found: Found = {}
         try:
             turns, tools = _read(placed.row, layout, found)
             without_reply = not (turns[-1]["content"].strip() or turns[-1].get("tool_calls"))
             if without_reply and drop_empty:
-                reading.empty.append(placed.place)
+                findings.empty.append(placed.place)
                 continue
-            example = _example(f"{split}-{len(reading.examples):06d}", turns, tools, found)
+            example = _example(f"{split}-{findings.n_examples:06d}", turns, tools, found)
             if without_reply:
                 raise ValueError("the completion is empty")
         except (ValueError, RecursionError) as error:
             problem = str(error) if isinstance(error, ValueError) else "nested too deeply"
-            reading.broken.append(f"{placed.place}: {problem}")
+            findings.broken.append(f"{placed.place}: {problem}")
             continue
-        reading.examples.append(example)
-        reading.rows.append(placed)
+        findings.n_examples += 1
         for what in found:
-            count, first = reading.found.get(what, (0, placed.place))
-            reading.found[what] = (count + 1, first)
-    return reading
+            count, first = findings.found.get(what, (0, placed.place))
+            findings.found[what] = (count + 1, first)
+        yield example, placed
 
 
 def _example(name: str, turns: list[Turn], tools: list[dict[str, Any]], found: Found) -> Example:

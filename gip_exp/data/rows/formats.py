@@ -25,29 +25,28 @@ def _ignore(_: str) -> None:
     pass
 
 
-def read_files(paths: Sequence[Path], note: Note = _ignore) -> list[Placed]:
-    """Read the rows of files; with several files, places include the file.
+def read_files(paths: Sequence[Path], note: Note = _ignore) -> Iterator[Placed]:
+    """Yield the rows of files; with several files, places include the file.
 
     Args:
         paths: The files.
         note: Called with notes on parts that are not read.
     """
     if len(paths) == 1:
-        return read_rows(paths[0], note)
-    return [
-        Placed(f"{name} {row.place}", row.row, name, row.number)
-        for path, name in zip(paths, labels(paths), strict=True)
-        for row in read_rows(path, note)
-    ]
+        yield from read_rows(paths[0], note)
+        return
+    for path, name in zip(paths, labels(paths), strict=True):
+        for row in read_rows(path, note):
+            yield Placed(f"{name} {row.place}", row.row, name, row.number)
 
 
-def read_rows(path: Path, note: Note = _ignore) -> list[Placed]:
-    """Read the rows of a file. Raises UserError if the file as a whole cannot be read."""
+def read_rows(path: Path, note: Note = _ignore) -> Iterator[Placed]:
+    """Yield the rows of a file. Raises UserError if the file as a whole cannot be read."""
+    number = 0
     try:
-        rows = [
-            Placed(place, row, path.name, number)
-            for number, (place, row) in enumerate(_reader(path, lambda text: note(f"{path.name}: {text}")), 1)
-        ]
+        for place, row in _reader(path, lambda text: note(f"{path.name}: {text}")):
+            number += 1
+            yield Placed(place, row, path.name, number)
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: not UTF-8 text (byte 0x{error.object[error.start]:02x}): save the file as UTF-8"
@@ -58,9 +57,8 @@ def read_rows(path: Path, note: Note = _ignore) -> list[Placed]:
         raise UserError(f"{path}: damaged or truncated ({error}): copy it again") from None
     except RecursionError:
         raise UserError(f"{path}: nested too deeply to be rows of text: check the file") from None
-    if not rows:
+    if not number:
         raise UserError(f"{path}: has no rows: check the file, or give another (data.path)")
-    return rows
 
 
 def _reader(path: Path, note: Note) -> Iterator[tuple[str, Any]]:

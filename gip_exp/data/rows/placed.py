@@ -1,6 +1,6 @@
 """Rows with their places, and the error that lists the rows that cannot be used."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +26,9 @@ class Placed(NamedTuple):
     number: int = 0
 
 
-def placed(rows: Iterable[Any], source: str = "") -> list[Placed]:
+def placed(rows: Iterable[Any], source: str = "") -> Iterator[Placed]:
     """Number the rows of one source."""
-    return [Placed(f"row {number}", row, source, number) for number, row in enumerate(rows, 1)]
+    return (Placed(f"row {number}", row, source, number) for number, row in enumerate(rows, 1))
 
 
 def broken_rows(source: Path | str, broken: Sequence[str], remedy: str = "fix or remove them") -> UserError:

@@ -124,6 +124,16 @@ PREFERENCE = [
 KNOWN = (CANONICAL, COMMON, PREFERENCE, RARE)
 
 
+def first_rows(rows: Iterator[Placed]) -> list[Placed]:
+    """Take the rows from which the layout is detected."""
+    taken: list[Placed] = []
+    found = 0
+    while found < LOOKED_AT and (row := next(rows, None)) is not None:
+        taken.append(row)
+        found += isinstance(row.row, Mapping)
+    return taken
+
+
 def find_layout(
     rows: Sequence[Placed],
     source: Path | str,

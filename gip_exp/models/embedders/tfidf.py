@@ -1,22 +1,27 @@
 """TF-IDF over words, numbers and punctuation, reduced by truncated SVD; needs no model."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Lt
 
 from gip_exp.errors import UserError
+from gip_exp.parallel import in_blocks
 
 
 def embed(
     texts: Sequence[str],
     note: Callable[[str], None],
     facts: dict[str, Any],
+    advance: Callable[[int], None],
     *,
     dimensions: Annotated[int, Ge(1)],
     ngrams: Annotated[int, Ge(1)],
     min_count: Annotated[int, Ge(1)],
+    max_ngrams: Annotated[int, Ge(1)],
+    fit_rows: Annotated[int, Ge(2)],
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> np.ndarray:
     """Embed texts.
@@ -24,14 +29,17 @@ def embed(
     Args:
         texts: n texts.
         note: Called with warnings.
-        facts: Receives `explained_variance`, the share of variance kept by the dimensions.
+        facts: Receives `explained_variance`, the share of variance kept by the dimensions, and `fit_rows`.
+        advance: Called with the number of texts of each block that is done.
         dimensions: Dimensions of the vectors, lowered if the texts have fewer features.
         ngrams: Maximum length of n-grams.
-        min_count: Minimum number of texts that contain a token.
-        seed: Seed of the randomised SVD.
+        min_count: Minimum number of texts that contain an n-gram.
+        max_ngrams: Maximum number of n-grams; the most frequent are used.
+        fit_rows: Maximum number of texts, drawn at random, from which n-grams, weights and directions are learned.
+        seed: Seed of the draw and of the randomised SVD.
 
     Returns:
-        (n, d) float64.
+        (n, d) float32.
 
     Raises:
         UserError: no token occurs often enough, or all texts are the same.
@@ -40,26 +48,42 @@ def embed(
 
     if len(texts) == 1:
         raise UserError("the pool is a single row, so there is nothing to select: give more rows")
-    counts = _counts(texts, ngrams, min_count)
-    possible = min(dimensions, counts.shape[1] - 1, len(texts))
+    sample = _sample(texts, fit_rows, seed)
+    vectorizer, weights = _fitted(sample, ngrams, min_count, max_ngrams)
+    possible = min(dimensions, weights.shape[1] - 1, len(sample))
     if possible < dimensions:
         note(
             f"embedder.dimensions={dimensions} lowered to {possible}, because the texts have no more features"
         )
     svd = TruncatedSVD(max(1, possible), random_state=seed)
     with np.errstate(invalid="ignore", divide="ignore"):  # no variance is an error below
-        features: np.ndarray = svd.fit_transform(counts)
+        svd.fit(weights)
     if not np.isfinite(svd.explained_variance_ratio_).all():
         raise UserError(
             "embedder=tfidf gives every text the same vector, so there is nothing to select: check the rows, or lower "
             f"embedder.min_count={min_count} (words of fewer rows are ignored)"
         )
     facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
+    facts["fit_rows"] = len(sample)
+    directions = np.ascontiguousarray(svd.components_.T, dtype=np.float32)
+    features = np.empty((len(texts), directions.shape[1]), dtype=np.float32)
+    row = 0
+    for block in in_blocks(partial(_projected, vectorizer, directions), texts, advance=advance):
+        features[row : row + len(block)] = block
+        row += len(block)
     return features
 
 
-def _counts(texts: Sequence[str], ngrams: int, min_count: int) -> Any:
-    """Return the sparse matrix of TF-IDF weights (n, n-grams)."""
+def _sample(texts: Sequence[str], n: int, seed: int) -> list[str]:
+    """Draw n texts, in their order; all if there are no more."""
+    if len(texts) <= n:
+        return list(texts)
+    rows = np.sort(np.random.default_rng(seed).choice(len(texts), n, replace=False))
+    return [texts[int(row)] for row in rows]
+
+
+def _fitted(texts: Sequence[str], ngrams: int, min_count: int, max_ngrams: int) -> tuple[Any, Any]:
+    """Return (vectorizer, sparse float32 matrix (n, n-grams) of the TF-IDF weights of the texts)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     from gip_exp.words import tokens
@@ -69,11 +93,19 @@ def _counts(texts: Sequence[str], ngrams: int, min_count: int) -> Any:
         token_pattern=None,
         ngram_range=(1, ngrams),
         min_df=min(min_count, len(texts)),
+        max_features=max_ngrams,
         sublinear_tf=True,
+        dtype=np.float32,
     )
     try:
-        return vectorizer.fit_transform(texts)
+        return vectorizer, vectorizer.fit_transform(texts)
     except ValueError as error:
         raise UserError(
             f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count"
         ) from None
+
+
+def _projected(vectorizer: Any, directions: np.ndarray, texts: list[str]) -> np.ndarray:
+    """Return the vectors (m, d) of m texts; `directions` is (n-grams, d)."""
+    projected: np.ndarray = vectorizer.transform(texts) @ directions
+    return projected
