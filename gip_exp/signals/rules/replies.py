@@ -42,6 +42,7 @@ ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)]|[a-zA-Z][.)])\s")
 CLAUSE_END = re.compile(r"[^\w\s'’]+|\n")
 LATIN = regex.compile(r"\p{Latin}")
 LETTER = regex.compile(r"\p{L}")
+_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 TRANSLATION = re.compile(
     r"\b(?:translat\w*|language|english|spanish|french|german|italian|portuguese|dutch|latin|chinese|mandarin|japanese|"
     r"korean|arabic|russian|hindi|turkish|greek|hebrew|polish|swedish|vietnamese|thai)\b",
@@ -72,6 +73,10 @@ _LANGUAGES = {
     "Dutch": "het een en van dat niet op te zijn voor met aan er ook wordt ze bij deze",
 }
 _FREQUENT = {name: frozenset(words.split()) for name, words in _LANGUAGES.items()}
+_LANGUAGES_OF = {
+    word: [name for name, frequent in _FREQUENT.items() if word in frequent]
+    for word in frozenset().union(*_FREQUENT.values())
+}
 _ANSWERS = frozenset("yes no not true false".split())
 
 
@@ -110,7 +115,13 @@ def _words(text: str) -> list[str]:
 
 def mostly_latin(text: str) -> bool:
     """Return whether most letters are Latin; also True for a text without letters."""
-    return text.isascii() or 2 * len(LATIN.findall(text)) >= len(LETTER.findall(text))
+    if text.isascii():
+        return True
+    ascii_part = text.encode("ascii", "ignore")
+    others = len(text) - len(ascii_part)
+    if len(ascii_part.translate(None, _NO_LETTERS)) >= others:  # even if none of the others is Latin
+        return True
+    return 2 * len(LATIN.findall(text)) >= len(LETTER.findall(text))
 
 
 def language_of(words: Sequence[str]) -> str:
@@ -118,7 +129,10 @@ def language_of(words: Sequence[str]) -> str:
 
     Returns '' below three of them, or if there are half as many English ones.
     """
-    found = {name: sum(map(frequent.__contains__, words)) for name, frequent in _FREQUENT.items()}
+    found = dict.fromkeys(_FREQUENT, 0)
+    for word in words:
+        for name in _LANGUAGES_OF.get(word, ()):
+            found[name] += 1
     best = max(found, key=lambda name: found[name])
     unsure = best != "English" and 2 * found["English"] >= found[best]
     return best if found[best] >= SOME and not unsure else ""
