@@ -37,18 +37,17 @@ def count(budget: int | float, n_pool: int) -> int:
     return max(1, round(budget * n_pool))
 
 
-SHARES = (0.002, 0.02, 0.2, 0.5)  # of the pool, beside all of it
-
-
 def rank_to(n_selected: int, n_pool: int) -> int:
-    """Return the length of a ranking: the smallest share of the pool in `SHARES` that covers the budget.
+    """Return the length of a ranking: the smallest of the pool, its half, its fifth, and halves of that, with the budget.
 
-    Budgets of one class share a ranking, so a sweep over budgets up to 20 % ranks once, and a single small budget does
-    not pay for that.
+    So no budget up to 20 % costs more than twice its own picks, and budgets of one class share a ranking.
 
     Example:
-        >>> rank_to(1000, 100_000), rank_to(2500, 100_000), rank_to(60_000, 100_000)
-        (2000, 20000, 100000)
+        >>> rank_to(1000, 100_000), rank_to(4000, 100_000), rank_to(60_000, 100_000)
+        (1250, 5000, 100000)
     """
-    lengths = (round(share * n_pool) for share in SHARES)
-    return next((length for length in lengths if n_selected <= length), n_pool)
+    length, fewer = n_pool, [-(-n_pool // 2), -(-n_pool // 5)]
+    while fewer[0] >= n_selected and fewer[0] < length:
+        length = fewer.pop(0)
+        fewer = fewer or [-(-length // 2)]
+    return length

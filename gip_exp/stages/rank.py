@@ -128,7 +128,8 @@ class _Pool:
 
     @property
     def features(self) -> np.ndarray:
-        return read_features(self._job.inputs)[self.rows]
+        features = read_features(self._job.inputs)
+        return features if self.n == len(features) else features[self.rows]  # mapped, or a copy
 
     @cached_property
     def _signal(self) -> np.ndarray | None:
