@@ -39,7 +39,9 @@ class CompressionAhead(Ahead):
             inverse = torch.linalg.inv(torch.eye(self.d).to(gram) + gram / self.rule.noise)
             self.first_matrix = (inverse + inverse.T) / 2
         self.first_value = quadratic_forms(self.rows, self.first_matrix)
-        self.numbers, self.alive = 2 * self.n, torch.ones_like(self.square)
+        self.numbers, self.value = 2 * self.n, torch.empty_like(self.square)
+        # What `first` (omp, logdet: the ratio) is multiplied by; 0 for picked rows.
+        self.share = torch.ones_like(self.square) if self.follow_span else 1 / (self.ridge + self.square)
         self.deviation = DEVIATIONS * self.d**0.5 * self.unit
         self.restart()
 
@@ -66,10 +68,12 @@ class CompressionAhead(Ahead):
         return True
 
     def values(self) -> torch.Tensor:
+        if not self.follow_span:  # the divisor never changes
+            return torch.mul(self.first, self.share, out=self.value)
         over, under = self.first, self.ridge + self.left
         if self.logdet:
             over, under = under, self.ridge + over
-        return (over / under).mul_(self.alive)
+        return torch.div(over, under, out=self.value).mul_(self.share)
 
     def bar(self, top: float) -> float:
         least = self.ridge if self.follow_span else self.ridge + float(self.square.min())
@@ -109,7 +113,7 @@ class CompressionAhead(Ahead):
         v = exact if self.span is None else self.span.products([row], exact[None])[0]
         z = self.second.products([row], exact[None])[0]
         den, across = self.ridge + float(exact @ v), float(exact @ z)
-        self.alive[row] = 0.0
+        self.share[row] = 0.0
         u = self.columns[0][slot]
         if self.logdet:
             self._advance_alone(1, slot, z, self.ridge + across)
