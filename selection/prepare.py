@@ -12,6 +12,8 @@ Symbols (the same in every module of this package)
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +48,7 @@ class Preparation:
     dtype: torch.dtype
     device: torch.device
     signed_scores: bool = True
+    scratch: str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def _prepare_rows(
     """
     kept = len(features) if mask is None else int(mask.sum())
     d = features.shape[1]
-    rows = torch.empty((kept, d), dtype=how.dtype, device=how.device)
+    rows = _empty(kept, d, how)
     # Exactly 1 for rows of unit length: the rounding of their scaling must not break ties.
     square = torch.ones(kept, dtype=torch.float64, device=how.device)
     gram = torch.zeros((d, d), dtype=torch.float64, device=how.device)
@@ -239,6 +242,14 @@ def _prepare_rows(
             square[filled:stop] = torch.linalg.vector_norm(rows[filled:stop], dim=1, dtype=torch.float64) ** 2
         filled = stop
     return rows, square, mirrored(gram) if gram_on else None
+
+
+def _empty(n: int, d: int, how: Preparation) -> torch.Tensor:
+    """Space for n prepared rows: in memory, or mapped to a file without a name, which ends with the tensor."""
+    if how.scratch is None:
+        return torch.empty((n, d), dtype=how.dtype, device=how.device)
+    with tempfile.NamedTemporaryFile(dir=how.scratch) as file:
+        return torch.from_file(file.name, shared=True, size=n * d, dtype=how.dtype).view(n, d)
 
 
 def add_gram(gram: torch.Tensor, block: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ def gip_select(
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
     cache_bytes: int = 2**29,
+    scratch: str | os.PathLike[str] | None = None,
 ) -> Selection:
     """Greedily select the rows of a pool whose span covers as much of a query as possible.
 
@@ -61,6 +63,8 @@ def gip_select(
     dtype: torch.float32 or torch.float64, of the prepared pool. On a CPU, mp decides in float64 either way;
         omp, logdet and self-compression carry about 1e-7 of rounding a pick in float32.
     cache_bytes: memory that may hold columns of the Gram matrix, beyond the prepared copy of the pool.
+    scratch: folder for the prepared copy, which is then mapped into memory: for pools larger than memory, on a
+        CPU. The picks are the same.
 
     Returns:
         Selection; `objective` holds "trace" (not covered yet), "projection_energy" (covered) and, for
@@ -91,7 +95,10 @@ def gip_select(
     if problems.messages and (not shaped or dtype not in (torch.float32, torch.float64) or place is None):
         problems.raise_if_any()
     assert place is not None
-    how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place, signed_scores)
+    if scratch is not None and place.type != "cpu":
+        problems.add("scratch", f"got {str(scratch)!r} on {place}; a pool in a file is for the CPU only")
+        problems.raise_if_any()
+    how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place, signed_scores, scratch)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask)
     return _run(pool, count, Rule(method, float(tol), float(noise)), int(cache_bytes))
 

@@ -346,6 +346,16 @@ def test_input_is_never_changed_and_may_be_read_only():
     np.testing.assert_array_equal(query["scores"], copies[1])
 
 
+def test_a_pool_prepared_in_a_file_gives_the_same_picks_and_leaves_no_file(tmp_path):
+    rng = np.random.default_rng(0)
+    features, scores = rng.normal(size=(3000, 24)).astype(np.float32), rng.uniform(size=(3000, 2))
+    for query in ({}, {"scores": scores}, {"scores": scores, "candidates": scores[:, 0] > 0.2}):
+        expected, found = (gip_select(features, 200, **query, scratch=place) for place in (None, tmp_path))
+        assert found.indices.tolist() == expected.indices.tolist()
+        assert found.objective == pytest.approx(expected.objective)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_memory_map_is_read_by_blocks_and_gives_the_same_picks(tmp_path):
     features, query = make("scores", 3000, 16, seed=2)
     path = tmp_path / "pool.npy"
@@ -474,6 +484,10 @@ BAD = [
     ({"dtype": torch.float16}, "dtype: got torch.float16; give torch.float32 or torch.float64"),
     ({"device": "nowhere"}, "device: got 'nowhere', which torch cannot use here"),
     ({"cache_bytes": 0}, "cache_bytes: got 0; give a finite number >= 1"),
+    (
+        {"scratch": "/tmp", "device": "meta"},
+        "scratch: got '/tmp' on meta; a pool in a file is for the CPU only",
+    ),
     ({"candidates": np.ones(9, dtype=bool)}, r"candidates: has dtype bool and shape \(9,\)"),
     ({"candidates": np.ones(10)}, "candidates: has dtype float64"),
     ({"candidates": np.zeros(10, dtype=bool)}, "candidates: is False for every row"),

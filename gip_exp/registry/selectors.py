@@ -30,12 +30,13 @@ READS = {
     "gradients": "one folder per LESS checkpoint, with the gradient features of the pool and of the target rows",
     "checkpoint_weights": "one weight per LESS checkpoint",
     "candidates": "(n,) bool, the rows that may be picked, or None for all",
+    "scratch": "a folder for temporary files if the embeddings fill half of the memory; else None",
     "budget": "number of rows to pick",
 }
 AT_TARGET = frozenset({"target_texts", "gradients"})
 # Selectors with slow imports, listed with their parameters so that configs are validated without importing them.
 _HEAVY = {
-    "gip": ("selection.select:gip_select", ("features", "scores", "candidates")),
+    "gip": ("selection.select:gip_select", ("features", "scores", "candidates", "scratch")),
     "less": (
         "baselines.less.influence:select_by_gradients",
         ("gradients", "checkpoint_weights", "candidates"),

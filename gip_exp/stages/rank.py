@@ -6,6 +6,7 @@ selector's function; this stage fills its parameters.
 
 import inspect
 import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gip_exp.artifacts import (
+    FEATURES,
     RANKING,
     WEIGHTS,
     Texts,
@@ -130,6 +132,20 @@ class _Pool:
     def features(self) -> np.ndarray:
         features = read_features(self._job.inputs)
         return features if self.n == len(features) else features[self.rows]  # mapped, or a copy
+
+    @property
+    def scratch(self) -> Path | None:
+        path = self._job.inputs["embed"].folder / FEATURES
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if path.stat().st_size < memory / 2:
+            return None
+        self._job.note(
+            f"the embeddings ({path.stat().st_size / 1e9:.0f} GB) are large for a memory of {memory / 1e9:.0f} GB: the "
+            "selector reads them from disk, which is slower"
+        )
+        folder = self._job.draft.scratch("pool")
+        folder.mkdir(exist_ok=True)
+        return folder
 
     @cached_property
     def _signal(self) -> np.ndarray | None:
