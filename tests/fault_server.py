@@ -23,8 +23,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 TRANSPORT = ("429", "429-after", "500", "503", "closed", "half-body", "hang", "slow")
-ENVELOPE = ("not-json", "no-choices", "empty-choices", "wrong-types", "null-content")
-UNREADABLE = ("prose", "half-json", "wrong-scale", "missing-attribute")
+ENVELOPE = ("not-json", "no-choices", "empty-choices", "wrong-types")
+UNREADABLE = ("null-content", "prose", "half-json", "wrong-scale", "missing-attribute")
 _BROKEN = {
     "not-json": b"<html>upstream is having a moment</html>",
     "no-choices": b'{"id": "x"}',

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from gip_exp.llm.client import ask_all
+from gip_exp.llm.envelope import read_envelope
 from gip_exp.llm.errors import BudgetReachedError, LLMError
+from gip_exp.llm.faults import wait_s
 from gip_exp.llm.prices import Price, find_price
 from gip_exp.llm.request import Fault, Reply, Request, Schema, Stats
 from gip_exp.llm.settings import EndpointSettings, Sampling
-from gip_exp.llm.transport import retry_after_s
-from gip_exp.llm.wire import Quirks, build_body, most_tokens, read_envelope
+from gip_exp.llm.wire import Quirks, build_body, most_tokens
 from tests.fault_server import ENVELOPE, FaultServer
 
 
@@ -69,7 +70,7 @@ def test_an_endpoint_that_is_down_is_given_up_however_many_questions_there_are(
 
 def test_an_endpoint_that_is_busy_is_not_down(server: FaultServer, tmp_path: Path) -> None:
     server.restart(status=429, message="slow down")
-    busy = endpoint(server, concurrency=1, attempts=2, backoff_s=0.001)
+    busy = endpoint(server, concurrency=1, attempts=2, max_held_back_s=0.2)
     outcomes, _ = ask_all(questions(6), busy, cache_dir=tmp_path)
     assert all(isinstance(outcome, Fault) for outcome in outcomes)
 
@@ -89,7 +90,7 @@ def test_no_more_calls_are_in_flight_than_allowed(server: FaultServer, tmp_path:
 
 @pytest.mark.parametrize(
     ("kind", "counted"),
-    [("429", "http 429"), ("500", "http 500"), ("503", "http 503"), ("closed", "connection"),
+    [("500", "http 500"), ("503", "http 503"), ("closed", "connection"),
      ("half-body", "connection"), ("hang", "timeout"), ("slow", "timeout"),
      *[(kind, "envelope") for kind in ENVELOPE]],
 )  # fmt: skip
@@ -121,23 +122,25 @@ def test_retry_after_is_waited_for(server: FaultServer, tmp_path: Path) -> None:
     assert min(b - a for a, b in itertools.pairwise(times)) >= 0.05
 
 
-def test_an_endpoint_that_asks_for_more_patience_than_allowed_is_given_up(
+def test_an_endpoint_that_asks_for_more_patience_than_allowed_ends_the_job(
     server: FaultServer, tmp_path: Path
 ) -> None:
     server.restart(fault_share=1.0, kinds=("429-after",))
-    (outcome,), stats = ask_all(questions(1), endpoint(server, max_retry_after_s=0.01), cache_dir=tmp_path)
-    assert isinstance(outcome, Fault)
-    assert stats.requests == 1
+    with pytest.raises(
+        LLMError, match=r"asks to come back in .*Replies received so far are kept. Start again"
+    ):
+        ask_all(questions(1), endpoint(server, max_retry_after_s=0.01), cache_dir=tmp_path)
+    assert server.account()["requests"] == 1
 
 
 def test_retry_after_is_read_in_all_its_forms() -> None:
-    assert retry_after_s({"retry-after": "7"}) == 7.0
-    assert retry_after_s({"retry-after": "1.5"}) == 1.5
-    assert retry_after_s({"retry-after-ms": "250", "retry-after": "7"}) == 0.25
+    assert wait_s({"retry-after": "7"}) == 7.0
+    assert wait_s({"retry-after": "1.5"}) == 1.5
+    assert wait_s({"retry-after-ms": "250", "retry-after": "7"}) == 0.25
     in_a_minute = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 60))
-    assert 55 < (retry_after_s({"retry-after": in_a_minute}) or 0) <= 60
-    assert retry_after_s({"retry-after": "soon"}) is None
-    assert retry_after_s({}) is None
+    assert 55 < (wait_s({"retry-after": in_a_minute}) or 0) <= 60
+    assert wait_s({"retry-after": "soon"}) is None
+    assert wait_s({}) is None
 
 
 @pytest.mark.parametrize(
@@ -299,15 +302,15 @@ def body(quirks: Quirks, **changes: Any) -> dict[str, Any]:
 def test_a_complaint_about_a_parameter_is_learnt_from(complaint: str, field: str, after: object) -> None:
     quirks = Quirks.of(EndpointSettings("m"))
     assert field in body(quirks)
-    quirks.learn(complaint)
-    assert body(quirks).get(field) == after
+    assert body(quirks.after(complaint)).get(field) == after
 
 
 def test_a_complaint_about_the_text_teaches_nothing() -> None:
     quirks = Quirks.of(EndpointSettings("m"))
-    before = body(quirks)
-    quirks.learn("This model's maximum context length is 10 tokens; the temperature outside is 5")
-    assert body(quirks) == before
+    assert (
+        quirks.after("This model's maximum context length is 10 tokens; the temperature outside is 5")
+        == quirks
+    )
 
 
 def test_an_endpoint_without_a_feature_is_asked_again_in_another_form(

@@ -10,10 +10,10 @@ import pytest
 
 from gip_exp.console import Console
 from gip_exp.errors import UserError, printable
+from gip_exp.llm.envelope import read_envelope
 from gip_exp.llm.request import Fault, Reply, Request
 from gip_exp.llm.settings import EndpointSettings
 from gip_exp.llm.transport import Transport
-from gip_exp.llm.wire import read_envelope
 
 REQUEST = Request(messages=({"role": "user", "content": "q"},))
 KEY = "plain-key-without-a-shape-42"

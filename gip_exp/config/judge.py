@@ -27,24 +27,34 @@ class JudgeSection(Section):
     name: str
 
 
-class LLMJudge(JudgeSection):
-    """A judge behind an OpenAI-compatible endpoint (`openai`), or one that vLLM serves on this machine (`vllm`)."""
+class LLMEndpoint(Section):
+    """Fields of everything that asks an OpenAI-compatible endpoint."""
 
-    kind: Literal["openai", "vllm"]
     model: str
     provider: Literal["openai", "azure"]
     base_url: Annotated[Url | None, NEUTRAL]
+    api_version: Annotated[str, NEUTRAL]  # of Azure
+    reasoning: bool | None  # null: by the model's name; needed for Azure deployments under other names
+    reasoning_tokens: Positive  # allowed for hidden reasoning, beside max_tokens
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None
+    mixed_models: bool  # whether replies under several model names may be used together
+    concurrency: Annotated[Positive, NEUTRAL]
+    timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
+    max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
+    prices: Annotated[dict[str, Price], NEUTRAL]
+    extra_body: dict[str, Any]
+
+
+class LLMJudge(JudgeSection, LLMEndpoint):
+    """A judge behind an OpenAI-compatible endpoint (`openai`), or one that vLLM serves on this machine (`vllm`)."""
+
+    kind: Literal["openai", "vllm"]
     temperature: Annotated[float, Field(ge=0, le=2)] | None
     max_tokens: Positive
     votes: Positive  # replies per example, averaged
     round: Annotated[int, Field(ge=0)]  # increase it to ask again for unscored examples
     max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
-    concurrency: Annotated[Positive, NEUTRAL]
-    timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
-    max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
     dry_run: Annotated[bool, NEUTRAL]
-    prices: Annotated[dict[str, Price], NEUTRAL]
-    extra_body: dict[str, Any]
     dtype: Literal["float32", "bfloat16", "float16"]  # this and the next two: vLLM only
     max_model_len: Positive | None
     server_args: list[str]

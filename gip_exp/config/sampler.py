@@ -1,11 +1,11 @@
 """The model that answers the questions for self-consistency scores (`sampler=`)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gip_exp.config.base import NEUTRAL, Positive, Section, Seed, Url
-from gip_exp.config.judge import Price
+from gip_exp.config.base import NEUTRAL, Positive, Section, Seed
+from gip_exp.config.judge import LLMEndpoint
 
 
 class Sampling(Section):
@@ -26,19 +26,11 @@ class ModelSampler(Sampling):
     seed: Seed
 
 
-class EndpointSampler(Sampling):
+class EndpointSampler(Sampling, LLMEndpoint):
     """Answers sampled from a model behind an OpenAI-compatible endpoint."""
 
     kind: Literal["openai"]
     seed: Seed | None
-    model: str
-    provider: Literal["openai", "azure"]
-    base_url: Annotated[Url | None, NEUTRAL]
-    concurrency: Annotated[Positive, NEUTRAL]
-    timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
-    max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
-    prices: Annotated[dict[str, Price], NEUTRAL]
-    extra_body: dict[str, Any]
 
 
 Sampler = Annotated[ModelSampler | EndpointSampler, Field(discriminator="kind")]

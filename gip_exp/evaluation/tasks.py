@@ -128,12 +128,14 @@ def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
         result = task.grade(
             bench, answers, _judge(grade, config.judge.round), repeats=config.repeats, shown=neutralise
         )
+        llm = grade.stats.as_dict()
     _check_unscored(len(result.unscored), len(answers), config.judge.max_unscored, result.warnings)
     write_jsonl(
         job.folder / "answers.jsonl", [{"id": a.question_id, "turns": list(a.turns)} for a in answers]
     )
     write_jsonl(job.folder / "judgements.jsonl", [asdict(judgement) for judgement in result.judgements])
     job.draft.facts.update(
+        llm=llm,
         judge_spread=result.judge_spread,
         judgements=len(result.judgements),
         failed_judgements=len(result.failures),

@@ -3,48 +3,52 @@
     async with LLMClient(settings, cache) as client:
         outcome = await client.ask(request)          # Reply, or Fault after the last attempt
 
-Order of one call: reply cache; another task with the same request; a free slot; the cost limit; the endpoint. A
-reply is cached before it is used. `ask_all` does the same for a list, from synchronous code.
+Order of one call: reply cache; another task with the same request; a slot at the provider's pace; the cost limit; the
+endpoint. A reply is cached before it is used. `ask_all` does the same for a list, from synchronous code.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from gip_exp.llm.cache import Cache
 from gip_exp.llm.errors import LLMError
-from gip_exp.llm.prices import Budget, find_price
+from gip_exp.llm.job import Job, for_each, run_async
+from gip_exp.llm.pace import Pace, Sent
+from gip_exp.llm.prices import find_price
 from gip_exp.llm.progress import Progress
 from gip_exp.llm.request import Fault, Reply, Request, Stats, cache_key
 from gip_exp.llm.settings import EndpointSettings
 from gip_exp.llm.transport import Transport
 from gip_exp.llm.wire import most_tokens
 
-T = TypeVar("T")
+_DENIED = 5  # different requests answered by 403 in a row: the account, not the texts
 
 
 class LLMClient:
-    """One endpoint, one cache, one budget. Use it inside one event loop, as `async with`."""
+    """One endpoint, one cache, one job. Use it inside one event loop, as `async with`."""
 
-    def __init__(self, settings: EndpointSettings, cache: Cache) -> None:
+    def __init__(self, settings: EndpointSettings, cache: Cache, job: Job | None = None) -> None:
         self.settings = settings
         self.cache = cache
-        self.stats = Stats()
-        self.budget = Budget(settings.max_cost_usd)
-        self._transport = Transport(settings)
+        self.job = job or Job(settings.max_cost_usd)
+        self.stats, self.budget = self.job.stats, self.job.budget
+        self._transport = Transport(settings, self._note)
         self._price = find_price(settings.prices, settings.model)
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        # With a limit on money, the first reply shows what is billed before many are in flight.
+        start = None if settings.max_cost_usd is None else 1
+        self._pace = Pace(settings.concurrency, start, settings.backoff_max_s)
+        self._tickets = itertools.count()
         self._pending: dict[str, asyncio.Future[Reply | Fault]] = {}
-        self._booked: set[str] = set()
-        self._not_before = 0.0
         self._in_vain = 0  # requests completed since the last reply
+        self._denied: set[str] = set()  # keys answered by 403 since the last reply
+        self._last_reply = time.monotonic()
         self._jitter = random.Random()  # unseeded, so that processes do not retry in step
         if settings.max_cost_usd is not None and self._price is None:
             raise LLMError(
@@ -57,6 +61,7 @@ class LLMClient:
         return f"LLMClient(model={self.settings.model!r}, base_url={self.settings.base_url!r})"
 
     async def __aenter__(self) -> LLMClient:
+        self.budget.enter_loop()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,7 +79,7 @@ class LLMClient:
             Reply, or Fault.
 
         Raises:
-            LLMError: no call can succeed (wrong key, unknown model).
+            LLMError: no call can succeed (wrong key, unknown model), or another model answers than before.
             BudgetReachedError: the cost limit is reached.
         """
         key = key or cache_key(request, self.settings)
@@ -96,85 +101,106 @@ class LLMClient:
         return self._count(outcome)
 
     async def _ask_endpoint(self, request: Request, key: str) -> Reply | Fault:
-        fault = Fault("none", "never sent")
-        attempt = adapted = 0
-        while attempt < self.settings.attempts:
-            outcome = await self._send(request, key)
+        ticket, attempt, held_since = next(self._tickets), 0, 0.0
+        while True:
+            outcome, crowded = await self._send(request, key, ticket)
             if isinstance(outcome, Reply):
                 return outcome
-            fault = outcome
-            if fault.fatal:
-                raise LLMError(f"{self.settings.model}: {fault}. Replies received so far are kept.")
-            if not fault.retry:
-                return fault
-            if self._in_vain >= self.settings.attempts * self.settings.concurrency:
-                raise LLMError(self._silent(fault))
-            if fault.kind == "adapted" and adapted < 8:
-                adapted += 1  # sent again at once in another form, which does not count as an attempt
-                continue
+            self._stop_if_hopeless(outcome, key)
+            if not outcome.retry:
+                return outcome
+            if outcome.held_back:
+                held_since = held_since or time.monotonic()
+                waited = time.monotonic() - max(held_since, self._last_reply)
+                if waited > self.settings.max_held_back_s:
+                    return outcome
+                continue  # to the head of the line, which is no attempt
+            if crowded:
+                continue  # sent again among fewer, which is no attempt
             attempt += 1
-            if attempt < self.settings.attempts:
-                patient = await self._back_off(attempt, fault)
-                if not patient:
-                    return fault
-                self.stats.retries += 1
-        return fault
+            if attempt >= self.settings.attempts:
+                return outcome
+            self.stats.retries += 1
+            await self._back_off(attempt, outcome)
 
-    async def _send(self, request: Request, key: str) -> Reply | Fault:
-        """Send one request within slot, pause and budget; its reply is cached before the slot is released."""
+    async def _send(self, request: Request, key: str, ticket: int) -> tuple[Reply | Fault, bool]:
+        """Send one request within pace and budget; its reply is cached before the slot is released.
+
+        Returns the outcome, and whether it is a time-out of too many requests at once.
+        """
         prompt, completion = most_tokens(request, self.settings)
         most = self._price.cost(prompt, completion) if self._price else 0.0
-        async with self._slots:
-            await self._wait_for_gate()
+        sent = await self._pace.enter(ticket)
+        try:
             reserved = await self.budget.reserve(most)
             cost = 0.0
             self.stats.requests += 1
             self.stats.in_flight += 1
             self.stats.peak_in_flight = max(self.stats.peak_in_flight, self.stats.in_flight)
             try:
-                outcome = await self._transport.send(request)
+                outcome = await self._transport.send(request, self._adapted)
                 if isinstance(outcome, Reply):
                     self.cache.put(key, outcome)
                     cost = self._cost(outcome)
                     if self._price is not None:
-                        self._booked.add(key)
+                        self.job.booked.add(key)
             finally:
                 self.stats.in_flight -= 1
                 await self.budget.settle(reserved, cost)
             self._count_sent(outcome, cost)
-            if isinstance(outcome, Reply):
-                self._in_vain = 0
-            elif outcome.retry and outcome.kind not in ("http 429", "adapted"):  # busy, or being adapted to
-                self._in_vain += 1
-            return outcome
+            return outcome, self._adapt(outcome, sent)
+        finally:
+            self._pace.leave()
+            self.stats.held_back = self._pace.held_back
 
-    def _silent(self, fault: Fault) -> str:
-        """Return the message for an endpoint that is down: no reply to as many requests as all slots may attempt."""
-        return (
-            f"{self.settings.model}: no reply to the last {self._in_vain} requests (the last: {fault}). Check that "
-            f"{self.settings.base_url or 'the endpoint'} is running, then start again: replies received so far are kept."
-        )
+    def _adapt(self, outcome: Reply | Fault, sent: Sent) -> bool:
+        """Adapt the pace to an outcome; return whether it is a time-out of too many requests at once."""
+        if isinstance(outcome, Reply):
+            self._pace.succeeded()
+            self._in_vain, self._last_reply = 0, time.monotonic()
+            self._denied.clear()
+        elif outcome.held_back:
+            wait = outcome.retry_after_s
+            early = 0.0 if wait is None else self._jitter.uniform(0.0, min(0.05, 0.05 * wait))
+            self._pace.refused(sent, None if wait is None else wait + early)
+        elif outcome.retry:
+            self._in_vain += 1
+            return outcome.kind == "timeout" and self._pace.overloaded(sent)
+        return False
 
-    async def _wait_for_gate(self) -> None:
-        while (wait := self._not_before - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
+    def _stop_if_hopeless(self, fault: Fault, key: str) -> None:
+        """Raise LLMError if no further call can succeed."""
+        kept = "Replies received so far are kept."
+        if fault.fatal:
+            raise LLMError(f"{self.settings.model}: {fault}. {kept}")
+        if fault.kind == "http 403":
+            self._denied.add(key)
+            if len(self._denied) >= _DENIED:
+                raise LLMError(
+                    f"{self.settings.model}: {fault}; {len(self._denied)} requests in a row. {kept}"
+                )
+        if fault.held_back and (fault.retry_after_s or 0) > self.settings.max_retry_after_s:
+            raise LLMError(
+                f"{self.settings.model}: the provider's limit is reached, and it asks to come back in "
+                f"{fault.retry_after_s / 3600:.1f} h ({fault}). {kept} Start again then."  # type: ignore[operator]
+            )
+        silent_s = time.monotonic() - self._last_reply
+        few, many = self.settings.attempts, self.settings.attempts * self.settings.concurrency
+        if self._in_vain >= many or (self._in_vain > few and silent_s > few * self.settings.timeout_s):
+            raise LLMError(
+                f"{self.settings.model}: no reply to the last {self._in_vain} requests (the last: {fault}). Check that "
+                f"{self.settings.base_url or 'the endpoint'} is running, then start again: replies received so far are "
+                "kept."
+            )
 
-    async def _back_off(self, attempt: int, fault: Fault) -> bool:
-        """Wait before the next attempt: as long as the endpoint asks, else exponentially longer, with jitter.
-
-        A 429 delays every call, not only this one. Returns False if the endpoint asks for a longer wait than
-        `max_retry_after_s`.
-        """
+    async def _back_off(self, attempt: int, fault: Fault) -> None:
+        """Wait before the next attempt: as long as the endpoint asks, else exponentially longer, with jitter."""
         longest = min(self.settings.backoff_s * 2 ** (attempt - 1), self.settings.backoff_max_s)
         wait = longest * self._jitter.uniform(0.5, 1.0)
         if fault.retry_after_s is not None:
-            if fault.retry_after_s > self.settings.max_retry_after_s:
-                return False
-            wait = fault.retry_after_s + self._jitter.uniform(0.0, min(1.0, 0.1 * longest))
-        if fault.kind == "http 429":
-            self._not_before = max(self._not_before, time.monotonic() + wait)
+            asked = min(fault.retry_after_s, self.settings.max_retry_after_s)
+            wait = asked + self._jitter.uniform(0.0, min(1.0, 0.1 * longest))
         await asyncio.sleep(wait)
-        return True
 
     def _cost(self, reply: Reply) -> float:
         if self._price is None:
@@ -183,10 +209,19 @@ class LLMClient:
 
     def _book(self, key: str, kept: Reply) -> None:
         """Count the cost of a cached reply, once, in the total of this job (it costs nothing now)."""
-        if self._price is not None and key not in self._booked:
-            self._booked.add(key)
+        if self._price is not None and key not in self.job.booked:
+            self.job.booked.add(key)
             self.budget.spent_usd += self._cost(kept)
             self.stats.job_usd = self.budget.spent_usd
+
+    def _note(self, text: str) -> None:
+        if text not in self.stats.notes:
+            self.stats.notes.append(text)
+
+    def _adapted(self, _: Fault) -> None:
+        """Count a request that is sent again in another form."""
+        self.stats.requests += 1
+        self.stats.faults["adapted"] += 1
 
     def _count_sent(self, outcome: Reply | Fault, cost: float) -> None:
         stats = self.stats
@@ -207,34 +242,22 @@ class LLMClient:
         self.stats.calls += 1
         self.stats.cached += isinstance(outcome, Reply) and outcome.cached
         self.stats.failed += isinstance(outcome, Fault)
+        if isinstance(outcome, Reply) and outcome.model:
+            self.stats.models[outcome.model] += 1
+            self._check_model(outcome.model)
         return outcome
 
-
-async def for_each(
-    items: Iterable[T], work: Callable[[T], Awaitable[None]], concurrency: int, stop: Callable[[], bool]
-) -> None:
-    """Run `work` on every item with at most `concurrency` at a time, without one task per item.
-
-    After an exception, or once `stop()` returns True, no item is started. Items in progress are finished, since
-    their replies are paid for; then the first exception is raised.
-    """
-    queue = iter(items)
-    errors: list[BaseException] = []
-
-    async def worker() -> None:
-        for item in queue:
-            if errors or stop():
-                return
-            try:
-                await work(item)
-            except Exception as error:
-                errors.append(error)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(concurrency):
-            group.create_task(worker())
-    if errors:
-        raise errors[0]
+    def _check_model(self, model: str) -> None:
+        """Raise LLMError if another model replied than before: an alias moved, or another server took the address."""
+        self.job.model = self.job.model or model
+        if model == self.job.model or self.settings.mixed_models:
+            return
+        counts = ", ".join(f"{n:,} from {name}" for name, n in self.stats.models.items())
+        raise LLMError(
+            f"model={self.settings.model!r} is answered by more than one model ({counts}; cached replies are counted), and "
+            "one table must not mix them. Name the dated model that is to answer (model=NAME), which asks for all replies "
+            "anew, or accept the mixture with mixed_models=true; it is then recorded. All replies are kept."
+        )
 
 
 def ask_all(
@@ -243,17 +266,19 @@ def ask_all(
     *,
     cache_dir: Path,
     progress: Progress | None = None,
+    job: Job | None = None,
 ) -> tuple[list[Reply | Fault], Stats]:
-    """Ask every request.
+    """Ask every request. A reply without readable text is a Fault here; it is counted and kept.
 
     Args:
         requests: what to ask.
         settings: the endpoint.
         cache_dir: folder of the reply cache.
         progress: informed after every finished request.
+        job: money and counts, if several calls belong together.
 
     Returns:
-        Outcomes in the order of the requests, and the counts.
+        Outcomes in the order of the requests, and the counts of the job.
 
     Raises:
         LLMError: as `LLMClient.ask`; replies received before that are in the cache.
@@ -262,41 +287,19 @@ def ask_all(
     async def run() -> tuple[list[Reply | Fault], Stats]:
         outcomes: list[Reply | Fault] = [Fault("none", "never sent")] * len(requests)
         with Cache(cache_dir) as cache:
-            async with LLMClient(settings, cache) as client:
+            async with LLMClient(settings, cache, job) as client:
+                before = client.stats.calls
 
                 async def one(index: int) -> None:
-                    outcomes[index] = await client.ask(requests[index])
+                    outcome = await client.ask(requests[index])
+                    if isinstance(outcome, Reply) and outcome.problem:
+                        client.stats.unreadable += not outcome.cached
+                        outcome = Fault("no text", outcome.problem, retry=False)
+                    outcomes[index] = outcome
                     if progress is not None:
-                        progress(client.stats.calls, len(requests), client.stats)
+                        progress(client.stats.calls - before, len(requests), client.stats)
 
                 await for_each(range(len(requests)), one, 2 * settings.concurrency, lambda: False)
                 return outcomes, client.stats
 
     return run_async(run)
-
-
-def run_async(job: Callable[[], Awaitable[T]]) -> T:
-    """Run `job` to its end from synchronous code, also inside the running event loop of a notebook."""
-
-    async def main() -> T:
-        return await job()
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(main())
-    box: list[T] = []
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            box.append(asyncio.run(main()))
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return box[0]

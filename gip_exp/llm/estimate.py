@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gip_exp.llm.cache import Cache
+from gip_exp.llm.envelope import guess_tokens
 from gip_exp.llm.judge import read_reply, vote_requests
 from gip_exp.llm.judge_table import Example, JudgeSettings, check_examples
 from gip_exp.llm.prices import find_price
 from gip_exp.llm.request import Request, cache_key
 from gip_exp.llm.rubric import HIGHEST, Rubric
-from gip_exp.llm.wire import guess_tokens
 
 _COMMENT_TOKENS = 40
 _THINKING_SHARE = 4  # a reasoning model is assumed to use a quarter of its allowance

@@ -18,8 +18,9 @@ import numpy as np
 
 from gip_exp.llm.agreement import vote_agreement
 from gip_exp.llm.cache import Cache
-from gip_exp.llm.client import LLMClient, for_each, run_async
+from gip_exp.llm.client import LLMClient
 from gip_exp.llm.errors import TooManyUnscoredError, redact, secrets_in_environment, shorten
+from gip_exp.llm.job import for_each, run_async
 from gip_exp.llm.judge_table import Example, JudgeSettings, JudgeTable, Unscored, check_examples
 from gip_exp.llm.parse import Parsed, parse_scores
 from gip_exp.llm.progress import Progress
@@ -78,6 +79,8 @@ def read_reply(reply: Reply, rubric: Rubric) -> Parsed:
     """Return the scores in a reply, or the reason why there are none."""
     if reply.refusal is not None:
         return Parsed(None, f"the model declined: {shorten(reply.refusal, 120)!r}")
+    if reply.problem:
+        return Parsed(None, reply.problem)
     parsed = parse_scores(reply.text, rubric.names, LOWEST, HIGHEST)
     if parsed.scores is None and reply.finish_reason != "stop":
         hint = "; raise max_tokens" if reply.finish_reason == "length" else ""
@@ -197,10 +200,12 @@ def _clean(text: str) -> str:
 def _too_many(pool: _Pool) -> str:
     kinds = Counter(_kind(reason) for row, reason in pool.reasons.items() if pool.unscored(row))
     listed = "; ".join(f"{count} x {kind}" for kind, count in kinds.most_common(5))
+    row = next(row for row in pool.reasons if pool.unscored(row))
+    first = f"{pool.examples[row]['id']}: {shorten(pool.reasons[row], 400)}"
     share, limit = pool.n_unscored / len(pool.examples), pool.settings.max_unscored
     return (
         f"{pool.n_unscored} of {len(pool.examples)} examples ({share:.1%}) could not be scored, max_unscored "
-        f"allows {limit:.1%}. Why: {listed}. All replies are kept: fix the cause and start again, which "
+        f"allows {limit:.1%}. Why: {listed}. The first: {first}. All replies are kept: fix the cause and start again, which "
         "tries these examples once more, or raise max_unscored."
     )
 

@@ -55,6 +55,10 @@ class Budget:
         self._overshoot = 1.0
         self._settled = asyncio.Condition()
 
+    def enter_loop(self) -> None:
+        """Prepare for use in another event loop, with what is spent so far."""
+        self._settled, self._reserved, self._open = asyncio.Condition(), 0.0, 0
+
     async def reserve(self, most_usd: float) -> float:
         """Wait until a call of at most `most_usd` fits, and return the amount reserved for it.
 

@@ -37,6 +37,14 @@ def describe(stats: Stats, seconds: float) -> str:
     parts.append(f"{stats.prompt_tokens:,} + {stats.completion_tokens:,} tokens")
     if stats.spent_usd is not None:
         parts.append(f"{stats.spent_usd:.4f} USD")
-    troubles = [(stats.n_faults, "faults"), (stats.unreadable, "unreadable"), (stats.failed, "failed")]
+    refused = stats.faults["http 429"]
+    troubles = [
+        (refused, "sent again after a rate limit"),
+        (stats.n_faults - refused, "faults"),
+        (stats.unreadable, "unreadable"),
+        (stats.failed, "failed"),
+    ]
     parts += [f"{count:,} {name}" for count, name in troubles if count]
+    if stats.held_back:
+        parts.append("held back by the provider's limit")
     return ", ".join(parts)

@@ -107,6 +107,7 @@ class Reply:
         completion_tokens: as billed.
         estimated: whether token counts are estimated, because the endpoint sent none.
         model: name of the model in the reply.
+        problem: why there is no readable text in a response that was paid for; empty if there is.
         cached: whether it came from the reply cache and cost nothing now.
     """
 
@@ -118,6 +119,7 @@ class Reply:
     completion_tokens: int = 0
     estimated: bool = False
     model: str = ""
+    problem: str = ""
     cached: bool = False
 
 
@@ -131,6 +133,8 @@ class Fault:
         retry: whether another attempt can help.
         retry_after_s: the wait that the endpoint requested.
         fatal: whether no call can succeed (wrong key, unknown model, no money left), so that the job stops.
+        held_back: whether the provider's limit is the cause (so many requests or tokens a minute): such a request
+            waits and is sent again, which is no attempt.
     """
 
     kind: str
@@ -138,6 +142,7 @@ class Fault:
     retry: bool = True
     retry_after_s: float | None = None
     fatal: bool = False
+    held_back: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
@@ -162,7 +167,10 @@ class Stats:
         estimated: replies with estimated token counts.
         spent_usd: cost of this run; None if the model has no price.
         job_usd: cost of the job including cached replies.
+        held_back: whether requests wait for the provider's limit now.
         faults: number of faults by kind.
+        models: replies by the name of the model in them, cached ones included.
+        notes: what the endpoint does not accept and is no longer sent, one sentence each.
     """
 
     calls: int = 0
@@ -179,7 +187,10 @@ class Stats:
     estimated: int = 0
     spent_usd: float | None = None
     job_usd: float | None = None
+    held_back: bool = False
     faults: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def kept(self) -> int:
@@ -196,4 +207,5 @@ class Stats:
         names = ("calls", "cached", "requests", "replies", "kept", "unreadable", "failed", "retries",
                  "peak_in_flight", "prompt_tokens", "completion_tokens", "estimated", "spent_usd",
                  "job_usd")  # fmt: skip
-        return {name: getattr(self, name) for name in names} | {"faults": dict(sorted(self.faults.items()))}
+        counters = {"faults": dict(sorted(self.faults.items())), "models": dict(sorted(self.models.items()))}
+        return {name: getattr(self, name) for name in names} | counters | {"notes": list(self.notes)}

@@ -17,6 +17,8 @@ from gip_exp.redaction import secret_places
 
 STRUCTURED = ("auto", "json_schema", "json_object", "none")
 PROVIDERS = ("openai", "azure")
+OPENAI_URL = "https://api.openai.com/v1"
+URL_VARIABLE = "OPENAI_BASE_URL"  # of the openai package; refused, because it is in no config
 _REASONING = re.compile(r"^(gpt-5|o[1-9])(?!\d)")
 
 
@@ -72,13 +74,15 @@ class EndpointSettings:
         attempts: attempts per call on transport faults and invalid envelopes.
         backoff_s: first wait between attempts.
         backoff_max_s: longest wait between attempts.
-        max_retry_after_s: longest Retry-After that is respected.
+        max_retry_after_s: longest wait that a provider may ask for; the job stops beyond it.
+        max_held_back_s: longest time a request waits for the provider's limit while no reply comes to anyone.
         structured: how a schema is requested: auto, json_schema, json_object or none.
         system_role: whether the model takes a system message.
         reasoning_model: None decides by name (gpt-5*, o1, o3, ...).
         reasoning_tokens: added to max_tokens for reasoning models, whose hidden reasoning counts against the limit.
         prices: USD per million tokens by model name.
         max_cost_usd: the job stops before its calls cost more, including replies found in the cache.
+        mixed_models: whether replies under more than one model name may be used together.
         extra_body: further fields of the request body; part of the cache key.
     """
 
@@ -94,12 +98,14 @@ class EndpointSettings:
     backoff_s: float = 0.5
     backoff_max_s: float = 60.0
     max_retry_after_s: float = 600.0
+    max_held_back_s: float = 900.0
     structured: str = "auto"
     system_role: bool = True
     reasoning_model: bool | None = None
     reasoning_tokens: int = 4096
     prices: Mapping[str, Price] = field(default_factory=dict)
     max_cost_usd: float | None = None
+    mixed_models: bool = False
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -130,7 +136,7 @@ class EndpointSettings:
         for name in ("concurrency", "attempts"):
             if getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}; allowed: 1 or more")
-        for name in ("timeout_s", "backoff_s", "backoff_max_s", "max_retry_after_s"):
+        for name in ("timeout_s", "backoff_s", "backoff_max_s", "max_retry_after_s", "max_held_back_s"):
             if not getattr(self, name) > 0:
                 found.append(f"{name} is {getattr(self, name)}; allowed: above 0")
         if places := list(secret_places(self.extra_body, "extra_body")):

@@ -8,33 +8,40 @@ exception leaves this module, because an exception holds the request and with it
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import logging
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import openai
 
 from gip_exp.llm import connections
+from gip_exp.llm.envelope import read_envelope
 from gip_exp.llm.errors import LLMError, redact, secrets_in_environment, shorten
+from gip_exp.llm.faults import read_error, status_fault
 from gip_exp.llm.request import Fault, Reply, Request
-from gip_exp.llm.settings import EndpointSettings
-from gip_exp.llm.wire import Quirks, build_body, read_envelope
+from gip_exp.llm.settings import OPENAI_URL, URL_VARIABLE, EndpointSettings
+from gip_exp.llm.wire import Quirks, build_body
 
 PLACEHOLDER_KEY = "no-key-needed"
-_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "exceeded your current quota")
+_FORMS_TRIED = 8  # of one request, at most
 
 
 class Transport:
-    """A connection pool to one endpoint; `quirks` holds what has been learned about it."""
+    """A connection pool to one endpoint; `quirks` is the form that it accepts, as far as is known.
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    Args:
+        settings: the endpoint.
+        note: told once about each thing that is no longer sent.
+    """
+
+    def __init__(self, settings: EndpointSettings, note: Callable[[str], None] = lambda _: None) -> None:
         settings.check()
         self.settings = settings
         self.quirks = Quirks.of(settings)
+        self._note = note
         self._secrets = secrets_in_environment([settings.key_variable])
         self._client = _openai_client(settings)
 
@@ -45,89 +52,102 @@ class Transport:
         """Close the connections."""
         await self._client.close()
 
-    async def send(self, request: Request) -> Reply | Fault:
-        """Send `request` once and return the outcome."""
-        body = build_body(request, self.settings, self.quirks)
+    async def send(
+        self, request: Request, adapted: Callable[[Fault], None] = lambda _: None
+    ) -> Reply | Fault:
+        """Send `request` and return the outcome.
+
+        A refusal of the form (a parameter, a schema) is sent again in another form; `adapted` is told of each such
+        refusal. The form is kept for later requests only if it brought a reply.
+        """
+        form = first = self.quirks
+        loose = False
+        for _ in range(_FORMS_TRIED):
+            body = build_body(request, self.settings, form)
+            outcome, raw = await self._send_once(request, body)
+            if isinstance(outcome, Reply):
+                self._keep(form, first if loose else None)
+                return outcome
+            if outcome.kind not in ("http 400", "http 422") or outcome.retry or outcome.fatal:
+                return outcome
+            other = self._other_form(form, raw)
+            loose = loose or (other is not None and other == form.without_format())
+            if other is None or build_body(request, self.settings, other) == body:
+                return outcome
+            adapted(outcome)
+            form = other
+        return outcome
+
+    def _other_form(self, form: Quirks, raw: bytes) -> Quirks | None:
+        """Return the form to try after a refusal, or None if the text itself is refused."""
+        said = read_error(raw)
+        if said.about_the_row:
+            return None
+        named = form.after(said.message)
+        return form.without_format() if named == form else named
+
+    def _keep(self, form: Quirks, refused: Quirks | None) -> None:
+        """Keep a form that brought a reply.
+
+        If the request passed only without any form of the reply, `refused` is the form it had at first. Then the next
+        request tries the next looser one, since that may pass.
+        """
+        before = self.quirks
+        if refused is not None and form.structured == "none":
+            form = replace(form, structured=refused.looser().structured)
+        self.quirks = before.join(form)
+        for what in self.quirks.dropped(before):
+            self._note(f"{self.settings.model} does not accept all that was asked: {what}")
+
+    async def _send_once(self, request: Request, body: Mapping[str, Any]) -> tuple[Reply | Fault, bytes]:
+        """Return the outcome, and the body of an error response."""
         path = "/chat/completions" if request.prompt is None else "/completions"
         answer = await self._post(path, body)
-        if isinstance(answer, Fault):
-            return self._judge_fault(answer, request, body)
+        if isinstance(answer, tuple):
+            return answer
         envelope = read_envelope(answer, request)
         if isinstance(envelope, Fault):
             # The beginning of the body is more informative than our verdict.
             start = shorten(self._clean(answer[:400].decode("utf-8", "replace")), 160)
-            return Fault(envelope.kind, f"{envelope.detail}; it begins: {start!r}")
+            return Fault(envelope.kind, f"{envelope.detail}; it begins: {start!r}"), b""
         kept = (envelope.text, envelope.refusal or "", envelope.model, envelope.finish_reason)
         if any(secret in text for text in kept for secret in self._secrets):
             raise LLMError(
                 "the endpoint's reply contains the API key and is not stored. Do not use this endpoint."
             )
-        return envelope
+        return envelope, b""
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> bytes | Fault:
-        """Return the body of a 200 response, or a Fault."""
+    async def _post(self, path: str, body: Mapping[str, Any]) -> bytes | tuple[Fault, bytes]:
+        """Return the body of a 200 response, or a Fault with the body of the error."""
         try:
             # The only clock of a call: it ends a slow stream as well.
             async with asyncio.timeout(self.settings.timeout_s):
                 response = await self._client.post(path, cast_to=httpx2.Response, body=dict(body))
                 return response.content
         except TimeoutError:
-            return Fault("timeout", f"no complete reply within {self.settings.timeout_s:g} s")
+            return Fault("timeout", f"no complete reply within {self.settings.timeout_s:g} s"), b""
         except openai.APIStatusError as error:
-            return self._status_fault(error)
+            raw = error.response.content  # read by the package before it raises
+            headers = {name.lower(): value for name, value in error.response.headers.items()}
+            fault = status_fault(
+                error.status_code, headers, raw, clean=self._clean, remedies=self._remedies()
+            )
+            return fault, raw
         except openai.APIConnectionError as error:
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
-            return Fault("connection", self._clean(f"{type(cause).__name__}: {cause}"))
-        except openai.OpenAIError as error:
-            return Fault("connection", self._clean(f"{type(error).__name__}: {error}"))
-        except httpx2.HTTPError as error:
-            return Fault("connection", self._clean(f"{type(error).__name__}: {error}"))
+            return Fault("connection", self._clean(f"{type(cause).__name__}: {cause}")), b""
+        except (openai.OpenAIError, httpx2.HTTPError) as error:
+            return Fault("connection", self._clean(f"{type(error).__name__}: {error}")), b""
 
-    def _status_fault(self, error: openai.APIStatusError) -> Fault:
-        status, headers = error.status_code, error.response.headers
-        detail = shorten(self._clean(str(error)))
-        wait = retry_after_s(headers)
-        if status == 429 and any(word in detail for word in _QUOTA):
-            return Fault("http 429", f"{detail} (the account has no money left)", retry=False, fatal=True)
-        if status in (401, 403):
-            remedy = f"check the key in {self.settings.key_variable} and its rights"
-            return Fault(f"http {status}", f"{detail} ({remedy})", retry=False, fatal=True)
-        if status == 404:
-            remedy = f"check model={self.settings.model!r} and base_url={self.settings.base_url!r}"
-            return Fault("http 404", f"{detail} ({remedy})", retry=False, fatal=True)
-        retry = status in (408, 409, 425, 429) or status >= 500
-        return Fault(f"http {status}", detail, retry=retry, retry_after_s=wait)
-
-    def _judge_fault(self, fault: Fault, request: Request, sent: Mapping[str, Any]) -> Fault:
-        """Learn from an error about a parameter; such a call can be sent again in another form."""
-        if fault.kind not in ("http 400", "http 422"):
-            return fault
-        before = build_body(request, self.settings, self.quirks)
-        if before == sent:
-            self.quirks.learn(fault.detail)
-        if build_body(request, self.settings, self.quirks) == sent:
-            return fault
-        return Fault("adapted", fault.detail, retry=True)
+    def _remedies(self) -> dict[int, str]:
+        rights = f"check the key in {self.settings.key_variable} and its rights"
+        address = f"check model={self.settings.model!r} and base_url={self.settings.base_url!r}"
+        return {401: rights, 403: rights, 404: address}
 
     def _clean(self, text: str) -> str:
         return redact(text, self._secrets)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) asks to wait."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        value = headers.get("retry-after")
-        if value is None:
-            return None
-        if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
 
 
 def _openai_client(settings: EndpointSettings) -> openai.AsyncOpenAI:
@@ -141,6 +161,11 @@ def _openai_client(settings: EndpointSettings) -> openai.AsyncOpenAI:
         )
     if not key and settings.provider == "azure":
         raise LLMError(f"{settings.key_variable} is not set. Export the key of your Azure resource.")
+    if settings.base_url is None and os.environ.get(URL_VARIABLE, "").strip():
+        raise LLMError(
+            f"{URL_VARIABLE} is set, but which server replied must be in the config: give its address as "
+            f"base_url, or unset {URL_VARIABLE}."
+        )
     http_client = connections.http_client(settings)
     if settings.provider == "azure":
         return openai.AsyncAzureOpenAI(
@@ -151,7 +176,10 @@ def _openai_client(settings: EndpointSettings) -> openai.AsyncOpenAI:
             http_client=http_client,
         )
     return openai.AsyncOpenAI(
-        api_key=key or PLACEHOLDER_KEY, base_url=settings.base_url, max_retries=0, http_client=http_client
+        api_key=key or PLACEHOLDER_KEY,
+        base_url=settings.base_url or OPENAI_URL,  # otherwise the package would read OPENAI_BASE_URL
+        max_retries=0,
+        http_client=http_client,
     )
 
 

@@ -1,7 +1,8 @@
-"""Conversion between our requests and an endpoint's JSON: request bodies, envelopes, unsupported features.
+"""Conversion from our requests to an endpoint's JSON: request bodies, and features that an endpoint lacks.
 
-`Quirks` starts from the settings and learns from 400 replies that name a parameter. A body is always built from the
-current quirks, so a call that failed for a quirk learned meanwhile is simply sent again.
+A form (`Quirks`) starts from the settings. A 400 or 422 proposes another form; the request is sent again in it, and
+only if that brings a reply is the form kept for the endpoint (`Quirks.join`). So neither a row that is refused for
+itself nor one that quotes such a complaint changes how the others are asked.
 """
 
 from __future__ import annotations
@@ -9,27 +10,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gip_exp.llm.request import Fault, Message, Reply, Request
+from gip_exp.llm.request import Message, Request
 from gip_exp.llm.settings import EndpointSettings
 
-_MOST_TOKENS = 10**9  # of one call; larger counts are invalid
-_NAME = 200  # maximum characters of a name in an envelope
+# From the strictest form of a reply to the loosest; json_range is a schema without enums.
+FORMS = ("json_schema", "json_range", "json_object", "none")
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|doesn'?t support|unrecognized|unknown|not allowed|not permitted|extra inputs"
-    r"|invalid|only the default|not available|must alternate|unexpected",
+    r"|invalid|only the default|not available|must alternate|unexpected|deprecated|cannot be|must be",
     re.IGNORECASE,
 )
 _STRUCTURED = re.compile(
-    r"response_format|json_schema|json_object|structured|guided|grammar|response format", re.IGNORECASE
+    r"response_?format|response_?schema|json_schema|json_object|structured|guided|grammar|response format",
+    re.IGNORECASE,
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Quirks:
-    """What this endpoint and model support; `structured` is json_schema, json_object or none."""
+    """The form that an endpoint and its model accept; `structured` is one of FORMS."""
 
     structured: str
     completion_tokens_name: bool
@@ -44,21 +46,58 @@ class Quirks:
         structured = "json_schema" if settings.structured == "auto" else settings.structured
         return cls(structured, reasoning, not reasoning, not reasoning, settings.system_role)
 
-    def learn(self, complaint: str) -> None:
-        """Learn from the text of a 400 reply what must not be sent again."""
+    def after(self, complaint: str) -> Quirks:
+        """Return the form that the text of a 400 reply asks for; self if it names no parameter."""
         text = complaint.lower()
         if "max_completion_tokens" in text and "max_tokens" in text:
-            self.completion_tokens_name = True
-        elif not _UNSUPPORTED.search(text):
-            return
-        elif re.search(r"\btemperature\b|\btop_p\b", text):
-            self.sampling = False
+            return replace(self, completion_tokens_name=True)
+        if not _UNSUPPORTED.search(text):
+            return self
+        changes: dict[str, Any] = {}
+        if re.search(r"\btemperature\b|\btop_p\b", text):
+            changes = {"sampling": False}
         elif re.search(r"\bseed\b", text):
-            self.seed = False
+            changes = {"seed": False}
+        elif self.structured == "json_schema" and re.search(r"\benum\b", text):
+            changes = {"structured": "json_range"}
         elif _STRUCTURED.search(text):
-            self.structured = "json_object" if self.structured == "json_schema" else "none"
+            changes = {"structured": self.looser().structured}
         elif re.search(r"system.{0,40}role|role.{0,40}system|must alternate", text):
-            self.system_role = False
+            changes = {"system_role": False}
+        return replace(self, **changes)
+
+    def looser(self) -> Quirks:
+        """Return the form with the next looser structured reply."""
+        return replace(
+            self, structured="none" if self.structured in ("json_object", "none") else "json_object"
+        )
+
+    def without_format(self) -> Quirks:
+        """Return the form that asks for no structured reply."""
+        return replace(self, structured="none")
+
+    def join(self, other: Quirks) -> Quirks:
+        """Return the form that sends only what both send."""
+        return Quirks(
+            max(self.structured, other.structured, key=FORMS.index),
+            self.completion_tokens_name or other.completion_tokens_name,
+            self.sampling and other.sampling,
+            self.seed and other.seed,
+            self.system_role and other.system_role,
+        )
+
+    def dropped(self, earlier: Quirks) -> list[str]:
+        """Return what `earlier` sent and this form does not, one phrase each, for a note."""
+        parts = []
+        if self.structured != earlier.structured:
+            what = {"json_range": "without enums", "json_object": "only as JSON"}.get(self.structured, "not")
+            parts.append(f"the form of the reply is {what} requested ({earlier.structured} was refused)")
+        names = {"sampling": "temperature and top_p are", "seed": "the seed is",
+                 "system_role": "a system message is"}  # fmt: skip
+        for name, what in names.items():
+            if getattr(earlier, name) and not getattr(self, name):
+                parts.append(f"{what} not sent")
+        return parts
 
 
 def build_body(request: Request, settings: EndpointSettings, quirks: Quirks) -> dict[str, Any]:
@@ -91,8 +130,18 @@ def _response_format(request: Request, quirks: Quirks) -> dict[str, Any]:
     assert request.schema is not None
     if quirks.structured == "json_object":
         return {"type": "json_object"}
-    schema = {"name": request.schema.name, "schema": dict(request.schema.body), "strict": True}
+    body = dict(request.schema.body)
+    if quirks.structured == "json_range":
+        body = _without_enums(body)
+    schema = {"name": request.schema.name, "schema": body, "strict": True}
     return {"type": "json_schema", "json_schema": schema}
+
+
+def _without_enums(schema: Any) -> Any:
+    """Return the schema without `enum`, which some providers allow for texts only; the scale is in the prompt as well."""
+    if isinstance(schema, Mapping):
+        return {name: _without_enums(part) for name, part in schema.items() if name != "enum"}
+    return [_without_enums(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def _messages(request: Request, quirks: Quirks) -> list[Message]:
@@ -119,71 +168,3 @@ def most_tokens(request: Request, settings: EndpointSettings) -> tuple[int, int]
         size += len(json.dumps(dict(request.schema.body)).encode())
     extra = settings.reasoning_tokens if settings.is_reasoning_model else 0
     return size, request.sampling.max_tokens + extra
-
-
-def guess_tokens(text: str) -> int:
-    """Return an estimate of the tokens of a text (4 bytes each), for estimates and never for a limit."""
-    return (len(text.encode()) + 3) // 4
-
-
-def read_envelope(raw: bytes, request: Request) -> Reply | Fault:
-    """Return the reply in the body of a 200 response, or a Fault that says why it is not valid.
-
-    An empty text is a valid reply if the endpoint says that it was truncated or filtered: it was paid for.
-    """
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
-        return Fault("envelope", "the body of a 200 response is not JSON")
-    choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return Fault("envelope", "the response has no choices")
-    choice = choices[0]
-    finish = choice.get("finish_reason") or "stop"
-    text, refusal = _content(choice, request)
-    if not isinstance(finish, str) or not isinstance(refusal, str | None):
-        return Fault("envelope", "the response has fields of the wrong type")
-    if text is None and (refusal is not None or finish in ("length", "content_filter")):
-        text = ""
-    if not isinstance(text, str):
-        return Fault("envelope", "the response's content is not text")
-    model = body.get("model")
-    return _with_usage(
-        Reply(text, finish[:_NAME], refusal, model=model[:_NAME] if isinstance(model, str) else ""),
-        body.get("usage"),
-        request,
-    )
-
-
-def _content(choice: Mapping[str, Any], request: Request) -> tuple[Any, Any]:
-    if request.prompt is not None:
-        return choice.get("text"), None
-    message = choice.get("message")
-    return (message.get("content"), message.get("refusal")) if isinstance(message, dict) else (None, None)
-
-
-def _with_usage(reply: Reply, usage: object, request: Request) -> Reply:
-    """Return the reply with its billed tokens; missing or invalid usage is estimated and marked."""
-    counts = usage if isinstance(usage, dict) else {}
-    prompt, completion = _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens"))
-    estimated = prompt is None or completion is None
-    if prompt is None:
-        texts = [m["content"] for m in request.messages] or [request.prompt or ""]
-        prompt = sum(map(guess_tokens, texts))
-    details = counts.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    return Reply(
-        text=reply.text,
-        finish_reason=reply.finish_reason,
-        refusal=reply.refusal,
-        prompt_tokens=prompt,
-        cached_tokens=min(cached or 0, prompt),
-        completion_tokens=guess_tokens(reply.text) if completion is None else completion,
-        estimated=estimated,
-        model=reply.model,
-    )
-
-
-def _count(value: object) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
-    return value if is_count else None  # type: ignore[return-value]

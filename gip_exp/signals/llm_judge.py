@@ -20,11 +20,10 @@ from gip_exp.models import hub, loading
 if TYPE_CHECKING:
     from gip_exp.llm.estimate import Estimate
     from gip_exp.llm.judge_table import JudgeSettings, JudgeTable
-    from gip_exp.llm.request import Fault, Reply
+    from gip_exp.llm.request import Fault, Reply, Stats
     from gip_exp.llm.server import VLLMServer
     from gip_exp.llm.settings import EndpointSettings
 
-Grader = Callable[..., list[tuple[str | None, str]]]  # (conversations, repeat, attempt=0)
 TRUSTING = "--trust-remote-code"  # option of vLLM, in judge.server_args
 PROTOCOL = 2  # version of the requests to judges and the parsing of replies; part of the key
 CACHE = "llm_cache"  # folder below paths.root with all replies
@@ -74,7 +73,17 @@ def judge(
         with console.bar(f"judging with {config.name}", len(examples)) as bar:
             table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=shown_on(bar))
         console.say(f"  judged with {config.name}: {describe(table.stats, time.monotonic() - start)}")
+        say_notes(table.stats, config.mixed_models, console)
         return table, transcript(examples[0], parsed, settings, cache_dir=cache)
+
+
+def say_notes(stats: "Stats", mixed: bool, console: Console) -> None:
+    """Print what was not sent because the endpoint refuses it, and a mixture of models; both are in the stats."""
+    for note in stats.notes:
+        console.warn(note)
+    if mixed and len(stats.models) > 1:
+        counts = ", ".join(f"{n:,} from {name}" for name, n in stats.models.items())
+        console.warn(f"replies of several models are used together (mixed_models=true): {counts}")
 
 
 def estimate(
@@ -95,16 +104,57 @@ def _log(root: Path) -> Path:
     return root / "logs" / f"judge_vllm_{os.getpid()}.log"
 
 
+class Grader:
+    """Sends conversations to a judge; all calls share one money limit and one set of counts (`stats`)."""
+
+    def __init__(self, config: LLMJudge, endpoint: Endpoint, root: Path, console: Console) -> None:
+        from gip_exp.llm.job import Job
+
+        self._name, self._root, self._console, self._endpoint = config.name, root, console, endpoint
+        self._settings = _settings(config, endpoint)
+        self._job = Job(config.max_cost_usd)
+
+    @property
+    def stats(self) -> "Stats":
+        """Counts of all calls so far."""
+        return self._job.stats
+
+    def __call__(
+        self, conversations: Sequence[Any], repeat: int, attempt: int = 0
+    ) -> list[tuple[str | None, str]]:
+        """Return (text, "") or (None, reason) for each conversation.
+
+        Args:
+            conversations: what to send.
+            repeat: number of the repeat; another number is another request.
+            attempt: number of the attempt; the same.
+        """
+        from gip_exp.llm.client import ask_all
+        from gip_exp.llm.progress import shown_on
+        from gip_exp.llm.request import Fault, Request
+
+        sampling = self._settings.sampling
+        requests = [
+            Request(tuple(conversation), sampling=sampling, repetition=repeat, attempt=attempt)
+            for conversation in conversations
+        ]
+        with self._console.bar(f"grading with {self._name}", len(requests)) as bar:
+            outcomes, _ = ask_all(
+                requests,
+                self._settings.endpoint,
+                cache_dir=self._root / CACHE,
+                progress=shown_on(bar),
+                job=self._job,
+            )
+        if any(isinstance(one, Fault) for one in outcomes):
+            self._endpoint.check_alive()
+        return [_read(one) for one in outcomes]
+
+
 @contextmanager
 def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader]:
-    """Provide a function that sends conversations to the judge.
-
-    Its arguments are the conversations, the number of the repeat and that of the attempt; another number is another
-    request. It returns (text, "") or (None, reason) for each conversation.
-    """
-    from gip_exp.llm.client import ask_all
-    from gip_exp.llm.progress import shown_on
-    from gip_exp.llm.request import Fault, Request
+    """Provide a grader; at the end, print its calls and what they cost."""
+    from gip_exp.llm.progress import describe
 
     if config.dry_run:
         raise UserError(
@@ -112,22 +162,13 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
             "it"
         )
     with _endpoint(config, _log(root), console) as endpoint:
-        settings = _settings(config, endpoint)
-
-        def ask(conversations: Sequence[Any], repeat: int, attempt: int = 0) -> list[tuple[str | None, str]]:
-            requests = [
-                Request(tuple(conversation), sampling=settings.sampling, repetition=repeat, attempt=attempt)
-                for conversation in conversations
-            ]
-            with console.bar(f"grading with {config.name}", len(requests)) as bar:
-                outcomes, _ = ask_all(
-                    requests, settings.endpoint, cache_dir=root / CACHE, progress=shown_on(bar)
-                )
-            if any(isinstance(one, Fault) for one in outcomes):
-                endpoint.check_alive()
-            return [_read(one) for one in outcomes]
-
-        yield ask
+        start, grade = time.monotonic(), Grader(config, endpoint, root, console)
+        try:
+            yield grade
+        finally:
+            if grade.stats.calls:
+                console.say(f"  graded with {config.name}: {describe(grade.stats, time.monotonic() - start)}")
+                say_notes(grade.stats, config.mixed_models, console)
 
 
 def _read(outcome: "Reply | Fault") -> tuple[str | None, str]:
@@ -147,7 +188,11 @@ def _settings(config: LLMJudge, endpoint: Endpoint) -> "JudgeSettings":
 
     return JudgeSettings(
         endpoint=endpoint_settings(config, endpoint),
-        sampling=Sampling(temperature=config.temperature, max_tokens=config.max_tokens),
+        sampling=Sampling(
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            reasoning_effort=config.reasoning_effort,
+        ),
         votes=config.votes,
         max_unscored=config.max_unscored,
     )
@@ -162,12 +207,16 @@ def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) ->
         model=endpoint.model,
         base_url=endpoint.base_url,
         provider=config.provider,
+        api_version=config.api_version,
         api_key_env=endpoint.key_variable,
         identity=endpoint.identity,
         concurrency=config.concurrency,
         timeout_s=config.timeout_s,
         prices={name: Price(**price) for name, price in config.prices.items()},
         max_cost_usd=config.max_cost_usd,
+        reasoning_model=config.reasoning,
+        reasoning_tokens=config.reasoning_tokens,
+        mixed_models=config.mixed_models,
         extra_body=config.extra_body,
     )
 
@@ -253,6 +302,11 @@ def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "")
     variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
     if config.provider == "azure" and config.base_url is None:
         return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
+    if config.base_url is None and os.environ.get("OPENAI_BASE_URL", "").strip():
+        return [
+            f"OPENAI_BASE_URL is set, but which server replied must be in the config: give {key}.base_url, or unset "
+            "OPENAI_BASE_URL"
+        ]
     if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
         return [] if config.base_url is None else hub.missing_server(f"{key}.base_url", config.base_url)
     return [

@@ -217,7 +217,10 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
 
     sampler = job.config.sampler
     stop = (tuned.tokenizer.eos_token,) if tuned else ()
-    sampling = Sampling(sampler.temperature, max_tokens=sampler.max_tokens, seed=seed, stop=stop)
+    effort = sampler.reasoning_effort if isinstance(sampler, EndpointSampler) else None
+    sampling = Sampling(
+        sampler.temperature, max_tokens=sampler.max_tokens, seed=seed, stop=stop, reasoning_effort=effort
+    )
 
     def request(prompt: str, number: int) -> "Request":
         if tuned is None:
@@ -230,7 +233,9 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
         cache = job.config.paths.root / llm_judge.CACHE
         with job.console.bar(f"asking {_model_name(job.config)}", len(requests)) as bar:
-            outcomes, _ = ask_all(requests, endpoint, cache_dir=cache, progress=shown_on(bar))
+            outcomes, stats = ask_all(requests, endpoint, cache_dir=cache, progress=shown_on(bar))
+        job.draft.facts["llm"] = stats.as_dict()
+        llm_judge.say_notes(stats, endpoint.mixed_models, job.console)
         texts = [None if isinstance(outcome, Fault) else outcome.text for outcome in outcomes]
         reason = next((str(outcome) for outcome in outcomes if isinstance(outcome, Fault)), "")
         return [texts[i : i + sampler.samples] for i in range(0, len(texts), sampler.samples)], reason

@@ -139,7 +139,7 @@ def _measured(root: Path) -> Measured:
 @cache
 def _rows(folder: Path) -> Rows:
     pool, test = read_table(folder / POOL), read_jsonl(folder / TEST)
-    from gip_exp.llm.wire import guess_tokens
+    from gip_exp.llm.envelope import guess_tokens
 
     prompt, completion = (
         sum(guess_tokens(row[part]) for row in pool) / len(pool) for part in ("prompt", "completion")

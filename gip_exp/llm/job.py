@@ -1,0 +1,81 @@
+"""What the calls of a job share, and how a job is run: from synchronous code, with many calls in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from gip_exp.llm.prices import Budget
+from gip_exp.llm.request import Stats
+
+T = TypeVar("T")
+
+
+class Job:
+    """What the calls of one job share, over any number of clients: the money limit and the counts.
+
+    Args:
+        max_cost_usd: limit of the whole job; None for none.
+    """
+
+    def __init__(self, max_cost_usd: float | None) -> None:
+        self.budget = Budget(max_cost_usd)
+        self.stats = Stats()
+        self.booked: set[str] = set()  # keys of the replies whose cost is counted
+        self.model = ""  # name in the replies so far
+
+
+async def for_each(
+    items: Iterable[T], work: Callable[[T], Awaitable[None]], concurrency: int, stop: Callable[[], bool]
+) -> None:
+    """Run `work` on every item with at most `concurrency` at a time, without one task per item.
+
+    After an exception, or once `stop()` returns True, no item is started. Items in progress are finished, since
+    their replies are paid for; then the first exception is raised.
+    """
+    queue = iter(items)
+    errors: list[BaseException] = []
+
+    async def worker() -> None:
+        for item in queue:
+            if errors or stop():
+                return
+            try:
+                await work(item)
+            except Exception as error:
+                errors.append(error)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(worker())
+    if errors:
+        raise errors[0]
+
+
+def run_async(job: Callable[[], Awaitable[T]]) -> T:
+    """Run `job` to its end from synchronous code, also inside the running event loop of a notebook."""
+
+    async def main() -> T:
+        return await job()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main())
+    box: list[T] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            box.append(asyncio.run(main()))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return box[0]
