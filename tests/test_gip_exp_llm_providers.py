@@ -238,7 +238,9 @@ def test_a_row_that_quotes_a_complaint_turns_nothing_off(provider: Provider, tmp
     table = judged(provider, tmp_path, n=8, concurrency=1)
     assert table.n_unscored == 1
     assert "Invalid prompt" in table.unscored[0].reason
-    assert ("temperature" in provider.bodies[-1], table.stats.notes) == (True, [])
+    others = [body for body in provider.bodies if "question 1\\n" not in json.dumps(body)]
+    assert all("temperature" in body and form(body) == "json_schema" for body in others)
+    assert table.stats.notes == []
 
 
 def test_one_flagged_row_is_not_the_account(provider: Provider, tmp_path: Path) -> None:

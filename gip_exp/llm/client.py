@@ -43,7 +43,7 @@ class LLMClient:
         self._price = find_price(settings.prices, settings.model)
         # With a limit on money, the first reply shows what is billed before many are in flight.
         start = None if settings.max_cost_usd is None else 1
-        self._pace = Pace(settings.concurrency, start, settings.backoff_max_s)
+        self._pace = Pace(settings.concurrency, start, settings.backoff_s, settings.backoff_max_s)
         self._tickets = itertools.count()
         self._pending: dict[str, asyncio.Future[Reply | Fault]] = {}
         self._in_vain = 0  # requests completed since the last reply

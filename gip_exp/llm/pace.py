@@ -27,7 +27,6 @@ _STEADY_ROUNDS = 2
 _LEAST_GAP_S = 0.002
 _MOST_GAP_S = 60.0
 _SHOWN_S = 0.05
-_FIRST_WAIT_S = 0.25  # after a refusal that names no time; doubled until a reply comes
 
 
 class Sent(NamedTuple):
@@ -44,7 +43,8 @@ class Pace:
     Args:
         most: requests in flight at most.
         start: requests in flight at first; it then doubles with every round of replies.
-        longest_s: wait at most after a refusal that names no time.
+        first_s: wait after a refusal that names no time, doubled until a reply comes.
+        longest_s: such a wait at most.
         clock: returns seconds.
     """
 
@@ -52,11 +52,12 @@ class Pace:
         self,
         most: int,
         start: int | None = None,
+        first_s: float = 0.5,
         longest_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.most = most
-        self._longest_s = longest_s
+        self._first_s, self._longest_s = first_s, longest_s
         self.limit = float(start or most)
         self.gap_s = 0.0
         self.in_flight = 0
@@ -110,7 +111,7 @@ class Pace:
         fresh = sent.at > self._adapted  # once for all that were in flight together
         if fresh:
             self._unheard = 0 if self._replies else self._unheard + 1
-        unnamed_s = min(_FIRST_WAIT_S * 2 ** min(self._unheard, 20), self._longest_s)
+        unnamed_s = min(self._first_s * 2 ** min(self._unheard, 20), self._longest_s)
         opens = now + (unnamed_s if wait_s is None else wait_s)
         if fresh:
             if wait_s is None:
