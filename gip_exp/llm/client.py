@@ -19,7 +19,7 @@ from pathlib import Path
 
 from gip_exp.llm.cache import Cache
 from gip_exp.llm.errors import LLMError
-from gip_exp.llm.job import Job, for_each, run_async
+from gip_exp.llm.job import Job, cost_of, for_each, run_async
 from gip_exp.llm.pace import Pace, Sent
 from gip_exp.llm.prices import find_price
 from gip_exp.llm.progress import Progress
@@ -39,7 +39,7 @@ class LLMClient:
         self.cache = cache
         self.job = job or Job(settings.max_cost_usd)
         self.stats, self.budget = self.job.stats, self.job.budget
-        self._transport = Transport(settings, self._note)
+        self._transport = None if settings.offline else Transport(settings, self._note)
         self._price = find_price(settings.prices, settings.model)
         # With a limit on money, the first reply shows what is billed before many are in flight.
         start = None if settings.max_cost_usd is None else 1
@@ -65,7 +65,8 @@ class LLMClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._transport.close()
+        if self._transport is not None:
+            await self._transport.close()
         self.cache.sync()
 
     async def ask(self, request: Request, key: str | None = None) -> Reply | Fault:
@@ -90,6 +91,10 @@ class LLMClient:
         if kept is not None:
             self._book(key, kept)
             return self._count(kept)
+        if self._transport is None:
+            return self._count(
+                Fault("offline", "it is not in the reply cache, and nothing is sent", retry=False)
+            )
         future: asyncio.Future[Reply | Fault] = asyncio.get_running_loop().create_future()
         self._pending[key] = future
         outcome: Reply | Fault = Fault("stopped", "the job ended before a reply came", retry=False)
@@ -138,6 +143,7 @@ class LLMClient:
             self.stats.in_flight += 1
             self.stats.peak_in_flight = max(self.stats.peak_in_flight, self.stats.in_flight)
             try:
+                assert self._transport is not None  # `ask` answers offline
                 outcome = await self._transport.send(request, self._adapted)
                 if isinstance(outcome, Reply):
                     self.cache.put(key, outcome)
@@ -203,9 +209,7 @@ class LLMClient:
         await asyncio.sleep(wait)
 
     def _cost(self, reply: Reply) -> float:
-        if self._price is None:
-            return 0.0
-        return self._price.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
+        return 0.0 if self._price is None else cost_of(reply, self._price, self.settings)
 
     def _book(self, key: str, kept: Reply) -> None:
         """Count the cost of a cached reply, once, in the total of this job (it costs nothing now)."""

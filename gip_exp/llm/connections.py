@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import cast
 
 import httpx2
@@ -15,7 +16,7 @@ import openai
 from gip_exp.llm.settings import EndpointSettings
 
 _IDLE_S = 30  # time after which an idle connection is closed
-_LARGEST = (
+LARGEST = (
     16 * 2**20
 )  # bytes of a body: replies have a few thousand; bounds the memory that an endpoint can fill
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")  # no proxy can reach it
@@ -24,40 +25,42 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")  # no proxy can reach it
 class _Bounded(httpx2.AsyncByteStream):
     """The stream of a body; raises once the body is too large."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: httpx2.AsyncByteStream, largest: int) -> None:
+        self._stream, self._largest = stream, largest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for part in self._stream:
             size += len(part)
-            if size > _LARGEST:
-                raise httpx2.RemoteProtocolError(f"the body is larger than {_LARGEST >> 20} MiB")
+            if size > self._largest:
+                raise httpx2.RemoteProtocolError(f"the body is larger than {self._largest >> 20} MiB")
             yield part
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
-async def _bound(response: httpx2.Response) -> None:
+async def _bound(response: httpx2.Response, largest: int) -> None:
     """Bound the body; refuse a compressed one, whose size is known only once it fills the memory."""
     packing = response.headers.get("Content-Encoding", "identity")
     if packing != "identity":
         raise httpx2.RemoteProtocolError(
             f"the body is compressed ({packing}), but compression was not requested"
         )
-    response.stream = _Bounded(cast(httpx2.AsyncByteStream, response.stream))
+    response.stream = _Bounded(cast(httpx2.AsyncByteStream, response.stream), largest)
 
 
-def http_client(settings: EndpointSettings) -> httpx2.AsyncClient:
+def http_client(settings: EndpointSettings, largest: int = LARGEST) -> httpx2.AsyncClient:
     """Return an HTTP client for `concurrency` calls in flight; proxies of the environment are respected.
+
+    A body of more than `largest` bytes is refused.
 
     It has no timeout: `Transport` limits the time of a whole call.
     """
     host = urllib.parse.urlsplit(settings.base_url or "").hostname
     return openai.DefaultAioHttpClient(
         headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [_bound]},
+        event_hooks={"response": [partial(_bound, largest=largest)]},
         limits=httpx2.Limits(max_connections=settings.concurrency, keepalive_expiry=_IDLE_S),
         timeout=None,
         trust_env=host not in _LOOPBACK,

@@ -7,10 +7,17 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from gip_exp.llm.prices import Budget
-from gip_exp.llm.request import Stats
+from gip_exp.llm.prices import Budget, Price
+from gip_exp.llm.request import Reply, Stats
+from gip_exp.llm.settings import EndpointSettings
 
 T = TypeVar("T")
+
+
+def cost_of(reply: Reply, price: Price, settings: EndpointSettings) -> float:
+    """Return what a reply cost, in USD; one from a batch costs `batch_share` of a live one."""
+    usd = price.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
+    return usd * settings.batch_share if reply.batch else usd
 
 
 class Job:

@@ -108,6 +108,7 @@ class Reply:
         estimated: whether token counts are estimated, because the endpoint sent none.
         model: name of the model in the reply.
         problem: why there is no readable text in a response that was paid for; empty if there is.
+        batch: whether it came from a batch, at `batch_share` of the price.
         cached: whether it came from the reply cache and cost nothing now.
     """
 
@@ -120,6 +121,7 @@ class Reply:
     estimated: bool = False
     model: str = ""
     problem: str = ""
+    batch: bool = False
     cached: bool = False
 
 

@@ -81,6 +81,8 @@ class EndpointSettings:
         reasoning_model: None decides by name (gpt-5*, o1, o3, ...).
         reasoning_tokens: added to max_tokens for reasoning models, whose hidden reasoning counts against the limit.
         prices: USD per million tokens by model name.
+        batch_share: price of a reply from a batch, as a share of the price of a live one.
+        offline: send nothing; what the reply cache cannot answer has no reply.
         max_cost_usd: the job stops before its calls cost more, including replies found in the cache.
         mixed_models: whether replies under more than one model name may be used together.
         extra_body: further fields of the request body; part of the cache key.
@@ -104,6 +106,8 @@ class EndpointSettings:
     reasoning_model: bool | None = None
     reasoning_tokens: int = 4096
     prices: Mapping[str, Price] = field(default_factory=dict)
+    batch_share: float = 0.5
+    offline: bool = False
     max_cost_usd: float | None = None
     mixed_models: bool = False
     extra_body: Mapping[str, Any] = field(default_factory=dict)

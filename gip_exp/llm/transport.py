@@ -43,7 +43,7 @@ class Transport:
         self.quirks = Quirks.of(settings)
         self._note = note
         self._secrets = secrets_in_environment([settings.key_variable])
-        self._client = _openai_client(settings)
+        self._client = openai_client(settings)
 
     def __repr__(self) -> str:
         return f"Transport(model={self.settings.model!r}, base_url={self.settings.base_url!r})"
@@ -150,8 +150,8 @@ class Transport:
         return redact(text, self._secrets)
 
 
-def _openai_client(settings: EndpointSettings) -> openai.AsyncOpenAI:
-    """Return the `openai` client for these settings, its key taken from the environment."""
+def openai_client(settings: EndpointSettings, largest: int = connections.LARGEST) -> openai.AsyncOpenAI:
+    """Return the `openai` client for these settings, its key taken from the environment; `largest` bounds a body."""
     _quiet_request_logs()
     key = os.environ.get(settings.key_variable, "").strip()
     if not key and settings.base_url is None:
@@ -166,7 +166,7 @@ def _openai_client(settings: EndpointSettings) -> openai.AsyncOpenAI:
             f"{URL_VARIABLE} is set, but which server replied must be in the config: give its address as "
             f"base_url, or unset {URL_VARIABLE}."
         )
-    http_client = connections.http_client(settings)
+    http_client = connections.http_client(settings, largest)
     if settings.provider == "azure":
         return openai.AsyncAzureOpenAI(
             azure_endpoint=settings.base_url or "",
