@@ -156,7 +156,9 @@ def show(whole: "Estimate", console: "Console") -> None:
         console.say(f"  {run.name}  {run.label}")
     if len(whole.runs) > LISTED:
         console.say(f"  and {len(whole.runs) - LISTED} more")
-    table = Table("stage", *["all", "cached", "to make", "hours", "GPU-h", "calls", "USD", "disk"])
+    table = Table(
+        "stage", *["all", "cached", "to make", "hours", "GPU-h", "calls", "USD", "in batches", "disk"]
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for group, steps in by_group(whole.steps).items():
@@ -173,9 +175,6 @@ def _figures(steps: "list[Step]") -> list[str]:
     known = [step for step in left if step.cost.known]
     hours = sum(step.cost.seconds for step in known) / 3600
     gpu = sum(step.cost.seconds for step in known if step.gpu) / 3600
-    prices = [step.usd for step in left]
-    usd = sum(price or 0.0 for price in prices)
-    unpriced = any(price is None for price in prices)
     calls = sum(step.calls for step in left)
     return [
         str(len(steps)),
@@ -184,9 +183,16 @@ def _figures(steps: "list[Step]") -> list[str]:
         (_number(hours) if known else "?") if left else "0",
         _number(gpu),
         f"{calls:,}",
-        "no price" if unpriced and not usd else f"{usd:,.2f}" + ("+" if unpriced else ""),
+        _dollars([step.usd for step in left]),
+        _dollars([step.batch_usd for step in left]),
         _size(sum(step.cost.size for step in left)),
     ]
+
+
+def _dollars(prices: "list[float | None]") -> str:
+    """Return the sum of the known prices, with a plus sign if some are unknown."""
+    usd, unpriced = sum(price or 0.0 for price in prices), None in prices
+    return "no price" if unpriced and not usd else f"{usd:,.2f}" + ("+" if unpriced else "")
 
 
 def _sources(steps: "list[Step]") -> str:
@@ -195,7 +201,7 @@ def _sources(steps: "list[Step]") -> str:
     return (
         f"hours: {count['measured']} outputs measured in this store, {count['rule']} by rule of thumb (one GPU; "
         f"--tflops, --bandwidth), {count['']} without an estimate (seconds to minutes on a CPU, or a judge served by "
-        "vLLM); calls: to judges and samplers, without retries"
+        "vLLM); calls: to judges and samplers, without retries; in batches: with judge.batch=true and sampler.batch=true"
     )
 
 

@@ -25,6 +25,7 @@ COLORS = {
     progress.FAILED: "red",
     progress.KILLED: "red",
     progress.STOPPED: "yellow",
+    progress.WAITING: "yellow",
 }
 EVERY = 5.0  # seconds between two refreshes; each queries SLURM's controller
 WIDE = 200  # columns of the output without a terminal
@@ -34,6 +35,7 @@ ENDED = {
     progress.FAILED,
     progress.KILLED,
     progress.STOPPED,
+    progress.WAITING,
     progress.SELECTED,
     progress.MISSING,
 }

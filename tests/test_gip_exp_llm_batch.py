@@ -46,7 +46,7 @@ def run(
     def wanted(cache: Cache) -> list[Request]:
         return [request for request in asked if cache.get(cache_key(request, settings)) is None]
 
-    return complete(wanted, settings, batch, cache_dir=folder, job=asked)
+    return complete(wanted, settings, batch, cache_dir=folder, job=lambda _: asked)
 
 
 def n_replies(server: BatchServer, folder: Path, n: int) -> int:
@@ -138,6 +138,13 @@ def test_money_is_reserved_before_the_upload_and_counted_at_half_price(tmp_path:
         assert sum(server.bought.values()) == 10
 
 
+def test_a_limit_without_a_price_is_refused_before_the_upload(tmp_path: Path) -> None:
+    with BatchServer() as server:
+        with pytest.raises(LLMError, match="no entry for model 'judge'"):
+            run(server, tmp_path, max_cost_usd=1.0)
+        assert server.calls == 0
+
+
 def test_the_client_counts_replies_of_batches_at_their_price(tmp_path: Path) -> None:
     from gip_exp.llm.client import ask_all
 
@@ -217,7 +224,7 @@ def _work(url: str, folder: Path, n: int, kill_at: int, fault_waits: bool) -> No
     quick = BatchSettings(rest="batch", wait_s=20.0, poll_s=0.01, most_requests=4)
     for _ in range(1000 if fault_waits else 1):
         try:
-            complete(wanted, settings, quick, cache_dir=folder, job=asked)
+            complete(wanted, settings, quick, cache_dir=folder, job=lambda _: asked)
             return
         except WaitingForBatchError:
             raise
@@ -244,3 +251,52 @@ def test_a_job_killed_at_any_of_its_steps_loses_and_buys_nothing_twice(tmp_path:
             assert n_replies(server, folder, 10) == 10
             assert set(server.bought.values()) == {1}, place
     assert kills >= 14
+
+
+@pytest.fixture
+def scoring(compose: Any, tmp_path: Path, data_dir: str) -> Any:
+    """A function that runs the selection of 12 questions of GSM8K with a judge behind a server."""
+    import io
+
+    from gip_exp import pipeline
+    from gip_exp.config import parse
+    from gip_exp.console import Console
+
+    def scored(server: BatchServer, *overrides: str) -> tuple[Any, str]:
+        words = ["+experiment=gsm8k_cpu", f"data.path={data_dir}/gsm8k", f"paths.root={tmp_path}", "data.limit=12",
+                 "until=select", "selector=top_score", "judge=openai", "judge.model=judge", "judge.batch=true",
+                 f"judge.base_url={server.url}", "judge.batch_wait_min=0", *overrides]  # fmt: skip
+        said = io.StringIO()
+        return pipeline.run(parse(compose(*words)), Console(said)), said.getvalue()
+
+    return scored
+
+
+def test_a_pool_is_scored_by_a_batch_over_two_runs(scoring: Any) -> None:
+    from gip_exp.errors import UserError
+
+    with BatchServer(polls=1) as server:
+        with pytest.raises(UserError, match="waiting for batch, 0 of 1 done"):
+            scoring(server)
+        outcome, said = scoring(server)
+        assert "batch batch_0 completed" in said
+        judged = outcome.entries["score"].facts["judge"]
+        assert (judged["n_unscored"], judged["llm"]["cached"], judged["llm"]["requests"]) == (0, 12, 0)
+        assert not server.live
+
+
+def test_the_rest_of_an_expired_batch_is_asked_live_or_stays_unscored(scoring: Any) -> None:
+    with BatchServer(["expired"], polls=0) as server:
+        outcome, said = scoring(
+            server, "judge.batch_rest=unscored", "judge.max_unscored=0.5", "judge.batch_wait_min=1"
+        )
+        assert outcome.entries["score"].facts["judge"]["n_unscored"] == 6
+        assert "6 requests came back from no batch (6 x expired): left without a reply" in said
+        assert not server.live
+
+
+def test_unreadable_replies_of_a_batch_are_asked_for_again_in_the_form_chosen(scoring: Any) -> None:
+    with BatchServer(["unreadable", "completed"], polls=0) as server:
+        outcome, _ = scoring(server, "judge.batch_rest=batch", "judge.batch_wait_min=1")
+        assert outcome.entries["score"].facts["judge"]["n_unscored"] == 0
+        assert (len(server.batches), len(server.live)) == (2, 0)

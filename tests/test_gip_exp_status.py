@@ -148,6 +148,8 @@ def test_failed_and_stopped_runs_say_why(tmp_path):
     assert the_state(plan) == ("failed", "no data: give data.path")
     tell(plan, 0, ended=2.0, stopped="Stopped", slurm_reason="TimeLimit")
     assert the_state(plan) == ("stopped", "by SIGTERM (TimeLimit)")
+    tell(plan, 0, ended=2.0, error="UserError: waiting for batch, 3 of 5 done (...)")
+    assert the_state(plan) == ("waiting", "waiting for batch, 3 of 5 done (...)")
     tell(plan, 0, ended=2.0, stopped="KeyboardInterrupt")
     assert the_state(plan) == ("stopped", "by Ctrl-C")
 

@@ -16,6 +16,8 @@ def _whole_price(price: dict[str, float]) -> dict[str, float]:
     return price
 
 
+BatchRest = Literal["live", "batch", "unscored"]
+
 # Price of a model in US dollars per million tokens.
 Price = Annotated[dict[Literal["input", "output", "cached_input"], NonNegative], AfterValidator(_whole_price)]
 
@@ -41,6 +43,10 @@ class LLMEndpoint(Section):
     concurrency: Annotated[Positive, NEUTRAL]
     timeout_s: Annotated[float, Field(gt=0), NEUTRAL]
     max_cost_usd: Annotated[Annotated[float, Field(gt=0)] | None, NEUTRAL]
+    batch: Annotated[bool, NEUTRAL]
+    batch_rest: Annotated[BatchRest, NEUTRAL]
+    batch_wait_min: Annotated[NonNegative, NEUTRAL]
+    batch_share: Annotated[float, Field(gt=0, le=1), NEUTRAL]  # price in a batch, relative to a live request
     prices: Annotated[dict[str, Price], NEUTRAL]
     extra_body: dict[str, Any]
 

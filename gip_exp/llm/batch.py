@@ -21,41 +21,17 @@ from pathlib import Path
 
 from gip_exp.llm import batch_records as states
 from gip_exp.llm.batch_api import BatchApi, line_of, read_line
+from gip_exp.llm.batch_parts import BatchSettings, cut
 from gip_exp.llm.batch_records import BatchRecord, BatchRecords
 from gip_exp.llm.cache import Cache
-from gip_exp.llm.errors import BudgetReachedError, LLMError
-from gip_exp.llm.job import cost_of, run_async
-from gip_exp.llm.prices import find_price
+from gip_exp.llm.errors import LLMError
+from gip_exp.llm.job import cost_of, price_of, run_async
 from gip_exp.llm.request import Reply, Request, cache_key
 from gip_exp.llm.settings import EndpointSettings
-from gip_exp.llm.wire import most_tokens
 from gip_exp.storage.locks import held
 
-MOST_REQUESTS = (
-    50_000  # of a batch, OpenAI's limit (Azure allows more): platform.openai.com/docs/guides/batch
-)
-MOST_BYTES = 190_000_000  # of a batch's file, below the limit of 200 MB
 _BATCHES_PER_REQUEST = 3  # a request that came back from so many without a reply is not sent in another
 _FIND_S = 60.0  # after this time, a batch that the provider was asked for is in its list, or was never made
-
-
-@dataclass(frozen=True)
-class BatchSettings:
-    """How batches are used.
-
-    Attributes:
-        rest: what becomes of requests that a batch left without a reply: live, batch or unscored.
-        wait_s: how long a process waits for its batches before it ends; they go on.
-        poll_s: seconds between looks at the batches.
-        most_requests: requests per batch.
-        most_bytes: bytes per batch.
-    """
-
-    rest: str = "live"
-    wait_s: float = 600.0
-    poll_s: float = 30.0
-    most_requests: int = MOST_REQUESTS
-    most_bytes: int = MOST_BYTES
 
 
 class WaitingForBatchError(LLMError):
@@ -79,7 +55,7 @@ class BatchOutcome:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
-Wanted = Callable[[Cache], Iterable[Request]]  # the requests of a job that the cache cannot answer
+Wanted = Callable[[Cache], Iterable[Request]]
 
 
 def complete(
@@ -89,7 +65,7 @@ def complete(
     *,
     cache_dir: Path,
     say: Callable[[str], None] = lambda _: None,
-    job: Iterable[Request] = (),
+    job: Wanted = lambda _: (),
 ) -> BatchOutcome:
     """Have the wanted requests answered by batches.
 
@@ -100,7 +76,7 @@ def complete(
         batch: how batches are used.
         cache_dir: folder of the reply cache; the records of batches are in its folder `batches`.
         say: told what was sent and collected, and for what the process waits.
-        job: all requests of the job, whose replies in the cache count towards `max_cost_usd`.
+        job: returns all requests of the job; their replies in the cache count towards `max_cost_usd`.
 
     Returns:
         BatchOutcome.
@@ -113,16 +89,8 @@ def complete(
     with Cache(cache_dir) as cache:
         records = BatchRecords(cache_dir, settings)
         run = _Run(settings, batch, cache, records, say)
-        run.count(job)
+        run.count(job(cache))
         return run_async(lambda: run.complete(wanted))
-
-
-@dataclass
-class _Part:
-    """The requests of one batch to be, and the most they may cost in USD."""
-
-    keys: list[str] = field(default_factory=list)
-    usd: float = 0.0
 
 
 class _Run:
@@ -138,7 +106,8 @@ class _Run:
         self.spent_usd = 0.0
         self.outcome = BatchOutcome()
         self._seen: set[str] = set()
-        self._price = find_price(settings.prices, settings.model)
+        self._pause = 0.5
+        self._price = price_of(settings)
 
     async def complete(self, wanted: Wanted) -> BatchOutcome:
         """Collect, send and wait until nothing is left to send."""
@@ -206,7 +175,7 @@ class _Run:
                 continue
             found = 0
             for file in look.files:
-                found += self._take(record, await api.lines(file))
+                found += self._take(api, record, await api.lines(file))
             self.cache.sync()
             record.reason = look.reason
             self._end(record, look.ended)
@@ -216,7 +185,7 @@ class _Run:
                 f"  batch {record.batch_id} {look.ended}{why}: {found:,} of {len(record.keys):,} replies"
             )
 
-    def _take(self, record: BatchRecord, lines: Sequence[bytes]) -> int:
+    def _take(self, api: BatchApi, record: BatchRecord, lines: Sequence[bytes]) -> int:
         """Put the replies in a file into the cache; return how many requests of the batch have one."""
         found = 0
         asked = set(record.keys)
@@ -227,6 +196,7 @@ class _Run:
             if isinstance(outcome, str):
                 record.errors[key] = outcome
                 continue
+            api.check(outcome)
             asked.discard(key)
             found += 1
             if self.cache.get(key) is None:
@@ -252,40 +222,8 @@ class _Run:
             and (self.batch.rest == "batch" or request.attempt == 0)
         }
         reserved = sum(record.most_usd for record in records if record.open)
-        for part in self._parts(free, reserved):
+        for part in cut(free, self.settings, self.batch, self.spent_usd, reserved):
             await self._send_one(api, {key: requests[key] for key in part.keys}, part.usd)
-
-    def _parts(self, free: dict[str, Request], reserved: float) -> list[_Part]:
-        """Cut the requests into batches within the provider's limits and the cost limit.
-
-        Raises:
-            BudgetReachedError: not even the first request fits, and no batch is open that could make room.
-        """
-        limit = self.settings.max_cost_usd
-        parts: list[_Part] = []
-        total, size = self.spent_usd + reserved, 0
-        for key, request in free.items():
-            usd = 0.0 if self._price is None else self._price.cost(*most_tokens(request, self.settings))
-            usd *= self.settings.batch_share
-            if limit is not None and total + usd > limit:
-                if parts or reserved:
-                    break  # what these batches cost less than reserved goes to the next ones
-                raise BudgetReachedError(
-                    f"max_cost_usd={limit:g} would be exceeded: {self.spent_usd:.4f} USD are spent and the next request of "
-                    f"a batch may cost up to {usd:.4f} USD. All replies paid for are kept; raise max_cost_usd and start again."
-                )
-            length = len(line_of(key, request, self.settings)) + 1
-            full = parts and (
-                len(parts[-1].keys) >= self.batch.most_requests or size + length > self.batch.most_bytes
-            )
-            if not parts or full:
-                parts.append(_Part())
-                size = 0
-            parts[-1].keys.append(key)
-            parts[-1].usd += usd
-            size += length
-            total += usd
-        return parts
 
     async def _send_one(self, api: BatchApi, requests: dict[str, Request], usd: float) -> None:
         record = self.records.new(list(requests), usd)
@@ -315,7 +253,8 @@ class _Run:
             WaitingForBatchError: the time is over.
         """
         if time.monotonic() < until:
-            await asyncio.sleep(min(self.batch.poll_s, max(0.0, until - time.monotonic())))
+            self._pause = min(2 * self._pause, self.batch.poll_s)
+            await asyncio.sleep(min(self._pause, max(0.0, until - time.monotonic())))
             return
         ended = sum(not record.open for record in mine)
         looks = [await api.look(record) for record in mine if record.status == states.SENT]

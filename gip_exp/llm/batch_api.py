@@ -110,6 +110,14 @@ class BatchApi:
         content = await self._call("downloading", self._client.files.content(file_id))
         return content.content.splitlines()
 
+    def check(self, reply: Reply) -> None:
+        """Raise LLMError if a reply contains the API key, which must not be stored."""
+        kept = (reply.text, reply.refusal or "", reply.model, reply.finish_reason)
+        if any(secret in text for text in kept for secret in self._secrets):
+            raise LLMError(
+                "a reply in a batch contains the API key and is not stored. Do not use this endpoint."
+            )
+
     async def _call(self, doing: str, call: Awaitable[T]) -> T:
         where = self.settings.base_url or "the provider"
         try:
@@ -149,8 +157,10 @@ def read_line(raw: bytes) -> tuple[str, Reply | str]:
         return "", "not JSON"
     if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
         return "", "no custom_id"
-    response = line.get("response") if isinstance(line.get("response"), dict) else {}
-    status, body = response.get("status_code"), response.get("body")
+    response = line.get("response")
+    status, body = (
+        (response.get("status_code"), response.get("body")) if isinstance(response, dict) else (None, None)
+    )
     if status == 200 and isinstance(body, dict):
         outcome = read_envelope(json.dumps(body).encode(), _CHAT)
         return line["custom_id"], outcome if isinstance(outcome, Reply) else str(outcome)

@@ -19,9 +19,8 @@ from pathlib import Path
 
 from gip_exp.llm.cache import Cache
 from gip_exp.llm.errors import LLMError
-from gip_exp.llm.job import Job, cost_of, for_each, run_async
+from gip_exp.llm.job import Job, cost_of, for_each, price_of, run_async
 from gip_exp.llm.pace import Pace, Sent
-from gip_exp.llm.prices import find_price
 from gip_exp.llm.progress import Progress
 from gip_exp.llm.request import Fault, Reply, Request, Stats, cache_key
 from gip_exp.llm.settings import EndpointSettings
@@ -40,7 +39,7 @@ class LLMClient:
         self.job = job or Job(settings.max_cost_usd)
         self.stats, self.budget = self.job.stats, self.job.budget
         self._transport = None if settings.offline else Transport(settings, self._note)
-        self._price = find_price(settings.prices, settings.model)
+        self._price = price_of(settings)
         # With a limit on money, the first reply shows what is billed before many are in flight.
         start = None if settings.max_cost_usd is None else 1
         self._pace = Pace(settings.concurrency, start, settings.backoff_s, settings.backoff_max_s)
@@ -50,12 +49,6 @@ class LLMClient:
         self._denied: set[str] = set()  # keys answered by 403 since the last reply
         self._last_reply = time.monotonic()
         self._jitter = random.Random()  # unseeded, so that processes do not retry in step
-        if settings.max_cost_usd is not None and self._price is None:
-            raise LLMError(
-                f"max_cost_usd is set, but the price table has no entry for model {settings.model!r} "
-                f"(it has: {', '.join(settings.prices) or 'nothing'}). Add its input and output price in USD "
-                "per million tokens (0 for a local server)."
-            )
 
     def __repr__(self) -> str:
         return f"LLMClient(model={self.settings.model!r}, base_url={self.settings.base_url!r})"

@@ -32,6 +32,7 @@ class Estimate:
         most_completion_tokens: tokens if every reply reaches its limit.
         cost_usd: expected cost; None if the model has no price.
         most_cost_usd: cost if every reply reaches its limit; None if the model has no price.
+        batch_cost_usd: expected cost through the provider's batch endpoint; None if the model has no price.
     """
 
     examples: int
@@ -42,6 +43,7 @@ class Estimate:
     most_completion_tokens: int
     cost_usd: float | None
     most_cost_usd: float | None
+    batch_cost_usd: float | None = None
 
     def __str__(self) -> str:
         tokens = f"about {self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
@@ -49,6 +51,8 @@ class Estimate:
             money = "cost unknown: the model has no entry in the price table"
         else:
             money = f"about {self.cost_usd:,.2f} USD, at most about {self.most_cost_usd:,.2f} USD"
+            if self.cost_usd:
+                money += f"; in batches (batch=true) about {self.batch_cost_usd:,.2f} USD"
         return (
             f"{self.examples:,} examples: {self.calls:,} calls to make, {self.cached:,} answered by the "
             f"cache; {tokens}; {money}"
@@ -67,7 +71,7 @@ def estimate_pool(
     with Cache(cache_dir, refresh_s=3600) as cache:
         for example in examples:
             for vote in range(settings.votes):
-                request = _next_request(example, rubric, settings, vote, cache)
+                _, request = walk(example, rubric, settings, vote, cache)
                 if request is None or (key := cache_key(request, settings.endpoint)) in asked:
                     cached += 1
                     continue
@@ -76,6 +80,7 @@ def estimate_pool(
     calls, endpoint = len(asked), settings.endpoint
     each, most = _completion_tokens(rubric, settings)
     price = find_price(endpoint.prices, endpoint.model)
+    cost = None if price is None else price.cost(prompt, calls * each)
     return Estimate(
         examples=len(examples),
         calls=calls,
@@ -83,7 +88,8 @@ def estimate_pool(
         prompt_tokens=prompt,
         completion_tokens=calls * each,
         most_completion_tokens=calls * most,
-        cost_usd=None if price is None else price.cost(prompt, calls * each),
+        cost_usd=cost,
+        batch_cost_usd=None if cost is None else cost * endpoint.batch_share,
         most_cost_usd=None if price is None else price.cost(prompt, calls * most),
     )
 
@@ -100,19 +106,21 @@ def _completion_tokens(rubric: Rubric, settings: JudgeSettings) -> tuple[int, in
     return each, most
 
 
-def _next_request(
+def walk(
     example: Example, rubric: Rubric, settings: JudgeSettings, vote: int, cache: Cache
-) -> Request | None:
-    """Return the first request of a vote that the cache cannot answer, or None if none is needed."""
+) -> tuple[list[Request], Request | None]:
+    """Return the requests of a vote that the cache answers, and the next one to make (None if none is needed)."""
+    answered: list[Request] = []
     first_key = ""
     for used, request in enumerate(vote_requests(example, rubric, settings, vote)):
         key = cache_key(request, settings.endpoint)
         first_key = first_key or key
         if used >= cache.gave_up(first_key) + 1 + settings.content_retries:
-            return None
+            break
         reply = cache.get(key)
         if reply is None:
-            return request
+            return answered, request
+        answered.append(request)
         if read_reply(reply, rubric).scores is not None:
-            return None
-    return None
+            break
+    return answered, None

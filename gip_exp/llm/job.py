@@ -7,11 +7,24 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from gip_exp.llm.prices import Budget, Price
+from gip_exp.llm.errors import LLMError
+from gip_exp.llm.prices import Budget, Price, find_price
 from gip_exp.llm.request import Reply, Stats
 from gip_exp.llm.settings import EndpointSettings
 
 T = TypeVar("T")
+
+
+def price_of(settings: EndpointSettings) -> Price | None:
+    """Return the price of the model, or None. Raises LLMError if there is a cost limit and no price to keep it by."""
+    price = find_price(settings.prices, settings.model)
+    if settings.max_cost_usd is not None and price is None:
+        raise LLMError(
+            f"max_cost_usd is set, but the price table has no entry for model {settings.model!r} "
+            f"(it has: {', '.join(settings.prices) or 'nothing'}). Add its input and output price in USD "
+            "per million tokens (0 for a local server)."
+        )
+    return price
 
 
 def cost_of(reply: Reply, price: Price, settings: EndpointSettings) -> float:

@@ -16,6 +16,7 @@ from gip_exp.config.sampler import EndpointSampler
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.models import hub, loading
+from gip_exp.signals import batches
 
 if TYPE_CHECKING:
     from gip_exp.llm.estimate import Estimate
@@ -70,6 +71,8 @@ def judge(
         )
     with _endpoint(config, _log(root), console) as endpoint:
         settings, start = _settings(config, endpoint), time.monotonic()
+        if config.batch:
+            settings = batches.judged(examples, parsed, settings, config, cache_dir=cache, console=console)
         with console.bar(f"judging with {config.name}", len(examples)) as bar:
             table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=shown_on(bar))
         console.say(f"  judged with {config.name}: {describe(table.stats, time.monotonic() - start)}")
@@ -217,6 +220,7 @@ def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) ->
         reasoning_model=config.reasoning,
         reasoning_tokens=config.reasoning_tokens,
         mixed_models=config.mixed_models,
+        batch_share=config.batch_share,
         extra_body=config.extra_body,
     )
 
@@ -276,6 +280,10 @@ def missing_judge(config: LLMJudge, key: str = "judge") -> list[str]:
     """Return the unmet requirements of the judge at the config key `key`."""
     if config.dry_run:
         return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run is available; unset it"]
+    if config.batch and (config.kind == "vllm" or key != "judge"):
+        return [
+            f"{key}.batch=true: only judge=openai and sampler=openai have batches, for scoring and sampling; unset it"
+        ]
     if config.kind == "vllm":
         weights = loading.missing_weights(
             config.model, None, f"{key}.model", trusted=TRUSTING in config.server_args

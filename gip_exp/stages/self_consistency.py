@@ -20,7 +20,7 @@ from gip_exp.config.sampler import EndpointSampler, ModelSampler
 from gip_exp.errors import UserError
 from gip_exp.evaluation.tuned_model import TunedModel, VllmModel, serve
 from gip_exp.models import loading
-from gip_exp.signals import llm_judge
+from gip_exp.signals import batches, llm_judge
 from gip_exp.signals.table import SOURCE_STAGE, UNSCORED, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import read_jsonl, write_jsonl
@@ -212,7 +212,7 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
     """Sample through the reply cache; with `tuned`, prompts have the training format, otherwise they are chat turns."""
     from gip_exp.llm.client import ask_all
     from gip_exp.llm.progress import shown_on
-    from gip_exp.llm.request import Fault, Request
+    from gip_exp.llm.request import Fault, Request, cache_key
     from gip_exp.llm.settings import Sampling
 
     sampler = job.config.sampler
@@ -232,8 +232,18 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
     def draw(_block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
         cache = job.config.paths.root / llm_judge.CACHE
+        at = endpoint
+        if isinstance(sampler, EndpointSampler) and sampler.batch:
+            at = batches.asked(
+                lambda replies: [r for r in requests if replies.get(cache_key(r, endpoint)) is None],
+                sampler,
+                endpoint,
+                cache_dir=cache,
+                console=job.console,
+                job=lambda _: requests,
+            )
         with job.console.bar(f"asking {_model_name(job.config)}", len(requests)) as bar:
-            outcomes, stats = ask_all(requests, endpoint, cache_dir=cache, progress=shown_on(bar))
+            outcomes, stats = ask_all(requests, at, cache_dir=cache, progress=shown_on(bar))
         job.draft.facts["llm"] = stats.as_dict()
         llm_judge.say_notes(stats, endpoint.mixed_models, job.console)
         texts = [None if isinstance(outcome, Fault) else outcome.text for outcome in outcomes]

@@ -48,6 +48,7 @@ class Step:
     gpu: bool
     calls: int = 0  # to a judge or endpoint
     usd: float | None = 0.0  # None if the price is unknown
+    batch_usd: float | None = 0.0  # the same, with everything in batches that can be
 
 
 @dataclass
@@ -110,12 +111,15 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
         cost = Cost(0.0, 0.0, "")
         calls: int = 0
         usd: float | None = 0.0
+        share, batched = _batches(name, config)
         if found is None:
             measured = _measured(config.paths.root).of(identity, rows.pool, n_selected)
             cost = measured or by_rule(name, config, rows, n_selected, speed)
             calls, usd = _calls(name, key, config, entries["data"].folder)
         gpu = on_gpu(config) and (stage.needs_device(config) or stage.group == "evaluate")
-        steps.append(Step(stage.group, name, key, found is not None, cost, gpu, calls, usd))
+        in_batches = None if usd is None else usd * share
+        paid = in_batches if batched else usd
+        steps.append(Step(stage.group, name, key, found is not None, cost, gpu, calls, paid, in_batches))
     return steps
 
 
@@ -170,6 +174,16 @@ def _calls(name: str, key: str, config: Config, rows: Path) -> tuple[int, float 
         reply = min(sampler.max_tokens, 2 * of.completion_tokens)
         return samples(sampler, of), _price(sampler, samples(sampler, of), of.prompt_tokens, reply)
     return 0, 0.0
+
+
+def _batches(name: str, config: Config) -> tuple[float, bool]:
+    """Return (price in a batch as a share of the live one, whether batches are used) for the calls of a stage."""
+    asked: LLMJudge | EndpointSampler | None = None
+    if name == "score" and isinstance(config.judge, LLMJudge):
+        asked = config.judge
+    if name == SOURCE_STAGE["self_consistency"] and isinstance(config.sampler, EndpointSampler):
+        asked = config.sampler
+    return (asked.batch_share, asked.batch) if asked and asked.kind == "openai" else (1.0, False)
 
 
 def _price(endpoint: LLMJudge | EndpointSampler, calls: int, prompt: float, reply: float) -> float | None:

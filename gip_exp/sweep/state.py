@@ -21,7 +21,9 @@ from gip_exp.sweep.plan_folder import PlannedRun
 
 DONE, RUNNING, QUEUED, SELECTED = "done", "running", "queued", "selected"
 FAILED, KILLED, STOPPED, MISSING = "failed", "killed", "stopped", "missing"
-ORDER = (DONE, RUNNING, QUEUED, SELECTED, STOPPED, KILLED, FAILED, MISSING)
+WAITING = "waiting"  # for batches of a provider, without a process: run it again to go on
+WAITING_FOR = "waiting for batch, "  # in the reason of such a run
+ORDER = (DONE, RUNNING, QUEUED, WAITING, SELECTED, STOPPED, KILLED, FAILED, MISSING)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def _ended(base: State, record: LockRecord, folder: Path, known: Mapping[str, sl
         return replace(base, state=KILLED, reason=_killed(record, job), where=_where(record))
     if "error" in record:
         reason = str(record["error"]).removeprefix("UserError: ")
-        return replace(base, state=FAILED, reason=reason, where=_where(record))
+        state = WAITING if WAITING_FOR in reason else FAILED
+        return replace(base, state=state, reason=reason, where=_where(record))
     if "stopped" in record:
         return replace(base, state=STOPPED, reason=_stopped(record, job), where=_where(record))
     return _by_result(base, _result(folder), folder)
