@@ -2,9 +2,10 @@
 
 As published: a temperature per category, single-answer grading, reference answers for math, reasoning and
 coding, second turns judged with the whole conversation. Deliberate differences from FastChat: a failed
-judgement is counted and its question reported as unscored; the last `[[n]]` of a reply is the rating, not the
-first, and a number in single brackets is not a rating; anything in an answer that looks like a mark of the
-judge's prompt or like a rating is shown with spaces in it.
+judgement is counted and its question reported as unscored, where FastChat leaves out the judgement alone; the
+last `[[n]]` after "Rating" is the rating (else the last that is not the end of a scale), not the first of all, and
+a number in single brackets is none; anything in an answer that looks like a mark of the judge's prompt or like a
+rating is shown with spaces in it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,13 @@ from eval.mt_bench_files import Question
 from eval.results import EvalResult, Prediction, listed
 from eval.statistics import mean_interval
 
-RATING = re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]")
+RATING = re.compile(r"\[\[(\d+\.?\d*)\]\]")
+_GIVEN = re.compile(
+    r"rating\W{0,12}" + RATING.pattern, re.IGNORECASE
+)  # the form that the judge's prompt asks for
+_SCALE = re.compile(
+    RATING.pattern + r"\s*(?:out\s+of|of|/)\s*" + RATING.pattern, re.IGNORECASE
+)  # "[[8]] out of [[10]]"
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,9 @@ class MTBenchResult(EvalResult):
 
 
 def parse_rating(reply: str) -> float | Failed:
-    """Return the last `[[n]]` of a judge's reply, 1 <= n <= 10, or Failed with the reason.
+    """Return the rating `[[n]]` in a judge's reply, 1 <= n <= 10, or Failed with the reason.
+
+    The last one after the word "Rating" counts; without that word, the last one that is not the end of a scale.
 
     Args:
         reply: the judge's whole reply.
@@ -91,10 +99,12 @@ def parse_rating(reply: str) -> float | Failed:
     Example:
         >>> parse_rating("Better than [[5]]. Rating: [[8]]")
         8.0
+        >>> parse_rating("It deserves [[8]] out of [[10]].")
+        8.0
         >>> parse_rating("Rating: [[11]]")
         Failed(reason='rating 11 is not in 1..10')
     """
-    found = RATING.findall(reply)
+    found = _GIVEN.findall(reply) or RATING.findall(_SCALE.sub(r"[[\1]]", reply))
     if not found:
         return Failed(f"no [[rating]] in the reply {_shortened(reply)!r}")
     rating = float(found[-1])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import shutil
 import urllib.error
 
@@ -164,9 +165,16 @@ def test_repeats_are_averaged_and_their_spread_is_told(bench):
         ("Good. Rating: [[7]]", 7),
         ("[[7.5]]", 7.5),
         ("I first thought [[3]], but no: [[10]]", 10),
+        ("[[8]] out of [[10]]", 8),
+        ("Rating: [[8]] out of [[10]]", 8),
+        ("**Rating**: [[8]]/[[10]]", 8),
+        ("A rating of [[6]]", 6),
+        ("Rating: [[4]]. A perfect answer would get [[10]].", 4),
+        ("Rating: [[3]]. On second thought, rating: [[5]]", 5),
+        ("Rating: [[7.]]", 7),
     ],
 )
-def test_the_last_rating_in_double_brackets_counts(reply, rating):
+def test_the_rating_that_the_judge_gives_counts(reply, rating):
     assert parse_rating(reply) == rating
 
 
@@ -184,6 +192,62 @@ def test_the_last_rating_in_double_brackets_counts(reply, rating):
 )
 def test_a_reply_without_a_valid_rating_is_a_failure_with_its_reason(reply, reason):
     assert parse_rating(reply) == Failed(reason)
+
+
+# A judge's words by question; `None` stands for no rating. The published reading: the first [[n]] of a reply, else the
+# first [n], else no rating; unrated judgements are left out; means over judgements.
+WORDS = [
+    ("Clear and complete. Rating: [[8]]", 8.0),
+    ("Rating: [[6.5]]", 6.5),
+    ("[[7]] it is. Rating: [[7]]", 7.0),
+    ("[[9]] out of [[10]]", 9.0),
+    ("Too short.\n\nRating: [[3]]", 3.0),
+    ("**Rating: [[10]]**", 10.0),
+    ("I cannot rate this.", None),
+]
+
+
+def published_rating(reply):
+    found = re.search(r"\[\[(\d+\.?\d*)\]\]", reply) or re.search(r"\[(\d+\.?\d*)\]", reply)
+    return float(found[1]) if found else None
+
+
+@pytest.mark.parametrize("kinds", [WORDS[:-1], WORDS])
+def test_the_same_judgements_give_the_published_means_per_category_and_turn(bench, kinds):
+    published = {}
+
+    def judge(conversations, repeat):
+        replies = []
+        for number, conversation in enumerate(conversations):
+            reply, expected = kinds[(7 * number + number // 5) % len(kinds)]
+            assert published_rating(reply) == expected
+            turn = 2 if "### User:" in conversation[1]["content"] else 1
+            published.setdefault((category_of(bench, conversation), turn), []).append(expected)
+            replies.append(reply)
+        return replies
+
+    result = evaluate(bench, echo, judge)
+    ours = {}
+    for judgement in result.judgements:
+        ours.setdefault((judgement.category, judgement.turn), []).append(judgement.rating)
+    assert ours == published
+    everything = [rating for ratings in published.values() for rating in ratings if rating is not None]
+    for turn in (1, 2):
+        ratings = [r for (_, of), found in published.items() if of == turn for r in found if r is not None]
+        assert result.metrics[f"mt_bench/turn_{turn}"].value == pytest.approx(sum(ratings) / len(ratings))
+    if kinds == WORDS:  # the difference: a question without one of its ratings is in no category's mean
+        assert result.unscored
+    else:
+        assert result.metrics["mt_bench/all"].value == pytest.approx(sum(everything) / len(everything))
+        for category in TEMPERATURES:
+            both = published[category, 1] + published[category, 2]
+            assert result.metrics[f"mt_bench/{category}"].value == pytest.approx(sum(both) / len(both))
+
+
+def test_the_temperatures_are_the_published_ones():
+    warm = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
+    assert {name: value for name, value in TEMPERATURES.items() if value} == warm
+    assert set(TEMPERATURES) - set(warm) == {"extraction", "math", "coding", "reasoning"}
 
 
 # Question 81's second turn is never rated, 82's first turn only in the second repeat.
