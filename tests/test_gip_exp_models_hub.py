@@ -61,6 +61,14 @@ def test_where_nobody_listens_is_no_hub():
         assert "ConnectError" in hub.no_answer(f"http://127.0.0.1:{closed.getsockname()[1]}")
 
 
+def test_a_server_on_this_machine_is_asked_without_the_proxy(server, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert hub.no_answer(server) == ""
+
+
 def test_a_host_behind_a_proxy_is_asked_through_it(server, monkeypatch):
     for name in ("HTTP_PROXY", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)

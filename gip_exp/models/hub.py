@@ -2,8 +2,10 @@
 
 import os
 from functools import cache
+from urllib.parse import urlsplit
 
 SECONDS = 3.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def missing_model(name: str, revision: str | None, key: str = "model.path") -> list[str]:
@@ -95,11 +97,15 @@ def unreachable() -> str:
 
 @cache
 def no_answer(address: str) -> str:
-    """Return why no working server answers at `address`, or ''. Checked once per process, through the proxy if any."""
+    """Return why no working server answers at `address`, or ''. Checked once per process.
+
+    As the client would ask: through the environment's proxy, which cannot reach this machine's own addresses.
+    """
     import httpx
 
+    proxied = urlsplit(address).hostname not in LOOPBACK
     try:
-        with httpx.stream("GET", address, timeout=SECONDS) as response:
+        with httpx.stream("GET", address, timeout=SECONDS, trust_env=proxied) as response:
             status = response.status_code
     except httpx.TimeoutException:
         return f"no answer within {SECONDS:g} s"
