@@ -147,6 +147,7 @@ def _with_absolute_paths(config: "Config") -> "Config":
 
 def show(whole: "Estimate", console: "Console") -> None:
     """Print the runs and the table of costs."""
+    from gip_exp.signals import lifetime
     from gip_exp.sweep.estimate import by_group
 
     dropped = whole.requested - len(whole.runs)
@@ -167,6 +168,8 @@ def show(whole: "Estimate", console: "Console") -> None:
     table.add_row("", *_figures(list(whole.steps.values())))
     console.table(table)
     console.say(_sources(list(whole.steps.values())), style="dim")
+    for text in lifetime.warnings(judge for config in whole.configs for judge in lifetime.judges(config)):
+        console.warn(text)
 
 
 def _figures(steps: "list[Step]") -> list[str]:

@@ -97,14 +97,14 @@ def test_mt_bench_plays_both_turns_and_every_judgement_counts(compose, data_dir,
     categories = {name for name in metrics if not name.endswith(("/all", "/turn_1", "/turn_2"))}
     assert len(categories) == 8
     assert len(Judge.asked) == 16
-    assert all(body["model"] == "gpt-5" and "temperature" not in body for body in Judge.asked)
+    assert all(body["model"] == "gpt-5-2025-08-07" and "temperature" not in body for body in Judge.asked)
     rows = read_jsonl(outcome.folder / "predictions" / "mt_bench" / "all.jsonl")
     assert metrics["mt_bench/all"]["value"] == pytest.approx(sum(row["value"] for row in rows) / 8)
 
 
 def test_mt_bench_without_a_key_or_an_address_stops_beforehand(compose, data_dir, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(UserError, match=r"evaluation.mt_bench.judge: gpt-5 needs OPENAI_API_KEY"):
+    with pytest.raises(UserError, match=r"evaluation.mt_bench.judge: gpt-5-2025-08-07 needs OPENAI_API_KEY"):
         run(compose, tmp_path, *PLAYED)
     assert not list(tmp_path.iterdir())
 

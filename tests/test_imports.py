@@ -35,7 +35,7 @@ LAYERS = (
     ("stages",),
     ("pipeline",),
     ("sweep",),
-    ("cli", "status"),
+    ("cli", "replies", "status"),
     ("__main__", "ablations", "plan"),
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

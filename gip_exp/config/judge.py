@@ -1,5 +1,6 @@
 """Who judges the rows (`judge=`)."""
 
+import datetime
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +15,14 @@ def _whole_price(price: dict[str, float]) -> dict[str, float]:
     if missing := {"input", "output"} - set(price):
         raise ValueError(f"needs {', '.join(sorted(missing))}: US dollars per million tokens")
     return price
+
+
+class End(Section):
+    """When a provider switches a model off: the first day without it, where that is announced, and what it names instead."""
+
+    date: datetime.date
+    source: str
+    instead: str = ""
 
 
 BatchRest = Literal["live", "batch", "unscored"]
@@ -48,6 +57,8 @@ class LLMEndpoint(Section):
     batch_wait_min: Annotated[NonNegative, NEUTRAL]
     batch_share: Annotated[float, Field(gt=0, le=1), NEUTRAL]  # price in a batch, relative to a live request
     prices: Annotated[dict[str, Price], NEUTRAL]
+    ends: Annotated[dict[str, End], NEUTRAL]
+    offline: Annotated[bool, NEUTRAL]
     extra_body: dict[str, Any]
 
 

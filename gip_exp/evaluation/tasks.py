@@ -18,7 +18,7 @@ from gip_exp.errors import UserError
 from gip_exp.evaluation import requirements
 from gip_exp.evaluation.spec import Evaluation, Questions
 from gip_exp.evaluation.tuned_model import TunedModel, serve
-from gip_exp.signals import llm_judge
+from gip_exp.signals import lifetime, llm_judge
 from gip_exp.stage import Job
 from gip_exp.storage.files import file_digest, write_jsonl
 
@@ -129,6 +129,8 @@ def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
             bench, answers, _judge(grade, config.judge.round), repeats=config.repeats, shown=neutralise
         )
         llm = grade.stats.as_dict()
+    for text in lifetime.warnings([("evaluation.mt_bench.judge", config.judge)]):
+        job.note(text)
     _check_unscored(len(result.unscored), len(answers), config.judge.max_unscored, result.warnings)
     write_jsonl(
         job.folder / "answers.jsonl", [{"id": a.question_id, "turns": list(a.turns)} for a in answers]

@@ -6,6 +6,7 @@ request       requests and their cache keys, replies, faults, counts
 wire          request bodies, response envelopes, features that a model does not support
 connections   HTTP client with bounded answers
 transport     one request, sent once
+archive       the replies of a cache as one file
 batch         the same calls through a provider's batch endpoint (batch_parts, batch_records, batch_api)
 client        cache, slots, retries, cost limit: LLMClient, ask_all
 cache         replies on disk before they are used

@@ -17,7 +17,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Cache:
                 f"the reply cache {self.folder / place.file} changed while it was read; its files must only be "
                 "appended to. Start again."
             )
-        return _reply(entry)
+        return reply_of(entry)
 
     def put(self, key: str, reply: Reply) -> None:
         """Store a reply. The first reply for a key is used; a later one is written but not used."""
@@ -101,6 +101,17 @@ class Cache:
         entry |= {name: getattr(reply, name) for name in _STORED} | {"time": time.time()}
         offset, length = self._append(entry)
         self._index.setdefault(bytes.fromhex(key), _Place(self._name, offset, length, entry["time"]))
+
+    def items(self) -> Iterator[tuple[str, Reply]]:
+        """Yield every key with the reply that is used for it, in the order of the keys."""
+        for raw in sorted(self._index):
+            reply = self.get(raw.hex())
+            if reply is not None:
+                yield raw.hex(), reply
+
+    def marks(self) -> dict[str, int]:
+        """Return the attempts that finished runs gave up, by key."""
+        return dict(self._gave_up)
 
     def gave_up(self, key: str) -> int:
         """Return how many attempts finished runs have made for `key` (of attempt 0) without success."""
@@ -211,6 +222,11 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
     except ValueError:
         return None
+    return parse_entry(entry)
+
+
+def parse_entry(entry: object) -> dict[str, Any] | None:
+    """Return a decoded line if it is a whole entry of a cache, else None."""
     if not isinstance(entry, dict):
         return None
     if "gave_up" in entry:
@@ -223,6 +239,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return entry if whole else None
 
 
-def _reply(entry: Mapping[str, Any]) -> Reply:
+def reply_of(entry: Mapping[str, Any]) -> Reply:
+    """Return the reply in an entry."""
     known = {name: entry[name] for name in _STORED if name in entry}
     return Reply(**known, cached=True)

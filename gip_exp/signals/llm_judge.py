@@ -16,7 +16,7 @@ from gip_exp.config.sampler import EndpointSampler
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.models import hub, loading
-from gip_exp.signals import batches
+from gip_exp.signals import batches, lifetime
 
 if TYPE_CHECKING:
     from gip_exp.llm.estimate import Estimate
@@ -71,7 +71,7 @@ def judge(
         )
     with _endpoint(config, _log(root), console) as endpoint:
         settings, start = _settings(config, endpoint), time.monotonic()
-        if config.batch:
+        if config.batch and not config.offline:
             settings = batches.judged(examples, parsed, settings, config, cache_dir=cache, console=console)
         with console.bar(f"judging with {config.name}", len(examples)) as bar:
             table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=shown_on(bar))
@@ -221,6 +221,7 @@ def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) ->
         reasoning_tokens=config.reasoning_tokens,
         mixed_models=config.mixed_models,
         batch_share=config.batch_share,
+        offline=config.offline,
         extra_body=config.extra_body,
     )
 
@@ -258,7 +259,7 @@ def _endpoint_of(config: LLMJudge, log: Path) -> Endpoint:
 
 @contextmanager
 def _endpoint(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoint]:
-    if config.kind == "openai":
+    if config.kind == "openai" or config.offline:
         yield _endpoint_of(config, log)
         return
     with device.reserved_for("a judge's vLLM server"):
@@ -284,13 +285,15 @@ def missing_judge(config: LLMJudge, key: str = "judge") -> list[str]:
         return [
             f"{key}.batch=true: only judge=openai and sampler=openai have batches, for scoring and sampling; unset it"
         ]
+    if config.offline:
+        return []
     if config.kind == "vllm":
         weights = loading.missing_weights(
             config.model, None, f"{key}.model", trusted=TRUSTING in config.server_args
         )
         return missing_vllm(f"{key}=vllm", f"{key}=openai") + weights
     instead = ", or use judge=rules" if key == "judge" else ""
-    return missing_key(config, key, instead)
+    return lifetime.ended(config, key) or missing_key(config, key, instead)
 
 
 def missing_rubric(rubric: Rubric) -> list[str]:

@@ -16,7 +16,7 @@ from gip_exp.config.judge import LLMJudge
 from gip_exp.config.selector import OnScores
 from gip_exp.errors import UserError
 from gip_exp.registry.functions import JUDGES, rubrics
-from gip_exp.signals import llm_judge
+from gip_exp.signals import lifetime, llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
@@ -106,6 +106,8 @@ def _by_model(job: Job, examples: RowTable) -> dict[str, np.ndarray]:
     write_text(job.folder / TRANSCRIPT, transcript)
     job.draft.facts["judge"] = table.summary()
     write_jsonl(job.folder / UNSCORED, [{"id": row.id, "reason": row.reason} for row in table.unscored])
+    for text in lifetime.notes(config.judge, "judge", table.stats.models):
+        job.note(text)
     if table.unscored:
         job.note(
             f"{table.n_unscored} of {len(examples)} examples could not be scored (first: {table.unscored[0].id}: "

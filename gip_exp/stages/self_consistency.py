@@ -233,7 +233,7 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
         cache = job.config.paths.root / llm_judge.CACHE
         at = endpoint
-        if isinstance(sampler, EndpointSampler) and sampler.batch:
+        if isinstance(sampler, EndpointSampler) and sampler.batch and not sampler.offline:
             at = batches.asked(
                 lambda replies: [r for r in requests if replies.get(cache_key(r, endpoint)) is None],
                 sampler,
@@ -255,7 +255,7 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.sampler, EndpointSampler):
-        return llm_judge.missing_key(config.sampler, "sampler")
+        return [] if config.sampler.offline else llm_judge.missing_key(config.sampler, "sampler")
     server = llm_judge.missing_vllm("engine=vllm", "engine=hf") if config.engine.kind == "vllm" else []
     return loading.missing_requirements(config) + server
 
