@@ -65,7 +65,11 @@ def test_the_papers_command_is_the_papers_setting(compose):
     config = parse(compose("+experiment=gsm8k_qwen", "budget=0.1"))
     assert config.model.path == "Qwen/Qwen3-8B"
     assert config.data.hub.name == "openai/gsm8k"
-    assert (config.judge.model, config.train.kind, config.tracking.kind) == ("gpt-4o-2024-08-06", "lora", "wandb")
+    assert (config.judge.model, config.train.kind, config.tracking.kind) == (
+        "gpt-4o-2024-08-06",
+        "lora",
+        "wandb",
+    )
     assert (config.train.r, config.train.alpha, config.train.epochs, config.train.batch) == (16, 32, 3, 32)
 
 

@@ -57,7 +57,6 @@ class LLMEndpoint(Section):
     batch_wait_min: Annotated[NonNegative, NEUTRAL]
     batch_share: Annotated[float, Field(gt=0, le=1), NEUTRAL]  # price in a batch, relative to a live request
     prices: Annotated[dict[str, Price], NEUTRAL]
-    ends: Annotated[dict[str, End], NEUTRAL]
     offline: Annotated[bool, NEUTRAL]
     extra_body: dict[str, Any]
 
@@ -72,6 +71,7 @@ class LLMJudge(JudgeSection, LLMEndpoint):
     round: Annotated[int, Field(ge=0)]  # increase it to ask again for unscored examples
     max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
     dry_run: Annotated[bool, NEUTRAL]
+    ends: Annotated[dict[str, End], NEUTRAL]
     dtype: Literal["float32", "bfloat16", "float16"]  # this and the next two: vLLM only
     max_model_len: Positive | None
     server_args: list[str]
