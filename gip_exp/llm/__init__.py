@@ -3,7 +3,7 @@
 errors        errors the user can fix; removing secrets from text
 settings      endpoint and sampling settings, as frozen dataclasses
 request       requests and their cache keys, replies, faults, counts
-wire          request bodies, response envelopes, features that a model does not support
+wire          request bodies, features that a model does not support
 connections   HTTP client with bounded answers
 transport     one request, sent once
 archive       the replies of a cache as one file
@@ -18,6 +18,10 @@ judge_table   settings, examples and scores of a pool
 transcript    one graded example in readable form
 agreement     agreement of repeated votes
 estimate      calls, tokens and cost before the first call
+pace          when a request may be sent, by the provider's limits
+faults        what an error response means
+envelope      the text and the billed tokens of a reply
+job           money and counts that the calls of a job share
 progress      progress of a job for a progress bar
 server        a vLLM server that ends with this process
 kept_server   a server shared by the evaluations of a sweep
