@@ -213,7 +213,7 @@ def test_a_judge_that_takes_questions_and_never_answers_is_an_error(
     ]
     files = f"evaluation.mt_bench.data_dir={data_dir}/mt_bench"
     try:
-        with pytest.raises(UserError, match=r"no usable rating in 16 judgements; the first failure: timeout"):
+        with pytest.raises(UserError, match=r"no reply to the last \d+ requests \(the last: timeout"):
             run(compose, shared_root, *PLAYED, files, *judge)
     finally:
         answered.set()
