@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gip_exp import device, result
 from gip_exp.artifacts import sizes
 from gip_exp.config import Config
+from gip_exp.config.embedder import TransformerEmbedder
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, as_user_errors
@@ -275,7 +277,18 @@ def run_key(config: Config) -> str:
         },
         "code": {stage.name: stage.code_files(config) for stage in full.values()},
     }
-    return result.config_key(config, identities)
+    return result.config_key(_without_local_places(config), identities)
+
+
+def _without_local_places(config: Config) -> Config:
+    """Return the config without the folders of local models: their files count, so that a moved folder is the same."""
+    update: dict[str, Any] = {}
+    if config.model.path and Path(config.model.path).is_dir():
+        update["model"] = config.model.model_copy(update={"path": "local"})
+    embedder = config.embedder
+    if isinstance(embedder, TransformerEmbedder) and embedder.model and Path(embedder.model).is_dir():
+        update["embedder"] = embedder.model_copy(update={"model": "local"})
+    return config.model_copy(update=update)
 
 
 # Their settings depend on the outputs of earlier stages, and follow from the other settings.
