@@ -1,7 +1,7 @@
 """`python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]`: plan a sweep.
 
 Prints the runs without duplicates, their cached outputs, and an estimate of the GPU-hours, judge calls, dollars and disk
-for the rest. `--write DIR` writes one resolved config per run, for slurm/submit.sh or
+for the rest. `--write DIR` writes one resolved config per run, for `gip-exp submit` or
 `python -m gip_exp --planned DIR/runs/*.yaml`. Runs the stage `data` only.
 """
 

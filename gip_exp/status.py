@@ -43,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the states; return the exit code: 2, with a message on stderr, for an error the user can fix."""
     options = _parser().parse_args(arguments)
     try:
-        if options.todo:
-            print(_array(progress.to_submit(options.folder)[options.todo]))
-        elif options.json:
+        if options.json:
             print(json.dumps([asdict(state) for state in look(options.folder)], indent=1))
         elif options.watch:
             _watch(options.folder)
@@ -70,12 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--watch", action="store_true", help="refresh until no run is queued or running")
     output.add_argument("--json", action="store_true", help="print the states as JSON")
-    output.add_argument(
-        "--todo",
-        choices=("cpu", "gpu", "train"),
-        help="for slurm/submit.sh: print the runs to submit, as a value of sbatch --array: those to be selected on CPU "
-        "or GPU nodes, or those that are selected and to be trained",
-    )
     return parser
 
 
@@ -135,17 +127,6 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"
-
-
-def _array(numbers: Sequence[int]) -> str:
-    """Format run numbers for sbatch's --array: `0-3,7`; empty for no run."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
 if __name__ == "__main__":

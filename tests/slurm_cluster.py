@@ -43,6 +43,8 @@ KillWait=30
 SchedulerParameters=sched_interval=2,sched_min_interval=0,batch_sched_delay=0,bf_interval=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=4000 State=UNKNOWN
 PartitionName=work Nodes={host} Default=YES MaxTime=INFINITE State=UP PreemptMode=REQUEUE
+PartitionName=short Nodes={host} MaxTime=60 State=UP PreemptMode=REQUEUE
+MaxArraySize={max_array_size}
 """
 
 
@@ -69,8 +71,11 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def cluster(folder: Path, cpus: int) -> Iterator[dict[str, str]]:
-    """The environment in which SLURM's commands reach the cluster; everything is ended with the block."""
+def cluster(folder: Path, cpus: int, max_array_size: int = 11) -> Iterator[dict[str, str]]:
+    """The environment in which SLURM's commands reach the cluster; everything is ended with the block.
+
+    Arrays are small, so that a plan of a dozen runs must be cut.
+    """
     folder.chmod(0o755)  # munge refuses a socket below a folder that others may write
     for name in ("state", "spool"):
         (folder / name).mkdir()
@@ -83,6 +88,7 @@ def cluster(folder: Path, cpus: int) -> Iterator[dict[str, str]]:
         cpus=cpus,
         ctld_port=ctld_port,
         slurmd_port=slurmd_port,
+        max_array_size=max_array_size,
     )
     (folder / "slurm.conf").write_text(text)
     key = folder / "munge.key"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import MICRO, ROOT, unavailable
 
+from gip_exp.sweep import job_arrays
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.state import State
 
@@ -83,8 +84,9 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
     assert counted(progress.of_plan(folder)) == {"missing": 12}
 
     said = submit(run, folder)
-    assert "selection of runs 0-11" in said
-    assert "training of runs 0-11 after it" in said
+    assert "selection of runs 0-10" in said
+    assert "selection of runs 11" in said  # MaxArraySize is 11
+    assert "training of runs 0-10 after it" in said
     assert set(counted(progress.of_plan(folder))) <= {"queued", "running"}
     assert "nothing to submit" in submit(run, folder)  # what is queued is not queued twice
 
@@ -144,14 +146,17 @@ def test_a_job_out_of_time_shows_as_such_and_is_tried_again(run, tmp_path, monke
     )
     submit(run, folder)
     until(folder, running_in("base"))
-    job = (folder / "jobs.txt").read_text().split()[-1]
+    job = job_arrays.read(folder)[-1].job
     assert run("scontrol", "update", f"JobId={job}_0", "TimeLimit=0:01").returncode == 0
     (state,) = until(folder, at_rest)
     assert (state.state, state.reason) in {
         ("stopped", "by SIGTERM (out of time: raise the time limit)"),
         ("stopped", "by SIGTERM (TimeLimit)"),
     }
-    assert progress.to_submit(folder) == {"cpu": [], "gpu": [], "train": [0]}
+    assert (
+        "training of runs 0, selected already"
+        in run(ROOT / "slurm" / "submit.sh", folder, "--dry-run").stdout
+    )
 
 
 def test_hydras_launcher_runs_a_sweep_and_names_the_run_that_failed(run, tmp_path):

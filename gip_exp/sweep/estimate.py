@@ -84,9 +84,9 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
 def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
     until = wanted.config.until
     ends = f"stopped:{until}" if until else "done"
-    return PlannedRun(
-        number, wanted.label, str(folder), ends, "gpu" if _selects_on_gpu(wanted.config) else "cpu"
-    )
+    selects_on = "gpu" if _selects_on_gpu(wanted.config) else "cpu"
+    processes = getattr(wanted.config.train, "processes", 1)
+    return PlannedRun(number, wanted.label, str(folder), ends, selects_on, processes)
 
 
 def _selects_on_gpu(config: Config) -> bool:
