@@ -119,7 +119,8 @@ def run(config: Config, console: Console) -> Outcome:
     with explained(config.paths.root, f"writing {folder}"), run_lock(folder, RUN_LOCK, console.warn) as lock:
         remove_leftovers(folder)
         write_text(folder / CONFIG, as_yaml(config))
-        with console.logging_to(folder / "log.txt"):
+        follow = console.followed(lambda progress: lock.update(progress=progress))
+        with console.logging_to(folder / "log.txt"), follow:
             console.say(f"{config.experiment}: {folder.name}", style="bold")
             return _perform(
                 config,
@@ -149,7 +150,7 @@ def _perform(
     try:
         for name, stage in plan.items():
             if name not in entries:
-                lock.update(stage=name)
+                lock.update(stage=name, progress="")
                 entries[name] = _produce(
                     stage, config=config, entries=entries, store=store, console=console, tracker=tracker
                 )

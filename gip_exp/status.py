@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -78,22 +79,35 @@ def look(folder: Path) -> list[State]:
 
 def table(states: Sequence[State]) -> Group:
     """Format the states as a table, with the count of each state and the offline W&B runs."""
-    shown = Table("run", "what", "state", "stage", "for", "where", "why", box=None, pad_edge=False)
+    shown = Table("run", "what", "state", "stage", "since", "where", "why", box=None, pad_edge=False)
     for state in states:
-        since = _duration(time.time() - state.since) if state.since else ""
         color = COLORS.get(state.state, "")
         shown.add_row(
             _text(state.name),
             _text(state.label),
             Text(state.state, style=color),
             _text(state.stage),
-            since,
+            _since(state),
             _text(state.where),
             _text(state.reason),
         )
     counted = Counter(state.state for state in states)
     parts = ", ".join(f"{counted[name]} {name}" for name in progress.ORDER if counted[name])
-    return Group(shown, Text(f"{len(states)} runs: {parts}", style="bold"), *_offline(states))
+    counts = f"{len(states)} runs: {parts}  ({_clock(time.time())})"
+    return Group(shown, Text(counts, style="bold"), *_offline(states))
+
+
+def _since(state: State) -> str:
+    """Return the start of a running process and how long ago that was, or the end of the last one."""
+    if state.since is None:
+        return ""
+    ago = f", {_duration(time.time() - state.since)}" if state.state == progress.RUNNING else ""
+    return f"{_clock(state.since)}{ago}"
+
+
+def _clock(seconds: float) -> str:
+    """Format a time in the reader's zone: `Nov 26 19:05:01 CET`."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%b %d %H:%M:%S %Z")
 
 
 def _text(words: str) -> Text:

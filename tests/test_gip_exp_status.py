@@ -1,13 +1,17 @@
 """`gip_exp.status`: every state a run can be in, from its files, its lock and SLURM's word; bad input is a message."""
 
+import io
 import json
 import os
+import threading
+import time
 
 import pytest
 from report_runs import write_run
 from test_gip_exp_runs_lock import at_work, fake
 
 from gip_exp import status
+from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.runs import lock, slurm
 from gip_exp.sweep import job_arrays, plan_folder
@@ -274,3 +278,32 @@ def test_another_plan_is_never_written_over(tmp_path):
     with pytest.raises(UserError, match="holds another plan"):
         plan_folder.write(plan, ["again"], runs, ["seed: 1\n"])
     assert (plan / "runs" / "000.yaml").read_text() == "seed: 0\n"
+
+
+def test_a_running_run_shows_its_step_and_its_start_in_the_readers_zone(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        plan = make_plan(tmp_path)
+        run = tmp_path / "runs" / "toy" / "run0"
+        run.mkdir(parents=True)
+        console = Console(io.StringIO(), clock=iter(range(0, 10_000, 4)).__next__)
+        seen = threading.Event()
+        with lock.run_lock(plan / "states", "000", print), lock.run_lock(run, "run_lock", print) as mine:
+            mine.update(stage="train", started=1_790_000_000.0)
+
+            def report(text):
+                mine.update(progress=text)
+                seen.set()
+
+            with console.followed(report, every_s=0.01), console.bar("fine-tuning", 400) as bar:
+                bar.update(0)
+                bar.update(100, note="loss 0.532")
+                assert seen.wait(10)
+            assert status.main([str(plan)]) == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    shown = capsys.readouterr().out
+    assert "Sep 21 23:13:20 JST" in shown
+    assert "fine-tuning: 100 of 400, loss 0.532, about" in shown

@@ -33,9 +33,9 @@ class State:
         name: its number in the plan; empty without a plan.
         label: display name.
         state: what it is doing or how it ended.
-        reason: why it failed, was killed or stopped, or waits in SLURM's queue.
+        reason: why it failed, was killed or stopped, or waits in SLURM's queue; of a running one, its progress.
         stage: current stage.
-        since: start of the process, seconds since the epoch.
+        since: start of the running process, or end of the last one, seconds since the epoch.
         where: SLURM job, or host and process.
         folder: its run folder.
     """
@@ -186,9 +186,11 @@ def _ended(base: State, record: LockRecord, folder: Path, known: Mapping[str, sl
         return replace(base, state=KILLED, reason=_killed(record, job), where=_where(record))
     if "error" in record:
         reason = str(record["error"]).removeprefix("UserError: ")
-        return replace(base, state=FAILED, reason=reason, where=_where(record))
+        return replace(base, state=FAILED, reason=reason, where=_where(record), since=record.get("ended"))
     if "stopped" in record:
-        return replace(base, state=STOPPED, reason=_stopped(record, job), where=_where(record))
+        return replace(
+            base, state=STOPPED, reason=_stopped(record, job), where=_where(record), since=record.get("ended")
+        )
     return _by_result(base, _result(folder), folder)
 
 
@@ -215,6 +217,7 @@ def _running(base: State, record: LockRecord) -> State:
         stage=str(record.get("stage", "")),
         since=record.get("started"),
         where=_where(record),
+        reason=str(record.get("progress", "")),
     )
 
 
