@@ -71,25 +71,6 @@ def test_figure_1_is_two_models_six_selectors_four_budgets_and_full_once(tmp_pat
     assert len({run for run in found if "selector=full" not in run}) == 2 * 6 * 4 * 3
 
 
-def test_the_launcher_for_slurm_takes_the_clusters_names_from_the_environment(monkeypatch):
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install 'gip-exp[slurm]'")
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    def launcher():
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("config", ["hydra/launcher=slurm"], return_hydra_config=True).hydra.launcher
-            wanted = ("partition", "account", "timeout_min", "gpus_per_node")
-            return [OmegaConf.select(composed, key) for key in wanted]
-
-    for name in ("PARTITION", "ACCOUNT", "MINUTES", "GPUS"):
-        monkeypatch.delenv(f"GIP_{name}", raising=False)
-    assert launcher() == [None, None, 240, None]
-    for name, value in {"PARTITION": "gpu", "ACCOUNT": "lab", "MINUTES": "30", "GPUS": "2"}.items():
-        monkeypatch.setenv(f"GIP_{name}", value)
-    assert launcher() == ["gpu", "lab", 30, 2]
-
-
 def test_lists_are_expanded_as_the_command_line_does_and_give_way_to_it():
     assert len(expand.expand(["+experiment=quickstart", "selector=random,full", "seed=range(0,3)"])) == 6
     assert len(expand.expand(["+experiment=quickstart"])) == 1

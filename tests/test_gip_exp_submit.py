@@ -12,7 +12,7 @@ from report_runs import write_run
 from test_gip_exp_runs_lock import fake
 from test_gip_exp_status import make_plan
 
-from gip_exp.cli import submit
+from gip_exp.cli import main, submit
 from gip_exp.errors import UserError
 from gip_exp.runs import sbatch
 from gip_exp.storage.files import write_json
@@ -260,11 +260,24 @@ def test_the_limit_on_queued_jobs_cuts_what_is_submitted(tmp_path, slurm_of_scri
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, ["--nodes=1", "--gpus=4"]),  # as many as processes train
+        ({}, ["--nodes=1", "--gpus=4"]),  # as many as the runs need
         ({"GIP_GPUS": "a100:2"}, ["--nodes=1", "--gpus=a100:2"]),
         ({"GIP_GPUS": "0"}, []),
         ({"GIP_GPU_ARGS": "--gres=gpu:h100:4 --time=1:00:00"}, ["--gres=gpu:h100:4", "--time=1:00:00"]),
         ({"GIP_GPU_ARGS": ""}, []),
+        (
+            {
+                "GIP_PARTITION": "p",
+                "GIP_MINUTES": "30",
+                "GIP_CPUS": "4",
+                "GIP_MEM_GB": "32",
+                "GIP_CONSTRAINT": "a|b",
+            },
+            [
+                *("--partition=p", "--nodes=1", "--gpus=4"),
+                *("--time=30", "--cpus-per-task=4", "--mem=32G", "--constraint=a|b"),
+            ],
+        ),
         (
             {
                 "GIP_GPU_ARGS": "--time=1:00:00",
@@ -278,11 +291,19 @@ def test_the_limit_on_queued_jobs_cuts_what_is_submitted(tmp_path, slurm_of_scri
 )
 def test_the_options_of_gpu_nodes(environment, expected):
     assert cluster(environment).options("gpu", 4) == expected
+    if not environment:
+        assert cluster(environment).options("gpu", 0) == []  # a model that needs none
 
 
 @pytest.mark.parametrize(
     "name_and_value",
-    ["GIP_GPUS=two", "GIP_PARALLEL=0", "GIP_DEPENDENCY=after", "GIP_CPU_ARGS=--comment='open"],
+    [
+        "GIP_GPUS=two",
+        "GIP_PARALLEL=0",
+        "GIP_MINUTES=hour",
+        "GIP_DEPENDENCY=after",
+        "GIP_CPU_ARGS=--comment='open",
+    ],
 )
 def test_a_wrong_variable_is_named(name_and_value):
     name, _, value = name_and_value.partition("=")
@@ -371,3 +392,22 @@ def test_records_are_lines_of_json(tmp_path, slurm_of_scripts, capsys):
     submitted(capsys, plan)
     rows = [json.loads(line) for line in (plan / job_arrays.JOBS).read_text().splitlines()]
     assert [sorted(row) for row in rows] == [["first", "name", "phase", "runs"], ["job", "name"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["+experiment=quickstart", "hydra/launcher=slurm"], "is for sweeps: add -m"),
+        (
+            ["-m", "+experiment=quickstart", "hydra/launcher=slurm", "hydra.launcher.partition=a"],
+            "GIP_PARTITION",
+        ),
+        (["-m", "+experiment=quickstart", "hydra/launcher=slurm"], "needs sbatch"),
+    ],
+)
+def test_what_the_launcher_cannot_do_is_refused(tmp_path, monkeypatch, capsys, arguments, part):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["gip-exp", *arguments, f"paths.root={tmp_path}/outputs"])
+    assert main.main() == 2
+    assert part in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()

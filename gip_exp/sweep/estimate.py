@@ -85,8 +85,8 @@ def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
     until = wanted.config.until
     ends = f"stopped:{until}" if until else "done"
     selects_on = "gpu" if _selects_on_gpu(wanted.config) else "cpu"
-    processes = getattr(wanted.config.train, "processes", 1)
-    return PlannedRun(number, wanted.label, str(folder), ends, selects_on, processes)
+    gpus = getattr(wanted.config.train, "processes", 1) if on_gpu(wanted.config) else 0
+    return PlannedRun(number, wanted.label, str(folder), ends, selects_on, gpus)
 
 
 def _selects_on_gpu(config: Config) -> bool:

@@ -15,7 +15,7 @@ from gip_exp.errors import UserError
 from gip_exp.storage.files import write_json, write_text
 
 PLAN, RUNS, STATES, LOGS = "plan.json", "runs", "states", "logs"
-FIELDS = ("number", "label", "folder", "ends", "selects_on", "processes")
+FIELDS = ("number", "label", "folder", "ends", "selects_on", "gpus")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PlannedRun:
         folder: its run folder, absolute.
         ends: the status it ends with: done, or stopped:<stage> if its config stops there.
         selects_on: cpu, or gpu if its selection needs the model.
-        processes: processes that share its training, each with a GPU.
+        gpus: GPUs of its training and evaluation.
     """
 
     number: int
@@ -36,7 +36,7 @@ class PlannedRun:
     folder: str
     ends: str
     selects_on: str
-    processes: int = 1
+    gpus: int = 1
 
     @property
     def name(self) -> str:

@@ -195,7 +195,7 @@ class Submission:
             *([f"--export={','.join(self.exported)}"] if self.exported else []),
             *([f"--dependency={','.join(waits)}"] if waits else []),
             *(["--kill-on-invalid-dep=yes"] if after else []),
-            *self.cluster.options(node, max(run.processes for run in group.runs)),
+            *self.cluster.options(node, max(run.gpus for run in group.runs)),
             str(SCRIPTS / f"{array.phase}.sbatch"),
             *(self.cluster.python, str(self.plan), str(group.first)),
             *(["until=select"] if array.phase == "select" and group.trains else []),
