@@ -24,6 +24,14 @@ MESSAGES = {
     "BOOT_FAIL": "its node failed",
 }
 REASONS = {"TimeLimit": MESSAGES["TIMEOUT"]}  # given while the state is still COMPLETING
+# Reasons with which a queued job will not start by itself.
+STUCK = {
+    "PartitionTimeLimit": "its time limit is above the partition's",
+    "PartitionConfig": "it asks for more than a node of the partition has",
+    "BadConstraints": "no node meets its constraints",
+    "JobHeldAdmin": "held by the administrator",
+    "JobHeldUser": "held: scontrol release",
+}
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,13 @@ def query(*command: str) -> list[str]:
 def _from_sacct(lines: Iterable[str]) -> dict[str, Job]:
     rows = (line.split("|", 1) for line in lines if "|" in line)
     return {name: Job(state.split()[0]) for name, state in rows if state.strip()}
+
+
+def why_waiting(job: Job) -> str:
+    """Return why a queued job waits, in SLURM's word, and whether it will not start by itself; '' if SLURM says none."""
+    if job.reason in STUCK:
+        return f"{job.reason}: will not start, {STUCK[job.reason]}"
+    return "" if job.reason in ("", "None") else job.reason
 
 
 def why_ended(job: Job) -> str:

@@ -144,10 +144,10 @@ def _in_queue(base: State, names: Iterable[str], known: Mapping[str, slurm.Job])
     for name, job in mine.items():
         if job.running:
             return replace(base, state=RUNNING, where=f"job {name}")
-    waiting = {name: job.reason for name, job in mine.items() if job.waiting}
+    waiting = {name: slurm.why_waiting(job) for name, job in mine.items() if job.waiting}
     if not waiting:
         return None
-    why = ", ".join(dict.fromkeys(reason for reason in waiting.values() if reason not in ("", "None")))
+    why = ", ".join(dict.fromkeys(reason for reason in waiting.values() if reason))
     return replace(base, state=QUEUED, where=f"job {', '.join(waiting)}", reason=why)
 
 
