@@ -27,7 +27,7 @@ from slurm_cluster import Cluster
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.state import State
 
-OVERRIDES = [*MICRO, "selector=less", "train.steps=150", "train.dropout=0.1", "train.checkpoint_steps=10"]
+OVERRIDES = [*MICRO, "data.n=900", "selector=less", "train.steps=200", "train.dropout=0.1", "train.checkpoint_steps=10"]
 SECONDS = 300
 STAGES = ("gradients", "train")
 
@@ -82,6 +82,7 @@ def requeue(case: Case, job: str) -> None:
     case.ask("requeue", job)
     case.until(lambda state: state.state == progress.QUEUED, "queued again")
     case.start_now(job)
+    assert "Restarts=1" in case.ask("show", "job", job), "the job had ended before SLURM queued it again"
 
 
 def time_limit(case: Case, job: str) -> None:
@@ -105,6 +106,7 @@ def node_down(case: Case, job: str) -> None:
     case.until(lambda state: state.state == progress.QUEUED, "queued again")
     case.ask("update", f"NodeName={case.cluster.node}", "State=RESUME")
     case.start_now(job)
+    assert "Restarts=1" in case.ask("show", "job", job), "the job had ended before its node was lost"
 
 
 def controller(case: Case, job: str) -> None:
