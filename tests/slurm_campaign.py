@@ -27,7 +27,14 @@ from slurm_cluster import Cluster
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.state import State
 
-OVERRIDES = [*MICRO, "data.n=900", "selector=less", "train.steps=200", "train.dropout=0.1", "train.checkpoint_steps=10"]
+OVERRIDES = [
+    *MICRO,
+    "data.n=900",
+    "selector=less",
+    "train.steps=200",
+    "train.dropout=0.1",
+    "train.checkpoint_steps=10",
+]
 SECONDS = 300
 STAGES = ("gradients", "train")
 

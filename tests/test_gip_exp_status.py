@@ -1,6 +1,7 @@
 """`gip_exp.status`: every state a run can be in, from its files, its lock and SLURM's word; bad input is a message."""
 
 import io
+import itertools
 import json
 import os
 import threading
@@ -288,19 +289,20 @@ def test_a_running_run_shows_its_step_and_its_start_in_the_readers_zone(tmp_path
         plan = make_plan(tmp_path)
         run = tmp_path / "runs" / "toy" / "run0"
         run.mkdir(parents=True)
-        console = Console(io.StringIO(), clock=iter(range(0, 10_000, 4)).__next__)
+        console = Console(io.StringIO(), clock=itertools.count(0, 4).__next__)
         seen = threading.Event()
         with lock.run_lock(plan / "states", "000", print), lock.run_lock(run, "run_lock", print) as mine:
             mine.update(stage="train", started=1_790_000_000.0)
 
             def report(text):
                 mine.update(progress=text)
-                seen.set()
+                if "100 of 400" in text:
+                    seen.set()
 
             with console.followed(report, every_s=0.01), console.bar("fine-tuning", 400) as bar:
                 bar.update(0)
                 bar.update(100, note="loss 0.532")
-                assert seen.wait(10)
+                assert seen.wait(60)
             assert status.main([str(plan)]) == 0
     finally:
         monkeypatch.undo()
