@@ -1,6 +1,6 @@
 """What a cluster does to jobs, on a real SLURM: the same results in the end, and the right state meanwhile.
 
-    python tests/slurm_campaign.py [--only TEXT]
+    python tests/slurm_campaign.py [--only TEXT ...]
 
 Each case starts a run (LESS: gradients in the selection, then a fine-tuning with dropout), lets SLURM interfere while the
 stage is at work, and compares the selected rows, the adapter and the metrics with those of an undisturbed run, byte by
@@ -29,9 +29,9 @@ from gip_exp.sweep.state import State
 
 OVERRIDES = [
     *MICRO,
-    "data.n=900",
+    "data.n=500",
     "selector=less",
-    "train.steps=200",
+    "train.steps=120",
     "train.dropout=0.1",
     "train.checkpoint_steps=10",
 ]
@@ -175,7 +175,7 @@ def perform(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--only", nargs="+", default=[""], help="cases whose names hold one of these texts")
     only = parser.parse_args().only
     if problem := slurm_cluster.missing():
         print(problem, file=sys.stderr)
@@ -200,7 +200,7 @@ def main() -> int:
             for stage in STAGES:
                 for event in EVENTS:
                     name = f"{event.__name__} in {stage}"
-                    if only not in name:
+                    if not any(text in name for text in only):
                         continue
                     started = time.monotonic()
                     try:
