@@ -9,7 +9,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,13 +154,21 @@ def show(whole: "Estimate", console: "Console") -> None:
         column.justify = "right"
     for group, steps in by_group(whole.steps).items():
         table.add_row(group, *_figures(steps))
+    size = whole.folder_size or 0.0
+    if whole.folder_size is not None:
+        table.add_row("runs", *_folders(len(whole.runs), whole.folders_left, size))
     table.add_section()
-    table.add_row("", *_figures(list(whole.steps.values())))
+    table.add_row("", *_figures(list(whole.steps.values()), more=whole.folders_left * size))
     console.table(table)
-    console.say(_sources(list(whole.steps.values())), style="dim")
+    console.say(_sources(by_group(whole.steps)), style="dim")
 
 
-def _figures(steps: "list[Step]") -> list[str]:
+def _folders(runs: int, left: int, size: float) -> list[str]:
+    return [str(runs), str(runs - left), str(left), "", "", "", "", _size(left * size)]
+
+
+def _figures(steps: "list[Step]", more: float = 0.0) -> list[str]:
+    """Return the cells of a row; `more` is added to the disk, in bytes."""
     cached = sum(step.cached for step in steps)
     left = [step for step in steps if not step.cached]
     known = [step for step in left if step.cost.known]
@@ -178,17 +186,24 @@ def _figures(steps: "list[Step]") -> list[str]:
         _number(gpu),
         f"{calls:,}",
         "no price" if unpriced and not usd else f"{usd:,.2f}" + ("+" if unpriced else ""),
-        _size(sum(step.cost.size for step in left)),
+        _size(sum(step.cost.size for step in left) + more),
     ]
 
 
-def _sources(steps: "list[Step]") -> str:
-    left = [step for step in steps if not step.cached]
-    count = {known: sum(step.cost.known == known for step in left) for known in ("measured", "rule", "")}
+def _sources(groups: "Mapping[str, list[Step]]") -> str:
+    """Return how many outputs of each stage are estimated from measurements, and what the other figures are."""
+    left = {group: [step for step in steps if not step.cached] for group, steps in groups.items()}
+    measured = [
+        f"{group} {sum(step.cost.known == 'measured' for step in steps)} of {len(steps)}"
+        for group, steps in left.items()
+        if steps
+    ]
+    every = [step for steps in left.values() for step in steps]
+    rules, unknown = (sum(step.cost.known == known for step in every) for known in ("rule", ""))
     return (
-        f"hours: {count['measured']} outputs measured in this store, {count['rule']} by rule of thumb (one GPU; "
-        f"--tflops, --bandwidth), {count['']} without an estimate (seconds to minutes on a CPU, or a judge served by "
-        "vLLM); calls: to judges and samplers, without retries"
+        f"from outputs measured in this store: {', '.join(measured) or 'nothing to make'}; {rules} by rule of thumb (one "
+        f"GPU; --tflops, --bandwidth), {unknown} without hours (seconds to minutes on a CPU, or a judge served by vLLM). "
+        "Hours are those of the stages, without the start of each process; calls: to judges and samplers, without retries"
     )
 
 

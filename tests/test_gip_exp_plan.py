@@ -187,6 +187,37 @@ def test_measured_siblings_give_the_hours_in_proportion_to_the_examples(tmp_path
     assert measured.of({"name": "train", "settings": changed, "inputs": {}}, 1, 150) is None
 
 
+@pytest.mark.parametrize(
+    ("measured", "work", "seconds"),
+    [
+        ([(50, 10.0)], 150, 30.0),  # one amount of work: in proportion
+        ([(50, 10.0), (50, 12.0), (50, 90.0)], 100, 24.0),
+        ([(100, 7.0), (200, 9.0), (400, 13.0)], 300, 11.0),  # 5 s to start, 0.02 s an example
+        (
+            [(100, 7.0), (200, 9.0), (400, 13.0), (300, 99.0)],
+            1000,
+            25.0,
+        ),  # a run that had to wait moves nothing
+        ([(100, 1.0), (200, 3.0)], 300, 4.0),  # a line that would start below 0
+    ],
+)
+def test_seconds_follow_a_line_through_the_measurements(measured, work, seconds):
+    assert cost_model.at_work(work, measured) == pytest.approx(seconds, rel=0.1)
+
+
+def test_the_folders_of_runs_count_as_measured(tmp_path, capsys):
+    root = tmp_path / "outputs"
+    run = root / "runs" / "toy" / "done"
+    (run / "predictions").mkdir(parents=True)
+    (run / "result.json").write_text("x" * 400)
+    (run / "predictions" / "gsm8k.jsonl").write_text("x" * 600)
+    _, shown, _ = run_plan(tmp_path, capsys, "selector=random", "seed=0,1", "until=data")
+    (row,) = [line for line in shown.splitlines() if line.startswith("│ runs")]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        *("runs", "2", "0", "2", "", "", "", "", "2 kB")
+    ]
+
+
 def test_the_rules_of_thumb_are_the_formulas_they_state(compose):
     config = parse(compose("+experiment=gsm8k_qwen", "train.gradient_checkpointing=true", "train.batch=32"))
     rows = Rows(pool=1000, test=100, prompt_tokens=60, completion_tokens=100)
