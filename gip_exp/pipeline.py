@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from gip_exp import device, result
 from gip_exp.artifacts import sizes
@@ -283,13 +282,12 @@ def run_key(config: Config) -> str:
 
 def _without_local_places(config: Config) -> Config:
     """Return the config without the folders of local models: their files count, so that a moved folder is the same."""
-    update: dict[str, Any] = {}
-    if config.model.path and Path(config.model.path).is_dir():
-        update["model"] = config.model.model_copy(update={"path": "local"})
-    embedder = config.embedder
-    if isinstance(embedder, TransformerEmbedder) and embedder.model and Path(embedder.model).is_dir():
-        update["embedder"] = embedder.model_copy(update={"model": "local"})
-    return config.model_copy(update=update)
+    model, encoder = config.model, config.embedder
+    if model.path and Path(model.path).is_dir():
+        model = model.model_copy(update={"path": "local"})
+    if isinstance(encoder, TransformerEmbedder) and encoder.model and Path(encoder.model).is_dir():
+        encoder = encoder.model_copy(update={"model": "local"})
+    return config.model_copy(update={"model": model, "embedder": encoder})
 
 
 # Their settings depend on the outputs of earlier stages, and follow from the other settings.
