@@ -99,7 +99,7 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
 
     console, progress = Console(sys.stdout), Console(every_s=PROGRESS_S)  # progress goes to stderr
     runs = expand.expand(overrides, options.config_dir)
-    console.say(expand.axes(runs), style="bold")
+    progress.say(expand.axes(runs), style="bold")  # a refused plan prints nothing to stdout
     with progress.bar("composing the configs", len(runs)) as bar:
         wanted = _wanted(runs, options.config_dir, bar)
     whole = estimate(wanted, progress, Speed(options.tflops, options.bandwidth))

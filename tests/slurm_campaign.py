@@ -111,6 +111,7 @@ def node_down(case: Case, job: str) -> None:
     """A node that is lost: SLURM kills and queues its jobs again."""
     case.ask("update", f"NodeName={case.cluster.node}", "State=DOWN", "Reason=campaign")
     case.until(lambda state: state.state == progress.QUEUED, "queued again")
+    time.sleep(10)  # a node that still ends the old job refuses the new one, and SLURM holds it
     case.ask("update", f"NodeName={case.cluster.node}", "State=RESUME")
     case.start_now(job)
     assert "Restarts=1" in case.ask("show", "job", job), "the job had ended before its node was lost"

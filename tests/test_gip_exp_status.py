@@ -123,6 +123,7 @@ def test_a_process_that_ends_while_slurm_is_asked_is_believed(tmp_path, monkeypa
         ("OUT_OF_MEMORY|None", "killed", "out of memory"),
         ("TIMEOUT|TimeLimit", "killed", "out of time"),
         ("PENDING|BeginTime", "queued", "BeginTime"),
+        ("PENDING|launch failed requeued held", "queued", "scontrol release JOB"),
         ("PENDING|PartitionTimeLimit", "queued", "will not start, its time limit is above the partition's"),
         ("RUNNING|None", "running", ""),
     ],

@@ -30,7 +30,8 @@ STUCK = {
     "PartitionConfig": "it asks for more than a node of the partition has",
     "BadConstraints": "no node meets its constraints",
     "JobHeldAdmin": "held by the administrator",
-    "JobHeldUser": "held: scontrol release",
+    "JobHeldUser": "held: scontrol release JOB",
+    "launch failed requeued held": "its node refused it, so SLURM holds it: scontrol release JOB",
 }
 
 
