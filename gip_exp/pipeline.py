@@ -282,11 +282,10 @@ def run_key(config: Config) -> str:
 
 def _without_local_places(config: Config) -> Config:
     """Return the config without the folders of local models: their files count, so that a moved folder is the same."""
-    model, encoder = config.model, config.embedder
-    if model.path and Path(model.path).is_dir():
-        model = model.model_copy(update={"path": "local"})
-    if isinstance(encoder, TransformerEmbedder) and encoder.model and Path(encoder.model).is_dir():
-        encoder = encoder.model_copy(update={"model": "local"})
+    model = config.model.model_copy(update={"path": loading.name_in_key(config.model.path)})
+    encoder = config.embedder
+    if isinstance(encoder, TransformerEmbedder):
+        encoder = encoder.model_copy(update={"model": loading.name_in_key(encoder.model)})
     return config.model_copy(update={"model": model, "embedder": encoder})
 
 
