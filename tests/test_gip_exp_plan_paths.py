@@ -90,9 +90,9 @@ def test_own_config_folders_are_those_of_every_run(tmp_path, capsys, how):
     random = yaml.safe_load((ROOT / "conf" / "selector" / "random.yaml").read_text())
     (own / "mine.yaml").write_text(yaml.safe_dump({**random, "name": "mine"}))
     chosen = how.format(own.parent)
-    code, shown, _ = run_plan(tmp_path, capsys, chosen, "selector=mine,full", "until=select")
+    code, shown, err = run_plan(tmp_path, capsys, chosen, "selector=mine,full", "until=select")
     assert code == 0
-    assert shown.startswith("2 selectors = 2 runs\n")
+    assert err.startswith("2 selectors = 2 runs\n")
     assert "mine_b" in shown
 
 
@@ -105,4 +105,4 @@ def test_the_first_line_says_what_varies():
 def test_the_command_reads_rows_below_the_home_folder(elsewhere, capsys):
     Path("rows.jsonl").write_text(ROWS)
     assert plan.main(["+experiment=own_data", "data.path=~/here/rows.jsonl", "until=data"]) == 0
-    assert capsys.readouterr().out.startswith("1 run\n")
+    assert capsys.readouterr().err.startswith("1 run\n")
