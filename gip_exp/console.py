@@ -28,6 +28,7 @@ from gip_exp.progress import Bar
 from gip_exp.redaction import redact, secrets_in_environment
 
 EVERY_S = 60.0  # seconds between two progress lines without a terminal
+FOLLOWED_S = 5.0  # seconds between two reports of progress for `gip-exp status`
 
 
 class Console:
@@ -129,6 +130,27 @@ class Console:
                 self.report_progress()
 
         thread = threading.Thread(target=report, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    @contextmanager
+    def followed(self, report: Callable[[str], None], every_s: float = FOLLOWED_S) -> Iterator[None]:
+        """Pass the progress of the innermost bar to `report` regularly, whenever it has changed."""
+        done = threading.Event()
+
+        def follow() -> None:
+            last = ""
+            while not done.wait(every_s):
+                now = "".join(bar.line() for bar in self._active[-1:])
+                if now != last:
+                    report(now)
+                last = now
+
+        thread = threading.Thread(target=follow, name="followed", daemon=True)
         thread.start()
         try:
             yield

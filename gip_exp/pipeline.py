@@ -8,6 +8,7 @@ from pathlib import Path
 from gip_exp import device, result
 from gip_exp.artifacts import sizes
 from gip_exp.config import Config
+from gip_exp.config.embedder import TransformerEmbedder
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, as_user_errors
@@ -117,7 +118,8 @@ def run(config: Config, console: Console) -> Outcome:
     with explained(config.paths.root, f"writing {folder}"), run_lock(folder, RUN_LOCK, console.warn) as lock:
         remove_leftovers(folder)
         write_text(folder / CONFIG, as_yaml(config))
-        with console.logging_to(folder / "log.txt"):
+        follow = console.followed(lambda progress: lock.update(progress=progress))
+        with console.logging_to(folder / "log.txt"), follow:
             console.say(f"{config.experiment}: {folder.name}", style="bold")
             return _perform(
                 config,
@@ -147,7 +149,7 @@ def _perform(
     try:
         for name, stage in plan.items():
             if name not in entries:
-                lock.update(stage=name)
+                lock.update(stage=name, progress="")
                 entries[name] = _produce(
                     stage, config=config, entries=entries, store=store, console=console, tracker=tracker
                 )
@@ -275,7 +277,16 @@ def run_key(config: Config) -> str:
         },
         "code": {stage.name: stage.code_files(config) for stage in full.values()},
     }
-    return result.config_key(config, identities)
+    return result.config_key(_without_local_places(config), identities)
+
+
+def _without_local_places(config: Config) -> Config:
+    """Return the config without the folders of local models: their files count, so that a moved folder is the same."""
+    model = config.model.model_copy(update={"path": loading.name_in_key(config.model.path)})
+    encoder = config.embedder
+    if isinstance(encoder, TransformerEmbedder):
+        encoder = encoder.model_copy(update={"model": loading.name_in_key(encoder.model)})
+    return config.model_copy(update={"model": model, "embedder": encoder})
 
 
 # Their settings depend on the outputs of earlier stages, and follow from the other settings.

@@ -1,27 +1,29 @@
 """`python -m gip_exp.plan +experiment=NAME [+sweep=NAME] [key=value,value ...] [--write DIR]`: plan a sweep.
 
 Prints the runs without duplicates, their cached outputs, and an estimate of the GPU-hours, judge calls, dollars and disk
-for the rest. `--write DIR` writes one resolved config per run, for slurm/submit.sh or
+for the rest. `--write DIR` writes one resolved config per run, for `gip-exp submit` or
 `python -m gip_exp --planned DIR/runs/*.yaml`. Runs the stage `data` only.
 """
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from gip_exp.errors import UserError, listed
 
 if TYPE_CHECKING:
-    from gip_exp.config import Config
     from gip_exp.console import Console
+    from gip_exp.progress import Bar
     from gip_exp.sweep.estimate import Estimate, Step, Wanted
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+PROGRESS_S = 10.0  # seconds between two lines of progress without a terminal
 LISTED = 20  # runs listed by name
 NAMED = ("selector", "budget", "seed", "model")  # overrides that are part of a run's name already
 
@@ -39,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             no_option = f"{' '.join(unknown)}: no such option; gip-exp plan --help lists the options"
             raise UserError(dashes(unknown) or no_option)
-        perform([text for text in overrides if text not in ("-m", "--multirun")], options)
+        from gip_exp.cli.main import with_home
+
+        perform([with_home(text) for text in overrides if text not in ("-m", "--multirun")], options)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         from gip_exp.cli.hydra_errors import explained
 
@@ -89,12 +93,16 @@ def _positive(text: str) -> float:
 def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
     """Expand the sweep, estimate its cost, print it and, with `--write`, write the plan."""
     from gip_exp.console import Console
+    from gip_exp.sweep import expand
     from gip_exp.sweep.cost_model import Speed
     from gip_exp.sweep.estimate import estimate
 
-    console = Console(sys.stdout)
-    runs = _runs(overrides, options.config_dir)
-    whole = estimate(runs, Console(), Speed(options.tflops, options.bandwidth))  # progress goes to stderr
+    console, progress = Console(sys.stdout), Console(every_s=PROGRESS_S)  # progress goes to stderr
+    runs = expand.expand(overrides, options.config_dir)
+    progress.say(expand.axes(runs), style="bold")  # a refused plan prints nothing to stdout
+    with progress.bar("composing the configs", len(runs)) as bar:
+        wanted = _wanted(runs, options.config_dir, bar)
+    whole = estimate(wanted, progress, Speed(options.tflops, options.bandwidth))
     # Before the tables, so that no plan is shown that cannot be written.
     new = _write(whole, overrides, options.write) if options.write is not None else False
     show(whole, console)
@@ -102,20 +110,21 @@ def perform(overrides: Sequence[str], options: argparse.Namespace) -> None:
         _show_commands(new, options.write, console)
 
 
-def _runs(overrides: Sequence[str], config_dir: str | None) -> "list[Wanted]":
+def _wanted(runs: Sequence[list[str]], config_dir: str | None, bar: "Bar") -> "list[Wanted]":
     """Return the validated config and name of every run. Raises UserError with the problems of all runs."""
     from gip_exp.config import parse
     from gip_exp.sweep import expand
+    from gip_exp.sweep.absolute_paths import with_absolute_paths
     from gip_exp.sweep.estimate import Wanted
 
-    runs = expand.expand(overrides, config_dir)
     found: list[Wanted] = []
     problems: dict[str, str] = {}
     composed = expand.compose(runs, config_dir)
     for run, swept, values in zip(runs, expand.swept(runs), composed, strict=True):
+        bar.advance()
         others = [text for text in swept if text.partition("=")[0] not in NAMED]
         try:
-            config = _with_absolute_paths(parse(values))
+            config = with_absolute_paths(parse(values))
         except UserError as error:
             problems.setdefault(str(error), " ".join(run))
             continue
@@ -127,22 +136,6 @@ def _runs(overrides: Sequence[str], config_dir: str | None) -> "list[Wanted]":
             [f"{message} (first run: {run})" for message, run in problems.items()],
         )
     return found
-
-
-def _with_absolute_paths(config: "Config") -> "Config":
-    """Make paths absolute, because a job may start in another folder."""
-    update: dict[str, Any] = {"paths": config.paths.model_copy(update={"root": config.paths.root.absolute()})}
-    data_path = getattr(config.data, "path", None)
-    if data_path:
-        update["data"] = config.data.model_copy(update={"path": str(Path(data_path).absolute())})
-    files = {
-        name: section.model_copy(update={"data_dir": str(Path(place).absolute())})
-        for name, section in config.evaluation.chosen().items()
-        if (place := getattr(section, "data_dir", None))
-    }
-    if files:
-        update["evaluation"] = config.evaluation.model_copy(update=files)
-    return config.model_copy(update=update)
 
 
 def show(whole: "Estimate", console: "Console") -> None:
@@ -164,15 +157,23 @@ def show(whole: "Estimate", console: "Console") -> None:
         column.justify = "right"
     for group, steps in by_group(whole.steps).items():
         table.add_row(group, *_figures(steps))
+    size = whole.folder_size or 0.0
+    if whole.folder_size is not None:
+        table.add_row("runs", *_folders(len(whole.runs), whole.folders_left, size))
     table.add_section()
-    table.add_row("", *_figures(list(whole.steps.values())))
+    table.add_row("", *_figures(list(whole.steps.values()), more=whole.folders_left * size))
     console.table(table)
-    console.say(_sources(list(whole.steps.values())), style="dim")
+    console.say(_sources(by_group(whole.steps)), style="dim")
     for text in lifetime.warnings(judge for config in whole.configs for judge in lifetime.judges(config)):
         console.warn(text)
 
 
-def _figures(steps: "list[Step]") -> list[str]:
+def _folders(runs: int, left: int, size: float) -> list[str]:
+    return [str(runs), str(runs - left), str(left), *[""] * 5, _size(left * size)]
+
+
+def _figures(steps: "list[Step]", more: float = 0.0) -> list[str]:
+    """Return the cells of a row; `more` is added to the disk, in bytes."""
     cached = sum(step.cached for step in steps)
     left = [step for step in steps if not step.cached]
     known = [step for step in left if step.cost.known]
@@ -188,7 +189,7 @@ def _figures(steps: "list[Step]") -> list[str]:
         f"{calls:,}",
         _dollars([step.usd for step in left]),
         _dollars([step.batch_usd for step in left]),
-        _size(sum(step.cost.size for step in left)),
+        _size(sum(step.cost.size for step in left) + more),
     ]
 
 
@@ -198,13 +199,21 @@ def _dollars(prices: "list[float | None]") -> str:
     return "no price" if unpriced and not usd else f"{usd:,.2f}" + ("+" if unpriced else "")
 
 
-def _sources(steps: "list[Step]") -> str:
-    left = [step for step in steps if not step.cached]
-    count = {known: sum(step.cost.known == known for step in left) for known in ("measured", "rule", "")}
+def _sources(groups: "Mapping[str, list[Step]]") -> str:
+    """Return how many outputs of each stage are estimated from measurements, and what the other figures are."""
+    left = {group: [step for step in steps if not step.cached] for group, steps in groups.items()}
+    measured = [
+        f"{group} {sum(step.cost.known == 'measured' for step in steps)} of {len(steps)}"
+        for group, steps in left.items()
+        if steps
+    ]
+    every = [step for steps in left.values() for step in steps]
+    rules, unknown = (sum(step.cost.known == known for step in every) for known in ("rule", ""))
     return (
-        f"hours: {count['measured']} outputs measured in this store, {count['rule']} by rule of thumb (one GPU; "
-        f"--tflops, --bandwidth), {count['']} without an estimate (seconds to minutes on a CPU, or a judge served by "
-        "vLLM); calls: to judges and samplers, without retries; in batches: with judge.batch=true and sampler.batch=true"
+        f"from outputs measured in this store: {', '.join(measured) or 'nothing to make'}; {rules} by rule of thumb (one "
+        f"GPU; --tflops, --bandwidth), {unknown} without hours (seconds to minutes on a CPU, or a judge served by vLLM). "
+        "Hours are those of the stages, without the start of each process; calls: to judges and samplers, without "
+        "retries; in batches: with judge.batch=true and sampler.batch=true"
     )
 
 
@@ -229,10 +238,16 @@ def _write(whole: "Estimate", overrides: Sequence[str], folder: Path) -> bool:
 
 
 def _show_commands(new: bool, folder: Path, console: "Console") -> None:
+    plan = shlex.quote(str(folder))
     console.say(f"{'written' if new else 'unchanged'}: {folder}; next:")
-    console.say(f"  gip-exp submit {folder}                   run on a cluster")
-    console.say(f"  gip-exp --planned {folder}/runs/*.yaml    run on this machine")
-    console.say(f"  gip-exp status {folder} --watch           watch the state of the runs")
+    commands = {
+        f"gip-exp submit {plan}": "run on a cluster",
+        f"gip-exp --planned {plan}/runs/*.yaml": "run on this machine",
+        f"gip-exp status {plan} --watch": "watch the state of the runs",
+    }
+    width = max(map(len, commands))
+    for command, purpose in commands.items():
+        console.say(f"  {command.ljust(width)}   {purpose}")
 
 
 if __name__ == "__main__":

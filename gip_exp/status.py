@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -45,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the states; return the exit code: 2, with a message on stderr, for an error the user can fix."""
     options = _parser().parse_args(arguments)
     try:
-        if options.todo:
-            print(_array(progress.to_submit(options.folder)[options.todo]))
-        elif options.json:
+        if options.json:
             print(json.dumps([asdict(state) for state in look(options.folder)], indent=1))
         elif options.watch:
             _watch(options.folder)
@@ -72,12 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--watch", action="store_true", help="refresh until no run is queued or running")
     output.add_argument("--json", action="store_true", help="print the states as JSON")
-    output.add_argument(
-        "--todo",
-        choices=("cpu", "gpu", "train"),
-        help="for slurm/submit.sh: print the runs to submit, as a value of sbatch --array: those to be selected on CPU "
-        "or GPU nodes, or those that are selected and to be trained",
-    )
     return parser
 
 
@@ -88,22 +81,35 @@ def look(folder: Path) -> list[State]:
 
 def table(states: Sequence[State]) -> Group:
     """Format the states as a table, with the count of each state and the offline W&B runs."""
-    shown = Table("run", "what", "state", "stage", "for", "where", "why", box=None, pad_edge=False)
+    shown = Table("run", "what", "state", "stage", "since", "where", "why", box=None, pad_edge=False)
     for state in states:
-        since = _duration(time.time() - state.since) if state.since else ""
         color = COLORS.get(state.state, "")
         shown.add_row(
             _text(state.name),
             _text(state.label),
             Text(state.state, style=color),
             _text(state.stage),
-            since,
+            _since(state),
             _text(state.where),
             _text(state.reason),
         )
     counted = Counter(state.state for state in states)
     parts = ", ".join(f"{counted[name]} {name}" for name in progress.ORDER if counted[name])
-    return Group(shown, Text(f"{len(states)} runs: {parts}", style="bold"), *_offline(states))
+    counts = f"{len(states)} runs: {parts}  ({_clock(time.time())})"
+    return Group(shown, Text(counts, style="bold"), *_offline(states))
+
+
+def _since(state: State) -> str:
+    """Return the start of a running process and how long ago that was, or the end of the last one."""
+    if state.since is None:
+        return ""
+    ago = f", {_duration(time.time() - state.since)}" if state.state == progress.RUNNING else ""
+    return f"{_clock(state.since)}{ago}"
+
+
+def _clock(seconds: float) -> str:
+    """Format a time in the reader's zone: `Nov 26 19:05:01 CET`."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%b %d %H:%M:%S %Z")
 
 
 def _text(words: str) -> Text:
@@ -137,17 +143,6 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"
-
-
-def _array(numbers: Sequence[int]) -> str:
-    """Format run numbers for sbatch's --array: `0-3,7`; empty for no run."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
 if __name__ == "__main__":

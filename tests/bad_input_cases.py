@@ -20,6 +20,7 @@ VARIED = "".join(f'{{"question": "What is {n} + {n * n}?", "answer": "It is {n +
 ROWS, STATES = "outputs/store/data/", "plan/states/"  # finished rows stay; a plan notes how its runs ended
 FAILED = "outputs/"  # what only computing can find: finished stages stay, and the run's folder says why it failed
 PLAN, STATUS, REPORT, ABLATIONS = "gip_exp.plan", "gip_exp.status", "gip_exp.report", "gip_exp.ablations"
+SUBMIT = "gip_exp.cli.submit"
 
 
 def case(cause: str, arguments: str, *says: str, **more: Any) -> Case:
@@ -419,14 +420,14 @@ PLANS = [
     case("a plan's list that is damaged", PLANNED, "plan.json", more=_plan_file("{"), keeps=STATES),
     case("a plan's list that is damaged", "{work}/plan", "plan.json", command=STATUS, more=_plan_file("{")),
     case("a plan's list that is damaged", "{work}/plan", "plan.json", command=STATUS, more=_plan_file('{"runs": [{}]}')),
-    case("a plan's list that is damaged", "{work}/plan --todo cpu", "plan.json", command=STATUS, more=_plan_file('{"runs": 3}')),
+    case("a plan's list that is damaged", "{work}/plan", "plan.json", command=SUBMIT, more=_plan_file('{"runs": 3}')),
     case("a plan that is none", "{work}/plan", "plan.json", command=STATUS, more=_plan_file(None)),
-    case("a plan that is none", "{work}/plan --todo gpu", "plan.json", command=STATUS, more=_plan_file(None)),
+    case("a plan that is none", "{work}/plan", "plan.json", command=SUBMIT, more=_plan_file(None)),
     case("a folder that is not there", "/no/such", "/no/such", command=STATUS),
     case("a folder that is not there", "/no/such --json", "/no/such", command=STATUS),
     case("a folder that is not named", "", "DIR", command=STATUS),
     case("an unknown option", "{work} --wach", "--wach", command=STATUS),
-    case("an unknown option", "{work} --todo tpu", "tpu", "cpu", command=STATUS),
+    case("a limit that is none", "{work} --max-jobs some", "some", command=SUBMIT),
     case("a folder without runs", "{work}", "no runs", command=STATUS),
     case("a misspelt choice", f"{QUICK} selector=mp_mma", "selector/mp_mma", "mp_ma", command=PLAN),
     case("a misspelt key", f"{QUICK} budgett=0.1", "did you mean budget?", command=PLAN),

@@ -71,25 +71,6 @@ def test_figure_1_is_two_models_six_selectors_four_budgets_and_full_once(tmp_pat
     assert len({run for run in found if "selector=full" not in run}) == 2 * 6 * 4 * 3
 
 
-def test_the_launcher_for_slurm_takes_the_clusters_names_from_the_environment(monkeypatch):
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="pip install 'gip-exp[slurm]'")
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    def launcher():
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("config", ["hydra/launcher=slurm"], return_hydra_config=True).hydra.launcher
-            wanted = ("partition", "account", "timeout_min", "gpus_per_node")
-            return [OmegaConf.select(composed, key) for key in wanted]
-
-    for name in ("PARTITION", "ACCOUNT", "MINUTES", "GPUS"):
-        monkeypatch.delenv(f"GIP_{name}", raising=False)
-    assert launcher() == [None, None, 240, None]
-    for name, value in {"PARTITION": "gpu", "ACCOUNT": "lab", "MINUTES": "30", "GPUS": "2"}.items():
-        monkeypatch.setenv(f"GIP_{name}", value)
-    assert launcher() == ["gpu", "lab", 30, 2]
-
-
 def test_lists_are_expanded_as_the_command_line_does_and_give_way_to_it():
     assert len(expand.expand(["+experiment=quickstart", "selector=random,full", "seed=range(0,3)"])) == 6
     assert len(expand.expand(["+experiment=quickstart"])) == 1
@@ -206,6 +187,37 @@ def test_measured_siblings_give_the_hours_in_proportion_to_the_examples(tmp_path
     assert measured.of({"name": "train", "settings": changed, "inputs": {}}, 1, 150) is None
 
 
+@pytest.mark.parametrize(
+    ("measured", "work", "seconds"),
+    [
+        ([(50, 10.0)], 150, 30.0),  # one amount of work: in proportion
+        ([(50, 10.0), (50, 12.0), (50, 90.0)], 100, 24.0),
+        ([(100, 7.0), (200, 9.0), (400, 13.0)], 300, 11.0),  # 5 s to start, 0.02 s an example
+        (
+            [(100, 7.0), (200, 9.0), (400, 13.0), (300, 99.0)],
+            1000,
+            25.0,
+        ),  # a run that had to wait moves nothing
+        ([(100, 1.0), (200, 3.0)], 300, 4.0),  # a line that would start below 0
+    ],
+)
+def test_seconds_follow_a_line_through_the_measurements(measured, work, seconds):
+    assert cost_model.at_work(work, measured) == pytest.approx(seconds, rel=0.1)
+
+
+def test_the_folders_of_runs_count_as_measured(tmp_path, capsys):
+    root = tmp_path / "outputs"
+    run = root / "runs" / "toy" / "done"
+    (run / "predictions").mkdir(parents=True)
+    (run / "result.json").write_text("x" * 400)
+    (run / "predictions" / "gsm8k.jsonl").write_text("x" * 600)
+    _, shown, _ = run_plan(tmp_path, capsys, "selector=random", "seed=0,1", "until=data")
+    (row,) = [line for line in shown.splitlines() if line.startswith("│ runs")]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        *("runs", "2", "0", "2", "", "", "", "", "2 kB")
+    ]
+
+
 def test_the_rules_of_thumb_are_the_formulas_they_state(compose):
     config = parse(compose("+experiment=gsm8k_qwen", "train.gradient_checkpointing=true", "train.batch=32"))
     rows = Rows(pool=1000, test=100, prompt_tokens=60, completion_tokens=100)
@@ -308,7 +320,6 @@ def test_planned_runs_run_from_their_files_and_stop_where_told(two_runs):
     done = planned_command(two_runs / "runs" / "000.yaml", two_runs / "runs" / "001.yaml", "until=select")
     assert done.returncode == 0, done.stderr
     assert [state.state for state in progress.of_plan(two_runs)] == ["selected", "selected"]
-    assert progress.to_submit(two_runs) == {"cpu": [], "gpu": [], "train": [0, 1]}
 
 
 def test_a_run_that_is_no_longer_what_was_planned_fails_and_ends_no_other(two_runs):

@@ -1,16 +1,21 @@
 """`gip_exp.status`: every state a run can be in, from its files, its lock and SLURM's word; bad input is a message."""
 
+import io
+import itertools
 import json
 import os
+import threading
+import time
 
 import pytest
 from report_runs import write_run
 from test_gip_exp_runs_lock import at_work, fake
 
 from gip_exp import status
+from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.runs import lock, slurm
-from gip_exp.sweep import plan_folder
+from gip_exp.sweep import job_arrays, plan_folder
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.plan_folder import PlannedRun
 
@@ -19,7 +24,8 @@ from gip_exp.sweep.plan_folder import PlannedRun
 def no_slurm(tmp_path_factory, monkeypatch):
     """A folder in front of the PATH whose squeue knows no job; tests that want jobs write their own."""
     folder = tmp_path_factory.mktemp("bin")
-    for name in ("squeue", "sacct", "scontrol"):
+    fake(folder, "squeue", "")
+    for name in ("sacct", "scontrol"):
         fake(folder, name, "unknown", code=1)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return folder
@@ -117,6 +123,8 @@ def test_a_process_that_ends_while_slurm_is_asked_is_believed(tmp_path, monkeypa
         ("OUT_OF_MEMORY|None", "killed", "out of memory"),
         ("TIMEOUT|TimeLimit", "killed", "out of time"),
         ("PENDING|BeginTime", "queued", "BeginTime"),
+        ("PENDING|launch failed requeued held", "queued", "scontrol release JOB"),
+        ("PENDING|PartitionTimeLimit", "queued", "will not start, its time limit is above the partition's"),
         ("RUNNING|None", "running", ""),
     ],
 )
@@ -129,17 +137,75 @@ def test_slurm_says_what_became_of_a_silent_process(tmp_path, no_slurm, word, st
     assert part in reason
 
 
+def arrays(plan, *phases):
+    """Arrays 12, 13, ... of these phases, each with all runs of the plan."""
+    runs = tuple(run.number for run in plan_folder.read(plan))
+    for i, phase in enumerate(phases):
+        array = job_arrays.JobArray(f"gip-{i}", phase, 0, runs)
+        job_arrays.record(plan, array)
+        job_arrays.record_answer(plan, array, job=str(12 + i))
+
+
 def test_a_submitted_run_is_queued_and_one_that_never_began_says_what_slurm_says(tmp_path, no_slurm):
     plan = make_plan(tmp_path)
-    (plan / "jobs.txt").write_text("12\n13\n")
+    arrays(plan, "train")
     fake(no_slurm, "squeue", "12|0|PENDING|Resources")
     assert the_state(plan) == ("queued", "Resources")
     fake(no_slurm, "squeue", "12|0|FAILED|NonZeroExitCode")
+    why = "before its training began: see logs/train-12_0.out"
+    assert the_state(plan) == ("killed", f"SLURM says FAILED, {why}")
+    fake(no_slurm, "squeue", "12|0|CANCELLED|None")
+    assert the_state(plan) == ("stopped", f"cancelled, {why}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "12|0|FAILED|NonZeroExitCode\n13|0|CANCELLED|DependencyNeverSatisfied",
+        "12|0|FAILED|NonZeroExitCode\n13|0|CANCELLED|Dependency",
+        "12|0|FAILED|NonZeroExitCode\n13|0|PENDING|DependencyNeverSatisfied",
+        "",  # forgotten, without accounting
+    ],
+)
+def test_a_selection_that_failed_on_import_is_the_cause(tmp_path, no_slurm, words):
+    plan = make_plan(tmp_path)
+    arrays(plan, "select", "train")
+    (plan / "logs" / "select-12_0.out").write_text(
+        "Traceback (most recent call last):\nModuleNotFoundError: No module named 'torch'\n"
+    )
+    fake(no_slurm, "squeue", words)
     state, reason = the_state(plan)
     assert state == "killed"
-    assert "FAILED, before it began: see logs/" in reason
-    fake(no_slurm, "squeue", "12|0|CANCELLED|None")
-    assert the_state(plan) == ("stopped", "cancelled, before it began: see logs/")
+    assert reason.endswith(
+        "before its selection began: ModuleNotFoundError: No module named 'torch' (logs/select-12_0.out)"
+    )
+    # A later job with a record has the last word, and so has one that is queued.
+    tell(plan, 0, slurm_job="12_0", ended=2.0, error="UserError: no data")
+    assert the_state(plan) == ("failed", "no data")
+    arrays(plan, "select", "train", "select")
+    fake(no_slurm, "squeue", f"{words}\n14|0|PENDING|Priority")
+    assert the_state(plan) == ("queued", "Priority")
+
+
+def test_a_selected_run_whose_training_was_never_queued_is_selected_after_slurm_forgot_the_job(tmp_path):
+    plan = make_plan(tmp_path)
+    arrays(plan, "select")
+    (plan / "logs" / "select-12_0.out").write_text("  select: 0.1 s\n")
+    folder = write_run(tmp_path / "runs", name="run0", status="stopped:select")
+    (folder / "config.yaml").touch()
+    assert the_state(plan) == ("selected", "")
+
+
+def test_while_slurm_is_silent_submitted_runs_are_unknown_and_finished_ones_are_not(tmp_path, no_slurm):
+    plan = make_plan(tmp_path, count=4)
+    arrays(plan, "select", "train")
+    write_run(tmp_path / "runs", name="run0")
+    tell(plan, 2, slurm_job="12_2", ended=2.0, error="UserError: no data")
+    tell(plan, 3, slurm_job="12_3", ended=2.0, stopped="Stopped")  # may have been queued again
+    fake(no_slurm, "squeue", "connect failure", code=1)
+    states = progress.of_plan(plan)
+    assert [state.state for state in states] == ["done", "unknown", "failed", "unknown"]
+    assert "SLURM does not answer: squeue" in states[1].reason
 
 
 def test_failed_and_stopped_runs_say_why(tmp_path):
@@ -204,24 +270,6 @@ def test_the_table_counts_every_state_and_names_offline_wandb_runs(tmp_path, cap
     assert "W&B" not in capsys.readouterr().out
 
 
-def test_what_is_left_is_listed_as_sbatch_takes_it_by_what_it_needs(tmp_path, capsys):
-    plan = make_plan(tmp_path, count=6)
-    write_run(tmp_path / "runs", name="run1")
-    write_run(tmp_path / "runs", name="run4", status="stopped:select")
-    tell(plan, 5, ended=2.0, error="UserError: broken")
-    with lock.run_lock(plan / "states", "003", print):
-        assert progress.to_submit(plan) == {"cpu": [0, 2, 5], "gpu": [], "train": [4]}
-        status.main([str(plan), "--todo", "cpu"])
-    assert capsys.readouterr().out == "0,2,5\n"
-    status.main([str(plan), "--todo", "cpu"])
-    assert capsys.readouterr().out == "0,2-3,5\n"
-    assert progress.to_submit(make_plan(tmp_path / "gpu", selects_on="gpu")) == {
-        "cpu": [],
-        "gpu": [0],
-        "train": [],
-    }
-
-
 def test_the_json_form_has_every_field(tmp_path, capsys):
     assert status.main([str(make_plan(tmp_path)), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -235,3 +283,33 @@ def test_another_plan_is_never_written_over(tmp_path):
     with pytest.raises(UserError, match="holds another plan"):
         plan_folder.write(plan, ["again"], runs, ["seed: 1\n"])
     assert (plan / "runs" / "000.yaml").read_text() == "seed: 0\n"
+
+
+def test_a_running_run_shows_its_step_and_its_start_in_the_readers_zone(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        plan = make_plan(tmp_path)
+        run = tmp_path / "runs" / "toy" / "run0"
+        run.mkdir(parents=True)
+        console = Console(io.StringIO(), clock=itertools.count(0, 4).__next__)
+        seen = threading.Event()
+        with lock.run_lock(plan / "states", "000", print), lock.run_lock(run, "run_lock", print) as mine:
+            mine.update(stage="train", started=1_790_000_000.0)
+
+            def report(text):
+                mine.update(progress=text)
+                if "100 of 400" in text:
+                    seen.set()
+
+            with console.followed(report, every_s=0.01), console.bar("fine-tuning", 400) as bar:
+                bar.update(0)
+                bar.update(100, note="loss 0.532")
+                assert seen.wait(60)
+            assert status.main([str(plan)]) == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    shown = capsys.readouterr().out
+    assert "Sep 21 23:13:20 JST" in shown
+    assert "fine-tuning: 100 of 400, loss 0.532, about" in shown

@@ -38,6 +38,7 @@ LAYERS = (
     ("sweep",),
     ("cli", "replies", "status"),
     ("__main__", "ablations", "plan"),
+    ("launch",),
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Rooms that call the pure packages; the others see what these make of it.

@@ -124,7 +124,7 @@ def test_the_other_commands(run, outputs, tmp_path):
     )
     assert "2 runs, 1 with all stages cached" in planned
     assert "missing" in run("gip-exp", "status", tmp_path / "plan")
-    assert "usage: slurm/submit.sh DIR" in run("gip-exp", "submit", tmp_path, code=2)
+    assert "holds no plan" in run("gip-exp", "submit", tmp_path, code=2)
     assert "1 run reported" in run("gip_exp.report", outputs)
     assert "ablation:" in run("gip_exp.ablations", "ridge", "--cfg")
 

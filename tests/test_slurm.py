@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM: through the sbatch scripts and through Hydra's launcher, with a kill, a requeue and a failure."""
+"""Sweeps on a real SLURM: through `gip-exp submit` and through `hydra/launcher=slurm`, with a kill, a requeue and a failure."""
 
 import json
 import os
@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import MICRO, ROOT, unavailable
+from conftest import MICRO, ROOT
 
+from gip_exp.sweep import job_arrays
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.state import State
 
@@ -83,8 +83,9 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
     assert counted(progress.of_plan(folder)) == {"missing": 12}
 
     said = submit(run, folder)
-    assert "selection of runs 0-11" in said
-    assert "training of runs 0-11 after it" in said
+    assert "selection of runs 0-10" in said
+    assert "selection of runs 11" in said  # MaxArraySize is 11
+    assert "training of runs 0-10 after it" in said
     assert set(counted(progress.of_plan(folder))) <= {"queued", "running"}
     assert "nothing to submit" in submit(run, folder)  # what is queued is not queued twice
 
@@ -144,25 +145,51 @@ def test_a_job_out_of_time_shows_as_such_and_is_tried_again(run, tmp_path, monke
     )
     submit(run, folder)
     until(folder, running_in("base"))
-    job = (folder / "jobs.txt").read_text().split()[-1]
+    job = job_arrays.read(folder)[-1].job
     assert run("scontrol", "update", f"JobId={job}_0", "TimeLimit=0:01").returncode == 0
     (state,) = until(folder, at_rest)
     assert (state.state, state.reason) in {
         ("stopped", "by SIGTERM (out of time: raise the time limit)"),
         ("stopped", "by SIGTERM (TimeLimit)"),
     }
-    assert progress.to_submit(folder) == {"cpu": [], "gpu": [], "train": [0]}
+    assert (
+        "training of runs 0, selected already"
+        in run(ROOT / "slurm" / "submit.sh", folder, "--dry-run").stdout
+    )
 
 
-def test_hydras_launcher_runs_a_sweep_and_names_the_run_that_failed(run, tmp_path):
-    if find_spec("submitit") is None or find_spec("hydra_plugins") is None:
-        unavailable("slurm", "no submitit launcher: pip install 'gip-exp[slurm]'")
+def launch(run, root: Path, *axes: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gip_exp", "-m", *MICRO, f"paths.root={root}", *axes]
+    return run(*command, "hydra/launcher=slurm")
+
+
+def test_the_launcher_runs_a_sweep_and_names_the_run_that_failed(run, tmp_path):
     root = tmp_path / "outputs"
-    axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", f"paths.root={root}"]
-    done = run(sys.executable, "-m", "gip_exp", "-m", *MICRO, *axes, "hydra/launcher=slurm")
+    axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", "until=select"]
+    done = launch(run, root, *axes)
     assert done.returncode == 2
-    assert "ridge" in done.stderr
+    assert "2 runs: 1 done, 1 failed" in done.stdout
+    assert "ridge" in done.stdout
     assert "Traceback" not in done.stderr
-    states = progress.of_runs(root)
-    assert counted(states) == {"done": 1, "failed": 1}
-    assert ["ridge" in state.reason for state in states if state.state == "failed"] == [True]
+    assert counted(progress.of_runs(root)) == {"selected": 1, "failed": 1}
+    # The failed run is tried again; a sweep that is done leaves its runs and outputs only.
+    assert launch(run, root, *axes).returncode == 2
+    (plan_of_sweep,) = (root / "sweeps").iterdir()
+    assert len(list(plan_of_sweep.glob("logs/select-*"))) == 1
+    done = launch(run, root, "selector=omp_ma", "until=select")
+    assert (done.returncode, "1 runs: 1 done" in done.stdout) == (0, True)
+    assert list((root / "sweeps").iterdir()) == [plan_of_sweep]
+
+
+def test_what_sbatch_refuses_the_launcher_says_and_leaves_nothing(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIP_PARTITION", "nope")
+    done = launch(run, tmp_path / "outputs", "until=select", "seed=0,1")
+    assert done.returncode == 2
+    assert (
+        "selection of runs 0-1 was refused: sbatch: error: invalid partition specified: nope" in done.stderr
+    )
+    assert "GIP_CPU_PARTITION" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == [
+        "store"
+    ]  # the rows, which planning reads

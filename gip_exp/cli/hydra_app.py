@@ -1,7 +1,8 @@
 """Runs and sweeps composed by Hydra: the options of `hydra.main`, without the files it would write.
 
-A sweep on this machine (`-m`) is expanded as in `gip_exp.plan`, composed as a whole and then run here. With another
-launcher or sweeper (`hydra/launcher=slurm`, a plugin), Hydra runs the sweep.
+A sweep on this machine (`-m`) is expanded as in `gip_exp.plan`, composed as a whole and then run here. With
+`hydra/launcher=slurm` it is planned and submitted (`gip_exp.launch`); with another launcher or sweeper (a plugin),
+Hydra runs it.
 """
 
 import shutil
@@ -9,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
+from importlib import import_module
 from io import StringIO
 
 import hydra
@@ -35,8 +37,8 @@ def run(arguments: Sequence[str]) -> int:
         from gip_exp.cli.run import run_sweep
 
         return run_sweep(options.overrides, options.config_dir)
-    if options.multirun and others == [SLURM]:
-        _check_slurm(options.overrides, options.config_dir)
+    if SLURM in others:
+        return _on_slurm(options.multirun, options.overrides, others, options.config_dir)
     _errors.clear()
     _with_hydra()
     if _errors:
@@ -48,16 +50,22 @@ def _hydra_overrides(overrides: Sequence[str]) -> list[str]:
     return [text for text in overrides if text.lstrip("+~").startswith(("hydra/", "hydra."))]
 
 
-def _check_slurm(overrides: Sequence[str], config_dir: str | None) -> None:
-    """Raise the errors of a sweep before Hydra creates a folder for it."""
-    from gip_exp.sweep import expand
-
-    for _ in expand.compose(expand.expand(overrides, config_dir), config_dir):
-        pass
+def _on_slurm(multirun: bool, overrides: Sequence[str], others: Sequence[str], config_dir: str | None) -> int:
+    """Run a sweep on SLURM; return the exit code."""
+    if not multirun:
+        raise UserError(f"{SLURM} is for sweeps: add -m")
+    if list(others) != [SLURM]:
+        wrong = " ".join(text for text in others if text != SLURM)
+        raise UserError(
+            f"{wrong}: with {SLURM} the cluster's settings come from variables (GIP_PARTITION, GIP_MINUTES, ...; "
+            "slurm/README.md)"
+        )
     if not shutil.which("sbatch"):
         raise UserError(
             f"{SLURM} needs sbatch, which is not on the PATH: run the command on a machine with SLURM"
         )
+    launch = import_module("gip_exp.launch")  # a command, which this module is part of
+    return int(launch.main([text for text in overrides if text != SLURM], config_dir))
 
 
 @hydra.main(config_path="pkg://conf", config_name="config", version_base="1.3")

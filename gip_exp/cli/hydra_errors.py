@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from gip_exp.config.keys import PLUS, free, groups, keys, options, unknown_key
 from gip_exp.errors import UserError
 
-SUBMITIT = "hydra/launcher=slurm needs the submitit launcher: pip install 'gip-exp[slurm]'"
 QUOTED = "for Hydra and for the shell, e.g. 'data.path=\"/my data/a=b.jsonl\"'"
 PRINT = "python -m gip_exp ... --cfg job prints all keys"
 
@@ -35,7 +34,7 @@ def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = 
     if found := re.search(r"Could not override '([^']+)'", text):
         argument = next((one for one in arguments if one.partition("=")[0] == found[1]), found[1])
         return f"{argument}: Could not override '{found[1]}': {_instead(found[1], argument, also)}"
-    return f"{text}\n{SUBMITIT if 'submitit' in text else 'Check the arguments; --help lists the choices.'}"
+    return f"{text}\nCheck the arguments; --help lists the choices."
 
 
 def dashes(arguments: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from gip_exp.config import Config, parse
+from gip_exp.config import STAGES, Config, parse
 from gip_exp.config.base import content
 from gip_exp.console import Console
 from gip_exp.errors import UserError
@@ -70,15 +70,15 @@ def _run_all(runs: Sequence[tuple[str, Callable[[Console], None]]]) -> int:
 def _run_file(path: Path, overrides: Sequence[str], console: Console) -> None:
     plan = plan_folder.folder_of(path)
     if plan is None:
-        _run(_read(path, overrides), console)
+        _run(_read(path, overrides, console), console)
         return
     with run_lock(plan / plan_folder.STATES, path.stem, console.warn):
-        config = _read(path, overrides)
+        config = _read(path, overrides, console)
         _check_unchanged(config, plan, path)
         _run(config, console)
 
 
-def _read(path: Path, overrides: Sequence[str]) -> Config:
+def _read(path: Path, overrides: Sequence[str], console: Console) -> Config:
     try:
         config = parse(plan_folder.read_config(path, overrides))
         planned = parse(plan_folder.read_config(path, ())) if overrides else config
@@ -89,7 +89,15 @@ def _read(path: Path, overrides: Sequence[str]) -> Config:
             f"{' '.join(overrides)} would change the result of {path}: with --planned only settings that do not affect "
             "results are allowed (until, engine.device, batch sizes, tracking, ...); for other results plan again"
         )
-    return config
+    return _stopped_as_planned(config, planned, console)
+
+
+def _stopped_as_planned(config: Config, planned: Config, console: Console) -> Config:
+    """Return the config with the planned `until`, if that comes before the one given for a phase (until=select)."""
+    if not planned.until or (config.until and STAGES.index(config.until) <= STAGES.index(planned.until)):
+        return config
+    console.warn(f"the run is planned up to {planned.until} (until={planned.until}) and stops there")
+    return config.model_copy(update={"until": planned.until})
 
 
 def _check_unchanged(config: Config, plan: Path, path: Path) -> None:

@@ -67,6 +67,11 @@ def identity(model: Model) -> dict[str, Any]:
     return {"files": folder_sketch(folder)}
 
 
+def name_in_key(path: str | None) -> str | None:
+    """Return the name of a hub model, or `local` for a folder, whose files are in the key instead."""
+    return "local" if path and Path(path).is_dir() else path
+
+
 def missing_requirements(config: Config) -> list[str]:
     """Return the unmet requirements of the model: its files, and a GPU for a large model."""
     model = config.model

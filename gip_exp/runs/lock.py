@@ -34,7 +34,7 @@ class RunLock:
     """The record of this process in `run_lock.json`: host, pid, SLURM job, current stage."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._writing = path, threading.Lock()
         self._record: LockRecord = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -44,8 +44,8 @@ class RunLock:
 
     def update(self, **facts: Unpack[LockRecord]) -> None:
         """Update the record. Write errors are ignored: the lock itself does not depend on the file."""
-        self._record.update(facts)
-        with suppress(OSError):
+        with self._writing, suppress(OSError):  # a thread reports progress
+            self._record.update(facts)
             write_json(self._path, self._record)
 
     def end(self, error: BaseException) -> None:

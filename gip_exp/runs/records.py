@@ -65,6 +65,7 @@ class LockRecord(TypedDict, total=False):
     slurm_job: str
     slurm_restarts: str
     stage: str
+    progress: str  # of the stage: step, time left
     ended: float
     error: str
     stopped: str  # the exception that ended it from outside

@@ -24,6 +24,15 @@ MESSAGES = {
     "BOOT_FAIL": "its node failed",
 }
 REASONS = {"TimeLimit": MESSAGES["TIMEOUT"]}  # given while the state is still COMPLETING
+# Reasons with which a queued job will not start by itself.
+STUCK = {
+    "PartitionTimeLimit": "its time limit is above the partition's",
+    "PartitionConfig": "it asks for more than a node of the partition has",
+    "BadConstraints": "no node meets its constraints",
+    "JobHeldAdmin": "held by the administrator",
+    "JobHeldUser": "held: scontrol release JOB",
+    "launch failed requeued held": "its node refused it, so SLURM holds it: scontrol release JOB",
+}
 
 
 @dataclass(frozen=True)
@@ -53,25 +62,58 @@ def own_job(environment: Mapping[str, str]) -> LockRecord:
     return {"slurm_job": job, "slurm_restarts": environment.get("SLURM_RESTART_COUNT", "0")}
 
 
+class NoAnswerError(Exception):
+    """SLURM's controller does not answer, or its commands are not installed; the message says which."""
+
+
 def jobs(ids: Iterable[str]) -> dict[str, Job]:
-    """Return every job and array task of `ids` that SLURM knows, by name; empty without SLURM."""
+    """Return every job and array task of `ids` that SLURM knows, by name.
+
+    Raises:
+        NoAnswerError: it is not known which jobs are queued.
+    """
+    arrays = sorted({job.split("_")[0] for job in ids})
+    if not arrays:
+        return {}
+    # The first one twice: squeue fails for a single unknown job, but leaves unknown ones out of a list.
+    asked = ",".join([*arrays, arrays[0]])
     found: dict[str, Job] = {}
-    # One by one, because squeue refuses a list that contains an unknown job.
-    for array_id in sorted({job.split("_")[0] for job in ids}):
-        lines = _run("squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r", "-j", array_id)
-        if lines is None:
-            lines = _run("sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", array_id)
-            found.update(_from_sacct(lines or []))
-            continue
-        for line in lines:
-            array, task, state, reason = line.split("|", 3)
-            found[array if task in ("N/A", "") else f"{array}_{task}"] = Job(state, reason)
+    for line in query("squeue", "-h", "-r", "-t", "all", "-o", "%F|%K|%T|%r", "-j", asked):
+        array, task, state, reason = line.split("|", 3)
+        found[array if task in ("N/A", "") else f"{array}_{task}"] = Job(state, reason)
+    forgotten = set(arrays) - {name.split("_")[0] for name in found}
+    if forgotten:
+        lines = _run("sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", ",".join(sorted(forgotten)))
+        found.update(_from_sacct(lines or []))
     return found
+
+
+def query(*command: str) -> list[str]:
+    """Return the lines that a command of SLURM prints. Raises NoAnswerError if it is missing, fails or does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except FileNotFoundError:
+        raise NoAnswerError(f"{command[0]} is not installed on this machine") from None
+    except subprocess.TimeoutExpired:
+        raise NoAnswerError(f"{command[0]} did not answer within {SECONDS} s") from None
+    except OSError as error:
+        raise NoAnswerError(f"{command[0]}: {error.strerror or error}") from None
+    if done.returncode:
+        message = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise NoAnswerError(f"{command[0]}: {message[-1]}")
+    return [line for line in done.stdout.splitlines() if line.strip()]
 
 
 def _from_sacct(lines: Iterable[str]) -> dict[str, Job]:
     rows = (line.split("|", 1) for line in lines if "|" in line)
     return {name: Job(state.split()[0]) for name, state in rows if state.strip()}
+
+
+def why_waiting(job: Job) -> str:
+    """Return why a queued job waits, in SLURM's word, and whether it will not start by itself; '' if SLURM says none."""
+    if job.reason in STUCK:
+        return f"{job.reason}: will not start, {STUCK[job.reason]}"
+    return "" if job.reason in ("", "None") else job.reason
 
 
 def why_ended(job: Job) -> str:
@@ -90,9 +132,8 @@ def why_stopped(job: str | None) -> str:
 
 
 def _run(*command: str) -> list[str] | None:
-    """Return the lines a command prints; None if it is missing, fails or does not answer."""
+    """Return the lines a command prints; None if it does not answer."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
+        return query(*command)
+    except NoAnswerError:
         return None
-    return [line for line in done.stdout.splitlines() if line.strip()]

@@ -102,6 +102,7 @@ def _facts(done: Finetuned, task: Task) -> dict[str, Any]:
     return {
         "steps": int(done.history[-1]["step"]),
         "examples": len(task.rows),
+        "processes": task.train.processes,
         "first_loss": done.history[0]["loss"],
         "last_loss": done.history[-1]["loss"],
         "loss_of_first_quarter": round(means[0], 6) if means else None,

@@ -1,4 +1,4 @@
-"""Estimated time and disk of a stage: median of comparable outputs in the store, else the rules below.
+"""Estimated time and disk of a stage: those of comparable outputs in the store, else the rules below.
 
 The rules give orders of magnitude: a GPU computes at `TFLOPS` in training and prefill and reads the weights once per
 generated token at `BANDWIDTH`; text has four bytes per token. A stage without a model and without a comparable output
@@ -7,8 +7,9 @@ has no estimate (it takes seconds to minutes on a CPU).
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +23,7 @@ from gip_exp.config.train import LoraTrain
 from gip_exp.evaluation import registry
 from gip_exp.evaluation.spec import Questions
 from gip_exp.models import loading
+from gip_exp.runs.folder import RESULT
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.training.task import total_steps
 
@@ -36,6 +38,7 @@ OUTCOME = 200  # bytes per question in a file of predictions, without the texts
 MATRICES = 7  # weight matrices per layer that LoRA can adapt
 SERVED_BATCH = 256  # batch size of vLLM
 OWN_SETTINGS = ("seed", "selected", "projection_seed")  # comparable outputs may differ in these
+ENOUGH = 200  # measurements for a line, whose time grows with their square
 ENCODER, WIDTH = 0.6e9, 1_024  # parameters and dimensions of a sentence encoder, at most
 
 
@@ -109,16 +112,40 @@ class Measured:
             return  # damaged outputs are ignored
 
     def of(self, identity: Mapping[str, Any], n_rows: int, examples: int | None) -> Cost | None:
-        """Return the median cost of comparable outputs on the same number of rows, scaled by the examples trained on."""
+        """Return the cost of comparable outputs on the same number of rows, by the examples trained on."""
         found = self._found.get(_group(identity, n_rows if "data" in identity["inputs"] else None))
         if not found:
             return None
         work = _work(identity["settings"], examples)
-        return Cost(
-            median(seconds * work / measured_work for seconds, _, measured_work in found),
-            median(size for _, size, _ in found),
-            "measured",
-        )
+        seconds = at_work(work, [(measured, seconds) for seconds, _, measured in found])
+        return Cost(seconds, median(size for _, size, _ in found), "measured")
+
+
+def at_work(work: float, measured: Sequence[tuple[float, float]]) -> float:
+    """Return the seconds of some work: a line through the measurements (Theil-Sen), else in proportion to the work.
+
+    The line has a start, because a training loads its model whatever it learns; outliers do not move it.
+
+    Args:
+        work: The examples to process.
+        measured: (examples, seconds) of comparable outputs, at least one.
+    """
+    pairs = combinations(measured[:ENOUGH], 2)
+    slopes = [(t2 - t1) / (w2 - w1) for (w1, t1), (w2, t2) in pairs if w1 != w2]
+    if slopes and (slope := median(slopes)) >= 0:
+        start = median(seconds - slope * of for of, seconds in measured)
+        if start >= 0:
+            return start + slope * work
+    return median(seconds * work / of for of, seconds in measured)
+
+
+def run_folder_size(root: Path) -> float | None:
+    """Return the median bytes of the folders of finished runs (predictions, selected rows); None without any."""
+    sizes = [
+        sum(path.stat().st_size for path in result.parent.rglob("*") if path.is_file())
+        for result in (root / "runs").glob(f"*/*/{RESULT}")
+    ]
+    return median(sizes) if sizes else None
 
 
 def _group(identity: Mapping[str, Any], n_rows: int | None) -> str:

@@ -17,12 +17,13 @@ from gip_exp.config.judge import LLMJudge
 from gip_exp.config.sampler import EndpointSampler
 from gip_exp.console import Console
 from gip_exp.evaluation.tasks import mt_bench_turns
+from gip_exp.runs.folder import RESULT
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.stages import data
 from gip_exp.storage.files import read_jsonl
 from gip_exp.storage.row_table import read_table
 from gip_exp.storage.store import Entry, Store, key_of
-from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, on_gpu, samples
+from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, on_gpu, run_folder_size, samples
 from gip_exp.sweep.plan_folder import PlannedRun
 
 MT_PROMPT, MT_REPLY = 1_800, 400  # tokens per judgement of MT-Bench
@@ -60,6 +61,10 @@ class Estimate:
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
     done: int = 0  # runs whose outputs all exist
     requested: int = 0  # runs before duplicates were dropped
+    folders_left: int = 0  # runs without a result
+    folder_size: float | None = (
+        None  # median bytes of the folder of a finished run in this store, if there is any
+    )
 
 
 def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estimate:
@@ -74,20 +79,23 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
             if folder in runs:
                 continue
             runs.add(folder)
+            whole.folders_left += not (folder / RESULT).is_file()
             steps = _walk(config, console, speed)
             whole.steps |= {(step.group, step.key): step for step in steps}
             whole.done += all(step.cached for step in steps)
             whole.runs.append(_run(len(whole.runs), one, folder))
             whole.configs.append(config)
+    if whole.configs:
+        whole.folder_size = run_folder_size(whole.configs[0].paths.root)
     return whole
 
 
 def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
     until = wanted.config.until
     ends = f"stopped:{until}" if until else "done"
-    return PlannedRun(
-        number, wanted.label, str(folder), ends, "gpu" if _selects_on_gpu(wanted.config) else "cpu"
-    )
+    selects_on = "gpu" if _selects_on_gpu(wanted.config) else "cpu"
+    gpus = getattr(wanted.config.train, "processes", 1) if on_gpu(wanted.config) else 0
+    return PlannedRun(number, wanted.label, str(folder), ends, selects_on, gpus)
 
 
 def _selects_on_gpu(config: Config) -> bool:

@@ -18,6 +18,8 @@ from omegaconf import OmegaConf
 from gip_exp.errors import UserError
 from gip_exp.registry.selectors import register_installed
 
+COUNTED = ("experiment", "model", "judge", "embedder", "selector", "budget", "seed")  # have a plain plural
+
 
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[Any]:
@@ -48,7 +50,24 @@ def expand(overrides: Sequence[str], config_dir: str | None = None) -> list[list
         texts = [f"{key}={value}" for key, value in params.items()]
         texts += list(sweep.hydra.overrides.task)
         parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(texts)
-        return BasicSweeper.split_arguments(parsed, None)[0]
+        # Hydra, too, hands its own settings on to every run; of these only the folders of configs matter here.
+        own = [text for text in sweep.hydra.overrides.hydra if text.startswith("hydra.searchpath=")]
+        return [[*own, *run] for run in BasicSweeper.split_arguments(parsed, None)[0]]
+
+
+def axes(runs: Sequence[Sequence[str]]) -> str:
+    """Return the size of a sweep by what varies: `2 models x 7 selectors x 4 budgets = 56 runs`."""
+    values: dict[str, set[str]] = {}
+    for run in swept(runs):
+        for text in run:
+            key, _, value = text.lstrip("+").partition("=")
+            values.setdefault(key, set()).add(value)
+    parts = [
+        f"{len(found)} {key}s" if key in COUNTED else f"{len(found)} values of {key}"
+        for key, found in values.items()
+    ]
+    total = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+    return f"{' x '.join(parts)} = {total}" if parts else total
 
 
 def swept(runs: Sequence[Sequence[str]]) -> list[list[str]]:

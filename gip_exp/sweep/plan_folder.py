@@ -1,7 +1,7 @@
 """A plan on disk: one resolved config per run, and the run folder of each.
 
 `DIR/plan.json` (written last: without it there is no plan) and `DIR/runs/NNN.yaml`. Once jobs run, `DIR/states/` holds
-which process works on a run or how the last one ended, `DIR/logs/` the output of the jobs, `DIR/jobs.txt` their ids.
+which process works on a run or how the last one ended, `DIR/logs/` the output of the jobs, `DIR/jobs.jsonl` the arrays.
 """
 
 import json
@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gip_exp.config import STAGES
 from gip_exp.errors import UserError
 from gip_exp.storage.files import write_json, write_text
 
-PLAN, RUNS, STATES, LOGS, JOBS = "plan.json", "runs", "states", "logs", "jobs.txt"
-FIELDS = ("number", "label", "folder", "ends", "selects_on")
+PLAN, RUNS, STATES, LOGS = "plan.json", "runs", "states", "logs"
+FIELDS = ("number", "label", "folder", "ends", "selects_on", "gpus")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class PlannedRun:
         folder: its run folder, absolute.
         ends: the status it ends with: done, or stopped:<stage> if its config stops there.
         selects_on: cpu, or gpu if its selection needs the model.
+        gpus: GPUs of its training and evaluation.
     """
 
     number: int
@@ -34,11 +36,18 @@ class PlannedRun:
     folder: str
     ends: str
     selects_on: str
+    gpus: int = 1
 
     @property
     def name(self) -> str:
         """Its number with three digits, the name of its file."""
         return f"{self.number:03d}"
+
+    @property
+    def trains(self) -> bool:
+        """Whether it goes on after its selection."""
+        stage = self.ends.partition(":")[2]
+        return not stage or STAGES.index(stage) > STAGES.index("select")
 
 
 def write(folder: Path, command: Sequence[str], runs: Sequence[PlannedRun], configs: Sequence[str]) -> bool:
@@ -124,9 +133,3 @@ def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     values = OmegaConf.to_container(config)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
-
-
-def jobs(folder: Path) -> list[str]:
-    """Return the ids of the job arrays submitted for the plan (recorded by `slurm/submit.sh`), newest last."""
-    path = folder / JOBS
-    return path.read_text(encoding="utf-8").split() if path.is_file() else []

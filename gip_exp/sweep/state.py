@@ -14,16 +14,17 @@ from gip_exp.errors import UserError
 from gip_exp.runs import folder as run_folder
 from gip_exp.runs import lock, slurm
 from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
-from gip_exp.runs.folder import SELECTED as SELECTED_FILE
 from gip_exp.runs.records import LockRecord
-from gip_exp.sweep import plan_folder
+from gip_exp.sweep import job_arrays, job_ends, plan_folder
+from gip_exp.sweep.job_arrays import JobArray, Phase
 from gip_exp.sweep.plan_folder import PlannedRun
 
 DONE, RUNNING, QUEUED, SELECTED = "done", "running", "queued", "selected"
 FAILED, KILLED, STOPPED, MISSING = "failed", "killed", "stopped", "missing"
 WAITING = "waiting"  # for batches of a provider, without a process: run it again to go on
 WAITING_FOR = "waiting for batch, "  # in the reason of such a run
-ORDER = (DONE, RUNNING, QUEUED, WAITING, SELECTED, STOPPED, KILLED, FAILED, MISSING)
+UNKNOWN = "unknown"  # SLURM does not say whether its job is queued
+ORDER = (DONE, RUNNING, QUEUED, WAITING, UNKNOWN, SELECTED, STOPPED, KILLED, FAILED, MISSING)
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class State:
         name: its number in the plan; empty without a plan.
         label: display name.
         state: what it is doing or how it ended.
-        reason: why it failed, was killed or stopped, or waits in SLURM's queue.
+        reason: why it failed, was killed or stopped, or waits in SLURM's queue; of a running one, its progress.
         stage: current stage.
-        since: start of the process, seconds since the epoch.
+        since: start of the running process, or end of the last one, seconds since the epoch.
         where: SLURM job, or host and process.
         folder: its run folder.
     """
@@ -51,16 +52,64 @@ class State:
     folder: str = ""
 
 
+@dataclass(frozen=True)
+class Survey:
+    """The runs of a plan, their states, their job arrays, and the jobs that SLURM knows.
+
+    Attributes:
+        runs: the planned runs.
+        states: state of each.
+        arrays: arrays submitted for the plan, oldest first.
+        known: SLURM's jobs by name.
+        silent: why SLURM did not say which jobs it knows; empty if it did.
+    """
+
+    runs: Sequence[PlannedRun]
+    states: Sequence[State]
+    arrays: Sequence[JobArray]
+    known: Mapping[str, slurm.Job]
+    silent: str = ""
+
+    def queued(self, run: PlannedRun) -> dict[Phase, JobArray]:
+        """Return the phases of a run that are queued or running in arrays of the plan, with their array."""
+        found: dict[Phase, JobArray] = {}
+        for array in self.arrays:
+            job = self.known.get(array.task(run.number))
+            if job and (job.waiting or job.running):
+                found[array.phase] = array
+        return found
+
+
 def of_plan(plan: Path) -> list[State]:
     """Return the state of every planned run; UserError if the plan cannot be read."""
-    runs = plan_folder.read(plan)
+    return list(survey(plan).states)
+
+
+def survey(plan: Path) -> Survey:
+    """Return the state of every planned run, with the jobs behind it; UserError if the plan cannot be read."""
+    runs, arrays = plan_folder.read(plan), job_arrays.read(plan)
     records = [lock.read(plan / plan_folder.STATES, run.name) for run in runs]
-    submitted = plan_folder.jobs(plan)
-    known = slurm.jobs([*submitted, *(str(one["slurm_job"]) for one in records if "slurm_job" in one)])
-    return [_planned(plan, run, submitted, known) for run in runs]
+    ids = [*(array.job for array in arrays if array.job), *_recorded_jobs(records)]
+    known, silent = _known(ids)
+    states = [_planned(plan, run, arrays, known, silent) for run in runs]
+    return Survey(runs, states, arrays, known, silent)
 
 
-def _planned(plan: Path, run: PlannedRun, submitted: list[str], known: Mapping[str, slurm.Job]) -> State:
+def _recorded_jobs(records: Iterable[LockRecord]) -> list[str]:
+    return [str(record["slurm_job"]) for record in records if "slurm_job" in record]
+
+
+def _known(ids: Sequence[str]) -> tuple[dict[str, slurm.Job], str]:
+    """Return (the jobs SLURM knows, why it does not say which it knows)."""
+    try:
+        return slurm.jobs(ids), ""
+    except slurm.NoAnswerError as error:
+        return {}, str(error)
+
+
+def _planned(
+    plan: Path, run: PlannedRun, arrays: Sequence[JobArray], known: Mapping[str, slurm.Job], silent: str
+) -> State:
     folder = Path(run.folder)
     base = State(run.name, run.label, MISSING, folder=run.folder)
     plan_locked, record = lock.look(plan / plan_folder.STATES, run.name)
@@ -70,31 +119,25 @@ def _planned(plan: Path, run: PlannedRun, submitted: list[str], known: Mapping[s
     if plan_locked or run_locked:  # the other record may be left from an earlier process
         return _running(base, {**(record if plan_locked else {}), **(run_record if run_locked else {})})
     if record and record.get("pid") == run_record.get("pid"):
-        record = {
-            "stage": run_record.get("stage", ""),
-            **record,
-        }  # the same process, which recorded its stage there
-    names = [f"{job}_{run.number}" for job in submitted]
-    waiting = _in_queue(base, [*names, str(record.get("slurm_job"))], known)
-    return (
-        waiting
-        or _failed_to_start(base, names, record, known)
-        or _ended(base, record or run_record, folder, known)
-    )
+        # The same process, which recorded its stage there.
+        record = {"stage": run_record.get("stage", ""), **record}
+    mine = [array for array in arrays if array.task(run.number)]
+    names = [array.task(run.number) for array in mine]
+    if silent and _may_be_queued(mine, run, record):
+        return replace(base, state=UNKNOWN, reason=f"SLURM does not answer: {silent}")
+    if queued := _in_queue(base, [*names, str(record.get("slurm_job"))], known):
+        return queued
+    if end := job_ends.before_a_record(plan, run, mine, record, known):
+        state = STOPPED if end.cancelled else KILLED
+        return replace(base, state=state, reason=end.reason, where=end.where)
+    return _ended(base, record or run_record, folder, known)
 
 
-def _failed_to_start(
-    base: State, names: Sequence[str], record: LockRecord, known: Mapping[str, slurm.Job]
-) -> State | None:
-    """Return the state if the newest job failed before it could write a record: cancelled, or Python did not start."""
-    newest = next((name for name in reversed(names) if name in known), None)
-    if newest is None or record or known[newest].state in slurm.GOOD:
-        return None
-    why = slurm.why_ended(known[newest]) or f"SLURM says {known[newest].state}"
-    state = STOPPED if known[newest].state == "CANCELLED" else KILLED
-    return replace(
-        base, state=state, reason=f"{why}, before it began: see {plan_folder.LOGS}/", where=f"job {newest}"
-    )
+def _may_be_queued(arrays: Sequence[JobArray], run: PlannedRun, record: LockRecord) -> bool:
+    """Return whether only SLURM can tell the state: a job was submitted, and the newest has recorded no failure."""
+    newest = {array.phase: array.task(run.number) for array in arrays}.values()
+    job = record.get("slurm_job")
+    return bool(newest or job) and not ("error" in record and (job in newest or not newest))
 
 
 def _in_queue(base: State, names: Iterable[str], known: Mapping[str, slurm.Job]) -> State | None:
@@ -103,10 +146,10 @@ def _in_queue(base: State, names: Iterable[str], known: Mapping[str, slurm.Job])
     for name, job in mine.items():
         if job.running:
             return replace(base, state=RUNNING, where=f"job {name}")
-    waiting = {name: job.reason for name, job in mine.items() if job.waiting}
+    waiting = {name: slurm.why_waiting(job) for name, job in mine.items() if job.waiting}
     if not waiting:
         return None
-    why = ", ".join(dict.fromkeys(reason for reason in waiting.values() if reason not in ("", "None")))
+    why = ", ".join(dict.fromkeys(reason for reason in waiting.values() if reason))
     return replace(base, state=QUEUED, where=f"job {', '.join(waiting)}", reason=why)
 
 
@@ -121,11 +164,11 @@ def of_runs(root: Path) -> list[State]:
             "(--write), or one above runs, e.g. outputs"
         )
     records = [lock.read(folder, RUN_LOCK) for folder in folders]
-    known = slurm.jobs([str(one["slurm_job"]) for one in records if "slurm_job" in one])
-    return [_unplanned(root, folder, known) for folder in folders]
+    known, silent = _known(_recorded_jobs(records))
+    return [_unplanned(root, folder, known, silent) for folder in folders]
 
 
-def _unplanned(root: Path, folder: Path, known: Mapping[str, slurm.Job]) -> State:
+def _unplanned(root: Path, folder: Path, known: Mapping[str, slurm.Job], silent: str) -> State:
     name = str(folder.relative_to(root)) if folder != root else folder.name
     base = State("", name, MISSING, folder=str(folder))
     run_locked, record = lock.look(folder, RUN_LOCK)
@@ -133,6 +176,8 @@ def _unplanned(root: Path, folder: Path, known: Mapping[str, slurm.Job]) -> Stat
         return replace(base, state=DONE)
     if run_locked:
         return _running(base, record)
+    if silent and "slurm_job" in record and "error" not in record:
+        return replace(base, state=UNKNOWN, reason=f"SLURM does not answer: {silent}")
     return _in_queue(base, [str(record.get("slurm_job"))], known) or _ended(base, record, folder, known)
 
 
@@ -144,9 +189,11 @@ def _ended(base: State, record: LockRecord, folder: Path, known: Mapping[str, sl
     if "error" in record:
         reason = str(record["error"]).removeprefix("UserError: ")
         state = WAITING if WAITING_FOR in reason else FAILED
-        return replace(base, state=state, reason=reason, where=_where(record))
+        return replace(base, state=state, reason=reason, where=_where(record), since=record.get("ended"))
     if "stopped" in record:
-        return replace(base, state=STOPPED, reason=_stopped(record, job), where=_where(record))
+        return replace(
+            base, state=STOPPED, reason=_stopped(record, job), where=_where(record), since=record.get("ended")
+        )
     return _by_result(base, _result(folder), folder)
 
 
@@ -173,6 +220,7 @@ def _running(base: State, record: LockRecord) -> State:
         stage=str(record.get("stage", "")),
         since=record.get("started"),
         where=_where(record),
+        reason=str(record.get("progress", "")),
     )
 
 
@@ -213,16 +261,4 @@ def offline_wandb(folders: Iterable[str]) -> list[Path]:
         for place in sorted((Path(folder) / "wandb").glob("offline-run-*")):
             if not any(place.glob("*.synced")):
                 found.append(place)
-    return found
-
-
-def to_submit(plan: Path) -> dict[str, list[int]]:
-    """Return the runs to submit, by what they need next: cpu or gpu (their selection), or train."""
-    found: dict[str, list[int]] = {"cpu": [], "gpu": [], "train": []}
-    by_name = {state.name: state.state for state in of_plan(plan)}
-    for run in plan_folder.read(plan):
-        if by_name[run.name] in (DONE, RUNNING, QUEUED):
-            continue
-        selected = (Path(run.folder) / SELECTED_FILE).is_file()
-        found["train" if selected else run.selects_on].append(run.number)
     return found

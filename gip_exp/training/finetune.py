@@ -93,6 +93,8 @@ def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
     """Train from the checkpoint `start`, or from the beginning; return time, tokens and memory."""
     import torch
 
+    from gip_exp.training.sharing import SharingTrainer, filling_seen
+
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     seconds = tokens = 0.0
@@ -103,6 +105,10 @@ def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
         # A resumed trainer counts from 0 again, after the entries of earlier processes.
         counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         tokens = counts[-1] if counts else 0.0
+        if isinstance(trainer, SharingTrainer):
+            tokens -= filling_seen(
+                trainer, checkpoints.step(start) if start else 0, trainer.state.global_step
+            )
     return {
         "seconds": round(seconds, 3),
         "tokens": tokens,
@@ -154,8 +160,10 @@ def make_trainer(task: Task) -> Any:
     from transformers import PrinterCallback
     from trl import SFTTrainer
 
+    from gip_exp.training.sharing import SharingTrainer
+
     place, train = task.machine.place, task.train
-    trainer: Any = SFTTrainer(
+    trainer: Any = (SFTTrainer if train.processes == 1 else SharingTrainer)(
         model=loading.load_base(place, task.machine.dtype, attention=kernel(train, task.machine.device)),
         args=trainer_arguments(task),
         train_dataset=Dataset.from_list(task.rows),
@@ -163,7 +171,9 @@ def make_trainer(task: Task) -> Any:
         peft_config=lora_config(train),
     )
     trainer.remove_callback(PrinterCallback)
-    rows = len(trainer.train_dataset)  # fewer than task.rows with packing
+    rows = (
+        len(trainer.train_dataset) if train.processes == 1 else trainer.n_rows
+    )  # fewer than task.rows with packing
     trainer.args.max_steps = total_steps(train, rows)
     if task.save_every == "epoch":
         trainer.args.save_steps = steps_per_epoch(train, rows)
