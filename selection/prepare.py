@@ -185,7 +185,7 @@ def blocks(
 def scan_features(
     problems: Problems, features: Any, dtype: torch.dtype, device: torch.device, step: int
 ) -> torch.Tensor | None:
-    """Sum of the rows (d,) in float64, by blocks of `step` rows; notes the first row that holds NaN or inf and then returns None."""
+    """Sum of the rows (d,) in float64; notes the first row that holds NaN or inf and then returns None."""
     d = features.shape[1]
     total = torch.zeros(d, dtype=torch.float64, device=device)
     for start, block in blocks(features, dtype, device, step):

@@ -53,6 +53,11 @@ def own_job(environment: Mapping[str, str]) -> LockRecord:
     return {"slurm_job": job, "slurm_restarts": environment.get("SLURM_RESTART_COUNT", "0")}
 
 
+def node_count(environment: Mapping[str, str]) -> int:
+    """Return the number of nodes of the job this process runs in; 1 outside a job."""
+    return int(environment.get("SLURM_JOB_NUM_NODES") or 1)
+
+
 def jobs(ids: Iterable[str]) -> dict[str, Job]:
     """Return every job and array task of `ids` that SLURM knows, by name; empty without SLURM."""
     found: dict[str, Job] = {}
