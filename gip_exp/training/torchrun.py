@@ -100,8 +100,7 @@ def _command(name: str, folder: Path, processes: int, nodes: int) -> list[str]:
     srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
     if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
         srun.append(f"--cpus-per-task={cores}")  # srun does not take it from the job
-    here = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-    meeting = [f"--rdzv-endpoint={here}:{_free_port()}", f"--rdzv-id={secrets.token_hex(8)}"]
+    meeting = [f"--rdzv-endpoint={socket.gethostname()}:{_free_port()}", f"--rdzv-id={secrets.token_hex(8)}"]
     return [*watched, *srun, *torchrun, f"--nnodes={nodes}", "--rdzv-backend=c10d", *meeting, *work]
 
 
