@@ -47,12 +47,20 @@ def select_in_processes(
     for name, values in {"rows": rows, "scores": scores, "candidates": candidates}.items():
         if values is not None:
             np.save(work / f"{name}.npy", values)
+    features = job.inputs["embed"].folder / FEATURES
+    device = loading.device(job.config)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if device == "cpu" and features.stat().st_size < memory / 2:
+        job.console.warn(
+            f"selector.processes={config.processes} without GPUs, for a pool that fits in memory: one process is faster, "
+            "because it reads the pool less often"
+        )
     task = {
-        "features": str(job.inputs["embed"].folder / FEATURES),
+        "features": str(features),
         "work": str(work),
         "budget": budget,
         "options": selector_of(job.config).options_of(config),
-        "device": loading.device(job.config),
+        "device": device,
     }
     job.console.say(f"  ranking in {config.processes} processes", style="dim")
     nodes = node_count(os.environ)
