@@ -33,7 +33,9 @@ def encode_shards(
     rank: int = 0,
     world: int = 1,
 ) -> None:
-    """Encode the shards of one process that do not exist yet: every `world`-th one, so that all get long and short texts.
+    """Encode the shards of one process that do not exist yet.
+
+    Each gets one of every `world` neighbouring shards, so that all get long and short texts.
 
     Args:
         texts: n texts.
@@ -47,8 +49,9 @@ def encode_shards(
     """
     folder.mkdir(parents=True, exist_ok=True)
     encoder: Encoder | None = None
-    for first in range(0, len(order), world * SHARD):
-        start = first + rank * SHARD
+    for turn, first in enumerate(range(0, len(order), world * SHARD)):
+        # Back and forth, or the first process would have the longest texts of every turn.
+        start = first + (world - 1 - rank if turn % 2 else rank) * SHARD
         chosen = order[start : start + SHARD]
         path = _path(folder, start)
         kept = _read_shard(path, len(chosen)) is not None
