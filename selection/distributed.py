@@ -9,15 +9,17 @@ the small matrices (d x d, k x k); they stay equal because all processes apply t
     # script.py
     dist.init_process_group("gloo")                      # nccl with one GPU per process
     pool = np.load("embeddings.npy", mmap_mode="r")
-    rows = shard_rows(len(pool), dist.get_rank(), dist.get_world_size())
+    rows = shard_rows(len(pool), dist.get_rank(), dist.get_world_size(), pool.shape[1])
     selection = gip_select_sharded(pool[rows], 0.1, scores=scores[rows])
 
-Decisions are the plain loop's: with float64 the picks are those of one process; with float32 gains within
-1e-6 of the largest are ties.
+The picks are those of `gip_select` in one process. With float32 the pool is prepared in float32, by the blocks of rows
+that one process would form; where one process decides in float64 (see `fast`), the prepared shard is then widened to
+float64. So a process needs up to 12 bytes for each number of its shard.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,21 +27,24 @@ import torch
 
 from selection.checks import Problems, check_candidates, check_query_arguments, resolve_budget
 from selection.communicate import Group
+from selection.fast.choose import Lengths, decides_in_float64
 from selection.objective import describe, query_gram
 from selection.plain import select_plain
-from selection.prepare import Pool, Preparation, prepare
+from selection.prepare import Pool, Preparation, block_rows, prepare
 from selection.problem import Picks, Problem, Rule
 from selection.select import check_options
 from selection.types import Selection
 
 
-def shard_rows(n: int, rank: int, size: int) -> slice:
+def shard_rows(n: int, rank: int, size: int, d: int | None = None) -> slice:
     """Return the rows of one process when n rows are split into consecutive, nearly equal shards.
 
     Args:
         n: rows of the pool.
         rank: number of the process.
         size: number of processes.
+        d: columns of the pool. If given, shards consist of whole blocks as `gip_select` forms them (unless there are
+            fewer blocks than processes), so that the mean row and the Gram matrix in float32 are rounded alike.
 
     Returns:
         Slice of row numbers.
@@ -47,8 +52,14 @@ def shard_rows(n: int, rank: int, size: int) -> slice:
     Example:
         >>> [shard_rows(10, rank, 3) for rank in range(3)]
         [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
+        >>> [shard_rows(1000, rank, 3, d=8) for rank in range(3)]  # blocks of 64 rows
+        [slice(0, 320, None), slice(320, 640, None), slice(640, 1000, None)]
     """
-    return slice(n * rank // size, n * (rank + 1) // size)
+    step = 1 if d is None else block_rows(n, d)
+    blocks = -(-n // step)
+    if blocks < size:
+        step, blocks = 1, n
+    return slice(step * (blocks * rank // size), min(n, step * (blocks * (rank + 1) // size)))
 
 
 def gip_select_sharded(
@@ -136,10 +147,23 @@ def gip_select_sharded(
     how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place, signed_scores)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask, comm=comm)
     total = query_gram(pool, comm) if objective or method == "logdet" else None
-    picks = select_plain(Problem(pool, Rule(method, float(tol), float(noise)), total), count, comm)
+    problem = Problem(pool, Rule(method, float(tol), float(noise)), total)
+    picks = select_plain(_as_decided_alone(problem, count, comm), count, comm)
     here, rows = _own_and_all(pool, picks, comm, sizes)
     values = describe(pool, here, noise, total, comm) if objective else {}
     return Selection(rows, np.array(picks.gains), tuple(picks.rounds), values)
+
+
+def _as_decided_alone(problem: Problem, count: int, comm: Group) -> Problem:
+    """Widen a float32 pool to float64 where `gip_select` in one process would decide in float64."""
+    square = problem.pool.square
+    total = comm.sum(torch.stack([square.new_tensor(float(len(square))), square.sum()]))
+    largest = float(square.max()) if len(square) else 0.0
+    smallest = float(square.min()) if len(square) else float("inf")
+    lengths = Lengths(-comm.largest(-smallest), float(total[1] / total[0]), comm.largest(largest))
+    if not decides_in_float64(problem, int(total[0]), count, lengths):
+        return problem
+    return replace(problem, pool=replace(problem.pool, rows=problem.pool.rows.to(torch.float64)))
 
 
 def _resolve_count(problems: Problems, budget: Any, n: int, admitted: int) -> int:

@@ -88,13 +88,14 @@ def prepare(
     """
     workers = torch.get_num_threads()
     alone = 1 if features.shape[0] * features.shape[1] <= _ONE_THREAD else workers
+    count = comm.sum(torch.tensor([float(len(features))], dtype=torch.float64))
+    step = block_rows(int(count), features.shape[1])  # of the whole pool, see `distributed.shard_rows`
     with threads(alone):
-        total = scan_features(problems, features, how.dtype, how.device)
+        total = scan_features(problems, features, how.dtype, how.device, step)
     raw_scores = None if scores is None else admitted_scores(problems, scores, mask)
     # Collectives run on every process even where something is wrong already, so that none waits for another.
     if total is None:
         total = torch.zeros(features.shape[1], dtype=torch.float64, device=how.device)
-    count = comm.sum(torch.tensor([float(len(features))], dtype=torch.float64))
     mean = comm.sum(total) / float(count)
     centre = mean if how.center else None
     floor = _ZERO_ROW[how.dtype] * float(mean.norm()) if how.center else 0.0
@@ -113,6 +114,7 @@ def prepare(
             how,
             mean=centre,
             floor=floor,
+            step=step,
             mask=mask,
             gram_on=workers if compression else 0,
         )
@@ -159,13 +161,14 @@ def block_rows(n: int, d: int) -> int:
     return int(max(64, min(8192, n // 48, 2**25 // (4 * d) + 1)))
 
 
-def blocks(features: Any, dtype: torch.dtype, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
-    """Consecutive row blocks of a numpy array, memory map or tensor, contiguous, with their start row.
+def blocks(
+    features: Any, dtype: torch.dtype, device: torch.device, step: int
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Blocks of `step` consecutive rows of a numpy array, memory map or tensor, contiguous, with their start row.
 
     A block may be the caller's own memory: it must not be changed.
     """
-    n, d = features.shape
-    step = block_rows(n, d)
+    n = len(features)
     number = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
     for start in range(0, n, step):
         part = features[start : start + step]
@@ -180,12 +183,12 @@ def blocks(features: Any, dtype: torch.dtype, device: torch.device) -> Iterator[
 
 
 def scan_features(
-    problems: Problems, features: Any, dtype: torch.dtype, device: torch.device
+    problems: Problems, features: Any, dtype: torch.dtype, device: torch.device, step: int
 ) -> torch.Tensor | None:
     """Sum of the rows (d,) in float64; notes the first row that holds NaN or inf and then returns None."""
     d = features.shape[1]
     total = torch.zeros(d, dtype=torch.float64, device=device)
-    for start, block in blocks(features, dtype, device):
+    for start, block in blocks(features, dtype, device, step):
         part = block.sum(dim=0)  # a finite sum proves every term finite
         if not bool(torch.isfinite(part).all()):
             bad = first_bad_row(block)
@@ -207,12 +210,13 @@ def _prepare_rows(
     *,
     mean: torch.Tensor | None,
     floor: float,
+    step: int,
     mask: np.ndarray | None,
     gram_on: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Prepared candidates (n, d), squared lengths (n,) and, where asked for, G (d, d) over every row.
 
-    floor: longest that a row may be that has no direction. gram_on: threads to compute G on; 0: no G.
+    floor: longest that a row may be that has no direction. step: rows a block. gram_on: threads to compute G on; 0: no G.
     """
     kept = len(features) if mask is None else int(mask.sum())
     d = features.shape[1]
@@ -223,7 +227,7 @@ def _prepare_rows(
     offset = torch.zeros(d, device=how.device) if mean is None else mean
     offset = offset.to(how.dtype)
     filled = 0
-    for start, raw in blocks(features, how.dtype, how.device):
+    for start, raw in blocks(features, how.dtype, how.device, step):
         block = torch.empty_like(raw) if mask is not None else rows[start : start + len(raw)]
         torch.sub(raw, offset, out=block)
         if how.normalize and not _scale_to_unit_length(

@@ -31,7 +31,7 @@ LAYERS = (
     ("models", "runs", "stage"),
     ("data", "report", "signals", "training"),
     ("artifacts",),
-    ("evaluation",),
+    ("evaluation", "gip_processes"),
     ("preflight", "result"),
     ("stages",),
     ("pipeline",),
@@ -42,7 +42,7 @@ LAYERS = (
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Rooms that call the pure packages; the others see what these make of it.
-CALLERS = {"ablations", "evaluation", "registry", "report", "signals", "stages"}
+CALLERS = {"ablations", "evaluation", "gip_processes", "registry", "report", "signals", "stages"}
 
 
 def imports(path: Path, types: bool = True) -> Iterator[tuple[int, str]]:

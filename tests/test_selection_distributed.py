@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 
 from selection import gip_select
 from selection.distributed import gip_select_sharded, shard_rows
+from selection.fast.choose import SMALL
 
 N, D, BUDGET = 301, 9, 40
 CASES = {
@@ -30,6 +31,9 @@ CASES = {
     "compression-logdet": {"method": "logdet"},
 }
 
+LARGE = 7001
+FLOAT32 = ["float32-scores-mp", "float32-scores-omp", "compression-float32-mp"]
+
 
 def arrays(name: str, folder: str) -> dict:
     """Memory-mapped pool and whole query of a case."""
@@ -44,6 +48,17 @@ def arrays(name: str, folder: str) -> dict:
         if "first-shard" in name:
             given["candidates"][:110] = False  # the first of three shards has no candidate at all
     return given
+
+
+def large(name: str) -> dict:
+    """A float32 pool with copies of rows, large enough for the kernels of `selection.fast` in one process."""
+    rng = np.random.default_rng(5)
+    features = (rng.normal(size=(LARGE, 48)) + 0.3).astype(np.float32)
+    features[4000:4400] = features[:400]
+    scores = rng.integers(1, 6, size=(LARGE, 2)).astype(float)
+    return {"features": features, "method": name.rpartition("-")[2]} | (
+        {} if name.startswith("compression") else {"scores": scores}
+    )
 
 
 def sharded(given: dict, rank: int, size: int) -> dict:
@@ -65,6 +80,11 @@ def worker(rank: int, size: int, port: int, folder: str) -> None:
             sharded(arrays("compression", folder), rank, size)["features"], 0.1
         ).indices
         found["errors"] = errors(rank, size, folder)
+        for name in FLOAT32:
+            mine = large(name)
+            rows = shard_rows(LARGE, rank, size, mine["features"].shape[1])
+            mine = {key: value if key == "method" else value[rows] for key, value in mine.items()}
+            found[name] = gip_select_sharded(mine.pop("features"), 900, objective=False, **mine).indices
         torch.save(found, Path(folder) / f"{rank}.pt")
     except BaseException:
         (Path(folder) / f"{rank}.error").write_text(traceback.format_exc())
@@ -130,6 +150,15 @@ def test_every_process_returns_the_picks_of_a_single_process(run, name):
         assert objective == pytest.approx(expected.objective, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", FLOAT32)
+def test_a_float32_pool_gets_the_picks_of_the_fast_kernels_of_one_process(run, name):
+    given = large(name)
+    assert LARGE * given["features"].shape[1] * 900 > SMALL
+    expected = gip_select(given.pop("features"), 900, **given).indices.tolist()
+    for result in run[1]:
+        assert result[name].tolist() == expected
+
+
 def test_a_share_is_a_share_of_all_shards(run):
     assert [len(result["share"]) for result in run[1]] == [30] * len(run[1])
 
@@ -150,8 +179,9 @@ def test_a_bad_argument_on_one_process_is_an_error_on_all(run):
             assert part in message
 
 
-def test_shards_are_consecutive_and_cover_the_pool():
-    rows = np.arange(11)
-    parts = [rows[shard_rows(11, rank, 3)] for rank in range(3)]
+@pytest.mark.parametrize(("n", "d", "lengths"), [(11, None, {3, 4}), (11, 4, {3, 4}), (1000, 8, {320, 360})])
+def test_shards_are_consecutive_and_cover_the_pool(n, d, lengths):
+    rows = np.arange(n)
+    parts = [rows[shard_rows(n, rank, 3, d)] for rank in range(3)]
     assert np.concatenate(parts).tolist() == rows.tolist()
-    assert {len(part) for part in parts} <= {3, 4}
+    assert {len(part) for part in parts} <= lengths

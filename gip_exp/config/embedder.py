@@ -17,17 +17,32 @@ class EmbedderSection(Section):
     name: str
 
 
-class TransformerEmbedder(EmbedderSection):
-    """A transformer encoder with pooled hidden states. `model=null` is the model of the experiment."""
+class NetworkEmbedder(EmbedderSection):
+    """A transformer run on this machine. `model=null` is the model of the experiment."""
 
-    kind: Literal["transformer"]
     model: str | None
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]  # of the network; the vectors are float32
     pooling: Literal["mean", "last", "cls"]
     max_length: Positive
     instruction: str = ""
+
+
+class TransformerEmbedder(NetworkEmbedder):
+    """A transformer run by the transformers library, in one or several processes."""
+
+    kind: Literal["transformer"]
     batch_size: Annotated[Positive, NEUTRAL] = 32
+    processes: Annotated[Positive, NEUTRAL] = 1  # GPUs of this machine, or of all nodes of a SLURM job
+
+
+class VLLMEmbedder(NetworkEmbedder):
+    """A transformer served by vLLM on this machine."""
+
+    kind: Literal["vllm"]
+    batch_size: Annotated[Positive, NEUTRAL] = 128  # texts per request
+    concurrency: Annotated[Positive, NEUTRAL] = 4  # requests at a time
+    server_args: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
 
 
 class OpenAIEmbedder(EmbedderSection):
@@ -38,10 +53,11 @@ class OpenAIEmbedder(EmbedderSection):
     base_url: Annotated[Url | None, NEUTRAL] = None
     dimensions: Positive | None = None
     batch_size: Annotated[Positive, NEUTRAL] = 128
+    concurrency: Annotated[Positive, NEUTRAL] = 1  # requests at a time
 
 
 if TYPE_CHECKING:
     Embedder = EmbedderSection
 else:
-    _KINDS = [*EMBEDDERS.sections(EmbedderSection), TransformerEmbedder, OpenAIEmbedder]
+    _KINDS = [*EMBEDDERS.sections(EmbedderSection), TransformerEmbedder, VLLMEmbedder, OpenAIEmbedder]
     Embedder = Annotated[reduce(or_, _KINDS), Field(discriminator="kind")]

@@ -93,6 +93,9 @@ class GipSelector(OnScores):
     score_scaling: Literal["rms", "minmax", "none"]
     tol: NonNegative
     noise: NonNegative
+    processes: Annotated[Positive, NEUTRAL] = (
+        1  # GPUs or processors of this machine, or of a SLURM job's nodes
+    )
 
     @model_validator(mode="after")
     def _scaled_once(self) -> "GipSelector":

@@ -44,7 +44,7 @@ _MEMORY = (
 _HINTS = (
     ("address already in use", "another program took the port; start again, or set another port"),
     ("out of memory", _MEMORY),
-    ("max seq len", "lower max_model_len"),
+    ("max seq len", "lower max_model_len (of an embedder: embedder.max_length)"),
     ("No module named 'vllm'", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
     ("No module named vllm", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
     ("unrecognized arguments", "this vLLM does not know an option in extra_args"),

@@ -1,7 +1,8 @@
 """Text embeddings by a transformer (local or from the hub) or by an OpenAI-compatible endpoint."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,58 +10,7 @@ import numpy as np
 
 from gip_exp.errors import UserError
 from gip_exp.models import hub
-from gip_exp.storage.files import write_array
-
-SHARD = 1024  # rows per file, so at most this many are lost when a run is killed
-OnRows = Callable[[int, bool], None]
-Encoder = Callable[[Sequence[str]], np.ndarray]  # texts -> (n, d) float32
-
-
-def encode_in_shards(
-    texts: Sequence[str], make: Callable[[], Encoder], folder: Path, on_shard: OnRows = lambda *_: None
-) -> np.ndarray:
-    """Encode texts, keeping finished shards in files.
-
-    Texts are encoded longest first, so that batches need little padding and an out-of-memory error shows in the first
-    batch.
-
-    Args:
-        texts: n texts.
-        make: Loads the encoder; called only if a shard is missing.
-        folder: Folder of the shards.
-        on_shard: Called with (rows, whether it existed) after every shard.
-
-    Returns:
-        (n, d) float32, in the order of the texts.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    encoder: Encoder | None = None
-    vectors: np.ndarray | None = None
-    for start in range(0, len(order), SHARD):
-        chosen = order[start : start + SHARD]
-        path = folder / f"{start:09d}.npy"
-        shard = _read_shard(path, len(chosen))
-        kept = shard is not None
-        if shard is None:
-            encoder = encoder or make()
-            shard = encoder([texts[i] for i in chosen])
-            write_array(path, shard)
-        if vectors is None:
-            vectors = np.empty((len(texts), shard.shape[1]), dtype=np.float32)
-        vectors[chosen] = shard
-        on_shard(len(chosen), kept)
-    assert vectors is not None, "no texts"
-    return vectors
-
-
-def _read_shard(path: Path, rows: int) -> np.ndarray | None:
-    """Read a shard; None if it does not exist or is incomplete."""
-    try:
-        shard = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-    return shard if shard.ndim == 2 and len(shard) == rows else None
+from gip_exp.models.shards import Encoder
 
 
 def transformer_encoder(
@@ -153,32 +103,64 @@ def missing_key(base_url: str | None) -> list[str]:
     return []
 
 
-def remote_encoder(model: str, *, base_url: str | None, dimensions: int | None, batch_size: int) -> Encoder:
-    """Return an encoder by an OpenAI-compatible embeddings endpoint; the client retries failed requests."""
+def remote_encoder(
+    model: str,
+    *,
+    base_url: str | None,
+    dimensions: int | None,
+    batch_size: int,
+    concurrency: int = 1,
+    own_key: str | None = None,
+    instruction: str = "",
+    extra_body: Mapping[str, Any] | None = None,
+) -> Encoder:
+    """Return an encoder by an OpenAI-compatible embeddings endpoint; the client retries failed requests.
+
+    Args:
+        model: Name that the endpoint serves.
+        base_url: Its address; None for OpenAI's.
+        dimensions: Length of the vectors to ask for; None for the model's own.
+        batch_size: Texts per request.
+        concurrency: Requests at a time.
+        own_key: Key of a server of this process, which no proxy can reach; by default OPENAI_API_KEY.
+        instruction: Prefix of every text.
+        extra_body: Further fields of each request.
+    """
     import openai
 
     client = openai.OpenAI(
-        api_key=os.environ.get("OPENAI_API_KEY") or "unused", base_url=base_url, max_retries=6, timeout=60
+        api_key=own_key or os.environ.get("OPENAI_API_KEY") or "unused",
+        base_url=base_url,
+        max_retries=6,
+        timeout=60,
+        http_client=openai.DefaultHttpxClient(trust_env=False) if own_key else None,
     )
     extra: dict[str, Any] = {} if dimensions is None else {"dimensions": dimensions}
 
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        rows: list[list[float]] = []
-        for start in range(0, len(texts), batch_size):
-            batch = list(texts[start : start + batch_size])
-            try:
-                reply = client.embeddings.create(model=model, input=batch, **extra)
-            except openai.OpenAIError as error:
-                raise UserError(
-                    f"the embeddings endpoint failed ({type(error).__name__}): finished shards are kept, run the same "
-                    "command again"
-                ) from None
-            if len(reply.data) != len(batch):
-                raise UserError(
-                    f"the embeddings endpoint returned {len(reply.data)} vectors for {len(batch)} texts: check "
-                    "embedder.base_url and embedder.model"
-                )
-            rows.extend(item.embedding for item in sorted(reply.data, key=lambda item: item.index))
+    def batch_vectors(batch: Sequence[str]) -> np.ndarray:
+        try:
+            reply = client.embeddings.create(
+                model=model, input=[instruction + text for text in batch], extra_body=extra_body, **extra
+            )
+        except openai.OpenAIError as error:
+            raise UserError(
+                f"the embeddings endpoint failed ({type(error).__name__}): finished shards are kept, run the same "
+                "command again"
+            ) from None
+        if len(reply.data) != len(batch):
+            raise UserError(
+                f"the embeddings endpoint returned {len(reply.data)} vectors for {len(batch)} texts: check "
+                "embedder.base_url and embedder.model"
+            )
+        rows = [item.embedding for item in sorted(reply.data, key=lambda item: item.index)]
         return np.asarray(rows, dtype=np.float32)
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        requests = ThreadPoolExecutor(concurrency)
+        batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
+        try:
+            return np.concatenate(list(requests.map(batch_vectors, batches)))
+        finally:
+            requests.shutdown(cancel_futures=True)
 
     return encode

@@ -40,12 +40,18 @@ def missing_for_training(train: LoraTrain, config: Config) -> list[str]:
         device = loading.device(config)
     except UserError:
         return []  # reported by loading.missing_requirements
-    return _processes(train, device) + _attention(train, device)
+    return missing_for_processes("train.processes", train.processes, config) + _attention(train, device)
 
 
-def _processes(train: LoraTrain, device: str) -> list[str]:
-    import torch
+def missing_for_processes(key: str, processes: int, config: Config, *, nodes: int = 1) -> list[str]:
+    """Return why a stage cannot run in several processes, each with its own GPU if there are GPUs.
 
+    Args:
+        key: The config key of the number of processes.
+        processes: Its value.
+        config: The config.
+        nodes: Number of machines that share the processes.
+    """
     world = os.environ.get("WORLD_SIZE", "1")
     if not world.isdigit():
         return [
@@ -54,15 +60,29 @@ def _processes(train: LoraTrain, device: str) -> list[str]:
     if int(world) > 1:
         return [
             "this is one of several processes started by torchrun or accelerate: run "
-            f"`python -m gip_exp ... train.processes={world}` instead, which starts processes for the stages that can "
+            f"`python -m gip_exp ... {key}={world}` instead, which starts processes for the stages that can "
             "use them"
         ]
-    if device == "cuda" and train.processes > torch.cuda.device_count():
+    return _missing_gpus(key, processes, config, nodes) if processes > 1 else []
+
+
+def _missing_gpus(key: str, processes: int, config: Config, nodes: int) -> list[str]:
+    from torch import cuda
+
+    if processes % nodes:
         return [
-            f"train.processes={train.processes}, but torch sees {torch.cuda.device_count()} GPUs: lower it, or make "
-            "more visible (CUDA_VISIBLE_DEVICES)"
+            f"{key}={processes} must be a multiple of {nodes}, the number of nodes of this SLURM job, or 1"
         ]
-    return []
+    try:
+        gpus = cuda.device_count() if loading.device(config) == "cuda" else processes
+    except UserError as error:
+        return [str(error)]
+    if processes // nodes <= gpus:
+        return []
+    each = f" on each of {nodes} nodes" if nodes > 1 else ""
+    return [
+        f"{key}={processes}, but torch sees {gpus} GPUs{each}: lower it, or make more visible (CUDA_VISIBLE_DEVICES)"
+    ]
 
 
 def _attention(train: LoraTrain, device: str) -> list[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from typing import Any
 
 from gip_exp.errors import UserError
@@ -74,6 +75,11 @@ class Selector:
         """Import the function."""
         module, _, name = self.function.partition(":")
         return getattr(import_module(module), name)
+
+    def options_of(self, config: Any) -> dict[str, Any]:
+        """Return the options of the function, from the config section of the selector."""
+        accepted = signature(self.load()).parameters.keys() - READS.keys()
+        return {name: getattr(config, name) for name in type(config).model_fields if name in accepted}
 
 
 @cache

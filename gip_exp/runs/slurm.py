@@ -66,6 +66,11 @@ class NoAnswerError(Exception):
     """SLURM's controller does not answer, or its commands are not installed; the message says which."""
 
 
+def node_count(environment: Mapping[str, str]) -> int:
+    """Return the number of nodes of the job this process runs in; 1 outside a job."""
+    return int(environment.get("SLURM_JOB_NUM_NODES") or 1)
+
+
 def jobs(ids: Iterable[str]) -> dict[str, Job]:
     """Return every job and array task of `ids` that SLURM knows, by name.
 

@@ -1,34 +1,48 @@
-"""`embed`: one vector per training row (prompt, newline, completion), as a float32 array."""
+"""`embed`: one vector per training row (prompt, newline, completion), as a float32 array.
 
-from collections.abc import Callable, Sequence
+Transformers and endpoints work in shards, from which a killed stage continues; several processes
+(`embedder.processes`) divide the shards.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gip_exp.artifacts import FEATURES, Texts, read_pool
+from gip_exp.artifacts import FEATURES, POOL, Texts, read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.embedder import OpenAIEmbedder, TransformerEmbedder
+from gip_exp.config.embedder import NetworkEmbedder, OpenAIEmbedder, TransformerEmbedder, VLLMEmbedder
 from gip_exp.config.model import Model
 from gip_exp.errors import UserError
 from gip_exp.models import loading
+from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry.functions import EMBEDDERS
+from gip_exp.runs.slurm import node_count
+from gip_exp.signals.llm_judge import missing_vllm
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.code_digest import Root
+from gip_exp.storage.row_table import read_table
+from gip_exp.training.torchrun import run_in_processes
 
 if TYPE_CHECKING:
-    from gip_exp.models.encoder import Encoder
+    from gip_exp.models.shards import Encoder, OnRows
 
+WORK, ORDER = "work", "order.npy"  # files exchanged by the processes
+BLOCK = 65536  # rows checked at a time
 SHARED = 0.01  # minimum share of distinct texts without a distinct vector that is worth a note
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    own_scratch_model = isinstance(config.embedder, TransformerEmbedder) and config.embedder.model is None
+    own_scratch_model = isinstance(config.embedder, NetworkEmbedder) and config.embedder.model is None
     return ("data", "base") if own_scratch_model and config.model.scratch else ("data",)
 
 
-def _encoder_model(config: Config, embedder: TransformerEmbedder) -> Model:
+def _encoder_model(config: Config, embedder: NetworkEmbedder) -> Model:
     """Return the encoder as a model config; without `embedder.model`, that of the experiment."""
     if embedder.model is None:
         return config.model
@@ -37,9 +51,17 @@ def _encoder_model(config: Config, embedder: TransformerEmbedder) -> Model:
     )
 
 
+def _place(job: Job, embedder: NetworkEmbedder) -> str:
+    """Return the folder of the encoder."""
+    encoder = _encoder_model(job.config, embedder)
+    if encoder.path is None:
+        return str(job.inputs["base"].folder)
+    return loading.fetched(encoder.path, encoder.revision)
+
+
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
     embedder = config.embedder
-    if isinstance(embedder, TransformerEmbedder):
+    if isinstance(embedder, NetworkEmbedder):
         return {**content(embedder), "model": loading.identity(_encoder_model(config, embedder))}
     return content(embedder)
 
@@ -49,12 +71,15 @@ def _build(job: Job) -> None:
     embedder = job.config.embedder
     if isinstance(embedder, TransformerEmbedder):
         features = _transformer(texts, embedder, job)
+    elif isinstance(embedder, VLLMEmbedder):
+        features = _vllm(texts, embedder, job)
     elif isinstance(embedder, OpenAIEmbedder):
         features = _openai(texts, embedder, job)
     else:
         with job.console.bar(f"embedding with {embedder.name}", len(texts)) as bar:
             filled = {"texts": texts, "note": job.note, "facts": job.draft.facts, "advance": bar.advance}
             features = EMBEDDERS.call(embedder, filled)
+        np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
     _check(features, job.config.embedder.name)
     shared, distinct = _shared(features, texts)
     if shared > SHARED * distinct:
@@ -62,31 +87,96 @@ def _build(job: Job) -> None:
             f"embedder={job.config.embedder.name} gives {shared:,} of {distinct:,} distinct texts the vector of another "
             "one, so selectors by embeddings treat them as duplicates"
         )
-    np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
 
 
-def _transformer(texts: Sequence[str], embedder: TransformerEmbedder, job: Job) -> np.ndarray:
+def _transformer(texts: Texts, embedder: TransformerEmbedder, job: Job) -> np.ndarray:
     from gip_exp.models.encoder import transformer_encoder
 
-    encoder = _encoder_model(job.config, embedder)
-    place = (
-        loading.fetched(encoder.path, encoder.revision) if encoder.path else str(job.inputs["base"].folder)
+    options: dict[str, Any] = {
+        "model": _place(job, embedder),
+        "pooling": embedder.pooling,
+        "max_length": embedder.max_length,
+        "dtype": embedder.dtype,
+        "instruction": embedder.instruction,
+        "batch_size": embedder.batch_size,
+        "device": loading.device(job.config),
+    }
+    if embedder.processes == 1:
+        return _in_shards(texts, partial(transformer_encoder, **options), job)
+
+    def by_processes(order: np.ndarray, folder: Path, advance: "OnRows") -> None:
+        work = job.draft.scratch(WORK)
+        work.mkdir(exist_ok=True)
+        np.save(work / ORDER, order)
+        task = {"pool": str(job.inputs["data"].folder / POOL), "order": str(work / ORDER)}
+        run_in_processes(
+            shards_of_rank,
+            {**task, "shards": str(folder), "encoder": options},
+            processes=embedder.processes,
+            nodes=node_count(os.environ),
+            folder=work,
+            report=lambda event: advance(event["rows"], event["kept"]),
+        )
+
+    return _collected(texts, job, by_processes)
+
+
+def shards_of_rank(task: Mapping[str, Any], report: Callable[[Mapping[str, Any]], None]) -> None:
+    """Encode this process's shards of the texts."""
+    from gip_exp.models.encoder import transformer_encoder
+    from gip_exp.models.shards import encode_shards
+
+    options = dict(task["encoder"])
+    if options["device"] == "cuda":
+        options["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
+    encode_shards(
+        Texts(read_table(Path(task["pool"]))),
+        np.load(task["order"], mmap_mode="r"),
+        partial(transformer_encoder, **options),
+        Path(task["shards"]),
+        lambda rows, kept: report({"rows": rows, "kept": kept}),  # rank 0 reports for all ranks
+        rank=int(os.environ["RANK"]),
+        world=int(os.environ["WORLD_SIZE"]),
     )
-    make = partial(
-        transformer_encoder,
-        place,
-        pooling=embedder.pooling,
-        max_length=embedder.max_length,
+
+
+def _vllm(texts: Texts, embedder: VLLMEmbedder, job: Job) -> np.ndarray:
+    from gip_exp.llm import loopback
+    from gip_exp.llm.server import ServerSettings, VLLMServer
+    from gip_exp.models.encoder import remote_encoder
+
+    pooler = json.dumps({"pooling_type": embedder.pooling.upper()})
+    settings = ServerSettings(
+        model=_place(job, embedder),
+        served_name="embedder",
         dtype=embedder.dtype,
-        instruction=embedder.instruction,
-        batch_size=embedder.batch_size,
-        device=loading.device(job.config),
+        max_model_len=embedder.max_length,
+        extra_args=("--runner=pooling", "--convert=embed", "--pooler-config", pooler, *embedder.server_args),
     )
-    return _in_shards(texts, make, job)
+    log = job.config.paths.root / "logs" / f"embedder_vllm_{os.getpid()}.log"
+    job.console.say(f"  starting vLLM (log: {log})")
+    with VLLMServer(settings, log) as server, server.explaining():
+        make = partial(
+            remote_encoder,
+            "embedder",
+            base_url=server.base_url,
+            dimensions=None,
+            batch_size=embedder.batch_size,
+            concurrency=embedder.concurrency,
+            own_key=loopback.key(),
+            instruction=embedder.instruction,
+            # As the transformers library does: the first tokens, and vectors of any length.
+            extra_body={
+                "truncate_prompt_tokens": embedder.max_length,
+                "truncation_side": "right",
+                "use_activation": False,
+            },
+        )
+        return _in_shards(texts, make, job)
 
 
-def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndarray:
+def _openai(texts: Texts, embedder: OpenAIEmbedder, job: Job) -> np.ndarray:
     from gip_exp.models.encoder import remote_encoder
 
     make = partial(
@@ -95,20 +185,35 @@ def _openai(texts: Sequence[str], embedder: OpenAIEmbedder, job: Job) -> np.ndar
         base_url=embedder.base_url,
         dimensions=embedder.dimensions,
         batch_size=embedder.batch_size,
+        concurrency=embedder.concurrency,
     )
     return _in_shards(texts, make, job)
 
 
-def _in_shards(texts: Sequence[str], make: Callable[[], "Encoder"], job: Job) -> np.ndarray:
-    from gip_exp.models.encoder import encode_in_shards
+def _in_shards(texts: Texts, make: Callable[[], "Encoder"], job: Job) -> np.ndarray:
+    """Encode all shards in this process."""
+    from gip_exp.models.shards import encode_shards
 
-    folder = job.draft.scratch("shards")
+    return _collected(
+        texts, job, lambda order, folder, advance: encode_shards(texts, order, make, folder, advance)
+    )
+
+
+def _collected(texts: Texts, job: Job, encode: Callable[[np.ndarray, Path, "OnRows"], None]) -> np.ndarray:
+    """Write the features from the shards that `encode(order, folder, advance)` makes; return them memory-mapped."""
+    from gip_exp.models.shards import collect, longest_first
+
+    folder, order = job.draft.scratch("shards"), longest_first(texts)
     with job.console.bar(f"embedding with {job.config.embedder.name}", len(texts)) as bar:
-        return encode_in_shards(texts, make, folder, bar.advance)
+        encode(order, folder, bar.advance)
+    return collect(folder, order, job.folder / FEATURES)
 
 
 def _check(features: np.ndarray, name: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    finite = np.empty(len(features), dtype=bool)
+    for start in range(0, len(features), BLOCK):
+        finite[start : start + BLOCK] = np.isfinite(features[start : start + BLOCK]).all(axis=1)
+    bad = np.flatnonzero(~finite)
     if bad.size:
         raise UserError(
             f"embedder {name} gave NaN or infinite values for {bad.size} rows, first row {bad[0]}"
@@ -124,15 +229,29 @@ def _shared(features: np.ndarray, texts: Sequence[str]) -> tuple[int, int]:
 
 def _missing(config: Config) -> list[str]:
     embedder = config.embedder
-    if isinstance(embedder, TransformerEmbedder):
-        if embedder.model is None:
-            return loading.missing_requirements(config)
-        return loading.missing_weights(embedder.model, embedder.revision, "embedder.model")
+    if isinstance(embedder, NetworkEmbedder):
+        return _missing_model(config, embedder) + _missing_engine(config, embedder)
     if isinstance(embedder, OpenAIEmbedder):
         from gip_exp.models.encoder import missing_key
 
         return missing_key(embedder.base_url)
     return []
+
+
+def _missing_model(config: Config, embedder: NetworkEmbedder) -> list[str]:
+    if embedder.model is None:
+        return loading.missing_requirements(config)
+    return loading.missing_weights(embedder.model, embedder.revision, "embedder.model")
+
+
+def _missing_engine(config: Config, embedder: NetworkEmbedder) -> list[str]:
+    """Return why vLLM, or the processes, cannot be started."""
+    if isinstance(embedder, VLLMEmbedder):
+        return missing_vllm("embedder=vllm", "embedder=qwen3_embedding")
+    assert isinstance(embedder, TransformerEmbedder)
+    return missing_for_processes(
+        "embedder.processes", embedder.processes, config, nodes=node_count(os.environ)
+    )
 
 
 def _code(config: Config) -> tuple[Root, ...]:
@@ -147,6 +266,6 @@ STAGE = Stage(
     _build,
     _missing,
     resumable=True,
-    needs_device=lambda config: config.embedder.kind == "transformer",
+    needs_device=lambda config: isinstance(config.embedder, NetworkEmbedder),
     code=_code,
 )

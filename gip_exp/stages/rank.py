@@ -4,7 +4,6 @@ Writes `ranking.parquet`: row (index in the data), id and gain, in pick order. `
 selector's function; this stage fills its parameters.
 """
 
-import inspect
 import json
 import os
 from functools import cached_property
@@ -26,11 +25,14 @@ from gip_exp.artifacts import (
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.selector import OnScores, RankingSelector, SelectorSection
+from gip_exp.config.selector import GipSelector, OnScores, RankingSelector, SelectorSection
 from gip_exp.data import ranking_file, split
 from gip_exp.errors import UserError
+from gip_exp.gip_processes import select_in_processes
+from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
 from gip_exp.runs.records import RankFacts
+from gip_exp.runs.slurm import node_count
 from gip_exp.signals.table import SOURCE_STAGE, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
@@ -100,6 +102,15 @@ def _build(job: Job) -> None:
     rank_to = rank_to if candidates is None else min(rank_to, int(candidates.sum()))
     if isinstance(job.config.selector, RankingSelector):
         selection = _from_file(job, pool, rank_to, n_selected)
+    elif isinstance(job.config.selector, GipSelector) and job.config.selector.processes > 1:
+        selection = select_in_processes(
+            job,
+            job.config.selector,
+            rows=pool.rows,
+            scores=pool.scores,
+            candidates=pool.candidates,
+            budget=rank_to,
+        )
     else:
         selection = _by_function(job.config.selector, selector_of(job.config), pool, rank_to)
     picked = pool.rows[selection.indices]
@@ -207,10 +218,8 @@ def _by_function(
             f"selector={config.name}: {int((~pool.candidates).sum())} of {pool.n} rows are unscored, but this selector "
             "cannot leave rows out: increase judge.round to ask again, or choose a selector that takes `candidates`"
         )
-    function = selector.load()
-    accepted = inspect.signature(function).parameters.keys() - selectors.READS.keys()
-    options = {name: getattr(config, name) for name in type(config).model_fields if name in accepted}
-    return function(**{name: getattr(pool, name) for name in selector.reads}, budget=rank_to, **options)
+    given = {name: getattr(pool, name) for name in selector.reads}
+    return selector.load()(**given, budget=rank_to, **selector.options_of(config))
 
 
 def _from_file(job: Job, pool: _Pool, rank_to: int, n_selected: int) -> "Selection":
@@ -238,6 +247,10 @@ def _missing(config: Config) -> list[str]:
         return [
             f"selector.path={config.selector.path} is not a file: give a ranking (parquet, JSONL or .npy), best first"
         ]
+    if isinstance(config.selector, GipSelector) and config.selector.processes > 1:
+        return missing_for_processes(
+            "selector.processes", config.selector.processes, config, nodes=node_count(os.environ)
+        )
     if not selector_of(config).at_target or config.target.n:
         return []
     return [
@@ -251,4 +264,11 @@ def _code(config: Config) -> tuple[str, ...]:
     return (function,) if function else ()
 
 
-STAGE = Stage("rank", _inputs, _settings, _build, _missing, keyed=_keyed, code=_code)
+def _needs_device(config: Config) -> bool:
+    """Return whether several processes need the GPUs for their shards; one process computes on the CPU."""
+    return isinstance(config.selector, GipSelector) and config.selector.processes > 1
+
+
+STAGE = Stage(
+    "rank", _inputs, _settings, _build, _missing, keyed=_keyed, needs_device=_needs_device, code=_code
+)

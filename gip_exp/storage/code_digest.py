@@ -32,6 +32,8 @@ IGNORED = (
         f"gip_exp.llm.{name}"
         for name in ("loopback", "prices", "progress", "server", "supervise", "transport")
     ),
+    "gip_exp.training.torchrun",
+    "selection.distributed",  # its picks are those of gip_select, whose code counts
 )
 Root = str | Callable[..., Any]  # "module:name", or the function itself
 

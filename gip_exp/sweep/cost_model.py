@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from gip_exp.config import Config
-from gip_exp.config.embedder import TransformerEmbedder
+from gip_exp.config.embedder import NetworkEmbedder
 from gip_exp.config.model import Model
 from gip_exp.config.sampler import EndpointSampler, ModelSampler
 from gip_exp.config.selector import LessSelector
@@ -196,7 +196,7 @@ def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         epochs = selector.warmup.epochs or 1
         share = selector.warmup_share if name == "warmup" else 1.0
         return size * _backward(selector.warmup) * epochs * share * rows.pool * rows.tokens
-    if name == "embed" and isinstance(config.embedder, TransformerEmbedder):
+    if name == "embed" and isinstance(config.embedder, NetworkEmbedder):
         return 2 * (size if config.embedder.model is None else ENCODER) * rows.pool * rows.tokens
     questions = _questions(name, config, rows)
     return 2 * size * questions.n * (questions.read + questions.written)

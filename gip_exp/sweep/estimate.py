@@ -99,9 +99,11 @@ def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
 
 
 def _selects_on_gpu(config: Config) -> bool:
-    """Return whether the stages up to `select` need the model (LESS, hidden states) or a judge served by vLLM here."""
+    """Return whether the stages up to `select` need the model (LESS, hidden states) or a vLLM server here."""
     wanted = pipeline.stages(config.model_copy(update={"until": "select"}))
-    served = "score" in wanted and config.judge.kind == "vllm"
+    served = ("score" in wanted and config.judge.kind == "vllm") or (
+        "embed" in wanted and config.embedder.kind == "vllm"
+    )
     return served or (on_gpu(config) and any(stage.needs_device(config) for stage in wanted.values()))
 
 

@@ -2,6 +2,8 @@
 
     python -m torch.distributed.run --standalone --nproc-per-node N -m gip_exp.training.torchrun MODULE:FUNCTION FOLDER
 
+In a SLURM job of several nodes, a stage may ask for all of them: `srun` then starts one torchrun per node.
+
 Every process reads the arguments from `FOLDER/task.json`. Rank 0 reports progress as lines of JSON on standard output and
 writes `FOLDER/outcome.json`, or `FOLDER/error.txt` for an error the user can fix. The run itself remains one process, so
 the store's locks, W&B and the other stages do not deal with ranks. The processes end when the process that started them
@@ -10,6 +12,8 @@ ends, for any reason.
 
 import json
 import os
+import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -29,16 +33,23 @@ Work = Callable[[Mapping[str, Any], Event], Any]  # function of a module: (task,
 
 
 def run_in_processes(
-    work: Work, task: Mapping[str, Any], *, processes: int, folder: Path, report: Event = lambda _: None
+    work: Work,
+    task: Mapping[str, Any],
+    *,
+    processes: int,
+    folder: Path,
+    report: Event = lambda _: None,
+    nodes: int = 1,
 ) -> Any:
     """Run `work(task, report)` in several processes.
 
     Args:
         work: A function of a module of `gip_exp`.
         task: Its first argument, as JSON values.
-        processes: Number of processes.
-        folder: Folder of the files that the processes exchange.
+        processes: Number of processes, a multiple of `nodes`.
+        folder: Folder of the files that the processes exchange; with several nodes, on a file system that they share.
         report: Called with the events that rank 0 reports.
+        nodes: Nodes of this SLURM job to run on; 1 runs on this machine.
 
     Returns:
         What rank 0 returned.
@@ -53,11 +64,11 @@ def run_in_processes(
     write_json(folder / TASK, task)
     with (folder / LOG).open("ab") as errors:
         process = subprocess.Popen(
-            _command(qualified_name(work), folder, processes),
+            _command(qualified_name(work), folder, processes, nodes),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_environment(),
+            env=_environment(processes, nodes),
             start_new_session=True,  # Ctrl-C reaches only this process, which then ends the others
         )
     try:
@@ -80,10 +91,24 @@ def run_in_processes(
     return json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
 
 
-def _command(name: str, folder: Path, processes: int) -> list[str]:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+def _command(name: str, folder: Path, processes: int, nodes: int) -> list[str]:
     watched = [sys.executable, "-P", supervise.__file__, str(os.getpid()), "--"]
-    return [*watched, *torchrun, "--nproc-per-node", str(processes), "-m", __name__, name, str(folder)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes // nodes)]
+    work = ["-m", __name__, name, str(folder)]
+    if nodes == 1:
+        return [*watched, *torchrun, "--standalone", "--local-addr", "127.0.0.1", *work]
+    srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    if cores := os.environ.get("SLURM_CPUS_PER_TASK"):
+        srun.append(f"--cpus-per-task={cores}")  # srun does not take it from the job
+    meeting = [f"--rdzv-endpoint={socket.gethostname()}:{_free_port()}", f"--rdzv-id={secrets.token_hex(8)}"]
+    return [*watched, *srun, *torchrun, f"--nnodes={nodes}", "--rdzv-backend=c10d", *meeting, *work]
+
+
+def _free_port() -> int:
+    """Return a port that is free on all interfaces of this machine now."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def qualified_name(function: Callable[..., Any]) -> str:
@@ -99,10 +124,16 @@ def resolve(name: str) -> Any:
     return getattr(import_module(module), function)
 
 
-def _environment() -> dict[str, str]:
-    """Return this process's environment with its import path; `-m` would search the current folder first."""
+def _environment(processes: int, nodes: int) -> dict[str, str]:
+    """Return this process's environment with its import path; `-m` would search the current folder first.
+
+    The processors are divided among the processes of a machine; torchrun would give one to each.
+    """
     paths = os.pathsep.join(filter(None, sys.path))
-    return {"GLOO_SOCKET_IFNAME": "lo", **os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
+    own = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) * nodes // processes))}
+    if nodes == 1:
+        own["GLOO_SOCKET_IFNAME"] = "lo"
+    return {**own, **os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
 
 
 def main(name: str, folder: Path) -> None:

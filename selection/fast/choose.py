@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from selection.plain import select_plain
 from selection.problem import Picks, Problem
 from selection.torch_settings import own_precision
@@ -12,14 +14,33 @@ SMALL = 3e8
 LEAST_RIDGE = 1e-2
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """Smallest, mean and largest squared length of the rows of a pool."""
+
+    smallest: float
+    mean: float
+    largest: float
+
+
+def decides_in_float64(problem: Problem, n: int, budget: int, lengths: Lengths) -> bool:
+    """Whether one process with a pool of n rows of these lengths, on a CPU, would run the fast kernels."""
+    return n * problem.pool.rows.shape[1] * budget > SMALL and _bounded(problem, lengths)
+
+
 def fast_applies(problem: Problem) -> bool:
     """Whether the fast kernels can run this problem: on a CPU, every g_j bounded away from zero."""
-    pool, method = problem.pool, problem.rule.method
-    if pool.rows.device.type != "cpu":
+    square = problem.pool.square
+    if problem.pool.rows.device.type != "cpu":
         return False
-    if method == "mp":
-        return pool.ridge + float(pool.square.min()) > 1e-6 * float(pool.square.max())
-    return pool.ridge >= LEAST_RIDGE * float(pool.square.mean())
+    return _bounded(problem, Lengths(float(square.min()), float(square.mean()), float(square.max())))
+
+
+def _bounded(problem: Problem, lengths: Lengths) -> bool:
+    ridge = problem.pool.ridge
+    if problem.rule.method == "mp":
+        return ridge + lengths.smallest > 1e-6 * lengths.largest
+    return ridge >= LEAST_RIDGE * lengths.mean
 
 
 @own_precision()
