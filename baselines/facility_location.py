@@ -13,11 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from baselines._checks import FloatArray, IntArray, as_float64, check_pool, ranking, unit_rows
 from selection.checks import Problems
-from selection.fast.columns import dot_error
 from selection.types import Selection
 
 _FIRST_BLOCK = 256  # rows whose first bounds are computed in one product
@@ -82,8 +80,8 @@ class _Similarities:
         for start in range(0, n, _FIRST_BLOCK):
             block = np.maximum(rounded[start : start + _FIRST_BLOCK] @ rounded.T, 0.0)
             bounds[start : start + _FIRST_BLOCK] = block.sum(axis=1, dtype=np.float64)
-        # Rounding of the products, and of both factors before them; rows have unit length.
-        return bounds + n * (dot_error(self.X.shape[1], torch.float32) + 2 * np.finfo(np.float32).eps)
+        # Rounding of a product of unit rows (Higham, Accuracy and Stability, 3.1), and of its factors before it.
+        return bounds + n * (self.X.shape[1] + 4) * float(np.finfo(np.float32).eps)
 
     def of(self, block: IntArray) -> FloatArray:
         """Return u (len(block), n) of at most `_BLOCK` rows."""
