@@ -111,7 +111,7 @@ def test_facility_location_does_not_look_again_at_rows_that_are_covered(monkeypa
     monkeypatch.setattr(
         facility_location,
         "_gains",
-        lambda X, block, covered: looks.append(len(block)) or gains(X, block, covered),
+        lambda similar, block, covered: looks.append(len(block)) or gains(similar, block, covered),
     )
     picked = facility_location.select(np.repeat(points(3), 300, axis=0), 200)
     assert sorted(picked.indices[:3]) == [0, 300, 600]
@@ -142,6 +142,47 @@ def test_dpp_takes_the_largest_determinant_each_time_beyond_the_dimension():
         if t:  # the first picks all tie
             assert picked.indices[t] == int(np.argmax(values))
     np.testing.assert_allclose(picked.objective["log_det"], max(values), rtol=1e-9)
+
+
+def plain_dpp(X, count, ridge=1.0):
+    """One matrix, conditioned on one pick after the other."""
+    K = X @ X.T + ridge * np.eye(len(X))
+    picks = []
+    for _ in range(count):
+        left = np.where(np.isin(np.arange(len(X)), picks), -np.inf, K.diagonal())
+        picks.append(int((left >= left.max() * (1 - 1e-12)).argmax()))
+        K = K - np.outer(K[:, picks[-1]], K[picks[-1]]) / K[picks[-1], picks[-1]]
+    return picks
+
+
+def plain_facility_location(X, count):
+    similarity, covered, picks = np.maximum(X @ X.T, 0), np.zeros(len(X)), []
+    for _ in range(count):
+        gains = np.maximum(similarity - covered, 0).sum(axis=1)
+        gains[picks] = -np.inf
+        picks.append(int((gains >= gains.max() - 1e-12 * len(X)).argmax()))
+        covered = np.maximum(covered, similarity[picks[-1]])
+    return picks
+
+
+PLAIN = {"dpp": plain_dpp, "facility_location": plain_facility_location}
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", PLAIN)
+def test_picks_are_those_of_a_plain_loop_with_duplicates_and_ties(name, seed, copies, monkeypatch):
+    monkeypatch.setattr(dpp, "_LOOK", 5)
+    monkeypatch.setattr(dpp, "_LEADERS", 12)  # guesses fail often
+    rng = np.random.default_rng(seed)
+    X = np.concatenate([points(60, 12, seed), np.eye(12), -np.eye(12)] * copies)
+    X = X[rng.permutation(len(X))] * rng.choice([1.0, 2.0, 4.0], size=(len(X), 1))
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    count = 60
+    assert METHODS[name](X, count).indices.tolist() == PLAIN[name](unit, count)
+    # Facility location of a pool too large for its similarities to be kept:
+    monkeypatch.setattr(facility_location, "_KEPT", 20 * 8 * len(X))
+    assert METHODS[name](X, count).indices.tolist() == PLAIN[name](unit, count)
 
 
 @pytest.mark.parametrize("name", ["facility_location", "dpp"])

@@ -17,7 +17,8 @@ transformers = pytest.importorskip("transformers")
 
 from baselines import less  # noqa: E402
 from baselines.less import adam as adam_module  # noqa: E402
-from baselines.less.features import collate  # noqa: E402
+from baselines.less.gradients import collate  # noqa: E402
+from baselines.less.projection import rolled_sum  # noqa: E402
 
 BETAS = (0.9, 0.999)
 
@@ -331,6 +332,14 @@ def test_every_coordinate_lands_in_one_bucket_with_a_sign(size):
     out = sketched(torch.eye(size), 64, 0)
     assert ((out != 0).sum(dim=1) == 1).all()
     assert (out.abs().sum(dim=1) == 1).all()
+
+
+def test_the_gpus_sum_of_moved_pieces_is_the_cpus():
+    x, dim = torch.randn(3, 3 * 40), 40
+    sketch = less.CountSketch(dim, 1)
+    signs, shifts = sketch._draw("q", x.shape[1], x.device)
+    moved = rolled_sum((x * signs).view(3, 3, dim), shifts)
+    torch.testing.assert_close(moved, sketched(x, dim, 1))
 
 
 def test_projected_inner_products_are_unbiased():

@@ -81,8 +81,9 @@ def adam_direction(
         >>> round(adam_direction(torch.tensor([1.0]), zero, zero).item(), 3)
         3.162
     """
-    root = torch.sqrt(beta2 * second + (1.0 - beta2) * gradient**2 + epsilon)
-    return (beta1 * first + (1.0 - beta1) * gradient) / root
+    # Four passes over the gradients; written out as above there would be nine, each with an array of its own.
+    root = torch.addcmul(beta2 * second + epsilon, gradient, gradient, value=1.0 - beta2).rsqrt_()
+    return torch.add(beta1 * first, gradient, alpha=1.0 - beta1).mul_(root)
 
 
 def write_parameter_names(model: nn.Module, optimizer: Any, folder: str | Path) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from baselines._checks import check_count, check_seed
 from baselines.less.adam import AdamState
-from baselines.less.gradients import IGNORED, lora_parameters, stream_gradients
+from baselines.less.gradients import IGNORED, collate, lora_parameters, stream_gradients
 from baselines.less.projection import CountSketch
 from selection.checks import Problems
 
@@ -81,33 +81,24 @@ def gradient_features(
         (3, 4)
     """
     rank, world_size = _share(rank, world_size)
-    problems = Problems()
-    for argument, value in (("dim", dim), ("batch_size", batch_size), ("shard_size", shard_size)):
-        check_count(problems, argument, value)
-    check_count(problems, "world_size", world_size)
-    check_count(problems, "rank", rank, max(0, world_size - 1), low=0)
-    check_seed(problems, seed)
-    _check_examples(problems, examples)
-    problems.raise_if_any()
+    sizes = {"dim": dim, "batch_size": batch_size, "shard_size": shard_size}
+    _check_arguments(examples, sizes, seed, rank, world_size)
     names = lora_parameters(model)
     folder = Path(folder)
     _claim(folder, _spec(examples, names, adam, dim=dim, seed=seed, shard_size=shard_size))
     sketch = CountSketch(dim, seed)
-    device = next(model.parameters()).device
-    state = None if adam is None else adam.to(device)
+    state = None if adam is None else adam.to(next(model.parameters()).device)
     for shard in range(rank, -(-len(examples) // shard_size), world_size):
-        path = folder / _shard_name(shard)
-        start = shard * shard_size
+        path, start = folder / _shard_name(shard), shard * shard_size
         part = examples[start : start + shard_size]
-        if _is_whole(path, (len(part), dim)):
-            on_shard(len(part), True)
-            continue
-        rows = _shard(model, part, names, adam=state, sketch=sketch, batch_size=batch_size)
-        bad = ~np.isfinite(rows).all(axis=1)
-        if bad.any():
-            raise ValueError(f"examples: row {start + int(bad.argmax())} has a gradient with NaN or inf")
-        _write_shard(path, rows)
-        on_shard(len(part), False)
+        kept = _is_whole(path, (len(part), dim))
+        if not kept:
+            rows = _shard(model, part, names, adam=state, sketch=sketch, batch_size=batch_size)
+            bad = ~np.isfinite(rows).all(axis=1)
+            if bad.any():
+                raise ValueError(f"examples: row {start + int(bad.argmax())} has a gradient with NaN or inf")
+            _write_shard(path, rows)
+        on_shard(len(part), kept)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
     return folder
@@ -142,34 +133,6 @@ def load_features(folder: str | Path) -> NDArray[np.float32]:
     return result
 
 
-def collate(examples: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
-    """Return examples as one batch, padded on the right: input_ids, attention_mask and labels, each (b, l) int64.
-
-    Args:
-        examples: one mapping per example with `input_ids` and `labels`.
-
-    Returns:
-        Mapping with `input_ids`, `attention_mask` (0 on padding) and `labels` (-100 on padding).
-
-    Example:
-        >>> collate([{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [7], "labels": [7]}])["labels"]
-        tensor([[-100,    6],
-                [   7, -100]])
-    """
-    width = max(len(example["input_ids"]) for example in examples)
-    batch = {
-        "input_ids": torch.zeros(len(examples), width, dtype=torch.int64),
-        "attention_mask": torch.zeros(len(examples), width, dtype=torch.int64),
-        "labels": torch.full((len(examples), width), IGNORED, dtype=torch.int64),
-    }
-    for i, example in enumerate(examples):
-        length = len(example["input_ids"])
-        batch["input_ids"][i, :length] = torch.as_tensor(example["input_ids"])
-        batch["labels"][i, :length] = torch.as_tensor(example["labels"])
-        batch["attention_mask"][i, :length] = 1
-    return batch
-
-
 def _shard(
     model: nn.Module,
     examples: Sequence[Mapping[str, Sequence[int]]],
@@ -193,6 +156,24 @@ def _shard(
         stream_gradients(model, batch, names, project)
         rows[members] = nn.functional.normalize(total, dim=1, eps=1e-30).cpu().numpy()
     return rows
+
+
+def _check_arguments(
+    examples: Sequence[Mapping[str, Sequence[int]]],
+    sizes: Mapping[str, int],
+    seed: int,
+    rank: int,
+    world_size: int,
+) -> None:
+    """Raise ValueError naming every bad argument of `gradient_features`."""
+    problems = Problems()
+    for argument, value in sizes.items():
+        check_count(problems, argument, value)
+    check_count(problems, "world_size", world_size)
+    check_count(problems, "rank", rank, max(0, world_size - 1), low=0)
+    check_seed(problems, seed)
+    _check_examples(problems, examples)
+    problems.raise_if_any()
 
 
 def _share(rank: int | None, world_size: int | None) -> tuple[int, int]:

@@ -126,6 +126,34 @@ def stream_gradients(
         torch.autograd.backward(loss, inputs=anchors)
 
 
+def collate(examples: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
+    """Return examples as one batch, padded on the right: input_ids, attention_mask and labels, each (b, l) int64.
+
+    Args:
+        examples: one mapping per example with `input_ids` and `labels`.
+
+    Returns:
+        Mapping with `input_ids`, `attention_mask` (0 on padding) and `labels` (-100 on padding).
+
+    Example:
+        >>> collate([{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [7], "labels": [7]}])["labels"]
+        tensor([[-100,    6],
+                [   7, -100]])
+    """
+    width = max(len(example["input_ids"]) for example in examples)
+    batch = {
+        "input_ids": torch.zeros(len(examples), width, dtype=torch.int64),
+        "attention_mask": torch.zeros(len(examples), width, dtype=torch.int64),
+        "labels": torch.full((len(examples), width), IGNORED, dtype=torch.int64),
+    }
+    for i, example in enumerate(examples):
+        length = len(example["input_ids"])
+        batch["input_ids"][i, :length] = torch.as_tensor(example["input_ids"])
+        batch["labels"][i, :length] = torch.as_tensor(example["labels"])
+        batch["attention_mask"][i, :length] = 1
+    return batch
+
+
 def _layers(model: nn.Module, names: Sequence[str]) -> dict[str, nn.Linear]:
     """Return the linear layer of each weight name."""
     modules = dict(model.named_modules())

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from baselines import less
-from baselines.less.features import collate
+from baselines.less.gradients import collate
 
 DIM, TARGETS = 8192, 32
 # "cpu" on the command line: one thread and processor seconds, which other people's work hardly changes.
