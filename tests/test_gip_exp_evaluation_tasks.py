@@ -255,6 +255,19 @@ def loaded(place, adapter=None):
         return model
 
 
+def test_sampling_defaults_of_the_model_folder_are_ignored(tmp_path):
+    place = make_model(tmp_path / "penalised")
+    written = json.loads((place / "generation_config.json").read_text())
+    extra = {"repetition_penalty": 1.9, "do_sample": True, "top_k": 3, "temperature": 0.1}
+    (place / "generation_config.json").write_text(json.dumps(written | extra))
+    device.free()
+    config = loaded(place).generation_config
+    device.free()
+    assert config.repetition_penalty in (None, 1.0)
+    assert not config.do_sample
+    assert config.eos_token_id == written["eos_token_id"]
+
+
 def test_an_adapter_that_does_not_fit_the_base_is_an_error(tmp_path, mistral):
     wide = make_model(tmp_path / "wide")
     adapter = make_adapter(tmp_path / "adapter", wide)

@@ -321,6 +321,7 @@ def test_the_rank_setting_is_the_smallest_that_fits(tmp_path: Path) -> None:
     words = command(ServerSettings("m", adapters, max_model_len=100, enforce_eager=True), 5)
     assert words[words.index("--max-lora-rank") + 1] == "32"
     assert {"--enforce-eager", "--max-model-len"} <= set(words)
+    assert words[words.index("--generation-config") + 1] == "vllm"
 
 
 def test_adapters_that_vllm_cannot_serve_are_all_named(tmp_path: Path) -> None:

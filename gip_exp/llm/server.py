@@ -255,6 +255,8 @@ def command(settings: ServerSettings, port: int) -> list[str]:
     words += ["--model", settings.model, "--served-model-name", settings.served_name]
     words += ["--dtype", settings.dtype, "--host", "127.0.0.1", "--port", str(port)]
     words += ["--seed", str(settings.seed)]
+    # A model's own sampling defaults (top_k, repetition_penalty, ...) would make greedy another thing than elsewhere.
+    words += ["--generation-config", "vllm"]
     # Without this a weak model can fill its whole reply with white space between two JSON tokens.
     compact = {"backend": "xgrammar", "disable_any_whitespace": True}
     words += ["--structured-outputs-config", json.dumps(compact)]

@@ -29,6 +29,7 @@ def loaded(place: str, adapter: str | None, dtype: str, where: str) -> Iterator[
 
 def _load(place: str, adapter: str | None, dtype: str) -> Any:
     model = loading.load_base(place, dtype)
+    loading.reset_sampling(model)
     if adapter is None:
         return model
     from peft import PeftModel

@@ -191,6 +191,28 @@ def load_base(place: str, dtype: str, *, attention: str | None = None) -> Any:
     )
 
 
+# Fields of generation_config.json that change which token comes next.
+_SAMPLING = (
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+)
+
+
+def reset_sampling(model: Any) -> None:
+    """Ignore the sampling defaults of the model's generation_config.json, so that greedy is plain on every engine."""
+    from transformers import GenerationConfig
+
+    neutral = GenerationConfig()
+    for name in _SAMPLING:
+        setattr(model.generation_config, name, getattr(neutral, name))
+
+
 def has_flash_attention() -> bool:
     """Return whether FlashAttention is installed."""
     return find_spec("flash_attn") is not None
