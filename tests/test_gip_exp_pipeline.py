@@ -81,11 +81,11 @@ def test_the_same_command_again_does_nothing_again_and_gives_the_same_result(fir
 
 
 def test_another_budget_reuses_data_scores_embeddings_and_the_ranking(first, micro, shared_root):
-    other = pipeline.run(micro(shared_root, "budget=0.05", "until=train"), quiet())
+    other = pipeline.run(micro(shared_root, "budget=0.08", "until=train"), quiet())
     assert made(other) == ["select", "train"]
-    assert [row["id"] for row in read_jsonl(other.folder / "selected.jsonl")] == [
-        row["id"] for row in read_jsonl(first.folder / "selected.jsonl")[:11]
-    ]
+    more, fewer = ([row["id"] for row in read_jsonl(run.folder / "selected.jsonl")] for run in (first, other))
+    assert fewer == more[: len(fewer)]
+    assert len(fewer) < len(more)
 
 
 def test_another_learning_rate_reuses_the_selection(first, micro, shared_root):
@@ -335,7 +335,7 @@ def test_every_other_selector_goes_through_the_same_pipeline(first, micro, share
 
 def test_less_shares_its_warm_up_and_gradients_between_budgets(first, micro, shared_root):
     pipeline.run(micro(shared_root, "selector=less", "until=select"), quiet())
-    other = pipeline.run(micro(shared_root, "selector=less", "budget=0.05", "until=select"), quiet())
+    other = pipeline.run(micro(shared_root, "selector=less", "budget=0.08", "until=select"), quiet())
     assert made(other) == ["select"]
 
 

@@ -97,12 +97,12 @@ def test_planning_imports_no_heavy_library():
 
 
 def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
-    axes = ["selector=mp_ma,random,full", "budget=0.05,0.1", "seed=0,1"]
+    axes = ["selector=mp_ma,random,full", "budget=0.08,0.1", "seed=0,1"]
     code, out, err = run_plan(tmp_path, capsys, *axes, "--write", str(tmp_path / "plan"))
     assert (code, "error" in err) == (0, False)
     assert "10 runs (2 duplicates dropped)" in out
     runs = plan_folder.read(tmp_path / "plan")
-    assert [run.label.split()[0] for run in runs[:2]] == ["mp_ma_b0.05_s0", "mp_ma_b0.05_s1"]
+    assert [run.label.split()[0] for run in runs[:2]] == ["mp_ma_b0.08_s0", "mp_ma_b0.08_s1"]
     assert {path.name for path in (tmp_path / "plan" / "runs").iterdir()} == {
         f"{i:03d}.yaml" for i in range(10)
     }
@@ -131,7 +131,7 @@ def test_what_is_in_the_store_counts_as_cached_and_its_key_is_the_pipelines(tmp_
     assert whole.runs[0].folder == str(outcome.folder.resolve())
     assert whole.runs[0].ends == "stopped:select"
     again = estimate(
-        [Wanted(micro(tmp_path / "outputs", "budget=0.05"), "two")], Console(io.StringIO()), Speed()
+        [Wanted(micro(tmp_path / "outputs", "budget=0.08"), "two")], Console(io.StringIO()), Speed()
     )
     assert {step.name for step in again.steps.values() if step.cached} == {"data", "score", "embed", "rank"}
 

@@ -125,10 +125,17 @@ def check_ablations(arguments: list[str], root: Path) -> None:
     assert composing.setup(options.name, overrides, Console()).selector
 
 
+def check_submit(arguments: list[str], root: Path) -> None:
+    from gip_exp.cli import submit
+
+    assert submit._parser().parse_args(arguments).folder
+
+
 CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "gip_exp": check_run,
     "gip_exp.plan": check_plan,
     "gip_exp.status": check_status,
+    "gip_exp.submit": check_submit,
     "gip_exp.report": check_report,
     "gip_exp.ablations": check_ablations,
 }

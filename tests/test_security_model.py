@@ -118,13 +118,15 @@ def test_optimiser_states_and_arrays_with_code_in_them_are_not_opened(tmp_path):
     import torch
 
     from baselines.less.adam import adam_state
-    from gip_exp.models.encoder import encode_in_shards
+    from gip_exp.models import shards
 
     torch.save({"param_groups": [Bomb(tmp_path / "ran")], "state": {}}, tmp_path / "optimizer.pt")
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         adam_state(tmp_path, torch.nn.Linear(1, 1))
     np.save(tmp_path / "000000000.npy", np.array([Bomb(tmp_path / "ran")], dtype=object), allow_pickle=True)
-    made = encode_in_shards(["a"], lambda: lambda texts: np.zeros((len(texts), 2)), tmp_path)
+    order = shards.longest_first(["a"])
+    shards.encode_shards(["a"], order, lambda: lambda texts: np.zeros((len(texts), 2)), tmp_path)
+    made = shards.collect(tmp_path, order, tmp_path / "features.npy")
     assert made.tolist() == [[0, 0]]  # what is no plain array counts as torn, and is made again
     assert not (tmp_path / "ran").exists()
 

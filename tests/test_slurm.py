@@ -78,7 +78,7 @@ def made(folder: Path) -> Counter[str]:
 
 def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again(run, tmp_path):
     root = tmp_path / "outputs"
-    axes = ["selector=mp_ma,mp_sc,random", "budget=0.05,0.1", "seed=0,1"]
+    axes = ["selector=mp_ma,mp_sc,random", "budget=0.08,0.1", "seed=0,1"]
     folder = plan(run, tmp_path / "plan", root, *axes)
     assert counted(progress.of_plan(folder)) == {"missing": 12}
 

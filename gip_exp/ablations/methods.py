@@ -23,7 +23,7 @@ def gip(
     """Run GIP by `rule` with `changes` to its options; UserError for arguments that gip_select refuses."""
     from selection import gip_select
 
-    options = rule.model_dump(exclude={"kind", "name", "signal", "signals"}) | changes
+    options = rule.model_dump(exclude={"kind", "name", "signal", "signals", "processes"}) | changes
     with as_user_errors():
         # Some tables centre or disturb the scores on purpose, to show what negative ones do.
         return gip_select(features, budget, scores=scores, signed_scores=True, **options)
