@@ -150,30 +150,32 @@ def show(whole: "Estimate", console: "Console") -> None:
         console.say(f"  {run.name}  {run.label}")
     if len(whole.runs) > LISTED:
         console.say(f"  and {len(whole.runs) - LISTED} more")
-    batches = any(step.batch_usd != step.usd for step in whole.steps.values())  # else the column says nothing
-    prices = ["USD", *(["in batches"] if batches else [])]
-    table = Table("stage", *["all", "cached", "to make", "hours", "GPU-h", "calls", *prices, "disk"])
+    table = Table("stage", *["all", "cached", "to make", "hours", "GPU-h", "calls", "USD", "disk"])
     for column in table.columns[1:]:
         column.justify = "right"
     for group, steps in by_group(whole.steps).items():
-        table.add_row(group, *_figures(steps, batches=batches))
+        table.add_row(group, *_figures(steps))
     size = whole.folder_size or 0.0
     if whole.folder_size is not None:
-        table.add_row("runs", *_folders(len(whole.runs), whole.folders_left, size, 3 + len(prices)))
+        table.add_row("runs", *_folders(len(whole.runs), whole.folders_left, size))
     table.add_section()
-    table.add_row("", *_figures(list(whole.steps.values()), batches=batches, more=whole.folders_left * size))
+    table.add_row("", *_figures(list(whole.steps.values()), more=whole.folders_left * size))
     console.table(table)
+    left = [step for step in whole.steps.values() if not step.cached]
+    live, batches = _dollars([step.usd for step in left]), _dollars([step.batch_usd for step in left])
+    if batches != live:
+        console.say(f"in batches (judge.batch=true, sampler.batch=true): {batches} USD instead of {live}")
     console.say(_sources(by_group(whole.steps)), style="dim")
     for text in lifetime.warnings(judge for config in whole.configs for judge in lifetime.judges(config)):
         console.warn(text)
 
 
-def _folders(runs: int, left: int, size: float, empty: int) -> list[str]:
-    return [str(runs), str(runs - left), str(left), *[""] * empty, _size(left * size)]
+def _folders(runs: int, left: int, size: float) -> list[str]:
+    return [str(runs), str(runs - left), str(left), *[""] * 4, _size(left * size)]
 
 
-def _figures(steps: "list[Step]", *, batches: bool, more: float = 0.0) -> list[str]:
-    """Return the cells of a row, with prices in batches if wanted; `more` is added to the disk, in bytes."""
+def _figures(steps: "list[Step]", more: float = 0.0) -> list[str]:
+    """Return the cells of a row; `more` is added to the disk, in bytes."""
     cached = sum(step.cached for step in steps)
     left = [step for step in steps if not step.cached]
     known = [step for step in left if step.cost.known]
@@ -188,7 +190,6 @@ def _figures(steps: "list[Step]", *, batches: bool, more: float = 0.0) -> list[s
         _number(gpu),
         f"{calls:,}",
         _dollars([step.usd for step in left]),
-        *([_dollars([step.batch_usd for step in left])] if batches else []),
         _size(sum(step.cost.size for step in left) + more),
     ]
 
@@ -213,7 +214,7 @@ def _sources(groups: "Mapping[str, list[Step]]") -> str:
         f"from outputs measured in this store: {', '.join(measured) or 'nothing to make'}; {rules} by rule of thumb (one "
         f"GPU; --tflops, --bandwidth), {unknown} without hours (seconds to minutes on a CPU, or a judge served by vLLM). "
         "Hours are those of the stages, without the start of each process; calls: to judges and samplers, without "
-        "retries; in batches: with judge.batch=true and sampler.batch=true"
+        "retries"
     )
 
 
