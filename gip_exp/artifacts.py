@@ -1,7 +1,9 @@
 """File names and readers of the stage outputs that other stages use, so that stages do not import each other."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast, overload
 
 import numpy as np
@@ -89,6 +91,11 @@ class Texts(Sequence[str]):
 def read_features(entries: Entries) -> np.ndarray:
     """Read the embeddings of all training rows: (n, d) float32, memory-mapped."""
     return np.load(entries["embed"].folder / FEATURES, mmap_mode="r")
+
+
+def fills_memory(features: Path) -> bool:
+    """Return whether a file of embeddings takes half of this machine's memory or more."""
+    return 2 * features.stat().st_size >= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def read_selected(entries: Entries) -> list[dict[str, Any]]:

@@ -31,6 +31,24 @@ EVERY_S = 60.0  # seconds between two progress lines without a terminal
 FOLLOWED_S = 5.0  # seconds between two reports of progress for `gip-exp status`
 
 
+@contextmanager
+def _regularly(call: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Call a function regularly from a thread while the block runs."""
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.wait(every_s):
+            call()
+
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 class Console:
     """Output to stderr and, within `logging_to`, to a log file.
 
@@ -123,40 +141,23 @@ class Console:
     @contextmanager
     def _progress_lines(self) -> Iterator[None]:
         """Print progress regularly from a thread, because a single step may take long."""
-        done = threading.Event()
-
-        def report() -> None:
-            while not done.wait(self._every_s):
-                self.report_progress()
-
-        thread = threading.Thread(target=report, name="progress", daemon=True)
-        thread.start()
-        try:
+        with _regularly(self.report_progress, self._every_s):
             yield
-        finally:
-            done.set()
-            thread.join()
 
     @contextmanager
     def followed(self, report: Callable[[str], None], every_s: float = FOLLOWED_S) -> Iterator[None]:
         """Pass the progress of the innermost bar to `report` regularly, whenever it has changed."""
-        done = threading.Event()
+        last = ""
 
         def follow() -> None:
-            last = ""
-            while not done.wait(every_s):
-                now = "".join(bar.line() for bar in self._active[-1:])
-                if now != last:
-                    report(now)
-                last = now
+            nonlocal last
+            now = "".join(bar.line() for bar in self._active[-1:])
+            if now != last:
+                report(now)
+            last = now
 
-        thread = threading.Thread(target=follow, name="followed", daemon=True)
-        thread.start()
-        try:
+        with _regularly(follow, every_s):
             yield
-        finally:
-            done.set()
-            thread.join()
 
     def report_progress(self) -> None:
         """Print one line on the progress of the innermost bar, if any."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gip_exp.artifacts import FEATURES, selector_of
+from gip_exp.artifacts import FEATURES, fills_memory, selector_of
 from gip_exp.config.selector import GipSelector
 from gip_exp.errors import as_user_errors
 from gip_exp.models import loading
@@ -49,8 +49,7 @@ def select_in_processes(
             np.save(work / f"{name}.npy", values)
     features = job.inputs["embed"].folder / FEATURES
     device = loading.device(job.config)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if device == "cpu" and features.stat().st_size < memory / 2:
+    if device == "cpu" and not fills_memory(features):
         job.console.warn(
             f"selector.processes={config.processes} without GPUs, for a pool that fits in memory: one process is faster, "
             "because it reads the pool less often"

@@ -339,6 +339,21 @@ def test_less_shares_its_warm_up_and_gradients_between_budgets(first, micro, sha
     assert made(other) == ["select"]
 
 
+def test_embeddings_that_fill_the_memory_are_ranked_from_disk_alike(
+    micro, shared_root, tmp_path, monkeypatch
+):
+    here = ["selector=mp_sc", "until=select"]
+    expected = pipeline.run(micro(shared_root, *here), quiet())
+    monkeypatch.setattr("gip_exp.stages.rank.fills_memory", lambda _: True)
+    found = pipeline.run(micro(tmp_path / "outputs", *here), quiet())
+    assert read_jsonl(found.folder / "selected.jsonl") == read_jsonl(expected.folder / "selected.jsonl")
+    assert "reads them from disk" in found.entries["rank"].notes[0]
+    assert {path.name for path in found.entries["rank"].folder.iterdir()} == {
+        "manifest.json",
+        "ranking.parquet",
+    }
+
+
 def test_a_ranking_that_is_not_nested_is_made_for_its_own_budget(first, micro, shared_root):
     pipeline.run(micro(shared_root, "selector=k_means", "until=select"), quiet())
     other = pipeline.run(micro(shared_root, "selector=k_means", "budget=0.05", "until=select"), quiet())

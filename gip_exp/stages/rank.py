@@ -17,6 +17,7 @@ from gip_exp.artifacts import (
     RANKING,
     WEIGHTS,
     Texts,
+    fills_memory,
     read_features,
     read_pool,
     read_usable,
@@ -147,12 +148,11 @@ class _Pool:
     @property
     def scratch(self) -> Path | None:
         path = self._job.inputs["embed"].folder / FEATURES
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if path.stat().st_size < memory / 2:
+        if not fills_memory(path):
             return None
         self._job.note(
-            f"the embeddings ({path.stat().st_size / 1e9:.0f} GB) are large for a memory of {memory / 1e9:.0f} GB: the "
-            "selector reads them from disk, which is slower"
+            f"the embeddings ({path.stat().st_size / 1e9:.0f} GB) take half of this machine's memory or more: the selector "
+            "reads them from disk, which is slower"
         )
         folder = self._job.draft.scratch("pool")
         folder.mkdir(exist_ok=True)
