@@ -1,6 +1,7 @@
 """The report in W&B, read back from the offline run it leaves: its group, its tables and figures, one run however often."""
 
 import random
+import time
 
 import pytest
 from report_runs import GSM8K, write_run
@@ -21,9 +22,20 @@ def runs(tmp_path, monkeypatch):
     return tmp_path
 
 
-def logged(folder):
+def whole_log(folder, seconds=120):
+    """The records of a run's log. W&B's own process writes it, and may still do so after `finish` returned."""
     (log,) = folder.glob("*.wandb")
-    found = list(records(log))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = list(records(log))
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{log} has no exit record after {seconds} s")
+
+
+def logged(folder):
+    found = whole_log(folder)
     (run,) = [record.run for record in found if record.WhichOneof("record_type") == "run"][:1]
     keys = {item.key or "/".join(item.nested_key) for r in found for item in r.history.item}
     return run, keys, found
