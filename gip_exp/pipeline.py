@@ -25,6 +25,7 @@ from gip_exp.stages import (
     base,
     contamination,
     data,
+    describe,
     embed,
     evaluate,
     gradients,
@@ -35,7 +36,7 @@ from gip_exp.stages import (
     warmup,
 )
 from gip_exp.storage.disk_errors import explained, make_folder, writable
-from gip_exp.storage.files import remove_leftovers, write_json, write_text
+from gip_exp.storage.files import copy_file, remove_leftovers, write_json, write_text
 from gip_exp.storage.store import Draft, Entry, Store, key_of
 
 
@@ -54,6 +55,7 @@ def stages(config: Config) -> dict[str, Stage]:
             gradients.STAGE,
             rank.STAGE,
             select.STAGE,
+            describe.STAGE,
             train.STAGE,
             *evaluate.stages(config),
         )
@@ -68,6 +70,8 @@ def stages(config: Config) -> dict[str, Stage]:
     required: set[str] = set()
     for stage in final:
         _require(stage, known, config, required)
+    if select.STAGE.name in required:
+        required.add(describe.STAGE.name)  # its inputs are those of the ranking, and the selection
     return {name: stage for name, stage in known.items() if name in required}
 
 
@@ -237,6 +241,8 @@ def _announced(stage: Stage, console: Console, changed: Sequence[str]) -> Iterat
 def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]) -> Outcome:
     for chosen in result.selected_files(entries):
         write_text(folder / chosen.name, chosen.read_text(encoding="utf-8"))
+    for file in result.description_files(entries):
+        copy_file(file, folder / file.name)
     evaluate.copy_predictions(entries, folder)
     summary = result.summarise(config, key, entries, _status(config))
     if not (config.until and result.is_done(folder)):
@@ -268,6 +274,7 @@ def _record_failure(
 def run_key(config: Config) -> str:
     """Return the key of the full run, ignoring `until`, so that a continued run uses the same folder."""
     full = stages(config.model_copy(update={"until": None}))
+    full.pop(describe.STAGE.name, None)  # a page about the result changes nothing in it
     identities = {
         "model": loading.identity(config.model),
         "selector": rank.source(config),

@@ -20,7 +20,7 @@ from gip_exp.artifacts import (
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.evaluation import without_overlap
-from gip_exp.runs.folder import RESULT, SELECTED, SELECTED_ROWS
+from gip_exp.runs.folder import RESULT, SCORED_ROWS, SELECTED, SELECTED_ROWS, SELECTION_PAGE, SELECTION_TEXT
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.storage.files import digest, read_jsonl
 from gip_exp.storage.store import Entry
@@ -72,6 +72,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "contamination": without_overlap.summary(entries),
         "subset": subset(entries),
         "categories": categories(entries),
+        "measures": entries["describe"].facts["measures"] if "describe" in entries else {},
         "training": training(entries),
         "stages": stages,
         "status": status,
@@ -154,6 +155,13 @@ def selected_files(entries: Mapping[str, Entry]) -> list[Path]:
         return []
     files = (entries["select"].folder / name for name in (SELECTED, SELECTED_ROWS))
     return [file for file in files if file.is_file()]
+
+
+def description_files(entries: Mapping[str, Entry]) -> list[Path]:
+    """Return the stored files that describe the selection."""
+    if "describe" not in entries:
+        return []
+    return [entries["describe"].folder / name for name in (SELECTION_PAGE, SELECTION_TEXT, SCORED_ROWS)]
 
 
 def selected_file(entries: Mapping[str, Entry]) -> Path | None:

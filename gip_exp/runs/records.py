@@ -50,6 +50,8 @@ class RunResult(TypedDict):
     subset: NotRequired[dict[str, float]]
     # column -> value -> rows of pool and subset
     categories: NotRequired[dict[str, dict[str, dict[str, int]]]]
+    # lengths, mean scores, coverage, topics: of the subset, the pool and random subsets
+    measures: NotRequired[dict[str, dict[str, float | None]]]
     training: NotRequired[dict[str, Any]]
     stages: dict[str, StageRecord]
     status: str  # done, failed or stopped:<stage>

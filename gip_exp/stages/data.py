@@ -192,7 +192,14 @@ def _first_reasons(
     counts = {}
     for reason, found in reasons.items():
         new = {
-            row: {"id": origins[row]["id"], "row": row_name(origins[row]), "why": reason, **details}
+            row: {
+                "id": origins[row]["id"],
+                "row": row_name(origins[row]),
+                "source": origins[row]["source"],
+                "source_row": origins[row]["row"],
+                "why": reason,
+                **details,
+            }
             for row, details in found
             if row not in left_out
         }
