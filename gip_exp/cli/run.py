@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gip_exp.config.base import content
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.quiet import quiet_libraries
-from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
+from gip_exp.runs.folder import SCORED_ROWS, SELECTED, SELECTED_ROWS, SELECTION_PAGE
 from gip_exp.runs.lock import run_lock, stoppable
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.sweep import expand, plan_folder
@@ -181,9 +182,31 @@ def _cells(metric: Metric) -> tuple[str, str, str]:
 
 
 def show_files(result: RunResult, folder: Path, console: Console) -> None:
-    """Print the files of the selected rows."""
+    """Print the numbers of the subset beside those of random subsets, and the files of the selected rows."""
+    console.table(_compared(result["measures"]))
     if result["selector"] == "mp_sc":
         console.say("  mp_sc looks for variety only; selector=mp_ma also weighs a judge's scores (judge=...)")
     if (folder / SELECTED_ROWS).is_file():
         console.say(f"  the rows as your data has them: {folder / SELECTED_ROWS}")
     console.say(f"  prompt and completion, best first: {folder / SELECTED}")
+    console.say(f"  every row with its scores: {folder / SCORED_ROWS}")
+    console.say(f"  what was taken and what was left: {folder / SELECTION_PAGE}")
+
+
+def _compared(measures: Mapping[str, Mapping[str, float | None]]) -> Table:
+    table = Table("measure", "subset", "pool", "random subsets")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, values in measures.items():
+        low, high = values["random_low"], values["random_high"]
+        table.add_row(
+            name,
+            _short(values["subset"]),
+            _short(values["pool"]),
+            f"{_short(low)} to {_short(high)}" if low is not None else "",
+        )
+    return table
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None or isnan(value) else f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -99,7 +99,8 @@ def on_a_map(features: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     fitted = PCA(min(2, *features.shape), random_state=seed)
-    fitted.fit(unit(features[sample(len(features), FIT_ROWS, seed)]))
+    with np.errstate(invalid="ignore"):  # of rows that are all equal
+        fitted.fit(unit(features[sample(len(features), FIT_ROWS, seed)]))
     places = np.zeros((len(features), 2), dtype=np.float32)
     for rows in _blocks(len(features)):
         found = fitted.transform(unit(features[rows]))

@@ -130,8 +130,10 @@ def render(content: Content) -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Format a number with thousands separators; a dash for none."""
-    return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}"
+    """Format a number with thousands separators, and at least two significant digits; a dash for none."""
+    if value is None or np.isnan(value):
+        return "–"
+    return f"{value:.2g}" if digits and 0 < abs(value) < 0.05 else f"{value:,.{digits}f}"
 
 
 def _as_script_data(value: Any) -> Markup:
