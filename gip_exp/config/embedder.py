@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -56,8 +57,21 @@ class OpenAIEmbedder(EmbedderSection):
     concurrency: Annotated[Positive, NEUTRAL] = 1  # requests at a time
 
 
+class FileEmbedder(EmbedderSection):
+    """Embeddings that exist: a `.npy` file with one vector per row of the data, in the order of its rows."""
+
+    kind: Literal["file"]
+    path: Annotated[Path | None, NEUTRAL] = None  # the content of the file counts
+
+
 if TYPE_CHECKING:
     Embedder = EmbedderSection
 else:
-    _KINDS = [*EMBEDDERS.sections(EmbedderSection), TransformerEmbedder, VLLMEmbedder, OpenAIEmbedder]
+    _KINDS = [
+        *EMBEDDERS.sections(EmbedderSection),
+        TransformerEmbedder,
+        VLLMEmbedder,
+        OpenAIEmbedder,
+        FileEmbedder,
+    ]
     Embedder = Annotated[reduce(or_, _KINDS), Field(discriminator="kind")]

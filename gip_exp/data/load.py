@@ -98,6 +98,7 @@ def load_rows(data: RowsData, job: Job) -> LoadedRows:
 
     findings = _read(chain(first, source.train), layout, "train", source.title, keep, data=data, job=job)
     job.console.say(f"  {source.title}: {findings.n_rows:,} rows")
+    job.draft.facts["n_read"] = findings.n_rows
     test = Collector(*EXAMPLE)
     if (first_test := next(source.test, None)) is not None:
         test_rows, title = chain([first_test], source.test), f"{source.title}, test rows"

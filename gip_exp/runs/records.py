@@ -75,9 +75,10 @@ class LockRecord(TypedDict, total=False):
 
 
 class DataFacts(TypedDict):
-    """Facts of `data`: training rows and test rows."""
+    """Facts of `data`: training rows and test rows; rows of the user's data before any were left out."""
 
     n_rows: int
+    n_read: NotRequired[int]
     n_test: int
 
 

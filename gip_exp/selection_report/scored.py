@@ -1,5 +1,6 @@
 """`scored.parquet`: every row of the data with everything the run knows about it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,19 @@ def _identity(material: Material) -> dict[str, Any]:
     found = {"id": material.rows.table["id"]}
     if material.origins is not None:
         table = material.origins.table
-        found |= {name: table[name] for name in ("source", "row", "own_id") if name in table.column_names}
-        found["row"] = found["row"].cast(pa.int64())
+        found |= {name: _decoded(table[name]) for name in ("source", "own_id") if name in table.column_names}
+        found["row"] = table["row"].cast(pa.int64())
     return found
+
+
+def _decoded(column: Any) -> Any:
+    """Return a column of JSON values as text."""
+    coded = column.combine_chunks().dictionary_encode()
+    values = [json.loads(value) for value in coded.dictionary.to_pylist()]
+    texts = pa.array(
+        [value if isinstance(value, str) else json.dumps(value) for value in values], pa.string()
+    )
+    return texts.take(coded.indices)
 
 
 def _place_in_ranking(material: Material) -> dict[str, Any]:

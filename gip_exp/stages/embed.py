@@ -13,19 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gip_exp.artifacts import FEATURES, POOL, Texts, read_pool
+from gip_exp.artifacts import FEATURES, POOL, Texts, data_facts, read_origins, read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.embedder import NetworkEmbedder, OpenAIEmbedder, TransformerEmbedder, VLLMEmbedder
+from gip_exp.config.embedder import (
+    FileEmbedder,
+    NetworkEmbedder,
+    OpenAIEmbedder,
+    TransformerEmbedder,
+    VLLMEmbedder,
+)
 from gip_exp.config.model import Model
 from gip_exp.errors import UserError
-from gip_exp.models import loading
+from gip_exp.models import loading, vector_file
 from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry.functions import EMBEDDERS
 from gip_exp.runs.slurm import node_count
 from gip_exp.signals.llm_judge import missing_vllm
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.code_digest import Root
+from gip_exp.storage.files import file_digest
 from gip_exp.storage.row_table import read_table
 from gip_exp.training.torchrun import run_in_processes
 
@@ -63,6 +70,8 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
     embedder = config.embedder
     if isinstance(embedder, NetworkEmbedder):
         return {**content(embedder), "model": loading.identity(_encoder_model(config, embedder))}
+    if isinstance(embedder, FileEmbedder) and embedder.path is not None:
+        return {**content(embedder), "file": file_digest(embedder.path)}
     return content(embedder)
 
 
@@ -76,9 +85,12 @@ def _build(job: Job) -> None:
     elif isinstance(embedder, OpenAIEmbedder):
         features = _openai(texts, embedder, job)
     else:
-        with job.console.bar(f"embedding with {embedder.name}", len(texts)) as bar:
-            filled = {"texts": texts, "note": job.note, "facts": job.draft.facts, "advance": bar.advance}
-            features = EMBEDDERS.call(embedder, filled)
+        if isinstance(embedder, FileEmbedder):
+            features = _from_file(embedder, job)
+        else:
+            with job.console.bar(f"embedding with {embedder.name}", len(texts)) as bar:
+                filled = {"texts": texts, "note": job.note, "facts": job.draft.facts, "advance": bar.advance}
+                features = EMBEDDERS.call(embedder, filled)
         np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
     _check(features, job.config.embedder.name)
     shared, distinct = _shared(features, texts)
@@ -88,6 +100,21 @@ def _build(job: Job) -> None:
             "one, so selectors by embeddings treat them as duplicates"
         )
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
+
+
+def _from_file(embedder: FileEmbedder, job: Job) -> np.ndarray:
+    """Return the user's vectors of the pool; every row is found by its number in the data."""
+    assert embedder.path is not None
+    origins, facts = read_origins(job.inputs), data_facts(job.inputs)
+    if origins is None:
+        rows = np.arange(1, facts["n_rows"] + 1)
+        return vector_file.read(embedder.path, rows, facts["n_rows"])
+    rows = origins.table["row"].to_numpy().astype(np.int64)
+    if len(np.unique(rows)) < len(rows):
+        raise UserError(
+            "embedder=file needs data in one file, because row numbers start anew in every file: join the files"
+        )
+    return vector_file.read(embedder.path, rows, facts["n_read"])
 
 
 def _transformer(texts: Texts, embedder: TransformerEmbedder, job: Job) -> np.ndarray:
@@ -235,7 +262,7 @@ def _missing(config: Config) -> list[str]:
         from gip_exp.models.encoder import missing_key
 
         return missing_key(embedder.base_url)
-    return []
+    return vector_file.missing(embedder.path) if isinstance(embedder, FileEmbedder) else []
 
 
 def _missing_model(config: Config, embedder: NetworkEmbedder) -> list[str]:
