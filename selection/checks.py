@@ -90,7 +90,7 @@ def check_matrix(problems: Problems, argument: str, value: Any, *, rows: str = "
     elif isinstance(value, np.ndarray):
         usable = value.dtype.kind in "fiu"
     else:
-        problems.add(argument, f"got {type(value).__name__}; give a numpy array or a torch tensor")
+        problems.add(argument, f"got {_kind(value)}; give a numpy array or a torch tensor")
         return False
     if not usable:
         problems.add(argument, f"has dtype {value.dtype}; give real numbers (a float or integer dtype)")
@@ -102,6 +102,16 @@ def check_matrix(problems: Problems, argument: str, value: Any, *, rows: str = "
         problems.add(argument, f"has shape {tuple(value.shape)}; give at least one row and one column")
         return False
     return True
+
+
+def _kind(value: Any) -> str:
+    """Describe a value that is no table of numbers."""
+    if type(value).__module__.startswith("scipy.sparse"):
+        return (
+            f"{type(value).__name__} (sparse: reduce it to a few hundred columns by sklearn's TruncatedSVD, or call "
+            ".toarray() if that fits into memory)"
+        )
+    return type(value).__name__
 
 
 def first_bad_row(block: torch.Tensor) -> int | None:

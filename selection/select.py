@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from selection.arrays import as_matrix
 from selection.checks import Problems, check_candidates, check_query_arguments, resolve_budget
 from selection.fast.choose import select
 from selection.objective import describe, query_gram
@@ -41,9 +42,10 @@ def gip_select(
 ) -> Selection:
     """Greedily select the rows of a pool whose span covers as much of a query as possible.
 
-    features: (n, d) embeddings; array, memory-mapped array or tensor of any real dtype. Never changed.
+    features: (n, d) embeddings; array, memory-mapped array or tensor of any real dtype, which is never changed; or
+        lists, a DataFrame, a column of `datasets`, which are copied.
     budget: an int is a count from 1 to n, a float in (0, 1] a share of n (see `resolve_budget`).
-    scores: (n, k), a column per signal, larger = better: the query that correlates with row i as scores[i].
+    scores: (n, k) or (n,), a column per signal, larger = better: the query that correlates with row i as scores[i].
     queries: (d, k) embeddings as columns, for instance of target-task examples. At most one of the two;
         with neither the pool is its own query (self-compression).
     candidates: (n,) bool, rows that may be picked (default all). The others still count for the mean row and
@@ -83,6 +85,7 @@ def gip_select(
         >>> gip_select(features, 0.5).indices.tolist()
         [0, 3]
     """
+    features, scores = as_matrix(features), as_matrix(scores, column=True)
     problems = Problems()
     check_options(problems, method=method, ridge=ridge, tol=tol, noise=noise, dtype=dtype)
     problems.number("cache_bytes", cache_bytes, low=1)
@@ -100,17 +103,19 @@ def gip_select(
         problems.raise_if_any()
     how = Preparation(center, normalize, score_scaling, float(ridge), dtype, place, signed_scores, scratch)
     pool = prepare(problems, features, how, scores=scores, queries=queries, mask=mask)
-    return _run(pool, count, Rule(method, float(tol), float(noise)), int(cache_bytes))
+    rule = Rule(method, float(tol), float(noise))
+    return _run(pool, count, rule, int(cache_bytes), size=len(features))
 
 
-def _run(pool: Pool, count: int, rule: Rule, cache_bytes: int) -> Selection:
+def _run(pool: Pool, count: int, rule: Rule, cache_bytes: int, *, size: int) -> Selection:
     """Run the kernel on a prepared pool and put the result into the caller's row numbers."""
     total = query_gram(pool) if rule.method == "logdet" else None
     picks = select(Problem(pool, rule, total), count, cache_bytes)
     order = np.array(picks.order, dtype=np.int64)
     positions = torch.from_numpy(order).to(pool.rows.device)
     objective = Computed(partial(describe, pool, positions, rule.noise, total))
-    return Selection(pool.index[order], np.array(picks.gains), tuple(picks.rounds), objective)
+    gains, rounds = np.array(picks.gains), tuple(picks.rounds)
+    return Selection(pool.index[order], gains, rounds, objective, size)
 
 
 def check_options(problems: Problems, *, method: Any, ridge: Any, tol: Any, noise: Any, dtype: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, overload
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -68,7 +68,7 @@ class Computed(Mapping[str, float]):
         return dict, (dict(self._ready()),)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Selection:
     """Rows selected from a pool, in the order in which they were picked. Arrays cannot be changed.
 
@@ -77,6 +77,9 @@ class Selection:
         gains: (b,) float64, what each pick added by the measure of its method; zeros for methods without one.
         rounds: positions in `indices` at which a round of the greedy rule starts; begins with 0.
         objective: named values of the objective after the last pick (see `gip_select`); may be empty.
+        size: rows of the pool, of which `prefix` takes shares; None if it is not known.
+
+    It has the length, the items and the order of `indices`.
 
     Raises:
         ValueError: naming everything that is wrong with the arguments.
@@ -85,12 +88,15 @@ class Selection:
         >>> picked = Selection(np.array([4, 0, 7]), np.array([0.9, 0.5, 0.1]))
         >>> picked.prefix(2).indices.tolist()
         [4, 0]
+        >>> list(picked), picked[0]
+        ([4, 0, 7], 4)
     """
 
     indices: np.ndarray
     gains: np.ndarray
     rounds: tuple[int, ...] = (0,)
     objective: Mapping[str, float] = field(default_factory=dict)
+    size: int | None = None
 
     def __post_init__(self) -> None:
         indices = np.array(self.indices, dtype=np.int64).reshape(-1)
@@ -114,24 +120,48 @@ class Selection:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def prefix(self, budget: int) -> Selection:
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices.tolist())
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+    @overload
+    def __getitem__(self, at: slice) -> np.ndarray: ...
+    def __getitem__(self, at: int | slice) -> int | np.ndarray:
+        found = self.indices[at]
+        return found if isinstance(found, np.ndarray) else int(found)
+
+    def __repr__(self) -> str:
+        first = ", ".join(map(str, self.indices[:5].tolist()))
+        of = "" if self.size is None else f" of {self.size:,}"
+        return f"<Selection: {len(self):,}{of} row{'s' if len(self) != 1 else ''}: {first}{', ...' if len(self) > 5 else ''}>"
+
+    def prefix(self, budget: int | float) -> Selection:
         """Return the first picks, which for a greedy rule are its selection for that smaller budget.
 
         Args:
-            budget: number of picks to keep.
+            budget: number of picks to keep, or their share of the pool (a float), if its size is known.
 
         Returns:
             Selection; its objective is empty unless all picks are kept, because it describes the state after
             the last one.
 
         Raises:
-            ValueError: `budget` is not an int in 1..len(self).
+            ValueError: `budget` is neither an int in 1..len(self) nor such a share.
         """
-        whole = isinstance(budget, (int, np.integer)) and not isinstance(budget, bool)
-        if not whole or not 1 <= budget <= len(self):
-            raise ValueError(
-                f"budget: got {budget!r}; give an int from 1 to {len(self)}, the length of this selection"
+        count: Any = budget
+        if isinstance(budget, float) and self.size is not None and 0 < budget <= 1:
+            count = max(1, round(budget * self.size))
+        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+        if not whole or not 1 <= count <= len(self):
+            share = (
+                ""
+                if self.size is None
+                else f", or a share of the pool of at most {len(self) / self.size:.3g}"
             )
-        rounds = tuple(start for start in self.rounds if start < budget)
-        objective = self.objective if budget == len(self) else {}
-        return Selection(self.indices[:budget], self.gains[:budget], rounds, objective)
+            raise ValueError(
+                f"budget: got {budget!r}; give an int from 1 to {len(self)}, the length of this selection{share}"
+            )
+        rounds = tuple(start for start in self.rounds if start < count)
+        objective = self.objective if count == len(self) else {}
+        return Selection(self.indices[:count], self.gains[:count], rounds, objective, self.size)

@@ -443,7 +443,7 @@ def test_negative_scores_squared_pick_the_worst_rows_and_mapped_the_best(scores)
 
 GOOD = np.random.default_rng(0).normal(size=(10, 4))
 BAD = [
-    ({"features": [[1.0]]}, "features: got list; give a numpy array or a torch tensor"),
+    ({"features": "text"}, "features: got str; give a numpy array or a torch tensor"),
     ({"features": np.ones(4)}, r"features: has shape \(4,\); give 2 dimensions"),
     ({"features": np.ones((0, 4))}, r"features: has shape \(0, 4\); give at least one row"),
     ({"features": np.ones((3, 2), dtype=complex)}, "features: has dtype complex128; give real numbers"),
@@ -455,7 +455,7 @@ BAD = [
         "features: row 2 is zero, so it has no direction",
     ),
     ({"scores": np.ones((9, 2))}, "scores: has 9 rows for 10 rows of features"),
-    ({"scores": np.ones(10)}, r"scores: has shape \(10,\); give 2 dimensions"),
+    ({"scores": np.ones((10, 1, 1))}, r"scores: has shape \(10, 1, 1\); give 2 dimensions"),
     ({"scores": np.ones((10, 0))}, r"scores: has shape \(10, 0\); give at least one row and one column"),
     ({"scores": np.full((10, 1), np.nan)}, "scores: row 0 holds NaN or inf; mark unscored rows"),
     ({"scores": np.eye(10)[:, :2] * [1, 0]}, "scores: column 1 is all zero"),
