@@ -13,6 +13,7 @@ from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, as_user_errors
 from gip_exp.evaluation import registry
+from gip_exp.handover import write as handover
 from gip_exp.models import loading
 from gip_exp.preflight import preflight
 from gip_exp.redaction import redact, secrets_in_environment
@@ -157,7 +158,7 @@ def _perform(
                 entries[name] = _produce(
                     stage, config=config, entries=entries, store=store, console=console, tracker=tracker
                 )
-        outcome = _finish(config, key, folder, entries)
+        outcome = _finish(config, key, folder, entries, console)
     except BaseException as error:
         if isinstance(error, Exception):  # SIGTERM and Ctrl-C are not failures: the run can be continued
             _record_failure(config, key, folder, entries, error)
@@ -238,7 +239,9 @@ def _announced(stage: Stage, console: Console, changed: Sequence[str]) -> Iterat
         yield
 
 
-def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]) -> Outcome:
+def _finish(
+    config: Config, key: str, folder: Path, entries: Mapping[str, Entry], console: Console
+) -> Outcome:
     for chosen in result.selected_files(entries):
         write_text(folder / chosen.name, chosen.read_text(encoding="utf-8"))
     for file in result.description_files(entries):
@@ -248,6 +251,9 @@ def _finish(config: Config, key: str, folder: Path, entries: Mapping[str, Entry]
     if not (config.until and result.is_done(folder)):
         # Repeating a finished run with `until` must not replace its result: the run key ignores `until`.
         write_json(folder / RESULT, summary)
+    if "select" in entries:
+        for note in handover.export(config, folder, summary):
+            console.warn(note)
     return Outcome(folder, summary, entries)
 
 

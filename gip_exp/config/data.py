@@ -90,6 +90,7 @@ class RowsData(Section):
     metadata: list[str] = Field(default_factory=list)
     # Metadata columns in which lower is better (losses, perplexity). Part of the key of score/metadata, not of data.
     lower_is_better: Annotated[list[str], NEUTRAL] = Field(default_factory=list)
+    license: Annotated[str | None, NEUTRAL] = None  # for the card of export=[hf]
     max_length: Annotated[Positive, NEUTRAL]
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gip_exp.config.base import NEUTRAL, Name, Section, Seed
 from gip_exp.config.data import Data
@@ -57,6 +57,10 @@ class Config(Section):
     engine: Engine
     evaluation: Evaluations = Evaluations()
     tracking: Annotated[Tracking, NEUTRAL]
+    # formats in which the selected rows are also written
+    export: Annotated[list[Literal["hf", "trl", "llamafactory", "axolotl"]], NEUTRAL] = Field(
+        default_factory=list
+    )
 
     @model_validator(mode="before")
     @classmethod
