@@ -76,16 +76,21 @@ def test_the_subset_is_ready_for_trainers_and_the_rows_as_they_were_lie_beside_i
     assert table["prompt"][:] == originals["prompt"][:]
 
 
-def test_the_last_line_names_the_file(own, tmp_path):
+def test_the_last_lines_name_the_files(own, tmp_path):
     outcome, _ = run(own(written(tmp_path / "a.jsonl", rows_of())))
     said = io.StringIO()
     console = Console(said)
     show(outcome.result, console)
     show_files(outcome.result, outcome.folder, console)
-    *_, subset, rows, last = said.getvalue().splitlines()
-    assert subset == "  4 of 40 examples by random"
-    assert rows.endswith(f"{outcome.folder}/selected_rows.jsonl")
-    assert last == f"  prompt and completion, best first: {outcome.folder}/selected.jsonl"
+    lines = said.getvalue().splitlines()
+    assert "  4 of 40 examples by random" in lines
+    assert any(line.startswith("│ coverage") for line in lines)
+    assert [line.rpartition("/")[2] for line in lines[-4:]] == [
+        "selected_rows.jsonl",
+        "selected.jsonl",
+        "scored.parquet",
+        "selection.html",
+    ]
 
 
 def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):

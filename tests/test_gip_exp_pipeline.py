@@ -17,7 +17,7 @@ from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.storage.files import read_jsonl
 
-EVERY_STAGE = ["data", "base", "score", "embed", "rank", "select", "train", "evaluate"]
+EVERY_STAGE = ["data", "base", "score", "embed", "rank", "select", "describe", "train", "evaluate"]
 
 
 def quiet():
@@ -82,7 +82,7 @@ def test_the_same_command_again_does_nothing_again_and_gives_the_same_result(fir
 
 def test_another_budget_reuses_data_scores_embeddings_and_the_ranking(first, micro, shared_root):
     other = pipeline.run(micro(shared_root, "budget=0.08", "until=train"), quiet())
-    assert made(other) == ["select", "train"]
+    assert made(other) == ["select", "describe", "train"]
     more, fewer = ([row["id"] for row in read_jsonl(run.folder / "selected.jsonl")] for run in (first, other))
     assert fewer == more[: len(fewer)]
     assert len(fewer) < len(more)
@@ -97,6 +97,7 @@ def test_another_embedder_setting_makes_only_what_depends_on_it(first, micro, sh
         "embed",
         "rank",
         "select",
+        "describe",
     ]
 
 
@@ -137,7 +138,7 @@ def test_examples_that_are_cut_are_counted_and_told(first, micro, shared_root):
 def test_full_trains_once_however_it_is_swept(first, micro, shared_root):
     one = pipeline.run(micro(shared_root, "selector=full", "budget=0.1", "until=train"), quiet())
     two = pipeline.run(micro(shared_root, "selector=full", "budget=0.5", "until=train"), quiet())
-    assert made(one) == ["rank", "select", "train"]
+    assert made(one) == ["rank", "select", "describe", "train"]
     assert made(two) == []
     assert one.folder == two.folder
     assert one.result["n_selected"] == 216
@@ -145,7 +146,7 @@ def test_full_trains_once_however_it_is_swept(first, micro, shared_root):
 
 def test_selectors_that_choose_the_same_rows_in_the_same_order_share_the_adapter(first, micro, shared_root):
     other = pipeline.run(micro(shared_root, "selector.tol=1e-7", "until=train"), quiet())
-    assert made(other) == ["rank", "select"]
+    assert made(other) == ["rank", "select", "describe"]
 
 
 def test_until_stops_and_says_so(micro, tmp_path):
@@ -157,6 +158,7 @@ def test_until_stops_and_says_so(micro, tmp_path):
         "embed",
         "rank",
         "select",
+        "describe",
     ]  # no base, nothing needs it
     assert (outcome.folder / "selected.jsonl").is_file()
 
@@ -336,7 +338,7 @@ def test_every_other_selector_goes_through_the_same_pipeline(first, micro, share
 def test_less_shares_its_warm_up_and_gradients_between_budgets(first, micro, shared_root):
     pipeline.run(micro(shared_root, "selector=less", "until=select"), quiet())
     other = pipeline.run(micro(shared_root, "selector=less", "budget=0.08", "until=select"), quiet())
-    assert made(other) == ["select"]
+    assert made(other) == ["select", "describe"]
 
 
 def test_embeddings_that_fill_the_memory_are_ranked_from_disk_alike(
@@ -357,7 +359,7 @@ def test_embeddings_that_fill_the_memory_are_ranked_from_disk_alike(
 def test_a_ranking_that_is_not_nested_is_made_for_its_own_budget(first, micro, shared_root):
     pipeline.run(micro(shared_root, "selector=k_means", "until=select"), quiet())
     other = pipeline.run(micro(shared_root, "selector=k_means", "budget=0.05", "until=select"), quiet())
-    assert made(other) == ["rank", "select"]
+    assert made(other) == ["rank", "select", "describe"]
 
 
 def test_processes_share_less_gradients_and_find_the_same_features(first, micro, shared_root, tmp_path):

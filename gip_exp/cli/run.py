@@ -121,8 +121,7 @@ def _run(config: Config, console: Console) -> None:
     show(outcome.result, console)
     if config.until == "select":
         show_files(outcome.result, outcome.folder, console)
-    else:
-        console.say(f"  {outcome.folder}")
+    print(outcome.folder, flush=True)  # alone on stdout, for scripts
 
 
 def show(result: RunResult, console: Console) -> None:
