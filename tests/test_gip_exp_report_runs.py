@@ -115,15 +115,13 @@ def test_rows_without_their_fields_are_named(tmp_path):
         read_runs(tmp_path / "b")
 
 
-def test_other_data_for_the_same_seed_is_refused_with_keys_and_runs(tmp_path, capsys):
+def test_other_data_for_the_same_seed_is_another_table(tmp_path, capsys):
     write_run(tmp_path, data_key="aaaa")
     write_run(tmp_path, "random", data_key="bbbb")
-    assert main([str(tmp_path)]) == 2
-    message = capsys.readouterr().err
-    assert "experiment toy, seed 0: the runs used 2 different data" in message
-    assert "data key aaaa in mp_ma_b0.1_s0" in message
-    assert "data key bbbb in random_b0.1_s0" in message
-    assert "paths.root=DIR" in message
+    assert main([str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "toy [data=aaaa]" in shown
+    assert "toy [data=bbbb]" in shown
 
 
 def test_seeds_may_draw_their_own_data(tmp_path):
@@ -179,13 +177,13 @@ def test_the_result_is_read_as_written_by_the_pipeline_fields(tmp_path):
 
 
 def test_mixtures_of_every_experiment_are_named_at_once(tmp_path, capsys):
-    write_run(tmp_path, data_key="aaaa")
-    write_run(tmp_path, "random", data_key="bbbb")
+    write_run(tmp_path)
+    write_run(tmp_path, "random", values={GSM8K: [1] * 7})
     write_run(tmp_path, experiment="toys")
     write_run(tmp_path, "random", experiment="toys", values={GSM8K: [1] * 5})
     assert main([str(tmp_path)]) == 2
     message = capsys.readouterr().err
-    assert "experiment toy, seed 0: the runs used 2 different data" in message
+    assert "experiment toy, gsm8k/exact_match: the runs answered different questions" in message
     assert "experiment toys, gsm8k/exact_match: the runs answered different questions" in message
 
 

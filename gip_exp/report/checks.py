@@ -1,4 +1,4 @@
-"""Refuse runs that cannot be compared in one table: different data or questions under one experiment's name."""
+"""Refuse runs that cannot be compared in one table: different questions under one experiment's name."""
 
 from collections.abc import Mapping, Sequence
 from zlib import crc32
@@ -15,29 +15,14 @@ REMEDY = (
 
 
 def check(runs: Sequence[Run]) -> None:
-    """Raise UserError naming all mixtures found: runs, data keys, questions. Seeds may differ in their data."""
+    """Raise UserError naming all mixtures found, with runs and questions. Runs on different data are apart (`by_data`)."""
     problems: list[str] = []
     for experiment in sorted({run.experiment for run in runs}):
         members = [run for run in runs if run.experiment == experiment]
-        mixed: list[str] = []
-        for seed in sorted({run.seed for run in members}):
-            same_seed = [run for run in members if run.seed == seed]
-            mixed += _data(experiment, seed, same_seed)
-        problems += mixed or _questions(experiment, members)  # different data implies different questions
+        problems += _questions(experiment, members)
     if problems:
         lines = "".join(f"\n  {problem}" for problem in problems)
         raise UserError(f"runs are mixed that cannot be compared: {REMEDY}{lines}")
-
-
-def _data(experiment: str, seed: int, runs: Sequence[Run]) -> list[str]:
-    """Runs of one seed must have used one pool and one test set."""
-    keys: dict[str, list[Run]] = {}
-    for run in runs:
-        keys.setdefault(run.data_key, []).append(run)
-    if len(keys) < 2:
-        return []
-    who = _who("data key", keys)
-    return [f"experiment {experiment}, seed {seed}: the runs used {len(keys)} different data: {who}"]
 
 
 def _questions(experiment: str, runs: Sequence[Run]) -> list[str]:

@@ -13,6 +13,7 @@ from gip_exp.report.context_tables import (
     verdict_table,
 )
 from gip_exp.report.document import Document, Figure, Section, Table
+from gip_exp.report.measures import measure_table
 from gip_exp.report.names import is_part
 from gip_exp.report.rows import Result
 from gip_exp.report.runs import Found
@@ -36,9 +37,10 @@ def make_document(
     figures: Mapping[str, Sequence[Figure]],
 ) -> Document:
     """Return the content of the report, independent of its format."""
+    evaluated = any(group.uses_model for group in groups)
     sections = [
         Section("Figures", (), tuple(figures["results"])),
-        _claims(verdicts, elsewhere(groups)),
+        *([_claims(verdicts, elsewhere(groups))] if evaluated else []),
         *(_results(group, results) for group in groups),
         _subsets(groups, figures["subsets"]),
         _cost(groups, figures["cost"]),
@@ -46,7 +48,7 @@ def make_document(
     ]
     return Document(
         "What the runs show",
-        _summary(found, verdicts),
+        _summary(found, verdicts if evaluated else ()),
         tuple(s for s in sections if s.parts or s.paragraphs),
     )
 
@@ -56,10 +58,13 @@ def _summary(found: Found, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     seeds = sorted({run.seed for run in found.runs})
     shown = ", ".join(map(str, seeds))
     lines = [f"{text.count(len(found.runs), 'run')}, {text.count(len(seeds), 'seed')} ({shown})."]
-    if len(seeds) == 1:
+    if len(seeds) == 1 and any(run.answers for run in found.runs):
         lines.append("One seed only: the intervals cover the questions, there is no interval over seeds.")
     tally = Counter(verdict.verdict for verdict in verdicts)
-    lines.append("The paper's claims: " + ", ".join(f"{n} {verdict}" for verdict, n in tally.items()) + ".")
+    if tally:
+        lines.append(
+            "The paper's claims: " + ", ".join(f"{n} {verdict}" for verdict, n in tally.items()) + "."
+        )
     return (*lines, *(f"{other.status}: {other.folder} ({other.reason})" for other in found.others))
 
 
@@ -87,7 +92,11 @@ def _more(notes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _subsets(groups: Sequence[Group], figures: Sequence[Figure]) -> Section:
-    tables = [table for group in groups for table in (subset_table(group), *category_tables(group))]
+    tables = [
+        table
+        for group in groups
+        for table in (subset_table(group), measure_table(group), *category_tables(group))
+    ]
     return Section("What was selected", (), (*figures, *(table for table in tables if table is not None)))
 
 

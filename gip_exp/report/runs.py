@@ -19,6 +19,7 @@ from gip_exp.runs.records import Metric, RunResult, StageRecord, parse_result
 
 DONE, FAILED, UNFINISHED, STOPPED, SUPERSEDED = "done", "failed", "unfinished", "stopped", "superseded"
 METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")  # it names a file too
+PATH = "data.path"  # cannot change a result as such, because the files count; but it tells data sets apart
 TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of its per-question outcomes
 
 
@@ -169,7 +170,7 @@ def _latest(runs: Sequence[Run]) -> tuple[list[Run], list[Unfinished]]:
     newest: dict[str, Run] = {}
     names: dict[Path, str] = {}
     for run in sorted(runs, key=lambda run: run.modified):
-        kept = {key: value for key, value in run.settings.items() if not is_neutral(key)}
+        kept = {key: value for key, value in run.settings.items() if not is_neutral(key) or key == PATH}
         asked = [run.experiment, run.model, run.selector, run.budget, run.seed, sorted(run.answers)]
         names[run.folder] = json.dumps([asked, kept], sort_keys=True) if kept else str(run.folder)
         newest[names[run.folder]] = run

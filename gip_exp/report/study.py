@@ -84,7 +84,14 @@ class Group:
     @property
     def title(self) -> str:
         """Heading of its tables and figures."""
-        return f"{self.experiment} · {model(self.model)}{shown(self.setup)}"
+        named = f" · {model(self.model)}" if self.uses_model else ""
+        return f"{self.experiment}{named}{shown(self.setup)}"
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether a run tuned or evaluated the model; else its name says nothing about the runs."""
+        runs = [run for cell in self.cells for run in cell.all_runs()]
+        return any(run.answers or "train" in run.stages for run in runs)
 
     @property
     def slug(self) -> str:

@@ -31,10 +31,11 @@ def show(
     for result in headline(results):
         console.print(_table(result))
         console.print(f"[dim]{_legend(result)}[/dim]")
-    tally = Counter(verdict.verdict for verdict in verdicts)
-    console.print(
-        "the paper's claims: " + ", ".join(f"{number} {verdict}" for verdict, number in tally.items())
-    )
+    if any(run.answers for run in found.runs):
+        tally = Counter(verdict.verdict for verdict in verdicts)
+        console.print(
+            "the paper's claims: " + ", ".join(f"{number} {verdict}" for verdict, number in tally.items())
+        )
     for other in found.others:
         line = printable(f"{other.status}: {other.folder} ({other.reason})")
         console.print(line, style="yellow", markup=False)

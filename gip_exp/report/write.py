@@ -12,6 +12,7 @@ from rich.progress import track
 from gip_exp.errors import UserError
 from gip_exp.report import checks, csv_file, html, latex, layout, markdown, terminal
 from gip_exp.report.arrange import make_study, name_metrics
+from gip_exp.report.by_data import apart
 from gip_exp.report.document import Document, Figure
 from gip_exp.report.figures.draw import Plan, draw, plan
 from gip_exp.report.rows import Result, make_result
@@ -42,7 +43,7 @@ def write_report(folder: Path, out: Path, console: Console | None = None) -> Rep
     """
     console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
     found = read_runs(folder)
-    runs = name_metrics(found.runs)
+    runs = name_metrics(apart(found.runs))
     checks.check(runs)
     groups = make_study(runs)
     tables = [(group, metric) for group in groups for metric in group.metrics]
