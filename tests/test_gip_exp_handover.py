@@ -188,7 +188,7 @@ def test_a_run_exports_what_it_selected_and_a_repeated_run_again(compose, path, 
     assert datasets.load_dataset(str(hub), split="train", cache_dir=str(tmp_path / "c"))["id"][:] == ids
     head, card = (hub / "README.md").read_text().split("\n---\n", 1)
     assert "license: cc-by-4.0" in head
-    assert "5 of 30 rows chosen by mp_sc" in card
+    assert "5 of 30 rows chosen by mp_ma_sc" in card
     assert "coverage" in card
 
 

@@ -394,3 +394,20 @@ def test_replies_in_other_languages_than_english_are_said(own, tmp_path):
     ]
     _, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=top_score", "budget=5", "target.n=0"))
     assert "judge=rules is made for English, but of 22 replies 20 (Spanish) are in other languages" in said
+
+
+def test_the_default_selects_from_rows_without_a_visible_flaw_and_says_what_has_no_part(
+    compose, tmp_path, capsys
+):
+    """All attributes of the rules are the same for every row, so that variety alone decides."""
+    rows = [
+        {"prompt": f"Tell me fact {i} about water.", "completion": f"Water number {i} is wet."}
+        for i in range(40)
+    ]
+    path = written(tmp_path / "rows.jsonl", rows)
+    given = ["+experiment=own_data", f"data.path={path}", f"paths.root={tmp_path}/out", "budget=5"]
+    outcome = pipeline.run(parse(compose(*given, "embedder.min_count=1")), Console())
+    assert outcome.result["n_selected"] == 5
+    assert (
+        "the signal judge is the same for every row and has no part in the mixture" in capsys.readouterr().err
+    )

@@ -85,12 +85,12 @@ def test_selections_from_two_files_are_reported_side_by_side(outputs, capsys):
     assert "own_data [path=b.jsonl]: the subsets beside random ones" in titles
     page = (outputs / "report" / "report.html").read_text()
     assert "Qwen" not in page  # no model took part
-    assert "the paper" not in page.lower()
+    assert "claims" not in page.lower()
     (table,) = [
         p
         for s in report.document.sections
         for p in s.parts
         if getattr(p, "title", "").endswith("a.jsonl]: the subsets beside random ones")
     ]
-    assert [row[0] for row in table.rows] == ["MP+SC", "Random"]
+    assert [row[0] for row in table.rows] == ["MP+MA+SC", "Random"]
     assert "3 runs reported" in capsys.readouterr().out

@@ -185,6 +185,8 @@ def show_files(result: RunResult, folder: Path, console: Console) -> None:
     console.table(_compared(result["measures"]))
     if result["selector"] == "mp_sc":
         console.say("  mp_sc looks for variety only; selector=mp_ma also weighs a judge's scores (judge=...)")
+    elif result["judge"] == "rules":
+        console.say("  judge=rules sees flaws on the surface only; judge=openai and judge=vllm read the rows")
     if (folder / SELECTED_ROWS).is_file():
         console.say(f"  the rows as your data has them: {folder / SELECTED_ROWS}")
     console.say(f"  prompt and completion, best first: {folder / SELECTED}")

@@ -38,10 +38,9 @@ def select_rows(
             conversations, preference pairs: the shape is detected as by `+experiment=own_data`.
         budget: Number of rows, or a share of the pool.
         scores: Larger is better: name of a column, several names, a function of a row, or a dict of name -> either.
-        judge: A judge of `conf/judge` instead (`rules`, `openai`, `vllm`).
+        judge: A judge of `conf/judge` instead (`openai`, `vllm`); without scores it is `rules`, about the surface of texts.
         embeddings: (n, d) array with a vector per given row, or an embedder of `conf/embedder`; `tfidf` by default.
-        selector: A selector of `conf/selector`. By default matching pursuit: on the scores or the judge's attributes if
-            given, else on the self-compression of the data.
+        selector: A selector of `conf/selector`; by default matching pursuit on the scores. `mp_sc` needs none.
         seed: Seed of selection noise and of random selectors.
         settings: Further settings as on the command line, e.g. `["selector.ridge=0.1"]`.
         root: Folder of stage outputs, which later calls reuse; by default a temporary one.
@@ -68,7 +67,7 @@ def select_rows(
     kept = TemporaryDirectory(prefix="gip-")
     in_memory = given.plain_rows(rows)
     columns = given.named_scores(scores) if scores is not None else {}
-    chosen = selector or ("mp_metadata" if columns else "mp_ma" if judge else "mp_sc")
+    chosen = selector or ("mp_metadata" if columns else None)
     embedder = embeddings if isinstance(embeddings, str) else None if embeddings is None else "file"
     groups = {"selector": chosen, "judge": judge, "embedder": embedder}
     choices = [f"{group}={name}" for group, name in groups.items() if name]

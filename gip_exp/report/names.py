@@ -25,6 +25,7 @@ class Look:
 METHODS: dict[str, Look] = {
     "mp_ma": Look("MP+MA", "#0072B2", "o"),
     "mp_sc": Look("MP+SC", "#D55E00", "s"),
+    "mp_ma_sc": Look("MP+MA+SC", "#AA3377", "h"),
     "omp_ma": Look("OMP+MA", "#44AA99", "p"),
     "omp_sc": Look("OMP+SC", "#AA7744", "h"),
     "logdet_ma": Look("Log-det+MA", "#999933", "H"),

@@ -99,7 +99,7 @@ def explain(material: Material, at: int) -> str:
     """Explain the place of the row ranked `at` (from 0): its scores in the pool, and the most similar row before it."""
     row = int(material.order[at])
     parts = []
-    for name, values in material.scores.items():
+    for name, values in material.telling.items():
         known = values[material.pool]
         known = known[~np.isnan(known)]
         if not np.isnan(values[row]) and len(known):

@@ -82,6 +82,11 @@ class Material:
         return len(self.described) == len(self.pool)
 
     @cached_property
+    def telling(self) -> Mapping[str, np.ndarray]:
+        """The scores that differ between rows of the pool."""
+        return {name: values for name, values in self.scores.items() if np.nanstd(values[self.pool]) > 0}
+
+    @cached_property
     def position(self) -> np.ndarray:
         """(n,) position of each row in `described`, -1 if it is not there."""
         position = np.full(len(self.rows), -1)

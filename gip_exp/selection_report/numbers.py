@@ -117,7 +117,7 @@ def measures(
     ]
     found += [
         Measure(f"mean {name}", _mean(v[subset]), _mean(v[pool]), tuple(_mean(v[rows]) for rows in drawn), 3)
-        for name, v in material.scores.items()
+        for name, v in material.telling.items()
     ]
     coverage = [
         coverage_curve(material.features, rows, [len(rows)], compared.asked)[0] for rows in (chosen, *draws)
@@ -155,7 +155,7 @@ def curves(material: Material, compared: Subsets, topic: np.ndarray) -> tuple[Cu
         ),
         curve("topics with a pick", [[len(np.unique(topic[rows[:c]])) for c in counts] for rows in orders]),
     ]
-    for name, values in material.scores.items():
+    for name, values in material.telling.items():
         own = values[material.described]
         means = [[_mean(own[rows[:c]]) for c in counts] for rows in orders]
         found.append(curve(f"mean {name}", means))

@@ -152,7 +152,7 @@ def _as_script_data(value: Any) -> Markup:
 
 def _columns(material: Material) -> list[tuple[str, str]]:
     """Return (heading, type) of the columns of the table of picks."""
-    scores = [(name, "number") for name in material.scores]
+    scores = [(name, "number") for name in material.telling]
     gains = [("gain", "number")] if material.gains.any() else []
     return [
         ("rank", "number"), ("row", "text"), *scores, *gains,
@@ -168,7 +168,7 @@ def _table(material: Material, found: Findings) -> list[list[str]]:
             [
                 str(at + 1),
                 material.name(row),
-                *(_plain(values[row]) for values in material.scores.values()),
+                *(_plain(values[row]) for values in material.telling.values()),
                 *([f"{material.gains[at]:.4g}"] if material.gains.any() else []),
                 str(int(sum(values[row] for values in found.lengths.values()))),
                 found.topic_names[found.topic[position]] if position >= 0 else "",

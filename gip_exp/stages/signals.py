@@ -114,8 +114,7 @@ def _mixture(job: Job) -> None:
     """Combine the scaled and weighted columns of all sources, named `source/column`, or `source` if it has one column."""
     tables: list[SignalTable] = []
     weights: dict[str, float] = {}
-    for source in _chosen(job.config).sources:
-        table = informative(job.inputs[SOURCE_STAGE[source]])
+    for source, table in _informative_sources(job).items():
         by_column = column_weights(source, table.names, _chosen(job.config).signals)
         part = table.columns(list(by_column))
         part = part if part.names == (source,) else part.prefixed(source)
@@ -123,6 +122,22 @@ def _mixture(job: Job) -> None:
         weights |= dict(zip(part.names, by_column.values(), strict=True))
     job.draft.facts["weights"] = weights
     write_table(job, "mixture", mixture(tables, weights))
+
+
+def _informative_sources(job: Job) -> dict[str, SignalTable]:
+    """Return the tables of the sources, without those that are constant, which are noted; UserError if all are."""
+    found: dict[str, SignalTable] = {}
+    constant: dict[str, UserError] = {}
+    for source in _chosen(job.config).sources:
+        try:
+            found[source] = informative(job.inputs[SOURCE_STAGE[source]])
+        except UserError as error:
+            constant[source] = error
+    if not found:
+        raise next(iter(constant.values()))
+    for source in constant:
+        job.note(f"the signal {source} is the same for every row and has no part in the mixture")
+    return found
 
 
 def column_weights(

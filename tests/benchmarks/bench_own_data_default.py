@@ -31,11 +31,7 @@ CHOICES: dict[str, list[str]] = {
     "random": ["selector=random"],
     "mp_sc": ["selector=mp_sc"],
     "mp_ma": ["selector=mp_ma"],
-    "mp_mixture": [
-        "selector=mp_mixture",
-        "selector.signals.self_consistency=null",
-        "+selector.signals.self_compression=1.0",
-    ],
+    "mp_ma_sc": ["selector=mp_ma_sc"],
     "top_score": ["selector=top_score"],
     "gate_random": ["selector=gate_random"],
 }
@@ -65,7 +61,11 @@ def _submodules(module: str) -> list[str]:
         path = getattr(import_module(module), "__path__", [])
     except Exception:
         return []
-    return [f"{module}.{found.name}" for found in pkgutil.iter_modules(path) if "test" not in found.name]
+    return [
+        f"{module}.{found.name}"
+        for found in pkgutil.iter_modules(path)
+        if "test" not in found.name and found.name != "__main__"
+    ]
 
 
 def code_with_junk() -> tuple[Rows, np.ndarray, str]:
