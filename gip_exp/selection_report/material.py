@@ -165,8 +165,9 @@ def _quick_embeddings(texts: list[str]) -> np.ndarray:
 
 
 def _signal_tables(job: Job) -> list[SignalTable]:
-    """Return the signal tables that the run has."""
-    return [read_table(job.inputs[stage]) for stage in SOURCE_STAGE.values() if stage in job.inputs]
+    """Return the signal tables that the run has; a mixture only repeats the columns of its sources."""
+    stages = [stage for source, stage in SOURCE_STAGE.items() if source != "mixture" and stage in job.inputs]
+    return [read_table(job.inputs[stage]) for stage in stages]
 
 
 def _numeric_metadata(job: Job) -> list[SignalTable]:
