@@ -114,7 +114,7 @@ def topics(features: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
 
     learned = unit(features[sample(len(features), FIT_ROWS, seed)])
     mean = learned.mean(axis=0)
-    means = MiniBatchKMeans(min(count, len(learned)), n_init=3, batch_size=1024, random_state=seed)
+    means = MiniBatchKMeans(min(count, len(learned)), n_init=1, batch_size=1024, random_state=seed)
     means.fit(unit(learned - mean))
     found = np.zeros(len(features), dtype=np.int64)
     for rows in _blocks(len(features)):
