@@ -16,7 +16,7 @@ from gip_exp.config.judge import LLMJudge
 from gip_exp.config.selector import OnScores
 from gip_exp.errors import UserError
 from gip_exp.registry.functions import JUDGES, rubrics
-from gip_exp.signals import lifetime, llm_judge
+from gip_exp.signals import judge_endpoint, judge_requirements, lifetime, llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
@@ -46,7 +46,7 @@ def _sources(config: Config) -> tuple[str, ...]:
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
     if isinstance(config.judge, LLMJudge):
-        return {"judge": llm_judge.identity(config.judge), "rubric": content(config.rubric)}
+        return {"judge": judge_endpoint.identity(config.judge), "rubric": content(config.rubric)}
     return {"judge": content(config.judge), "rubric": config.rubric.name}
 
 
@@ -124,7 +124,9 @@ def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.judge, LLMJudge):
-        return llm_judge.missing_rubric(config.rubric) + llm_judge.missing_judge(config.judge)
+        return judge_requirements.missing_rubric(config.rubric) + judge_requirements.missing_judge(
+            config.judge
+        )
     known = rubrics(config.judge.kind)
     if known is None or config.rubric.name in known:
         return []
