@@ -31,18 +31,27 @@ LAYERS = (
     ("models", "runs", "stage"),
     ("data", "report", "signals", "training"),
     ("artifacts",),
-    ("evaluation", "gip_processes"),
+    ("evaluation", "gip_processes", "judgements"),
     ("preflight", "result"),
     ("stages",),
     ("pipeline",),
     ("sweep",),
-    ("cli", "replies", "status"),
+    ("cli", "judge", "replies", "status"),
     ("__main__", "ablations", "plan"),
     ("launch",),
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Rooms that call the pure packages; the others see what these make of it.
-CALLERS = {"ablations", "evaluation", "gip_processes", "registry", "report", "signals", "stages"}
+CALLERS = {
+    "ablations",
+    "evaluation",
+    "gip_processes",
+    "judgements",
+    "registry",
+    "report",
+    "signals",
+    "stages",
+}
 
 
 def imports(path: Path, types: bool = True) -> Iterator[tuple[int, str]]:
