@@ -1,6 +1,7 @@
-"""`gip-exp judge show RUN`: what a judge said about the rows, beside their text."""
+"""`gip-exp judge show|compare`: what a judge said about the rows, beside their text; how far two judges agree."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,18 @@ def _show(options: argparse.Namespace) -> None:
     show.show(Console(highlight=False), judged, groups, limit=options.limit)
 
 
+def _compare(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from gip_exp.judgements import compare, compared
+
+    found = compare.compare(compare.side(options.a), compare.side(options.b), options.limit)
+    if options.json:
+        print(json.dumps(found.as_dict(), indent=1))
+    else:
+        compared.show(Console(highlight=False), found)
+
+
 def _write(path: Path, text: str) -> None:
     from gip_exp.storage.files import write_text
 
@@ -67,9 +80,16 @@ def _count(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="gip-exp judge", description="Read what a judge said about the rows of a run."
+        prog="gip-exp judge",
+        description="Read what a judge said about the rows of a run, or compare two judges.",
     )
-    commands = parser.add_subparsers(required=True, metavar="show")
+    commands = parser.add_subparsers(required=True, metavar="show|compare")
+    _add_show(commands)
+    _add_compare(commands)
+    return parser
+
+
+def _add_show(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     show = commands.add_parser(
         "show",
         help="rows by score, with the judge's replies",
@@ -90,8 +110,27 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--row", metavar="ID", action="append", help="this row alone, in full; may be given again"
     )
-    show.add_argument("--html", metavar="FILE", type=Path, help="write the page that runs have as judgements.html")
-    return parser
+    show.add_argument(
+        "--html", metavar="FILE", type=Path, help="write the page that runs have as judgements.html"
+    )
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="two judges over the same rows",
+        description="Compare two judges over the rows that both scored: agreement and bias per attribute, the overlap of what "
+        "was or would be picked, the rows that changed most.",
+    )
+    compare.set_defaults(command=_compare)
+    for name in ("a", "b"):
+        compare.add_argument(
+            name, metavar=name.upper(), type=Path, help="a run folder, or a table of scores (scores.parquet)"
+        )
+    compare.add_argument(
+        "--limit", metavar="N", type=_count, default=LIMIT, help=f"changed rows to list (default: {LIMIT})"
+    )
+    compare.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 if __name__ == "__main__":

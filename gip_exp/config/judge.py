@@ -68,6 +68,8 @@ class LLMJudge(JudgeSection, LLMEndpoint):
     temperature: Annotated[float, Field(ge=0, le=2)] | None
     max_tokens: Positive
     votes: Positive  # replies per example, averaged
+    repeat: Annotated[int, Field(ge=0)]  # another number asks the same judge anew
+    sample: Positive | None  # judge only so many rows of the pool, drawn by the seed
     round: Annotated[int, Field(ge=0)]  # increase it to ask again for unscored examples
     max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
     dry_run: Annotated[bool, NEUTRAL]

@@ -49,6 +49,12 @@ def mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
             f"evaluation.mt_bench.judge.votes={config.judge.votes}: use evaluation.mt_bench.repeats instead (votes must "
             "be 1)"
         )
+    problems += [
+        f"evaluation.mt_bench.judge.{key}={value}: it is for scoring a pool, unset it (another judgement of the same "
+        "answers: evaluation.mt_bench.repeats)"
+        for key, value in (("repeat", config.judge.repeat), ("sample", config.judge.sample))
+        if value
+    ]
     if config.judge_reply == "rating" and config.judge.kind == "openai" and config.judge.base_url is None:
         problems.append(
             "evaluation.mt_bench.judge_reply=rating: only vLLM servers can restrict the form of a reply; use free, or a "

@@ -59,6 +59,7 @@ def judge_settings(config: LLMJudge, endpoint: Endpoint) -> "JudgeSettings":
             reasoning_effort=config.reasoning_effort,
         ),
         votes=config.votes,
+        repeat=config.repeat,
         max_unscored=config.max_unscored,
     )
 

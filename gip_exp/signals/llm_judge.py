@@ -10,7 +10,7 @@ from gip_exp.config.judge import LLMJudge
 from gip_exp.config.rubric import Rubric
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.signals import batches
+from gip_exp.signals import batches, judge_sample
 from gip_exp.signals.judge_endpoint import CACHE, Endpoint, endpoint_of, judge_settings, log_file, serving
 
 if TYPE_CHECKING:
@@ -20,9 +20,23 @@ if TYPE_CHECKING:
 
 
 def judge(
-    examples: Sequence[dict[str, str]], config: LLMJudge, rubric: Rubric, *, root: Path, console: Console
+    examples: Sequence[dict[str, str]],
+    config: LLMJudge,
+    rubric: Rubric,
+    *,
+    root: Path,
+    console: Console,
+    whole: Sequence[dict[str, str]] = (),
 ) -> tuple["JudgeTable", str]:
     """Judge every example; return (table, transcript of the first example). Replies are cached below `root`.
+
+    Args:
+        examples: the rows to judge.
+        config: the judge.
+        rubric: what is graded.
+        root: `paths.root`.
+        console: where to print.
+        whole: the pool, if `examples` is a sample of it: its price is printed.
 
     Raises:
         UserError: the judge failed; or `judge.dry_run=true`, with the number of calls, tokens and dollars.
@@ -34,10 +48,12 @@ def judge(
 
     parsed = LLMRubric.from_mapping(rubric.model_dump())
     cache = root / CACHE
+    sampled = len(examples) < len(whole)
     if config.dry_run:
+        price = f"{estimate(examples, config, rubric, root=root)}"
+        price += f"; the whole pool, {estimate(whole, config, rubric, root=root)}" if sampled else ""
         raise UserError(
-            f"judge.dry_run=true, so no requests were sent. {estimate(examples, config, rubric, root=root)}. "
-            "Set judge.dry_run=false to send them"
+            f"judge.dry_run=true, so no requests were sent. {price}. Set judge.dry_run=false to send them"
         )
     with serving(config, log_file(root), console) as endpoint:
         settings, start = judge_settings(config, endpoint), time.monotonic()
@@ -47,7 +63,12 @@ def judge(
             table = judge_pool(examples, parsed, settings, cache_dir=cache, progress=shown_on(bar))
         console.say(f"  judged with {config.name}: {describe(table.stats, time.monotonic() - start)}")
         say_notes(table.stats, config.mixed_models, console)
-        return table, transcript(examples[0], parsed, settings, cache_dir=cache)
+        told = transcript(examples[0], parsed, settings, cache_dir=cache)
+    if sampled:
+        rest = estimate(whole, config, rubric, root=root)
+        price = judge_sample.price(rest, len(whole), len(examples), table.stats.job_usd)
+        console.say(f"  {price}")
+    return table, told
 
 
 def say_notes(stats: "Stats", mixed: bool, console: Console) -> None:
