@@ -1,9 +1,11 @@
 """The endpoint of a judge as the client sees it: settings from the config, and the judge's own vLLM server."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +29,14 @@ class Endpoint:
     """The endpoint of a judge.
 
     Attributes:
-        base_url: Its address; None for the provider's.
+        addresses: Where it answers; empty for the provider's own.
         model: Name of the model in requests.
         identity: Identifies the weights if the name of the model does not.
         key_variable: Environment variable of the API key; None for the provider's usual one.
         check_alive: Raises an error if a server started by this process has died.
     """
 
-    base_url: str | None
+    addresses: tuple[str, ...]
     model: str
     identity: str
     key_variable: str | None = None
@@ -71,7 +73,8 @@ def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) ->
 
     return EndpointSettings(
         model=endpoint.model,
-        base_url=endpoint.base_url,
+        base_url=next(iter(endpoint.addresses), None),
+        more_urls=endpoint.addresses[1:],
         provider=config.provider,
         api_version=config.api_version,
         api_key_env=endpoint.key_variable,
@@ -109,16 +112,39 @@ def server_of(config: LLMJudge, log: Path) -> "VLLMServer":
         served_name="judge",
         dtype=config.dtype,
         max_model_len=config.max_model_len,
-        extra_args=tuple(config.server_args),
+        extra_args=(*_sharing(config), *config.server_args),
     )
     return VLLMServer(settings, log)
+
+
+def _sharing(config: LLMJudge) -> list[str]:
+    """Return vLLM's options for reading the rubric once, and for several copies of the model."""
+    options = ["--enable-prefix-caching"]
+    copies = config.replicas or _gpus() // _gpus_of_a_copy(config.server_args)
+    own = any(word.partition("=")[0] in ("--data-parallel-size", "-dp") for word in config.server_args)
+    return options if own or copies < 2 else [*options, f"--data-parallel-size={copies}"]
+
+
+def _gpus() -> int:
+    """Return how many GPUs this process may use."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _gpus_of_a_copy(server_args: list[str]) -> int:
+    """Return how many GPUs a copy of the model takes, by vLLM's options for tensor and pipeline parallelism."""
+    names = ("--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp")
+    words = [part for word in server_args for part in word.split("=", 1)]
+    sizes = [value for name, value in pairwise(words) if name in names]
+    return math.prod(int(value) for value in sizes if value.isdigit() and int(value))
 
 
 def endpoint_of(config: LLMJudge, log: Path) -> Endpoint:
     """Return the endpoint as identified in the cache, without starting a server."""
     if config.kind == "openai":
-        return Endpoint(config.base_url, config.model, "")
-    return Endpoint(None, "judge", server_of(config, log).identity("judge"))
+        return Endpoint(config.addresses, config.model, "")
+    return Endpoint((), "judge", server_of(config, log).identity("judge"))
 
 
 @contextmanager
@@ -131,5 +157,5 @@ def serving(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoint]
         console.say(f"  starting vLLM with {config.model} (log: {log})")
         with server_of(config, log) as server, server.explaining():
             yield Endpoint(
-                server.base_url, "judge", server.identity("judge"), server.key_variable, server.check_alive
+                (server.base_url,), "judge", server.identity("judge"), server.key_variable, server.check_alive
             )

@@ -50,7 +50,9 @@ def missing_rubric(rubric: Rubric) -> list[str]:
 
 
 def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "") -> list[str]:
-    """Return a problem if an endpoint's API key is missing or its server does not answer."""
+    """Return a problem if an endpoint's API key is missing or none of its servers answers."""
+    if config.batch and len(config.addresses) > 1:
+        return [f"{key}.batch=true goes to one address: give one {key}.base_url, not {len(config.addresses)}"]
     variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
     if config.provider == "azure" and config.base_url is None:
         return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
@@ -60,7 +62,8 @@ def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "")
             "OPENAI_BASE_URL"
         ]
     if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
-        return [] if config.base_url is None else hub.missing_server(f"{key}.base_url", config.base_url)
+        problems = [hub.missing_server(f"{key}.base_url", url) for url in config.addresses]
+        return [] if [] in problems else [found for one in problems for found in one]  # one server is enough
     return [
         f"{key}: {config.model} needs {variable}: export it, or give {key}.base_url (a local server needs no key){instead}"
     ]

@@ -174,7 +174,7 @@ def _drawing(job: Job) -> Iterator[Draw]:
     """Provide a function that samples a block: in this process, from a vLLM server, or from an endpoint."""
     sampler = job.config.sampler
     if isinstance(sampler, EndpointSampler):
-        where = judge_endpoint.Endpoint(sampler.base_url, sampler.model, "")
+        where = judge_endpoint.Endpoint(sampler.addresses, sampler.model, "")
         yield _remote(job, judge_endpoint.endpoint_settings(sampler, where), sampler.seed, None)
         return
     tuned = TunedModel(job)
