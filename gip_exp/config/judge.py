@@ -44,6 +44,9 @@ class LLMEndpoint(Section):
     model: str
     provider: Literal["openai", "azure"]
     base_url: Annotated[Urls, NEUTRAL]  # several: requests are divided among them
+    key_variable: Annotated[
+        str | None, NEUTRAL
+    ]  # environment variable of the API key; null: the provider's usual one
     api_version: Annotated[str, NEUTRAL]  # of Azure
     reasoning: bool | None  # null: by the model's name; needed for Azure deployments under other names
     reasoning_tokens: Positive  # allowed for hidden reasoning, beside max_tokens

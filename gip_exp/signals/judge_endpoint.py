@@ -77,7 +77,7 @@ def endpoint_settings(config: LLMJudge | EndpointSampler, endpoint: Endpoint) ->
         more_urls=endpoint.addresses[1:],
         provider=config.provider,
         api_version=config.api_version,
-        api_key_env=endpoint.key_variable,
+        api_key_env=endpoint.key_variable or config.key_variable,
         identity=endpoint.identity,
         concurrency=config.concurrency,
         timeout_s=config.timeout_s,

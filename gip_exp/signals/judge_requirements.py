@@ -53,7 +53,8 @@ def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "")
     """Return a problem if an endpoint's API key is missing or none of its servers answers."""
     if config.batch and len(config.addresses) > 1:
         return [f"{key}.batch=true goes to one address: give one {key}.base_url, not {len(config.addresses)}"]
-    variable = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
+    usual = "AZURE_OPENAI_API_KEY" if config.provider == "azure" else "OPENAI_API_KEY"
+    variable = config.key_variable or usual
     if config.provider == "azure" and config.base_url is None:
         return [f"{key}.base_url: provider=azure needs it, https://RESOURCE.openai.azure.com"]
     if config.base_url is None and os.environ.get("OPENAI_BASE_URL", "").strip():
@@ -61,7 +62,8 @@ def missing_key(config: LLMJudge | EndpointSampler, key: str, instead: str = "")
             f"OPENAI_BASE_URL is set, but which server replied must be in the config: give {key}.base_url, or unset "
             "OPENAI_BASE_URL"
         ]
-    if (config.base_url is not None and config.provider == "openai") or os.environ.get(variable):
+    keyless = config.base_url is not None and config.provider == "openai" and config.key_variable is None
+    if keyless or os.environ.get(variable):
         problems = [hub.missing_server(f"{key}.base_url", url) for url in config.addresses]
         return [] if [] in problems else [found for one in problems for found in one]  # one server is enough
     return [

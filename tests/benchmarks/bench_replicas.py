@@ -50,7 +50,7 @@ def measure(urls: list[str], **endpoint: Any) -> str:
     """Judge the pool once and describe the rate."""
     rubric = Rubric.from_mapping(yaml.safe_load((ROOT / "conf" / "rubric" / "math.yaml").read_text()))
     rows = enumerate(make_pool(CALLS, seed=0))
-    examples = [{"id": str(i), "prompt": row.prompt, "completion": row.completion} for i, row in rows]
+    examples = [{"id": str(i), "prompt": row.question, "completion": row.answer} for i, row in rows]
     where = EndpointSettings("base", base_url=urls[0], more_urls=tuple(urls[1:]), concurrency=32, **endpoint)
     settings = JudgeSettings(where, Sampling(temperature=0.0, max_tokens=120), max_unscored=1.0)
     with tempfile.TemporaryDirectory() as cache:
