@@ -9,6 +9,7 @@ from gip_exp import device, result
 from gip_exp.artifacts import sizes
 from gip_exp.config import Config
 from gip_exp.config.embedder import TransformerEmbedder
+from gip_exp.config.judge import LLMJudge
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import UserError, as_user_errors
@@ -247,6 +248,10 @@ def _finish(
     for file in result.description_files(entries):
         copy_file(file, folder / file.name)
     evaluate.copy_predictions(entries, folder)
+    if "score" in entries and isinstance(config.judge, LLMJudge):
+        from gip_exp.judgements import page  # and `openai` with it
+
+        page.write_for_run(config, folder, entries)
     summary = result.summarise(config, key, entries, _status(config))
     if not (config.until and result.is_done(folder)):
         # Repeating a finished run with `until` must not replace its result: the run key ignores `until`.

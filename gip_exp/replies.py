@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gip_exp.errors import UserError, as_user_errors
-from gip_exp.signals.llm_judge import CACHE
+from gip_exp.signals.judge_endpoint import CACHE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

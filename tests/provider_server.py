@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass
 class Answer:
-    """What is sent back: a status, a body (JSON, or bytes as they are) and headers."""
+    """What is sent back: a status, a body (JSON, or bytes as they are) and headers. Status 0 closes the connection."""
 
     status: int = 200
     body: Any = None
@@ -60,6 +60,9 @@ class Provider:
                     provider.bodies.append(body)
                 said = provider.reply(body) if callable(provider.reply) else provider.reply
                 provider.statuses.append(said.status)
+                if not said.status:
+                    self.close_connection = True
+                    return
                 data = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
                 self.send_response(said.status)
                 for name, value in said.headers.items():

@@ -14,7 +14,7 @@ from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.signals import llm_judge
+from gip_exp.signals import judge_endpoint
 from gip_exp.storage.files import read_jsonl
 from selection.signals import read_signals
 from tests.fault_server import FaultServer
@@ -80,7 +80,9 @@ def test_gsm8k_judged_by_a_real_vllm_goes_into_mp_ma(gsm8k, judge_model, monkeyp
 def test_a_vllm_judge_is_its_weights_wherever_they_lie(gsm8k, judge_model, tmp_path):
     moved = shutil.copytree(judge_model, tmp_path / "elsewhere" / "m")
     changed = make_model(tmp_path / "changed", seed=1)
-    keys = [llm_judge.identity(gsm8k(*vllm_judge(place)).judge) for place in (judge_model, moved, changed)]
+    keys = [
+        judge_endpoint.identity(gsm8k(*vllm_judge(place)).judge) for place in (judge_model, moved, changed)
+    ]
     assert keys[0] == keys[1] != keys[2]
 
 

@@ -131,6 +131,12 @@ def check_submit(arguments: list[str], root: Path) -> None:
     assert submit._parser().parse_args(arguments).folder
 
 
+def check_judge(arguments: list[str], _: Path) -> None:
+    from gip_exp import judge
+
+    assert judge._parser().parse_args(arguments).command
+
+
 CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "gip_exp": check_run,
     "gip_exp.plan": check_plan,
@@ -138,6 +144,7 @@ CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "gip_exp.submit": check_submit,
     "gip_exp.report": check_report,
     "gip_exp.ablations": check_ablations,
+    "gip_exp.judge": check_judge,
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class _Neutral:
@@ -73,6 +73,21 @@ def _safe_url(value: str) -> str:
     return value
 
 
+def _safe_urls(value: Any) -> Any:
+    """Check an address or a list of addresses."""
+    if value is None:
+        return value
+    urls = value if isinstance(value, list | tuple) else [value]
+    if not urls or not all(isinstance(url, str) for url in urls):
+        raise ValueError("must be an address like http://127.0.0.1:8000/v1, or a list of addresses")
+    if len(set(urls)) < len(urls):
+        raise ValueError("names an address twice")
+    for url in urls:
+        _safe_url(url)
+    return value
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # valid for every random generator
 Name = Annotated[str, AfterValidator(_plain_name)]  # of an experiment or a selector
 Url = Annotated[str, AfterValidator(_safe_url)]
+Urls = Annotated[str | list[str] | None, BeforeValidator(_safe_urls)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Url
+from gip_exp.config.base import NEUTRAL, NonNegative, Positive, Section, Urls
 from gip_exp.registry.functions import JUDGES
 
 
@@ -43,7 +43,10 @@ class LLMEndpoint(Section):
 
     model: str
     provider: Literal["openai", "azure"]
-    base_url: Annotated[Url | None, NEUTRAL]
+    base_url: Annotated[Urls, NEUTRAL]  # several: requests are divided among them
+    key_variable: Annotated[
+        str | None, NEUTRAL
+    ]  # environment variable of the API key; null: the provider's usual one
     api_version: Annotated[str, NEUTRAL]  # of Azure
     reasoning: bool | None  # null: by the model's name; needed for Azure deployments under other names
     reasoning_tokens: Positive  # allowed for hidden reasoning, beside max_tokens
@@ -60,6 +63,11 @@ class LLMEndpoint(Section):
     offline: Annotated[bool, NEUTRAL]
     extra_body: dict[str, Any]
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses in `base_url`; empty for the provider's own."""
+        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url or ())
+
 
 class LLMJudge(JudgeSection, LLMEndpoint):
     """A judge behind an OpenAI-compatible endpoint (`openai`), or one that vLLM serves on this machine (`vllm`)."""
@@ -68,11 +76,14 @@ class LLMJudge(JudgeSection, LLMEndpoint):
     temperature: Annotated[float, Field(ge=0, le=2)] | None
     max_tokens: Positive
     votes: Positive  # replies per example, averaged
+    repeat: Annotated[int, Field(ge=0)]  # another number asks the same judge anew
+    sample: Positive | None  # judge only so many rows of the pool, drawn by the seed
     round: Annotated[int, Field(ge=0)]  # increase it to ask again for unscored examples
     max_unscored: Annotated[float, Field(ge=0, le=1), NEUTRAL]
     dry_run: Annotated[bool, NEUTRAL]
     ends: Annotated[dict[str, End], NEUTRAL]
-    dtype: Literal["float32", "bfloat16", "float16"]  # this and the next two: vLLM only
+    replicas: Annotated[Positive | None, NEUTRAL]  # this and the next three: vLLM only
+    dtype: Literal["float32", "bfloat16", "float16"]
     max_model_len: Positive | None
     server_args: list[str]
 

@@ -13,7 +13,7 @@ from gip_exp.evaluation.spec import Evaluation, Questions
 from gip_exp.evaluation.tasks import EVALUATIONS
 from gip_exp.evaluation.tuned_model import ServedModel, TunedModel, serve
 from gip_exp.registry import evaluations
-from gip_exp.signals import llm_judge
+from gip_exp.signals import judge_requirements
 from gip_exp.stage import Entries, Job
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def missing_requirements(config: Config, name: str) -> list[str]:
     chosen, evaluation = config.evaluation.chosen()[name], find(name)
     problems = []
     if config.engine.kind == "vllm" and evaluation.served:
-        problems += llm_judge.missing_vllm("engine=vllm", "engine=hf") + requirements.served_rank(config)
+        problems += judge_requirements.missing_vllm("engine=vllm", "engine=hf") + requirements.served_rank(
+            config
+        )
     if evaluation.harness:  # else lm-eval would refuse a reply longer than the context, after the training
         problems += requirements.reply_length(name, chosen, config)
     return problems + evaluation.missing(chosen, config)

@@ -7,7 +7,7 @@ from gip_exp.config.base import Section
 from gip_exp.config.evaluation import BbhEvaluation, MtBenchEvaluation
 from gip_exp.config.train import LoraTrain
 from gip_exp.models import hub, loading
-from gip_exp.signals import llm_judge
+from gip_exp.signals import judge_requirements
 
 NO_TEST_ROWS = (
     "the data has no test rows to evaluate on: put a test file beside the training file, or choose "
@@ -43,12 +43,18 @@ def mt_bench(config: MtBenchEvaluation, whole: Config) -> list[str]:
     """Return the unmet requirements of MT-Bench: its judge and its question files."""
     from eval import mt_bench_files
 
-    problems = llm_judge.missing_judge(config.judge, "evaluation.mt_bench.judge")
+    problems = judge_requirements.missing_judge(config.judge, "evaluation.mt_bench.judge")
     if config.judge.votes != 1:
         problems.append(
             f"evaluation.mt_bench.judge.votes={config.judge.votes}: use evaluation.mt_bench.repeats instead (votes must "
             "be 1)"
         )
+    problems += [
+        f"evaluation.mt_bench.judge.{key}={value}: it is for scoring a pool, unset it (another judgement of the same "
+        "answers: evaluation.mt_bench.repeats)"
+        for key, value in (("repeat", config.judge.repeat), ("sample", config.judge.sample))
+        if value
+    ]
     if config.judge_reply == "rating" and config.judge.kind == "openai" and config.judge.base_url is None:
         problems.append(
             "evaluation.mt_bench.judge_reply=rating: only vLLM servers can restrict the form of a reply; use free, or a "

@@ -18,7 +18,7 @@ from gip_exp.errors import UserError
 from gip_exp.evaluation import requirements
 from gip_exp.evaluation.spec import Evaluation, Questions
 from gip_exp.evaluation.tuned_model import TunedModel, serve
-from gip_exp.signals import lifetime, llm_judge
+from gip_exp.signals import judge_endpoint, lifetime, llm_judge
 from gip_exp.stage import Job
 from gip_exp.storage.files import file_digest, write_jsonl
 
@@ -197,7 +197,7 @@ def _bbh_files(section: BbhEvaluation, _: Config) -> dict[str, Any]:
 def _mt_bench_settings(section: MtBenchEvaluation, config: Config) -> dict[str, Any]:
     """Return the identity of the judge and, for engine=hf, the batch size: a batch shares one random generator."""
     batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
-    return {"judge": llm_judge.identity(section.judge), **batch}
+    return {"judge": judge_endpoint.identity(section.judge), **batch}
 
 
 def _gsm8k_questions(section: Gsm8kEvaluation, rows: Any) -> Questions:

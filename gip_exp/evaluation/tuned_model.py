@@ -146,7 +146,7 @@ class VllmModel:
         """Generate one continuation per text."""
         from gip_exp.llm.generate import EndpointGenerator
         from gip_exp.llm.progress import shown_on
-        from gip_exp.signals.llm_judge import CACHE
+        from gip_exp.signals.judge_endpoint import CACHE
 
         job = self._tuned.job
         with job.console.bar(watched.TITLE, len(texts)) as bar:

@@ -22,9 +22,9 @@ from gip_exp.llm.errors import LLMError
 from gip_exp.llm.job import Job, cost_of, for_each, price_of, run_async
 from gip_exp.llm.pace import Pace, Sent
 from gip_exp.llm.progress import Progress
+from gip_exp.llm.replicas import Replicas
 from gip_exp.llm.request import Fault, Reply, Request, Stats, cache_key
 from gip_exp.llm.settings import EndpointSettings
-from gip_exp.llm.transport import Transport
 from gip_exp.llm.wire import most_tokens
 
 _DENIED = 5  # different requests answered by 403 in a row: the account, not the texts
@@ -38,7 +38,7 @@ class LLMClient:
         self.cache = cache
         self.job = job or Job(settings.max_cost_usd)
         self.stats, self.budget = self.job.stats, self.job.budget
-        self._transport = None if settings.offline else Transport(settings, self._note)
+        self._transport = None if settings.offline else Replicas(settings, self._note)
         self._price = price_of(settings)
         # With a limit on money, the first reply shows what is billed before many are in flight.
         start = None if settings.max_cost_usd is None else 1
@@ -51,7 +51,7 @@ class LLMClient:
         self._jitter = random.Random()  # unseeded, so that processes do not retry in step
 
     def __repr__(self) -> str:
-        return f"LLMClient(model={self.settings.model!r}, base_url={self.settings.base_url!r})"
+        return f"LLMClient(model={self.settings.model!r}, addresses={self.settings.addresses!r})"
 
     async def __aenter__(self) -> LLMClient:
         self.budget.enter_loop()
@@ -137,7 +137,7 @@ class LLMClient:
             self.stats.peak_in_flight = max(self.stats.peak_in_flight, self.stats.in_flight)
             try:
                 assert self._transport is not None  # `ask` answers offline
-                outcome = await self._transport.send(request, self._adapted)
+                outcome = await self._transport.send(request, self._adapted, self._moved)
                 if isinstance(outcome, Reply):
                     self.cache.put(key, outcome)
                     cost = self._cost(outcome)
@@ -188,8 +188,7 @@ class LLMClient:
         if self._in_vain >= many or (self._in_vain > few and silent_s > few * self.settings.timeout_s):
             raise LLMError(
                 f"{self.settings.model}: no reply to the last {self._in_vain} requests (the last: {fault}). Check that "
-                f"{self.settings.base_url or 'the endpoint'} is running, then start again: replies received so far are "
-                "kept."
+                f"{' or '.join(self.settings.addresses) or 'the endpoint'} is running, then start again. {kept}"
             )
 
     async def _back_off(self, attempt: int, fault: Fault) -> None:
@@ -219,6 +218,11 @@ class LLMClient:
         """Count a request that is sent again in another form."""
         self.stats.requests += 1
         self.stats.faults["adapted"] += 1
+
+    def _moved(self, fault: Fault) -> None:
+        """Count a request that failed at one address and is sent to another."""
+        self.stats.requests += 1
+        self.stats.faults[f"{fault.kind}, sent elsewhere"] += 1
 
     def _count_sent(self, outcome: Reply | Fault, cost: float) -> None:
         stats = self.stats

@@ -64,7 +64,7 @@ def vote_requests(example: Example, rubric: Rubric, settings: JudgeSettings, vot
         messages=rubric.messages(example["prompt"], example["completion"]),
         schema=rubric.schema(),
         sampling=settings.sampling,
-        repetition=vote,
+        repetition=settings.repeat * settings.votes + vote,
     )
     yield first
     cold = settings.sampling.temperature

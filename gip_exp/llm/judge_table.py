@@ -24,6 +24,7 @@ class JudgeSettings:
         endpoint: where the judge answers.
         sampling: how replies are sampled.
         votes: replies per example, averaged.
+        repeat: another number asks for replies of their own.
         content_retries: further attempts after an unreadable reply.
         retry_temperature: minimum temperature of further attempts, since a model repeats itself at 0.
         max_unscored: share of the pool that may stay unscored before the run stops.
@@ -32,6 +33,7 @@ class JudgeSettings:
     endpoint: EndpointSettings
     sampling: Sampling = field(default_factory=Sampling)
     votes: int = 1
+    repeat: int = 0
     content_retries: int = 2
     retry_temperature: float = 0.7
     max_unscored: float = 0.01

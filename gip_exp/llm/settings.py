@@ -64,6 +64,7 @@ class EndpointSettings:
     Attributes:
         model: model name, adapter name (vLLM) or deployment name (Azure).
         base_url: None for api.openai.com; for Azure the address of the resource.
+        more_urls: further addresses that serve the same model; requests are divided among all of them.
         provider: openai or azure.
         api_version: of Azure.
         api_key_env: environment variable of the key; None for the provider's usual one.
@@ -90,6 +91,7 @@ class EndpointSettings:
 
     model: str
     base_url: str | None = None
+    more_urls: tuple[str, ...] = ()
     provider: str = "openai"
     api_version: str = "2024-10-21"
     api_key_env: str | None = None
@@ -111,6 +113,11 @@ class EndpointSettings:
     max_cost_usd: float | None = None
     mixed_models: bool = False
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses; empty for the provider's own."""
+        return () if self.base_url is None else (self.base_url, *self.more_urls)
 
     @property
     def key_variable(self) -> str:
@@ -155,7 +162,10 @@ class EndpointSettings:
         if self.base_url is None:
             missing = "base_url is missing; for provider=azure give https://RESOURCE.openai.azure.com"
             return [missing] if self.provider == "azure" else []
-        parts = urlsplit(self.base_url)
+        return [problem for url in self.addresses for problem in self._problems_of(url)]
+
+    def _problems_of(self, url: str) -> list[str]:
+        parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return [f"base_url is not an http(s) address (like http://127.0.0.1:8000/v1), it has "
                     f"scheme {parts.scheme!r}"]  # fmt: skip

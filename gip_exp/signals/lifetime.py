@@ -18,8 +18,10 @@ def today() -> datetime.date:
 
 
 def _public(config: LLMJudge) -> bool:
-    """Return whether the model is OpenAI's own; other servers keep what they serve."""
-    return config.kind == "openai" and config.provider == "openai" and config.base_url is None
+    """Return whether a provider serves the model: OpenAI, or one whose key has a name of its own; others keep theirs."""
+    if config.kind != "openai" or config.provider != "openai":
+        return False
+    return config.base_url is None or config.key_variable is not None
 
 
 def ended(config: LLMJudge, key: str) -> list[str]:

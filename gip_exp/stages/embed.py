@@ -29,7 +29,7 @@ from gip_exp.models import loading, vector_file
 from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry.functions import EMBEDDERS
 from gip_exp.runs.slurm import node_count
-from gip_exp.signals.llm_judge import missing_vllm
+from gip_exp.signals.judge_requirements import missing_vllm
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.code_digest import Root
 from gip_exp.storage.files import file_digest

@@ -16,7 +16,7 @@ from gip_exp.config.judge import LLMJudge
 from gip_exp.config.selector import OnScores
 from gip_exp.errors import UserError
 from gip_exp.registry.functions import JUDGES, rubrics
-from gip_exp.signals import lifetime, llm_judge
+from gip_exp.signals import judge_endpoint, judge_requirements, judge_sample, lifetime, llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.stages import self_consistency, signals
@@ -46,7 +46,8 @@ def _sources(config: Config) -> tuple[str, ...]:
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
     if isinstance(config.judge, LLMJudge):
-        return {"judge": llm_judge.identity(config.judge), "rubric": content(config.rubric)}
+        seed = {} if config.judge.sample is None else {"seed": config.seed}
+        return {"judge": judge_endpoint.identity(config.judge), "rubric": content(config.rubric), **seed}
     return {"judge": content(config.judge), "rubric": config.rubric.name}
 
 
@@ -100,8 +101,10 @@ def _check(name: str, columns: dict[str, np.ndarray], n: int) -> None:
 def _by_model(job: Job, examples: RowTable) -> dict[str, np.ndarray]:
     config = job.config
     assert isinstance(config.judge, LLMJudge)
+    rows = judge_sample.rows(config, len(examples))
+    judged = examples if rows is None else examples.take(rows)
     table, transcript = llm_judge.judge(
-        examples, config.judge, config.rubric, root=config.paths.root, console=job.console
+        judged, config.judge, config.rubric, root=config.paths.root, console=job.console, whole=examples
     )
     write_text(job.folder / TRANSCRIPT, transcript)
     job.draft.facts["judge"] = table.summary()
@@ -110,10 +113,16 @@ def _by_model(job: Job, examples: RowTable) -> dict[str, np.ndarray]:
         job.note(text)
     if table.unscored:
         job.note(
-            f"{table.n_unscored} of {len(examples)} examples could not be scored (first: {table.unscored[0].id}: "
+            f"{table.n_unscored} of {len(judged)} examples could not be scored (first: {table.unscored[0].id}: "
             f"{table.unscored[0].reason}); judge.round={config.judge.round + 1} asks for them again"
         )
-    return {name: table.scores[:, column] for column, name in enumerate(table.attributes)}
+    columns = {name: table.scores[:, column] for column, name in enumerate(table.attributes)}
+    if rows is None:
+        return columns
+    job.note(
+        f"only {len(rows):,} of {len(examples):,} rows are judged (judge.sample={config.judge.sample}, seed={config.seed})"
+    )
+    return {name: judge_sample.scattered(values, rows, len(examples)) for name, values in columns.items()}
 
 
 def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
@@ -124,7 +133,8 @@ def read_scores(entries: Entries) -> tuple[list[str], np.ndarray]:
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.judge, LLMJudge):
-        return llm_judge.missing_rubric(config.rubric) + llm_judge.missing_judge(config.judge)
+        problems = judge_requirements.missing_rubric(config.rubric) + judge_sample.missing(config)
+        return problems + judge_requirements.missing_judge(config.judge)
     known = rubrics(config.judge.kind)
     if known is None or config.rubric.name in known:
         return []

@@ -20,7 +20,7 @@ from gip_exp.config.sampler import EndpointSampler, ModelSampler
 from gip_exp.errors import UserError
 from gip_exp.evaluation.tuned_model import TunedModel, VllmModel, serve
 from gip_exp.models import loading
-from gip_exp.signals import batches, llm_judge
+from gip_exp.signals import batches, judge_endpoint, judge_requirements, llm_judge
 from gip_exp.signals.table import SOURCE_STAGE, UNSCORED, write_table
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import read_jsonl, write_jsonl
@@ -174,8 +174,8 @@ def _drawing(job: Job) -> Iterator[Draw]:
     """Provide a function that samples a block: in this process, from a vLLM server, or from an endpoint."""
     sampler = job.config.sampler
     if isinstance(sampler, EndpointSampler):
-        where = llm_judge.Endpoint(sampler.base_url, sampler.model, "")
-        yield _remote(job, llm_judge.endpoint_settings(sampler, where), sampler.seed, None)
+        where = judge_endpoint.Endpoint(sampler.addresses, sampler.model, "")
+        yield _remote(job, judge_endpoint.endpoint_settings(sampler, where), sampler.seed, None)
         return
     tuned = TunedModel(job)
     if _in_process(job.config):
@@ -231,7 +231,7 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
 
     def draw(_block: int, prompts: Sequence[str]) -> tuple[Texts, str]:
         requests = [request(prompt, number) for prompt in prompts for number in range(sampler.samples)]
-        cache = job.config.paths.root / llm_judge.CACHE
+        cache = job.config.paths.root / judge_endpoint.CACHE
         at = endpoint
         if isinstance(sampler, EndpointSampler) and sampler.batch and not sampler.offline:
             at = batches.asked(
@@ -255,8 +255,10 @@ def _remote(job: Job, endpoint: "EndpointSettings", seed: int | None, tuned: Tun
 
 def _missing(config: Config) -> list[str]:
     if isinstance(config.sampler, EndpointSampler):
-        return [] if config.sampler.offline else llm_judge.missing_key(config.sampler, "sampler")
-    server = llm_judge.missing_vllm("engine=vllm", "engine=hf") if config.engine.kind == "vllm" else []
+        return [] if config.sampler.offline else judge_requirements.missing_key(config.sampler, "sampler")
+    server = (
+        judge_requirements.missing_vllm("engine=vllm", "engine=hf") if config.engine.kind == "vllm" else []
+    )
     return loading.missing_requirements(config) + server
 
 

@@ -168,9 +168,11 @@ def _calls(name: str, key: str, config: Config, rows: Path) -> tuple[int, float 
     """Return (calls, US dollars) of the judge or endpoint that a stage uses."""
     if name == "score" and isinstance(config.judge, LLMJudge):
         if key not in _SCORE_CALLS:
-            from gip_exp.signals import llm_judge
+            from gip_exp.signals import judge_sample, llm_judge
 
             pool = read_table(rows / POOL)
+            sample = judge_sample.rows(config, len(pool))
+            pool = pool if sample is None else pool.take(sample)
             estimate = llm_judge.estimate(pool, config.judge, config.rubric, root=config.paths.root)
             _SCORE_CALLS[key] = (estimate.calls, 0.0 if config.judge.kind == "vllm" else estimate.cost_usd)
         return _SCORE_CALLS[key]
