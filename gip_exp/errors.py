@@ -23,6 +23,10 @@ class UserError(Exception):
         return printable(super().__str__())  # may quote data or a model's reply
 
 
+class Answered(UserError):  # noqa: N818 - no error, but an end of the run
+    """A question that was answered instead of running on (`judge.dry_run=true`); exit code 0."""
+
+
 def listed(title: str, problems: Sequence[str]) -> UserError:
     """Return one error that lists all `problems`, so that they can be fixed together."""
     if len(problems) == 1:

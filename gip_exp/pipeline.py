@@ -12,7 +12,7 @@ from gip_exp.config.embedder import TransformerEmbedder
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
-from gip_exp.errors import UserError, as_user_errors
+from gip_exp.errors import Answered, UserError, as_user_errors
 from gip_exp.evaluation import registry
 from gip_exp.handover import write as handover
 from gip_exp.models import loading
@@ -127,6 +127,9 @@ def run(config: Config, console: Console) -> Outcome:
         follow = console.followed(lambda progress: lock.update(progress=progress))
         with console.logging_to(folder / "log.txt"), follow:
             console.say(f"{config.experiment}: {folder.name}", style="bold")
+            if isinstance(config.judge, LLMJudge) and "score" not in plan:
+                unused = f"selector={config.selector.name} reads no scores, so the judge {config.judge.name} is not asked"
+                console.say(f"  {unused}", style="dim")
             return _perform(
                 config,
                 plan,
@@ -136,6 +139,7 @@ def run(config: Config, console: Console) -> Outcome:
                 folder=folder,
                 console=console,
                 lock=lock,
+                repeated=len(cached) == len(plan),
             )
 
 
@@ -149,9 +153,10 @@ def _perform(
     folder: Path,
     console: Console,
     lock: RunLock,
+    repeated: bool,
 ) -> Outcome:
     """Run the stages in order; record the result, or the failure, in the run folder."""
-    tracker = tracking.start(config, folder, console)
+    tracker = tracking.start(config, folder, console, repeated=repeated)
     try:
         for name, stage in plan.items():
             if name not in entries:
@@ -161,7 +166,9 @@ def _perform(
                 )
         outcome = _finish(config, key, folder, entries, console)
     except BaseException as error:
-        if isinstance(error, Exception):  # SIGTERM and Ctrl-C are not failures: the run can be continued
+        if isinstance(error, Exception) and not isinstance(
+            error, Answered
+        ):  # SIGTERM and Ctrl-C are not failures: the run can be continued
             _record_failure(config, key, folder, entries, error)
         tracker.fail()
         raise
@@ -226,6 +233,8 @@ def _produce(
         console.say(f"  {stage.name}: reused ({entry.key})", style="dim")
         for note in entry.notes:
             console.warn(note)
+        for figures in train.history(entry):
+            tracker.log(figures)
     else:
         console.say(f"  {stage.name}: {entry.seconds:.1f} s")
     tracker.log({f"seconds/{stage.name}": entry.seconds})

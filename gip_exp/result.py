@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp.artifacts import (
+    ADAPTER,
     CATEGORIES,
     LABELS,
     METADATA_STAGE,
@@ -74,6 +75,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "categories": categories(entries),
         "measures": entries["describe"].facts["measures"] if "describe" in entries else {},
         "training": training(entries),
+        "adapter": str(entries["train"].folder / ADAPTER) if "train" in entries else None,
         "stages": stages,
         "status": status,
     }

@@ -152,3 +152,23 @@ def test_a_home_folder_is_understood_in_any_path(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     said = ["data.path=~/rows.jsonl", "~data", "data.path=a~/b", "-m"]
     assert [with_home(one) for one in said] == ["data.path=/home/me/rows.jsonl", *said[1:]]
+
+
+def test_wandb_has_texts_tags_and_losses_and_a_repeated_run_adds_nothing(tmp_path):
+    """The adapter is trained by a run that is not tracked, so the tracked one reuses it and still has its losses."""
+    trained = [*MICRO, "until=train"]
+    assert run(*trained, root=tmp_path).returncode == 0
+    for _ in range(2):
+        done = run(*trained, "tracking=wandb", root=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "so nothing is logged again" in done.stderr
+    (log,) = tmp_path.glob("runs/*/*/wandb/offline-run-*/run-*.wandb")
+    found = list(records(log))
+    history = [{item.key or "/".join(item.nested_key) for item in record.history.item} for record in found]
+    assert sum("train/loss" in keys for keys in history) == 4
+    (made,) = [record.run for record in found if record.WhichOneof("record_type") == "run"][:1]
+    assert {"selector=mp_ma", "seed=0", "model=tiny_arithmetic"} <= set(made.tags)
+    text = str(found)
+    assert "subset/coverage/subset" in text
+    (table,) = tmp_path.glob("runs/*/*/wandb/offline-run-*/files/media/table/selected*.table.json")
+    assert json.loads(table.read_text())["columns"] == ["rank", "id", "gain", "prompt", "completion"]

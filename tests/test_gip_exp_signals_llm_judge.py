@@ -94,7 +94,8 @@ def test_a_judge_s_model_folder_that_is_not_there_is_said_before_any_work(gsm8k,
 def test_a_dry_run_tells_calls_tokens_and_dollars_and_asks_nothing(gsm8k, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(
-        UserError, match=r"no requests were sent. 40 examples: 40 calls to make, .* tokens; about 0.\d\d USD"
+        UserError,
+        match=r"no requests were sent to gpt-4o-2024-08-06. 40 examples: 40 calls to make, .* tokens; about 0.\d\d USD",
     ):
         run(gsm8k("judge=openai", "judge.dry_run=true"))
 

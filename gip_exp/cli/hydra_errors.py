@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from gip_exp.config.keys import PLUS, free, groups, keys, options, unknown_key
 from gip_exp.errors import UserError
@@ -52,6 +53,8 @@ def _example(argument: str) -> str:
     """Return a correct argument close to one without `=`."""
     if argument.lstrip("+") in PLUS:
         return "+experiment=quickstart"
+    if Path(argument).exists() or Path(argument).suffix in (".json", ".jsonl", ".csv", ".parquet"):
+        return f"data.path={argument}"
     group = next((group for group in groups() if argument in options(group)), "")
     return f"{'+' if group in PLUS else ''}{group}={argument}" if group else "budget=0.1"
 

@@ -3,7 +3,7 @@
     gip-exp +experiment=NAME [key=value ...]         one run
     gip-exp -m +experiment=NAME key=value,value      a sweep, one run after the other
     gip-exp --planned DIR/runs/NNN.yaml [key=value]  a run written by `gip-exp plan --write DIR`
-    gip-exp plan|status|submit|report|ablations|judge|replies ...  the other commands
+    gip-exp plan|status|submit|report|ablations|judge|replies|export-adapter ...  the other commands
     gip-exp select ...                               one run that stops after the selection (until=select)
 
 An error the user can fix is one message on stderr with exit code 2; a bug keeps its traceback.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from gip_exp.errors import UserError
+from gip_exp.errors import Answered, UserError
 from gip_exp.redaction import REMEDY, secret_arguments
 from gip_exp.storage.disk_errors import KEPT
 
@@ -23,6 +23,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 COMMANDS = {
     "ablations": "gip_exp.ablations.__main__",
+    "export-adapter": "gip_exp.cli.export_adapter",
     "judge": "gip_exp.judge",
     "plan": "gip_exp.plan",
     "replies": "gip_exp.replies",
@@ -72,6 +73,9 @@ def _experiment(arguments: Sequence[str]) -> int:
     try:
         _check(arguments)
         return _run(arguments)
+    except Answered as answer:
+        print(answer, file=sys.stderr)
+        return 0
     except (UserError, HydraException, OmegaConfBaseException) as error:
         return _refuse(error, arguments)
     except (ValueError, OSError) as error:

@@ -11,12 +11,14 @@ from rich.table import Table
 from gip_exp.config import STAGES, Config, parse
 from gip_exp.config.base import content
 from gip_exp.console import Console
-from gip_exp.errors import UserError
+from gip_exp.errors import Answered, UserError
 from gip_exp.quiet import quiet_libraries
 from gip_exp.runs.folder import SCORED_ROWS, SELECTED, SELECTED_ROWS, SELECTION_PAGE
 from gip_exp.runs.lock import run_lock, stoppable
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.sweep import expand, plan_folder
+
+SHOWN_METRICS = 4  # columns of the table after a sweep
 
 
 def run_composed(values: Mapping[str, Any]) -> None:
@@ -32,8 +34,8 @@ def run_sweep(overrides: Sequence[str], config_dir: str | None) -> int:
     composed = list(expand.compose(sweep, config_dir))
     names = [" ".join(texts) for texts in expand.swept(sweep)]
 
-    def start(values: Mapping[str, Any], console: Console) -> None:
-        _run(parse(values), console)
+    def start(values: Mapping[str, Any], console: Console) -> RunResult:
+        return _run(parse(values), console)
 
     return _run_all([(name, partial(start, values)) for name, values in zip(names, composed, strict=True)])
 
@@ -52,31 +54,57 @@ def run_files(arguments: Sequence[str]) -> int:
     return _run_all([(file, partial(_run_file, Path(file), overrides)) for file in files])
 
 
-def _run_all(runs: Sequence[tuple[str, Callable[[Console], None]]]) -> int:
+def _run_all(runs: Sequence[tuple[str, Callable[[Console], RunResult]]]) -> int:
     """Run all, printing the errors of those that fail; return the exit code."""
     quiet_libraries()
     console = Console()
     failed: dict[str, str] = {}  # message -> name of the first run that failed with it
-    for name, run in runs:
+    results: dict[str, RunResult] = {}
+    for number, (name, run) in enumerate(runs, 1):
+        if len(runs) > 1:
+            console.say(f"run {number} of {len(runs)}: {name}", style="bold")
         try:
             with stoppable():
-                run(console)
+                results[name] = run(console)
+        except Answered as answer:
+            console.say(str(answer))
         except UserError as error:
             first = failed.setdefault(str(error), name)
             message = str(error) if first == name else f"the same as in {first}"
             console.say(f"error in {name}: {message}" if len(runs) > 1 else f"error: {message}", style="red")
+    if len(results) > 1:
+        console.table(_side_by_side(results))
+        console.say(
+            "  tables with intervals and figures of all runs: gip-exp report FOLDER (the value of paths.root)"
+        )
     return 2 if failed else 0
 
 
-def _run_file(path: Path, overrides: Sequence[str], console: Console) -> None:
+def _side_by_side(results: Mapping[str, RunResult]) -> Table:
+    """Return the runs of a sweep with their metrics, or without evaluations the measures of their subsets."""
+    values = {
+        name: {metric: f"{found['value']:.4f}" for metric, found in result["metrics"].items()}
+        or {measure: _short(found["subset"]) for measure, found in result.get("measures", {}).items()}
+        for name, result in results.items()
+    }
+    names = list(dict.fromkeys(name for found in values.values() for name in found))[:SHOWN_METRICS]
+    table = Table("run", "rows", *names)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, result in results.items():
+        rows = result["n_selected"]
+        table.add_row(name, f"{rows:,}" if rows else "", *(values[name].get(one, "") for one in names))
+    return table
+
+
+def _run_file(path: Path, overrides: Sequence[str], console: Console) -> RunResult:
     plan = plan_folder.folder_of(path)
     if plan is None:
-        _run(_read(path, overrides, console), console)
-        return
+        return _run(_read(path, overrides, console), console)
     with run_lock(plan / plan_folder.STATES, path.stem, console.warn):
         config = _read(path, overrides, console)
         _check_unchanged(config, plan, path)
-        _run(config, console)
+        return _run(config, console)
 
 
 def _read(path: Path, overrides: Sequence[str], console: Console) -> Config:
@@ -114,14 +142,17 @@ def _check_unchanged(config: Config, plan: Path, path: Path) -> None:
         )
 
 
-def _run(config: Config, console: Console) -> None:
+def _run(config: Config, console: Console) -> RunResult:
     from gip_exp import pipeline
 
     outcome = pipeline.run(config, console)
     show(outcome.result, console)
     if config.until == "select":
         show_files(outcome.result, outcome.folder, console)
+    if adapter := outcome.result.get("adapter"):
+        console.say(f"  the adapter: {adapter} (gip-exp export-adapter RUN DIR copies it)")
     print(outcome.folder, flush=True)  # alone on stdout, for scripts
+    return outcome.result
 
 
 def show(result: RunResult, console: Console) -> None:

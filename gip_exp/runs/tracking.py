@@ -15,6 +15,7 @@ from gip_exp.runs.records import RunResult
 
 MODES = ("online", "offline", "disabled", "shared")
 REFUSED, LONGEST = "/\\#?%:", 128  # characters that W&B refuses in a name, and the maximum length of one
+MOST_OF_TAG, MOST_OF_TEXT = 64, 1_000  # characters
 MOST_LISTED = 5_000  # selected rows in the W&B table; the artifact has all of them
 
 
@@ -61,6 +62,7 @@ class WandbTracker:
             project=tracking.project,
             entity=tracking.entity,
             group=tracking.group or config.experiment,
+            tags=[f"{key}={value}"[:MOST_OF_TAG] for key, value in _told_by_tags(config).items()],
             name=folder.name,
             id=folder.name.rsplit("-", 1)[-1],
             resume="allow",
@@ -108,6 +110,12 @@ class WandbTracker:
         for name, stage in result["stages"].items():
             self._run.summary[f"seconds/{name}"] = stage["seconds"]
             self._run.summary[f"cached/{name}"] = stage["cached"]
+        for name, measure in result.get("measures", {}).items():
+            for part, value in measure.items():
+                if value is not None:
+                    self._run.summary[f"subset/{name}/{part}"] = value
+        for name, share in result.get("subset", {}).items():
+            self._run.summary[f"subset/{name}"] = share
         self._run.summary["status"] = result["status"]
         if selected is not None:
             self._run.log({"selected": _table(selected)})
@@ -123,9 +131,24 @@ def _table(selected: Path) -> Any:
 
     with selected.open(encoding="utf-8") as stream:
         rows = [json.loads(line) for _, line in zip(range(MOST_LISTED), stream, strict=False)]
+    texts = ("prompt", "completion")
     return wandb.Table(
-        columns=["rank", "id", "gain"], data=[[row["rank"], row["id"], row["gain"]] for row in rows]
+        columns=["rank", "id", "gain", *texts],
+        data=[
+            [row["rank"], row["id"], row["gain"], *(row[name][:MOST_OF_TEXT] for name in texts)]
+            for row in rows
+        ],
     )
+
+
+def _told_by_tags(config: Config) -> dict[str, Any]:
+    """Return what distinguishes the runs of a sweep, to filter by."""
+    return {
+        "selector": config.selector.name,
+        "budget": config.budget,
+        "seed": config.seed,
+        "model": config.model.name,
+    }
 
 
 def mode_of(tracking: Tracking) -> str:
@@ -169,9 +192,15 @@ def _has_key() -> bool:
         return False
 
 
-def start(config: Config, folder: Path, console: Console) -> Tracker:
-    """Return the tracker of the config; UserError if W&B refuses the key, the mode or the project."""
+def start(config: Config, folder: Path, console: Console, *, repeated: bool = False) -> Tracker:
+    """Return the tracker of the config; UserError if W&B refuses the key, the mode or the project.
+
+    A `repeated` run, which computes nothing, is not logged again if W&B has it.
+    """
     if config.tracking.kind == "none":
+        return NoTracker()
+    if repeated and (folder / "wandb").is_dir():
+        console.say("  W&B: nothing is new since the run was logged, so nothing is logged again", style="dim")
         return NoTracker()
     mode_of(config.tracking)
     import wandb

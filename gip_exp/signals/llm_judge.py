@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.rubric import Rubric
 from gip_exp.console import Console
-from gip_exp.errors import UserError
+from gip_exp.errors import Answered, UserError
 from gip_exp.signals import batches, judge_sample
 from gip_exp.signals.judge_endpoint import CACHE, Endpoint, endpoint_of, judge_settings, log_file, serving
 
@@ -39,7 +39,8 @@ def judge(
         whole: the pool, if `examples` is a sample of it: its price is printed.
 
     Raises:
-        UserError: the judge failed; or `judge.dry_run=true`, with the number of calls, tokens and dollars.
+        UserError: the judge failed.
+        Answered: `judge.dry_run=true`; the number of calls, tokens and dollars.
     """
     from gip_exp.llm.judge import judge_pool
     from gip_exp.llm.progress import describe, shown_on
@@ -52,8 +53,8 @@ def judge(
     if config.dry_run:
         price = f"{estimate(examples, config, rubric, root=root)}"
         price += f"; the whole pool, {estimate(whole, config, rubric, root=root)}" if sampled else ""
-        raise UserError(
-            f"judge.dry_run=true, so no requests were sent. {price}. Set judge.dry_run=false to send them"
+        raise Answered(
+            f"judge.dry_run=true, so no requests were sent to {config.model}. {price}. Set judge.dry_run=false to send them"
         )
     with serving(config, log_file(root), console) as endpoint:
         settings, start = judge_settings(config, endpoint), time.monotonic()

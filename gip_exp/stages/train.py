@@ -16,7 +16,8 @@ from gip_exp.models import loading
 from gip_exp.models.machine import machine, missing_for_training
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.storage.files import write_jsonl
+from gip_exp.storage.files import read_jsonl, write_jsonl
+from gip_exp.storage.store import Entry
 from gip_exp.training.finetune import finetune
 from gip_exp.training.losses import quarters
 from gip_exp.training.task import Finetuned, Task
@@ -66,6 +67,13 @@ def _build(job: Job) -> None:
     facts = _facts(done, task)
     job.draft.facts.update(facts)
     job.log({f"train/{name}": value for name, value in facts.items() if value is not None})
+
+
+def history(entry: Entry) -> list[dict[str, float]]:
+    """Return the losses of a training that is reused, as they were logged; [] for another stage's output."""
+    path = entry.folder / LOSSES
+    rows = read_jsonl(path) if path.is_file() else []
+    return [{"train/loss": row["loss"], "train/lr": row["lr"], "train/step": row["step"]} for row in rows]
 
 
 def _note_lengths(job: Job, found: TrainingRows, examples: list[dict[str, Any]], train: LoraTrain) -> None:

@@ -1,0 +1,98 @@
+"""What commands say beside their results: sweeps, dry runs, paths for scripts, adapters to take along."""
+
+import json
+
+import pytest
+from conftest import MICRO
+from test_gip_exp_main import run
+
+from gip_exp import pipeline
+from gip_exp.cli.export_adapter import main as export_adapter
+from gip_exp.console import Console
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt": f"Fact {i}?", "completion": f"Water {i}."}) + "\n" for i in range(40))
+    )
+    return path
+
+
+def test_a_sweep_counts_its_runs_and_puts_them_side_by_side(tmp_path):
+    done = run("-m", *MICRO, "until=select", "selector=random,mp_ma", root=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "run 1 of 2: selector=random" in done.stderr
+    assert "run 2 of 2: selector=mp_ma" in done.stderr
+    assert "gip-exp report" in done.stderr.splitlines()[-1]
+    folders = done.stdout.splitlines()
+    assert [folder.rpartition("/")[2].split("_b")[0] for folder in folders] == ["random", "mp_ma"]
+
+
+def test_a_dry_run_is_an_answer_that_names_the_model(rows, tmp_path):
+    given = ["+experiment=own_data", f"data.path={rows}", "judge=openai", "judge.dry_run=true"]
+    done = run(*given, root=tmp_path / "out", OPENAI_API_KEY="none")
+    assert done.returncode == 0, done.stderr
+    assert "no requests were sent to gpt-4o-2024-08-06" in done.stderr
+    assert "error" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_judge_that_the_selector_ignores_is_said_to_be_ignored(rows, tmp_path):
+    given = ["+experiment=own_data", f"data.path={rows}", "judge=openai", "selector=random", "budget=4"]
+    done = run(*given, root=tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "selector=random reads no scores, so the judge gpt-4o-2024-08-06 is not asked" in done.stderr
+
+
+def test_a_bare_file_name_is_met_with_the_key_for_it(tmp_path):
+    done = run("+experiment=own_data", "mine.jsonl")
+    assert done.returncode == 2
+    assert "e.g. data.path=mine.jsonl" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(micro, shared_root):
+    return pipeline.run(micro(shared_root, "until=train"), Console())
+
+
+def test_an_exported_adapter_names_its_base_and_loads(trained, tmp_path, capsys):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "adapter"
+    assert export_adapter([str(trained.folder), str(folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(folder)
+    described = json.loads((folder / "adapter_config.json").read_text())
+    base = described["base_model_name_or_path"]
+    assert base == str(trained.entries["base"].folder)
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(folder))
+
+
+def test_a_merged_model_answers_like_the_base_with_the_adapter(trained, tmp_path):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    assert export_adapter([str(trained.folder), str(tmp_path / "merged"), "--merge"]) == 0
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    base = AutoModelForCausalLM.from_pretrained(trained.entries["base"].folder)
+    ids = torch.arange(12)[None]
+    plain = base(ids).logits
+    tuned = PeftModel.from_pretrained(base, str(trained.entries["train"].folder / "adapter"))(ids).logits
+    assert torch.allclose(merged(ids).logits, tuned, atol=1e-4)
+    assert not torch.allclose(plain, tuned, atol=1e-4)
+
+
+def test_what_cannot_be_exported_says_why(trained, micro, shared_root, tmp_path, capsys):
+    assert export_adapter([str(tmp_path), str(tmp_path / "x")]) == 2
+    assert "is not the folder of a finished run" in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert export_adapter([str(trained.folder), str(tmp_path / "full")]) == 2
+    assert "exists and is not empty" in capsys.readouterr().err
+    selected = pipeline.run(micro(shared_root, "until=select", "selector=random"), Console())
+    assert export_adapter([str(selected.folder), str(tmp_path / "x")]) == 2
+    assert "has no adapter" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
