@@ -322,7 +322,20 @@ def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(
 
 @pytest.mark.parametrize(
     "selector",
-    ["omp_ma", "logdet_ma", "dsir", "disf", "k_center", "k_means", "facility_location", "dpp", "less"],
+    [
+        "omp_ma",
+        "logdet_ma",
+        "dsir",
+        "disf",
+        "k_center",
+        "k_means",
+        "facility_location",
+        "dpp",
+        "less",
+        "target_similarity",
+        "mp_target",
+        "rds_plus",
+    ],
 )
 def test_every_other_selector_goes_through_the_same_pipeline(first, micro, shared_root, selector):
     outcome = pipeline.run(micro(shared_root, f"selector={selector}", "until=select"), quiet())

@@ -14,7 +14,7 @@ from gip_exp.config.judge import Judge
 from gip_exp.config.model import Model
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import Sampler
-from gip_exp.config.selector import Selector
+from gip_exp.config.selector import Selector, subtask_column
 from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
 from gip_exp.config.train import Train
@@ -57,6 +57,21 @@ class Config(Section):
     engine: Engine
     evaluation: Evaluations = Evaluations()
     tracking: Annotated[Tracking, NEUTRAL]
+
+    @property
+    def embedder_used(self) -> Embedder:
+        """The embedder of the selector if it has one of its own, else that of the experiment."""
+        return getattr(self.selector, "embedder", None) or self.embedder
+
+    @model_validator(mode="after")
+    def _subtasks(self) -> "Config":
+        column, known = subtask_column(self.selector), getattr(self.data, "metadata", [])
+        if column is not None and column not in known:
+            raise ValueError(
+                f"selector.subtasks={column!r} is no column of data.metadata={list(known)}: use one, rows or clusters, or "
+                f"add the column there (rows from files only): data.metadata=[{column}]"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -133,7 +133,7 @@ def _embeddings(
     """Return (described rows, features, unbiased sample of positions, name of the embedder)."""
     if "embed" in job.inputs:
         features = read_features(job.inputs)
-        name = job.config.embedder.name
+        name = job.config.embedder_used.name
         return pool, features if len(pool) == len(features) else features[pool], np.arange(len(pool)), name
     drawn = pool[sample(len(pool), SAMPLED)]
     described = pool if len(pool) <= 2 * SAMPLED else np.union1d(drawn, order[:SAMPLED])

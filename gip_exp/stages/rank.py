@@ -6,6 +6,8 @@ selector's function; this stage fills its parameters.
 
 import json
 import os
+from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gip_exp.artifacts import (
+    CATEGORIES,
     FEATURES,
+    METADATA,
+    METADATA_STAGE,
     RANKING,
     WEIGHTS,
     Texts,
@@ -26,7 +31,13 @@ from gip_exp.artifacts import (
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.selector import GipSelector, OnScores, RankingSelector, SelectorSection
+from gip_exp.config.selector import (
+    GipSelector,
+    OnScores,
+    RankingSelector,
+    SelectorSection,
+    subtask_column,
+)
 from gip_exp.data import ranking_file, split
 from gip_exp.errors import UserError
 from gip_exp.gip_processes import select_in_processes
@@ -34,7 +45,7 @@ from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
 from gip_exp.runs.records import RankFacts
 from gip_exp.runs.slurm import node_count
-from gip_exp.signals.table import SOURCE_STAGE, scores_of
+from gip_exp.signals.table import SOURCE_STAGE, labels_of, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
 from gip_exp.words import is_unspaced
@@ -51,7 +62,10 @@ def _inputs(config: Config) -> tuple[str, ...]:
     if isinstance(config.selector, OnScores):
         needs.append(SOURCE_STAGE[config.selector.signal])
     reads = selector_of(config).reads
-    return tuple(needs + [stage for name, stages in _STAGES.items() if name in reads for stage in stages])
+    needs += [stage for name, stages in _STAGES.items() if name in reads for stage in stages]
+    if subtask_column(config.selector) is not None:
+        needs.append(METADATA_STAGE)
+    return tuple(needs)
 
 
 def _keyed(config: Config) -> tuple[str, ...]:
@@ -199,6 +213,35 @@ class _Pool:
     @property
     def target_texts(self) -> list[str]:
         return list(Texts(self._examples.take(self._target)))
+
+    @property
+    def target_features(self) -> np.ndarray:
+        return read_features(self._job.inputs)[self._target]
+
+    @property
+    def target_labels(self) -> list[str] | None:
+        column = subtask_column(self._job.config.selector)
+        if column is None:
+            return None
+        target = self._target
+        if "warmup" in self._job.inputs:  # LESS has gradients of these rows alone
+            target = target[read_usable(self._job.inputs)[target]]
+        folder = self._job.inputs[METADATA_STAGE].folder
+        labels = labels_of(
+            column, [self.ids[row] for row in target], texts=folder / CATEGORIES, numbers=folder / METADATA
+        )
+        if empty := sum(label is None for label in labels):
+            self._job.note(
+                f"{empty:,} of {len(labels):,} target rows have no value in the column {column!r}: they are a subtask of "
+                "their own"
+            )
+        counts = Counter("" if label is None else label for label in labels)
+        self._job.draft.facts["subtasks"] = dict(counts.most_common())
+        return ["" if label is None else label for label in labels]
+
+    @property
+    def note(self) -> Callable[[str], None]:
+        return self._job.note
 
     @property
     def gradients(self) -> list[Path]:

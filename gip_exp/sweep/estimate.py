@@ -102,7 +102,7 @@ def _selects_on_gpu(config: Config) -> bool:
     """Return whether the stages up to `select` need the model (LESS, hidden states) or a vLLM server here."""
     wanted = pipeline.stages(config.model_copy(update={"until": "select"}))
     served = ("score" in wanted and config.judge.kind == "vllm") or (
-        "embed" in wanted and config.embedder.kind == "vllm"
+        "embed" in wanted and config.embedder_used.kind == "vllm"
     )
     return served or (on_gpu(config) and any(stage.needs_device(config) for stage in wanted.values()))
 
