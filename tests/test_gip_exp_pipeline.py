@@ -335,6 +335,9 @@ def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(
         "target_similarity",
         "mp_target",
         "rds_plus",
+        "qdit",
+        "longest",
+        "distinct_random",
     ],
 )
 def test_every_other_selector_goes_through_the_same_pipeline(first, micro, shared_root, selector):

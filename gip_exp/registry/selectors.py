@@ -38,6 +38,8 @@ READS = {
     "n": "number of rows in the pool",
     "features": "(n, d) float32, the embeddings",
     "scores": "(n, k) float64, the columns of the signal; None for a signal without scores",
+    "score_names": "names of the k columns of the scores",
+    "completions": "the completions of the n rows of the pool",
     "texts": "n texts of the pool, prompt and completion",
     "target_texts": "texts of the held-out target rows",
     "target_features": "(t, d) float32, the embeddings of the held-out target rows",

@@ -45,7 +45,7 @@ from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
 from gip_exp.runs.records import RankFacts
 from gip_exp.runs.slurm import node_count
-from gip_exp.signals.table import SOURCE_STAGE, labels_of, scores_of
+from gip_exp.signals.table import SOURCE_STAGE, informative, labels_of, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
 from gip_exp.words import is_unspaced
@@ -187,6 +187,16 @@ class _Pool:
         scores = np.nan_to_num(self._signal, nan=0.0)  # unscored rows are not candidates
         selector = self._job.config.selector
         return scores.sum(axis=1) if selector.signal == "mixture" and selector.kind != "gip" else scores
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        selector = self._job.config.selector
+        assert isinstance(selector, OnScores)
+        return informative(self._job.inputs[SOURCE_STAGE[selector.signal]]).names
+
+    @property
+    def completions(self) -> list[str]:
+        return [row["completion"] for row in self._examples.take(self.rows)]
 
     @property
     def candidates(self) -> np.ndarray | None:
