@@ -7,6 +7,7 @@ import math
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import MICRO
 
@@ -393,3 +394,29 @@ def test_processes_share_less_gradients_and_find_the_same_features(first, micro,
         for shard in (two.folder / "checkpoint-0" / part).glob("*.npy"):
             old = damaged / "checkpoint-0" / part / shard.name
             assert np.load(shard) == pytest.approx(np.load(old), abs=1e-6)
+
+
+def test_a_budget_in_tokens_takes_the_longest_prefix_within_it(first, micro, shared_root):
+    from gip_exp.artifacts import RANKING
+    from gip_exp.models.loading import load_tokenizer
+
+    chosen = ["selector=random", "budget_unit=tokens", "until=select"]
+    outcome = pipeline.run(micro(shared_root, *chosen, "budget=1500"), quiet())
+    rows = read_jsonl(outcome.folder / "selected.jsonl")
+    tokenizer = load_tokenizer(str(outcome.entries["base"].folder))
+    texts = [f"Question: {row['prompt']}\nAnswer: {row['completion']}" for row in rows]
+    lengths = [len(tokenizer(text)["input_ids"]) + 1 for text in texts]  # and the end of the text
+    assert sum(lengths) == outcome.result["n_tokens"] <= 1500
+    assert outcome.result["n_selected"] == len(rows)
+    ranking = pq.read_table(outcome.entries["rank"].folder / RANKING)["id"].to_pylist()
+    assert [row["id"] for row in rows] == ranking[: len(rows)]
+    following = next(row for row in read_pool(outcome.entries) if row["id"] == ranking[len(rows)])
+    more = (
+        len(tokenizer(f"Question: {following['prompt']}\nAnswer: {following['completion']}")["input_ids"]) + 1
+    )
+    assert outcome.result["n_tokens"] + more > 1500
+    tenth = pipeline.run(micro(shared_root, *chosen, "budget=0.1"), quiet()).result
+    half = pipeline.run(micro(shared_root, *chosen, "budget=0.5"), quiet()).result
+    assert 4.8 < half["n_tokens"] / tenth["n_tokens"] < 5.4
+    with pytest.raises(UserError, match="budget=1 with budget_unit=tokens is 1 tokens"):
+        pipeline.run(micro(shared_root, *chosen, "budget=1"), quiet())

@@ -31,7 +31,7 @@ LAYERS = (
     ("models", "runs", "stage"),
     ("data", "report", "signals", "training"),
     ("artifacts",),
-    ("evaluation", "gip_processes"),
+    ("evaluation", "gip_processes", "token_budget"),
     ("preflight", "result"),
     ("stages",),
     ("pipeline",),

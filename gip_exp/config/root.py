@@ -17,7 +17,8 @@ from gip_exp.config.sampler import Sampler
 from gip_exp.config.selector import Selector, subtask_column
 from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
-from gip_exp.config.train import Train
+from gip_exp.config.train import LoraTrain, Train
+from gip_exp.registry import selectors
 
 STAGES = (
     "data", "contamination", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate",
@@ -42,6 +43,7 @@ class Config(Section):
 
     experiment: Name
     budget: int | float
+    budget_unit: Literal["rows", "tokens"] = "rows"
     seed: Seed
     until: Annotated[Literal[STAGES] | None, NEUTRAL] = None  # type: ignore[valid-type]
     paths: Annotated[Paths, NEUTRAL]
@@ -57,6 +59,22 @@ class Config(Section):
     engine: Engine
     evaluation: Evaluations = Evaluations()
     tracking: Annotated[Tracking, NEUTRAL]
+
+    @model_validator(mode="after")
+    def _countable(self) -> "Config":
+        if self.budget_unit == "rows":
+            return self
+        if not isinstance(self.train, LoraTrain):
+            raise ValueError(
+                "budget_unit=tokens counts the tokens of the fine-tuning, but train=none: choose train=lora (until=select "
+                "stops before it), or budget_unit=rows"
+            )
+        if self.selector.kind != "ranking" and not selectors.find(self.selector.kind).nested:
+            raise ValueError(
+                f"budget_unit=tokens needs a ranking, but selector={self.selector.name} selects anew for every number of "
+                "rows: use budget_unit=rows"
+            )
+        return self
 
     @property
     def embedder_used(self) -> Embedder:
@@ -88,5 +106,9 @@ class Config(Section):
                 raise ValueError(f"budget={budget} is not a share in (0, 1]; for a count write an integer")
             selector = values.get("selector")
             if isinstance(selector, dict) and selector.get("kind") == "full":
-                values = {**values, "budget": 1.0}  # independent of the budgets of a sweep
+                values = {
+                    **values,
+                    "budget": 1.0,
+                    "budget_unit": "rows",
+                }  # independent of the budgets of a sweep
         return values

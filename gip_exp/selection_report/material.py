@@ -19,7 +19,7 @@ from gip_exp.artifacts import (
     read_origins,
     read_pool,
     row_name,
-    sizes,
+    select_facts,
 )
 from gip_exp.data import split
 from gip_exp.errors import UserError
@@ -115,7 +115,7 @@ def load(job: Job) -> Material:
         pool=pool,
         order=order,
         gains=ranking["gain"].to_numpy(),
-        n_selected=sizes(config, entries)[1],
+        n_selected=select_facts(entries)["n_selected"],
         scores=_scores([*signal, *_numeric_metadata(job)], rows.ids),
         signal=frozenset(name for table in signal for name in table.names),
         categories=_categories(job, rows.ids),

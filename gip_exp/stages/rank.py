@@ -103,7 +103,8 @@ def _build(job: Job) -> None:
     pool = _Pool(job)
     n_pool, n_selected = sizes(job.config, job.inputs)
     candidates = pool.candidates
-    if candidates is not None and n_selected > candidates.sum():
+    by_rows = job.config.budget_unit == "rows"
+    if by_rows and candidates is not None and n_selected > candidates.sum():
         more = (
             "raise selector.warmup.max_length"
             if "gradients" in selector_of(job.config).reads
@@ -286,7 +287,7 @@ def _from_file(job: Job, pool: _Pool, rank_to: int, n_selected: int) -> "Selecti
     kept = [position[row] for row in ranked if row in position]
     if held_out := len(ranked) - len(kept):
         job.note(f"{path}: {held_out} of its {len(ranked)} rows are held out as the target and left out")
-    if len(kept) < n_selected:
+    if len(kept) < n_selected and job.config.budget_unit == "rows":
         raise UserError(
             f"selector.path={path} ranks {len(kept)} rows of the pool, but budget={job.config.budget} needs {n_selected}: "
             "lower the budget, or give a longer ranking"

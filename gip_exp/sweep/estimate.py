@@ -112,6 +112,9 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
     entries: dict[str, Entry] = {"data": _data(config, store, console)}
     n_selected = sizes(config, entries)[1]
     rows = _rows(entries["data"].folder)
+    if config.budget_unit == "tokens":
+        share = config.budget / (rows.tokens * rows.pool) if isinstance(config.budget, int) else config.budget
+        n_selected = max(1, round(min(1.0, share) * n_selected))
     steps = []
     for name, stage in pipeline.stages(config).items():
         identity = stage.identity(config, entries)
