@@ -36,13 +36,13 @@ LAYERS = (
     ("stages",),
     ("pipeline",),
     ("sweep",),
-    ("cli", "replies", "status"),
+    ("cli", "compare", "replies", "status"),
     ("__main__", "ablations", "plan"),
     ("launch",),
 )
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Rooms that call the pure packages; the others see what these make of it.
-CALLERS = {"ablations", "evaluation", "gip_processes", "registry", "report", "signals", "stages"}
+CALLERS = {"ablations", "compare", "evaluation", "gip_processes", "registry", "report", "signals", "stages"}
 
 
 def imports(path: Path, types: bool = True) -> Iterator[tuple[int, str]]:

@@ -115,7 +115,8 @@ def _check_unchanged(config: Config, plan: Path, path: Path) -> None:
 
 
 def _run(config: Config, console: Console) -> None:
-    from gip_exp import pipeline
+    """Run a config and, if no run has done so, evaluate its model before fine-tuning."""
+    from gip_exp import pipeline, result
 
     outcome = pipeline.run(config, console)
     show(outcome.result, console)
@@ -123,6 +124,12 @@ def _run(config: Config, console: Console) -> None:
         show_files(outcome.result, outcome.folder, console)
     else:
         console.say(f"  {outcome.folder}")
+    base = config.before_tuning()
+    if base is not None and not result.is_done(result.run_folder(base, pipeline.run_key(base))):
+        console.say("  the same model before fine-tuning, for the report (untuned=false leaves it out)")
+        before = pipeline.run(base, console)
+        show(before.result, console)
+        console.say(f"  {before.folder}")
 
 
 def show(result: RunResult, console: Console) -> None:

@@ -45,6 +45,9 @@ class Config(Section):
     budget: int | float
     budget_unit: Literal["rows", "tokens"] = "rows"
     seed: Seed
+    untuned: Annotated[bool, NEUTRAL] = (
+        True  # also evaluate the model before fine-tuning, as a run of its own
+    )
     until: Annotated[Literal[STAGES] | None, NEUTRAL] = None  # type: ignore[valid-type]
     paths: Annotated[Paths, NEUTRAL]
     data: Data
@@ -75,6 +78,18 @@ class Config(Section):
                 "rows: use budget_unit=rows"
             )
         return self
+
+    def before_tuning(self) -> "Config | None":
+        """Return the run that evaluates the model before fine-tuning; None if this run has nothing to compare with it.
+
+        It selects one random row, which nothing uses, so that runs with all selectors and budgets share it.
+        """
+        if not self.untuned or self.until or self.train.kind == "none" or not self.evaluation.chosen():
+            return None
+        values = self.model_dump(mode="json")
+        chosen = {"kind": "random", "name": "untuned", "signal": "none", "seed": self.seed}
+        values |= {"selector": chosen, "budget": 1, "budget_unit": "rows", "train": {"kind": "none"}}
+        return Config.model_validate(values)
 
     @property
     def embedder_used(self) -> Embedder:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from gip_exp.report import text
-from gip_exp.report.claims import MT_BENCH
+from gip_exp.report.claims import MT_BENCH, RANK_TIME
 from gip_exp.report.document import Column, Table
 from gip_exp.report.study import Cell, Group
 from gip_exp.report.subsets import average, category_shares, costs, stage_seconds
@@ -127,7 +127,7 @@ def check_table(verdicts: Sequence[Verdict]) -> Table | None:
     for verdict in verdicts:
         made = [check for check in verdict.checks if check.why != "missing"]
         ruled += [len(rows)] if made and rows else []
-        percent = verdict.claim.measure not in (MT_BENCH, "subset/skill_entropy")
+        percent = verdict.claim.measure not in (MT_BENCH, RANK_TIME, "subset/skill_entropy")
         for check in made:
             bounds = text.interval(check.low, check.high, percent, sign=True)
             state = f"open: {check.why}" if check.state == OPEN else check.state

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gip_exp.report import names, text
 from gip_exp.report.document import Column, Table
-from gip_exp.report.names import FULL, RANDOM
+from gip_exp.report.names import FULL, RANDOM, UNTUNED
 from gip_exp.report.rows import Comparison, Result, Row
 
 PARTS = 10  # parts of a benchmark in one table; more go into a further table
@@ -93,6 +93,12 @@ def _result_notes(result: Result) -> tuple[str, ...]:
     notes = [f"{_questions(result)}; {_seeds(result)}."]
     if training := _training(result):
         notes.append(training)
+    if fewer_random := _fewer_random(result):
+        notes.append(fewer_random)
+    if not any(row.cell.arm.method == UNTUNED for row in result.rows):
+        notes.append(
+            "No row for the model before fine-tuning: no run evaluated it (untuned=false, or train=none is missing)."
+        )
     if names.lower_is_better(result.metric):
         notes.append("Lower is better.")
     dropped = [(row.cell.arm.label, row.summary.dropped) for row in result.rows if row.summary.dropped]
@@ -128,6 +134,27 @@ def _training(result: Result) -> str:
         else f"{steps[0]:,.0f} steps"
     )
     return f"Equal epochs: every arm trains for {epochs:g} epochs (train.epochs) of its subset, {spread}."
+
+
+def _fewer_random(result: Result) -> str:
+    """Return a warning if random selection has fewer seeds than a method of its budget; "" if not."""
+    found = []
+    for row in result.rows:
+        random = result.group.find(RANDOM, row.cell.size)
+        other = result.row(random) if random else None
+        if (
+            other
+            and len(other.summary.seeds) < len(row.summary.seeds)
+            and row.cell.arm.method not in (FULL, UNTUNED)
+        ):
+            found.append(
+                f"{row.cell.arm.label} {row.cell.budget_label}: {len(row.summary.seeds)} for {len(other.summary.seeds)}"
+            )
+    return (
+        f"Random has fewer seeds than other methods, so its interval is too narrow ({'; '.join(found)})."
+        if found
+        else ""
+    )
 
 
 def _seed_count(found: Comparison) -> str:
