@@ -27,6 +27,9 @@ IDENTITY = (
     "target",
 )  # of a question in lm-eval's files, the first one that there is
 NOT_METRICS = {"doc_id"}
+LABELS = (
+    "questions", "A", "B", "A - B", "95 %", "p (differ)", "margin", "p (equivalent)", "verdict", "only A", "only B",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,12 +147,10 @@ def _perform(options: argparse.Namespace) -> None:
             f"{', '.join(ours)}; {options.b} has {', '.join(theirs)}"
         )
     console = Console(sys.stdout)
-    table = Table("metric", "questions", "A", "B", "A - B", "95 %", "p (differ)", "margin", "p (equivalent)", "verdict",
-                  "only A", "only B")  # fmt: skip
-    for column in table.columns[1:9]:
-        column.justify = "right"
-    for metric in shared:
-        table.add_row(metric, *_row(metric, ours[metric], theirs[metric], options, console))
+    columns = [_column(metric, ours[metric], theirs[metric], options, console) for metric in shared]
+    table = Table("", *shared)
+    for label, cells in zip(LABELS, zip(*columns, strict=True), strict=True):
+        table.add_row(label, *cells)
     console.table(table)
     console.say(
         "p (differ): sign-flip permutation over questions. p (equivalent): the larger of two one-sided t tests; below .05 the "
@@ -157,7 +158,7 @@ def _perform(options: argparse.Namespace) -> None:
     )
 
 
-def _row(metric: str, a: Outcomes, b: Outcomes, options: argparse.Namespace, console: Any) -> list[str]:
+def _column(metric: str, a: Outcomes, b: Outcomes, options: argparse.Namespace, console: Any) -> list[str]:
     from eval.equivalence import two_one_sided
     from eval.paired import paired_permutation
 

@@ -14,6 +14,7 @@ from conftest import MICRO
 from gip_exp import pipeline
 from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
+from gip_exp.config.evaluation import Evaluations
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.storage.files import read_jsonl
@@ -420,3 +421,27 @@ def test_a_budget_in_tokens_takes_the_longest_prefix_within_it(first, micro, sha
     assert 4.8 < half["n_tokens"] / tenth["n_tokens"] < 5.4
     with pytest.raises(UserError, match="budget=1 with budget_unit=tokens is 1 tokens"):
         pipeline.run(micro(shared_root, *chosen, "budget=1"), quiet())
+
+
+def test_the_model_before_fine_tuning_is_evaluated_once_for_all_selectors(
+    first, micro, shared_root, tmp_path
+):
+    from gip_exp.cli.run import _run
+
+    said = io.StringIO()
+    for selector in ("random", "mp_sc"):
+        _run(micro(shared_root, f"selector={selector}"), Console(said))
+    assert said.getvalue().count("the same model before fine-tuning") == 1
+    (folder,) = (shared_root / "runs" / first.result["experiment"]).glob("untuned_b1_s0-*")
+    result = json.loads((folder / "result.json").read_text())
+    assert "train" not in result["stages"]
+    assert set(result["metrics"]) == set(first.result["metrics"])
+
+
+def test_runs_without_a_comparison_leave_the_model_before_fine_tuning_out(micro, shared_root):
+    config = micro(shared_root)
+    before = config.before_tuning()
+    assert (before.train.kind, before.budget, before.model) == ("none", 1, config.model)
+    assert before.before_tuning() is None
+    for change in ({"until": "select"}, {"untuned": False}, {"evaluation": Evaluations()}):
+        assert config.model_copy(update=change).before_tuning() is None

@@ -218,3 +218,23 @@ def test_a_table_says_how_long_its_arms_train_on_how_much(tmp_path, train, note)
         (NONE, NONE),
     ]
     assert any(text.startswith(note) for text in table.notes)
+
+
+def test_a_table_says_if_random_has_fewer_seeds_or_the_base_is_missing(tmp_path):
+    for seed in (0, 1, 2):
+        write_run(tmp_path, "mp_ma", seed=seed)
+    write_run(tmp_path, "random")
+    (group,) = study(tmp_path)
+    notes = " ".join(result_table(make_result(group, GSM8K)).notes)
+    assert (
+        "Random has fewer seeds than other methods, so its interval is too narrow (MP+MA 10 %: 3 for 1)."
+        in notes
+    )
+    assert "No row for the model before fine-tuning" in notes
+    for seed in (1, 2):
+        write_run(tmp_path, "random", seed=seed)
+    write_run(tmp_path, "random", tuned=False, name="base")
+    (group,) = study(tmp_path)
+    notes = " ".join(result_table(make_result(group, GSM8K)).notes)
+    assert "fewer seeds" not in notes
+    assert "No row" not in notes

@@ -132,16 +132,20 @@ def check_table(verdicts: Sequence[Verdict]) -> Table | None:
             bounds = text.interval(check.low, check.high, percent, sign=True)
             state = f"open: {check.why}" if check.state == OPEN else check.state
             shown = text.signed(check.value, percent)
-            rows.append((verdict.claim.id, check.model, check.what, str(check.seeds), shown, bounds, state))
+            flips = [text.NONE] * 2 if check.flips is None else [f"{n:,}" for n in check.flips]
+            rows.append(
+                (verdict.claim.id, check.model, check.what, str(check.seeds), shown, bounds, *flips, state)
+            )
     if not rows:
         return None
     columns = (
         *(Column(name, "left") for name in ("claim", "where", "comparison")),
-        *(Column(name) for name in ("seeds", "difference", "wider 95 %")),
+        *(Column(name) for name in ("seeds", "difference", "wider 95 %", "better on", "worse on")),
         Column("", "left"),
     )
     note = (
-        "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds."
+        "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds. Better, worse "
+        "on: outcomes, paired by seed and question, on which the two differ. For time: the exponent, and timed selections."
     )
     title = "The comparisons behind the verdicts"
     return Table("claims-evidence", title, columns, tuple(rows), (note,), tuple(ruled), folded=True)

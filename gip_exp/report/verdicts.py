@@ -31,7 +31,8 @@ class Check:
         value: the paired difference, positive if the method is better; NaN if missing.
         low: the wider lower bound.
         high: the wider upper bound.
-        seeds: shared seeds.
+        seeds: shared seeds; of `linear`, the timed selections.
+        flips: (seed, question) pairs on which the method is better, and worse; None for other numbers.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Check:
     low: float = math.nan
     high: float = math.nan
     seeds: int = 0
+    flips: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -175,9 +177,21 @@ def _check(
     if names.lower_is_better(measure):
         value, low, high = -value, -high, -low
     if seeds < MIN_SEEDS or math.isnan(low):
-        return Check(what, place, OPEN, "few seeds", value, low, high, seeds)
+        return Check(what, place, OPEN, "few seeds", value, low, high, seeds, _flips(measure, cell, other))
     state = state_of(claim, low, high)
-    return Check(what, place, state, "wide" if state == OPEN else "", value, low, high, seeds)
+    why = "wide" if state == OPEN else ""
+    return Check(what, place, state, why, value, low, high, seeds, _flips(measure, cell, other))
+
+
+def _flips(measure: str, cell: Cell | None, other: Cell | None) -> tuple[int, int] | None:
+    """Return on how many (seed, question) pairs `cell` is better, and worse, than `other`."""
+    found = paired(cell, other, measure) if cell and other and not measure.startswith(SUBSET) else None
+    if found is None:
+        return None
+    ours, theirs = found.outcomes
+    more = sum(ours[pair] > theirs[pair] for pair in ours)
+    less = sum(ours[pair] < theirs[pair] for pair in ours)
+    return (less, more) if names.lower_is_better(measure) else (more, less)
 
 
 def state_of(claim: Claim, low: float, high: float) -> str:
