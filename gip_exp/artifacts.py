@@ -30,6 +30,7 @@ METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its numeric and
 # contamination, embed
 MATCHES = "matches.jsonl"
 FEATURES = "features.npy"
+ROW_LOSSES = "losses.npy"  # of score/losses
 # warmup
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"
 UNUSABLE = "unusable.json"  # indices of rows without a training signal

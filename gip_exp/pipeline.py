@@ -293,6 +293,8 @@ def _without_local_places(config: Config) -> Config:
     selector = config.selector
     if (own := getattr(selector, "embedder", None)) is not None:
         selector = selector.model_copy(update={"embedder": _without_place(own)})
+    if scorer := getattr(selector, "model", None):
+        selector = selector.model_copy(update={"model": loading.name_in_key(scorer)})
     return config.model_copy(
         update={"model": model, "embedder": _without_place(config.embedder), "selector": selector}
     )

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from baselines import deita, distinct_random, facility_location, longest, qdit, random, top_score
+from baselines import (
+    deita,
+    distinct_random,
+    facility_location,
+    ifd,
+    longest,
+    perplexity,
+    qdit,
+    random,
+    top_score,
+)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -79,6 +89,26 @@ def test_longest_takes_long_completions():
     assert longest.select(["aa", "b", "cc", "dddd"], 3).indices.tolist() == [3, 0, 2]
 
 
+def test_ifd_takes_the_largest_ratio_below_one_and_mismatches_last():
+    losses = np.log([[2.0, 4.0], [3.0, 4.0], [9.0, 4.0], [1.0, 4.0], [5.0, 4.0]])
+    notes = []
+    found = ifd.select(losses, 5, note=notes.append)
+    assert found.indices.tolist() == [1, 0, 3, 4, 2]
+    np.testing.assert_allclose(found.gains, [0.75, 0.5, 0.25, 1.25, 2.25])
+    assert notes == [
+        "only 3 of 5 rows have an IFD below 1, so picks after the first 3 are rows whose prompt does not help"
+    ]
+    ifd.select(losses, 3, note=notes.append)
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(("part", "picks"), [("low", [3, 1, 2]), ("high", [4, 0, 2]), ("middle", [2, 0, 1])])
+def test_perplexity_takes_one_part_of_the_ranks(part, picks):
+    losses = np.array([[3.0], [1.0], [2.0], [0.5], [9.0], [np.nan]])
+    found = perplexity.select(losses, 3, part=part, candidates=np.arange(6) < 5)
+    assert found.indices.tolist() == picks
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -98,6 +128,8 @@ def test_longest_takes_long_completions():
         (lambda X, S: qdit.select(X, S, 3, alpha=1.5), "alpha: got 1.5"),
         (lambda X, _: distinct_random.select(X, 81, seed=0), "budget: got 81"),
         (lambda *_: longest.select([], 1), "n: got 0"),
+        (lambda X, _: ifd.select(X, 1), "losses: has 6 columns; give two"),
+        (lambda X, _: perplexity.select(X, 1, part="top"), "part: got 'top'"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

@@ -340,6 +340,8 @@ def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(
         "qdit",
         "longest",
         "distinct_random",
+        "ifd",
+        "perplexity",
     ],
 )
 def test_every_other_selector_goes_through_the_same_pipeline(first, micro, shared_root, selector):

@@ -163,7 +163,12 @@ def section_of(kind: str) -> type[SelectorSection]:
         **selector.options,
     }
     if "features" in selector.reads:
-        fields["embedder"] = (Annotated[Embedder | None, NEUTRAL], None)  # the key of `embed` has it
+        fields["embedder"] = (Embedder | None, None)  # instead of the experiment's
+    if "losses" in selector.reads:  # settings of the stage score/losses
+        fields["model"] = (str | None, None)
+        fields["revision"] = (str | None, None)
+        fields["max_length"] = (Positive, 1024)
+        fields["batch_size"] = (Annotated[Positive, NEUTRAL], 16)
     base: type[SelectorSection] = SelectorSection
     if "scores" in selector.reads:
         base, fields["signal"] = OnScores, (ScoreSignal, ...)

@@ -40,6 +40,7 @@ READS = {
     "scores": "(n, k) float64, the columns of the signal; None for a signal without scores",
     "score_names": "names of the k columns of the scores",
     "completions": "the completions of the n rows of the pool",
+    "losses": "(n, 2) float32, mean loss of each completion with and without its prompt",
     "texts": "n texts of the pool, prompt and completion",
     "target_texts": "texts of the held-out target rows",
     "target_features": "(t, d) float32, the embeddings of the held-out target rows",

@@ -20,6 +20,7 @@ from gip_exp.artifacts import (
     METADATA,
     METADATA_STAGE,
     RANKING,
+    ROW_LOSSES,
     WEIGHTS,
     Texts,
     fills_memory,
@@ -54,7 +55,11 @@ if TYPE_CHECKING:
     from selection import Selection  # and torch with it
 
 # Stages that provide a parameter of selectors.
-_STAGES = {"features": ("embed",), "gradients": ("warmup", "gradients")}
+_STAGES = {
+    "features": ("embed",),
+    "losses": ("score/losses",),
+    "gradients": ("warmup", "gradients"),
+}
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -108,6 +113,8 @@ def _build(job: Job) -> None:
         more = (
             "raise selector.warmup.max_length"
             if "gradients" in selector_of(job.config).reads
+            else "raise selector.max_length"
+            if "losses" in selector_of(job.config).reads
             else "increase judge.round to ask for the unscored rows again"
         )
         raise UserError(
@@ -190,6 +197,10 @@ class _Pool:
         return scores.sum(axis=1) if selector.signal == "mixture" and selector.kind != "gip" else scores
 
     @property
+    def losses(self) -> np.ndarray:
+        return np.load(self._job.inputs["score/losses"].folder / ROW_LOSSES)[self.rows]
+
+    @property
     def score_names(self) -> tuple[str, ...]:
         selector = self._job.config.selector
         assert isinstance(selector, OnScores)
@@ -204,6 +215,8 @@ class _Pool:
         """(n,) bool, the rows with all scores, or with gradients; None if that is all rows."""
         if "warmup" in self._job.inputs:
             scored = read_usable(self._job.inputs)[self.rows]
+        elif "score/losses" in self._job.inputs:
+            scored = ~np.isnan(self.losses).any(axis=1)
         elif self._signal is not None:
             scored = ~np.isnan(self._signal).any(axis=1)
         else:

@@ -198,6 +198,10 @@ def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         return size * _backward(selector.warmup) * epochs * share * rows.pool * rows.tokens
     if name == "embed" and isinstance(config.embedder_used, NetworkEmbedder):
         return 2 * (size if config.embedder_used.model is None else ENCODER) * rows.pool * rows.tokens
+    if name == "score/losses":  # once with the prompt, once without
+        own = getattr(selector, "model", None)
+        tokens = 2 * rows.tokens - rows.prompt_tokens
+        return 2 * (size if own is None else ENCODER) * rows.pool * tokens
     questions = _questions(name, config, rows)
     return 2 * size * questions.n * (questions.read + questions.written)
 
