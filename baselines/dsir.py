@@ -8,13 +8,13 @@ c is
 
 and the subset is a sample without replacement with probability proportional to w: Gumbel noise is added to
 log w and the largest values are taken (Gumbel top-k). Everything follows the authors' package
-`data-selection` 1.0.3, with three exceptions: short examples are dropped only if `min_tokens` asks for it,
+`data-selection` 1.0.3, with three exceptions: short examples come last only if `min_tokens` asks for it,
 the noise is seeded, and weights do not depend on a number of processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -36,8 +36,11 @@ def _weights(
     ngrams: int,
     buckets: int,
     laplace: float,
-) -> tuple[FloatArray, IntArray]:
-    """Return log weights and token counts (len(rows),) of the pool's `rows`; its frequencies count only these rows."""
+) -> tuple[FloatArray, IntArray, IntArray]:
+    """Return log weights and token counts (len(rows),) of the pool's `rows`, and token counts of the target.
+
+    The frequencies of the pool count only these rows.
+    """
     n = len(rows)
     hashed = hash_texts([texts[i] for i in rows] + list(target_texts), ngrams=ngrams, buckets=buckets)
     problems = Problems()
@@ -56,7 +59,7 @@ def _weights(
     raw = np.bincount(hashed.buckets[in_pool], minlength=buckets)
     target = np.bincount(hashed.buckets[~in_pool], minlength=buckets) + laplace
     ratio = np.log(target / target.sum() + _FLOOR) - np.log(raw / raw.sum() + _FLOOR)
-    return hashed.sums(ratio)[:n], hashed.tokens[:n]
+    return hashed.sums(ratio)[:n], hashed.tokens[:n], hashed.tokens[n:]
 
 
 def select(
@@ -69,7 +72,8 @@ def select(
     buckets: Count = 10_000,
     laplace: NonNegative = 0.0,
     top_k: bool = False,
-    min_tokens: Annotated[int, Ge(0)] = 0,
+    min_tokens: Annotated[int, Ge(0)] | None = 0,
+    note: Callable[[str], None] | None = None,
     candidates: Any = None,
 ) -> Selection:
     """Resample the pool by importance; nested in budget for a given seed.
@@ -83,8 +87,10 @@ def select(
         buckets: number m of hash buckets.
         laplace: pseudo-count added to every bucket of the target, >= 0.
         top_k: take the largest weights, without noise (the seed then has no effect).
-        min_tokens: rows with fewer tokens are never picked (the authors' default is 100; 0 keeps all). They
-            still count towards the frequencies of the pool.
+        min_tokens: rows with fewer tokens come after all others (the authors drop those under 100; 0 treats all
+            alike). None is the median of the target rows: a log weight is a sum over tokens, most of them below 0,
+            so that short rows win otherwise. Short rows still count towards the frequencies of the pool.
+        note: called with a sentence if the picks include rows shorter than `min_tokens`.
         candidates: optional boolean mask (n,); other rows are not read at all, so the frequencies of the pool
             are those of the candidates.
 
@@ -105,23 +111,38 @@ def select(
     rows = np.arange(n) if mask is None else np.flatnonzero(mask)
     _check_texts(problems, "texts", texts, rows)
     _check_options(problems, target_texts, ngrams, buckets, laplace)
-    check_count(problems, "min_tokens", min_tokens, low=0)
+    if min_tokens is not None:
+        check_count(problems, "min_tokens", min_tokens, low=0)
     if n:
         check_pool(problems, n, budget, candidates, seed=seed)
     problems.raise_if_any()
     weights, tokens = np.full(n, -np.inf), np.full(n, -1)
-    weights[rows], tokens[rows] = _weights(
+    weights[rows], tokens[rows], of_target = _weights(
         texts, target_texts, rows, ngrams=ngrams, buckets=buckets, laplace=laplace
     )
-    if not (tokens >= min_tokens).any():
+    floor = int(np.median(of_target)) if min_tokens is None else min_tokens
+    if not (tokens >= floor).any():
         raise ValueError(
-            f"min_tokens: got {min_tokens}, but no candidate has so many; the longest has {tokens.max()}"
+            f"min_tokens: got {floor}, but no candidate has so many; the longest has {tokens.max()}"
         )
-    return resample(weights, budget, seed=seed, top_k=top_k, candidates=tokens >= min_tokens)
+    found = resample(weights, budget, seed=seed, top_k=top_k, candidates=mask, first=tokens >= floor)
+    short = int((tokens[found.indices] < floor).sum())
+    if short and note is not None:
+        note(
+            f"only {len(found.indices) - short:,} of {len(rows):,} rows have min_tokens={floor} or more tokens, so picks "
+            f"after the first {len(found.indices) - short:,} are shorter"
+        )
+    return found
 
 
 def resample(
-    weights: FloatArray, budget: int | float, *, seed: int, top_k: bool = False, candidates: Any = None
+    weights: FloatArray,
+    budget: int | float,
+    *,
+    seed: int,
+    top_k: bool = False,
+    candidates: Any = None,
+    first: Any = None,
 ) -> Selection:
     """Draw rows without replacement with probability proportional to exp(weight) (Gumbel top-k).
 
@@ -131,6 +152,7 @@ def resample(
         seed: seed of the Gumbel noise.
         top_k: take the largest weights, without noise.
         candidates: optional boolean mask (n,).
+        first: optional boolean mask (n,) of the rows drawn before all others.
 
     Returns:
         Selection; gains are the log weights of the picks, `objective["mean_log_weight"]` their mean.
@@ -150,7 +172,8 @@ def resample(
         problems.add("weights", f"row {bad} holds NaN or inf; mark such rows False in candidates")
     problems.raise_if_any()
     noise = np.zeros(len(weights)) if top_k else np.random.default_rng(seed).gumbel(size=len(weights))
-    picks = rows[np.argsort(-(weights + noise)[rows], kind="stable")][:count]
+    later = np.zeros(len(rows), dtype=bool) if first is None else ~np.asarray(first, dtype=bool)[rows]
+    picks = rows[np.lexsort((-(weights + noise)[rows], later))][:count]
     return ranking(picks, weights[picks], objective={"mean_log_weight": float(weights[picks].mean())})
 
 

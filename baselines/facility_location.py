@@ -48,15 +48,39 @@ def select(features: Any, budget: int | float, *, candidates: Any = None) -> Sel
     matrix = as_float64(problems, "features", features, candidates)
     rows, count = check_pool(problems, len(matrix), budget, candidates)
     problems.raise_if_any()
-    X = unit_rows(matrix, rows)
-    covered, similar = np.zeros(len(X)), _Similarities(X)
-    bounds = similar.first_bounds()
-    picks, gains = np.empty(count, dtype=np.int64), np.empty(count)
-    for t in range(count):
-        picks[t], gains[t] = _best(similar, covered, bounds)
-        bounds[picks[t]] = -np.inf
-        np.maximum(covered, similar.of(picks[t : t + 1])[0], out=covered)
-    return ranking(rows[picks], gains, objective={"coverage": float(covered.mean())})
+    cover = Cover(unit_rows(matrix, rows))
+    picks, gains = cover.greedy(count)
+    return ranking(rows[picks], gains, objective={"coverage": cover.coverage()})
+
+
+class Cover:
+    """The lazy greedy rule for share * f(S) plus the sum of a bonus of each pick."""
+
+    def __init__(self, X: FloatArray) -> None:
+        self._similar = _Similarities(X)
+        self._covered = np.zeros(len(X))
+        self._first = self._similar.first_bounds()
+
+    def largest_gain(self) -> float:
+        """Return an upper bound of f of a single row: exact where all similarities are kept."""
+        return float(self._first.max())
+
+    def coverage(self) -> float:
+        """Return f / n after the last pick."""
+        return float(self._covered.mean())
+
+    def greedy(
+        self, count: int, *, share: float = 1.0, bonus: FloatArray | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """Return (picks, gains) of `count` picks."""
+        extra = np.zeros(len(self._first)) if bonus is None else bonus
+        bounds = share * self._first + extra
+        picks, gains = np.empty(count, dtype=np.int64), np.empty(count)
+        for t in range(count):
+            picks[t], gains[t] = _best(self._similar, self._covered, bounds, share=share, bonus=extra)
+            bounds[picks[t]] = -np.inf
+            np.maximum(self._covered, self._similar.of(picks[t : t + 1])[0], out=self._covered)
+        return picks, gains
 
 
 class _Similarities:
@@ -106,11 +130,13 @@ def _gains(similar: _Similarities, block: IntArray, covered: FloatArray) -> Floa
     return more.sum(axis=1)
 
 
-def _best(similar: _Similarities, covered: FloatArray, bounds: FloatArray) -> tuple[int, float]:
+def _best(
+    similar: _Similarities, covered: FloatArray, bounds: FloatArray, *, share: float, bonus: FloatArray
+) -> tuple[int, float]:
     """Return the row with the largest gain, and the gain; tightens `bounds` in place for every row it evaluates."""
-    close = 1e-12 * len(covered)  # rounding differs between blocks: gains this close count as ties
-    # No gain is below 0, so a bound close to 0 need not be evaluated again.
-    checked = bounds <= close
+    close = 1e-12 * len(covered) * share  # rounding differs between blocks: gains this close count as ties
+    # No gain in cover is below 0, so a bound close to the bonus need not be evaluated again.
+    checked = bounds <= bonus + close
     while True:
         top = bounds.max()
         tied = bounds >= top - close
@@ -121,5 +147,5 @@ def _best(similar: _Similarities, covered: FloatArray, bounds: FloatArray) -> tu
         waiting = np.where(checked, -np.inf, bounds)
         size = min(_BLOCK, int((waiting > -np.inf).sum()))
         block = np.sort(np.argpartition(-waiting, size - 1)[:size])
-        bounds[block] = np.minimum(bounds[block], _gains(similar, block, covered))
+        bounds[block] = np.minimum(bounds[block], share * _gains(similar, block, covered) + bonus[block])
         checked[block] = True

@@ -30,6 +30,7 @@ METADATA, CATEGORIES = "metadata.parquet", "categories.jsonl"  # its numeric and
 # contamination, embed
 MATCHES = "matches.jsonl"
 FEATURES = "features.npy"
+ROW_LOSSES = "losses.npy"  # of score/losses
 # warmup
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.json"
 UNUSABLE = "unusable.json"  # indices of rows without a training signal
@@ -133,7 +134,7 @@ def selector_of(config: Config) -> selectors.Selector:
 
 
 def sizes(config: Config, entries: Entries) -> tuple[int, int]:
-    """Return (rows in the pool, rows to select).
+    """Return (rows in the pool, rows to select); with `budget_unit=tokens` the most there can be, the whole pool.
 
     Raises:
         UserError: the budget exceeds the pool, or the selector needs target rows and none are held out.
@@ -145,4 +146,4 @@ def sizes(config: Config, entries: Entries) -> tuple[int, int]:
             f"selector={config.selector.name} needs held-out target rows, but none of the {n_rows} rows is held out: "
             f"at most target.max_share={config.target.max_share} of them may be. Raise it, or give more rows"
         )
-    return n_pool, split.count(config.budget, n_pool)
+    return n_pool, n_pool if config.budget_unit == "tokens" else split.count(config.budget, n_pool)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gip_exp import device, result
 from gip_exp.artifacts import sizes
 from gip_exp.config import Config
-from gip_exp.config.embedder import TransformerEmbedder
+from gip_exp.config.embedder import Embedder, TransformerEmbedder
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
@@ -310,10 +310,20 @@ def run_key(config: Config) -> str:
 def _without_local_places(config: Config) -> Config:
     """Return the config without the folders of local models: their files count, so that a moved folder is the same."""
     model = config.model.model_copy(update={"path": loading.name_in_key(config.model.path)})
-    encoder = config.embedder
-    if isinstance(encoder, TransformerEmbedder):
-        encoder = encoder.model_copy(update={"model": loading.name_in_key(encoder.model)})
-    return config.model_copy(update={"model": model, "embedder": encoder})
+    selector = config.selector
+    if (own := getattr(selector, "embedder", None)) is not None:
+        selector = selector.model_copy(update={"embedder": _without_place(own)})
+    if scorer := getattr(selector, "model", None):
+        selector = selector.model_copy(update={"model": loading.name_in_key(scorer)})
+    return config.model_copy(
+        update={"model": model, "embedder": _without_place(config.embedder), "selector": selector}
+    )
+
+
+def _without_place(encoder: Embedder) -> Embedder:
+    if not isinstance(encoder, TransformerEmbedder):
+        return encoder
+    return encoder.model_copy(update={"model": loading.name_in_key(encoder.model)})
 
 
 # Their settings depend on the outputs of earlier stages, and follow from the other settings.

@@ -16,6 +16,7 @@ from gip_exp.artifacts import (
     rank_facts,
     read_pool,
     read_selected,
+    select_facts,
     sizes,
 )
 from gip_exp.config import Config
@@ -43,8 +44,9 @@ def is_done(folder: Path) -> bool:
 
 
 def run_folder(config: Config, key: str) -> Path:
-    """Return `<root>/runs/<experiment>/<selector>_b<budget>_s<seed>-<key>`."""
-    name = f"{config.selector.name}_b{config.budget}_s{config.seed}-{key}"
+    """Return `<root>/runs/<experiment>/<selector>_b<budget>_s<seed>-<key>`, the budget with its unit if that is tokens."""
+    unit = "" if config.budget_unit == "rows" else config.budget_unit
+    name = f"{config.selector.name}_b{config.budget}{unit}_s{config.seed}-{key}"
     return config.paths.root / "runs" / config.experiment / name
 
 
@@ -52,7 +54,8 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
     """Build the content of `result.json` from the stage outputs so far."""
     evaluated = {name: entry for name, entry in entries.items() if entry.stage == "evaluate"}
     plain = {name: entry for name, entry in entries.items() if entry.stage != "evaluate"}
-    n_pool, n_selected = sizes(config, entries) if "data" in entries else (None, None)
+    n_pool = sizes(config, entries)[0] if "data" in entries else None
+    chosen = select_facts(entries) if "select" in entries else None
     stages = {name: _stage(entry) for name, entry in plain.items()}
     if evaluated:
         stages["evaluate"] = _merged(evaluated)
@@ -65,7 +68,10 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "seed": config.seed,
         "config_key": key,
         "n_pool": n_pool,
-        "n_selected": n_selected if "select" in entries else None,
+        "budget_unit": config.budget_unit,
+        "n_selected": chosen["n_selected"] if chosen else None,
+        "n_tokens": chosen.get("n_tokens") if chosen else None,
+        "mean_words": chosen["mean_words"] if chosen else None,
         "n_unscored": rank_facts(entries)["n_unscored"] if "rank" in entries else None,
         "n_target": data_facts(entries)["n_rows"] - n_pool if n_pool is not None else None,
         "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},

@@ -121,6 +121,15 @@ def test_short_rows_are_kept_unless_asked_and_the_mask_decides_what_is_read():
     assert set(dsir.select(POOL, TARGET, 5, seed=0).indices) == set(range(5))
     # Token counts: 8, 4, 5, 6, 4.
     assert set(dsir.select(POOL, TARGET, 3, seed=0, min_tokens=5).indices) == {0, 2, 3}
+    notes = []
+    picked = dsir.select(POOL, TARGET, 5, seed=0, min_tokens=5, note=notes.append).indices
+    assert set(picked[:3]) == {0, 2, 3}
+    assert notes == [
+        "only 3 of 5 rows have min_tokens=5 or more tokens, so picks after the first 3 are shorter"
+    ]
+    # The target has 8 and 4 tokens, so half of its rows have 6 or more: rows 0 and 3 of the pool.
+    assert set(dsir.select(POOL, TARGET, 2, seed=0, min_tokens=None, note=notes.append).indices) == {0, 3}
+    assert len(notes) == 1
     holed = [*POOL[:2], "", *POOL[3:]]
     mask = np.array([True, True, False, True, True])
     picked = dsir.select(holed, TARGET, 4, seed=1, candidates=mask)
@@ -147,7 +156,6 @@ def test_short_rows_are_kept_unless_asked_and_the_mask_decides_what_is_read():
         (lambda: dsir.select(POOL, TARGET, 1, seed=-3), "seed: got -3"),
         (lambda: dsir.select(POOL, TARGET, 1, seed=0, min_tokens=-1), "min_tokens: got -1"),
         (lambda: dsir.select(POOL, TARGET, 1, seed=0, min_tokens=50), "min_tokens: got 50.* longest has 8"),
-        (lambda: dsir.select(POOL, TARGET, 4, seed=0, min_tokens=5), "budget: asks for 4 .* allows 3 of 5"),
         (lambda: dsir.resample(np.array([1.0, np.nan]), 1, seed=0), "weights: row 1 holds NaN"),
     ],
 )
@@ -159,3 +167,14 @@ def test_bad_input_is_named(call, message):
 def test_several_bad_arguments_are_reported_together():
     with pytest.raises(ValueError, match=r"(?s)3 bad arguments.*target_texts.*ngrams.*budget"):
         dsir.select(POOL, [], 9, seed=0, ngrams=-1)
+
+
+def test_a_floor_and_smoothing_keep_the_length_of_the_pool():
+    texts = gsm8k_texts()
+    chosen = np.random.default_rng(0).permutation(len(texts))
+    target, raw = [texts[i] for i in chosen[:128]], [texts[i] for i in np.sort(chosen[128:])]
+    words = np.array([len(text.split()) for text in raw])
+    plain = dsir.select(raw, target, 0.1, seed=0).indices
+    floored = dsir.select(raw, target, 0.1, seed=0, laplace=0.1, min_tokens=None).indices
+    assert words[plain].mean() < 0.7 * words.mean()
+    assert 0.9 * words.mean() < words[floored].mean() < 1.2 * words.mean()

@@ -99,6 +99,7 @@ def test_all_problems_are_reported_together(compose):
         ("judge.kind=oracle", "judge='"),
         ("target.seed=-1", "target.seed=-1: input should be greater than or equal to 0"),
         ("selector.name=/tmp/elsewhere", "becomes part of a folder name"),
+        ("budget_unit=words", "budget_unit='words'"),
         ("until=warmup", "only selector=less has this stage"),
         (
             "+selector.signals.judge=1",
@@ -218,3 +219,21 @@ def test_stopping_at_a_stage_the_experiment_lacks_is_refused(compose):
         parse(compose("+experiment=gsm8k_qwen", "until=base"))
     with pytest.raises(UserError, match="until=evaluate: no evaluation is chosen"):
         parse(compose("+experiment=own_data", "until=evaluate"))
+
+
+@pytest.mark.parametrize(
+    ("other", "part"),
+    [
+        ("train=none", "budget_unit=tokens counts the tokens of the fine-tuning, but train=none"),
+        ("selector=k_means", "budget_unit=tokens needs a ranking, but selector=k_means"),
+    ],
+)
+def test_a_budget_in_tokens_needs_a_fine_tuning_and_a_ranking(compose, other, part):
+    with pytest.raises(UserError) as caught:
+        parse(compose("+experiment=quickstart", "budget_unit=tokens", other))
+    assert part in str(caught.value)
+
+
+def test_the_full_data_ignore_the_budget_and_its_unit(compose):
+    config = parse(compose("+experiment=quickstart", "selector=full", "budget=5000", "budget_unit=tokens"))
+    assert (config.budget, config.budget_unit) == (1.0, "rows")

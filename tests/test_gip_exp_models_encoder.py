@@ -34,7 +34,7 @@ def encode_in_shards(texts, make, folder):
     return shards.collect(folder, order, folder / "features.npy")
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "last", "cls", "weighted"])
 def test_a_vector_does_not_depend_on_its_batch(folder, pooling):
     alone = np.concatenate([embedded(folder, [text], pooling=pooling) for text in TEXTS[:9]])
     together = embedded(folder, TEXTS[:9], pooling=pooling, batch_size=4)
@@ -286,3 +286,13 @@ def test_an_endpoint_that_refuses_is_an_error_without_a_traceback(endpoint):
     endpoint["reply"] = lambda _: (400, {"error": {"message": "no such model"}})
     with pytest.raises(UserError, match=r"embeddings endpoint failed \(BadRequestError\)"):
         remote(endpoint)(TEXTS)
+
+
+def test_weighted_pooling_counts_token_i_i_times():
+    import torch
+
+    from gip_exp.models.encoder import _pool
+
+    hidden = torch.tensor([[[1.0], [2.0], [6.0]], [[1.0], [4.0], [99.0]]])
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    assert _pool(hidden, mask, "weighted")[:, 0].tolist() == pytest.approx([23 / 6, 3.0])

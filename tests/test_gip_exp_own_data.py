@@ -411,3 +411,29 @@ def test_the_default_selects_from_rows_without_a_visible_flaw_and_says_what_has_
     assert (
         "the signal judge is the same for every row and has no part in the mixture" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("column", ["topic", "votes"])
+def test_a_column_of_the_rows_names_the_subtasks_of_the_target(own, tmp_path, column):
+    rows = [row | {"topic": None if i < 4 else f"topic {i % 2}"} for i, row in enumerate(rows_of(200))]
+    path = written(tmp_path / "rows.jsonl", rows)
+    target = (
+        "target.n=20",
+        "target.max_share=0.2",
+        f"data.metadata=[{column}]",
+        f"selector.subtasks={column}",
+    )
+    outcome, said = run(own(path, "selector=target_similarity", *target, "until=select"))
+    found = outcome.entries["rank"].facts["subtasks"]
+    assert sum(found.values()) == 20
+    if column == "votes":
+        assert set(found) == {"0", "1", "2"}
+    else:
+        assert {"topic 0", "topic 1"} <= set(found)
+        assert ("no value in the column 'topic'" in said) == ("" in found)
+
+
+def test_an_unknown_column_of_subtasks_is_refused(own, tmp_path):
+    path = written(tmp_path / "rows.jsonl", rows_of())
+    with pytest.raises(UserError, match=r"selector.subtasks='topic' is no column of data.metadata=\[\]"):
+        own(path, "selector=target_similarity", "target.n=4", "selector.subtasks=topic")

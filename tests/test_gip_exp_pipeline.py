@@ -7,12 +7,14 @@ import math
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from conftest import MICRO
 
 from gip_exp import pipeline
 from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
+from gip_exp.config.evaluation import Evaluations
 from gip_exp.console import Console
 from gip_exp.errors import UserError
 from gip_exp.storage.files import read_jsonl
@@ -324,7 +326,25 @@ def test_real_gsm8k_goes_through_selection_with_its_constant_attributes_dropped(
 
 @pytest.mark.parametrize(
     "selector",
-    ["omp_ma", "logdet_ma", "dsir", "disf", "k_center", "k_means", "facility_location", "dpp", "less"],
+    [
+        "omp_ma",
+        "logdet_ma",
+        "dsir",
+        "disf",
+        "k_center",
+        "k_means",
+        "facility_location",
+        "dpp",
+        "less",
+        "target_similarity",
+        "mp_target",
+        "rds_plus",
+        "qdit",
+        "longest",
+        "distinct_random",
+        "ifd",
+        "perplexity",
+    ],
 )
 def test_every_other_selector_goes_through_the_same_pipeline(first, micro, shared_root, selector):
     outcome = pipeline.run(micro(shared_root, f"selector={selector}", "until=select"), quiet())
@@ -379,3 +399,53 @@ def test_processes_share_less_gradients_and_find_the_same_features(first, micro,
         for shard in (two.folder / "checkpoint-0" / part).glob("*.npy"):
             old = damaged / "checkpoint-0" / part / shard.name
             assert np.load(shard) == pytest.approx(np.load(old), abs=1e-6)
+
+
+def test_a_budget_in_tokens_takes_the_longest_prefix_within_it(first, micro, shared_root):
+    from gip_exp.artifacts import RANKING
+    from gip_exp.models.loading import load_tokenizer
+
+    chosen = ["selector=random", "budget_unit=tokens", "until=select"]
+    outcome = pipeline.run(micro(shared_root, *chosen, "budget=1500"), quiet())
+    rows = read_jsonl(outcome.folder / "selected.jsonl")
+    tokenizer = load_tokenizer(str(outcome.entries["base"].folder))
+    texts = [f"Question: {row['prompt']}\nAnswer: {row['completion']}" for row in rows]
+    lengths = [len(tokenizer(text)["input_ids"]) + 1 for text in texts]  # and the end of the text
+    assert sum(lengths) == outcome.result["n_tokens"] <= 1500
+    assert outcome.result["n_selected"] == len(rows)
+    ranking = pq.read_table(outcome.entries["rank"].folder / RANKING)["id"].to_pylist()
+    assert [row["id"] for row in rows] == ranking[: len(rows)]
+    following = next(row for row in read_pool(outcome.entries) if row["id"] == ranking[len(rows)])
+    more = (
+        len(tokenizer(f"Question: {following['prompt']}\nAnswer: {following['completion']}")["input_ids"]) + 1
+    )
+    assert outcome.result["n_tokens"] + more > 1500
+    tenth = pipeline.run(micro(shared_root, *chosen, "budget=0.1"), quiet()).result
+    half = pipeline.run(micro(shared_root, *chosen, "budget=0.5"), quiet()).result
+    assert 4.8 < half["n_tokens"] / tenth["n_tokens"] < 5.4
+    with pytest.raises(UserError, match="budget=1 with budget_unit=tokens is 1 tokens"):
+        pipeline.run(micro(shared_root, *chosen, "budget=1"), quiet())
+
+
+def test_the_model_before_fine_tuning_is_evaluated_once_for_all_selectors(
+    first, micro, shared_root, tmp_path
+):
+    from gip_exp.cli.run import _run
+
+    said = io.StringIO()
+    for selector in ("random", "mp_sc"):
+        _run(micro(shared_root, f"selector={selector}"), Console(said))
+    assert said.getvalue().count("the same model before fine-tuning") == 1
+    (folder,) = (shared_root / "runs" / first.result["experiment"]).glob("untuned_b1_s0-*")
+    result = json.loads((folder / "result.json").read_text())
+    assert "train" not in result["stages"]
+    assert set(result["metrics"]) == set(first.result["metrics"])
+
+
+def test_runs_without_a_comparison_leave_the_model_before_fine_tuning_out(micro, shared_root):
+    config = micro(shared_root)
+    before = config.before_tuning()
+    assert (before.train.kind, before.budget, before.model) == ("none", 1, config.model)
+    assert before.before_tuning() is None
+    for change in ({"until": "select"}, {"untuned": False}, {"evaluation": Evaluations()}):
+        assert config.model_copy(update=change).before_tuning() is None

@@ -6,7 +6,10 @@ import pytest
 
 from gip_exp.report.arrange import make_study, name_metrics
 from gip_exp.report.neutral import is_neutral, neutral_keys
+from gip_exp.report.rows import make_result
 from gip_exp.report.runs import read_runs
+from gip_exp.report.tables import result_table
+from gip_exp.report.text import NONE
 from tests.report_runs import GSM8K, write_run
 
 
@@ -165,3 +168,73 @@ def test_an_unlisted_selector_is_shown_by_its_name(tmp_path, selector):
     write_run(tmp_path, selector)
     (group,) = study(tmp_path)
     assert group.cells[0].arm.label == {"mp_ma": "MP+MA", "something_new": "something new"}[selector]
+
+
+def test_budgets_in_tokens_share_a_cell_although_the_rows_differ(tmp_path):
+    for seed, n in ((0, 9), (1, 12)):
+        for selector in ("mp_ma", "random"):
+            rows = n + (selector == "random")
+            write_run(tmp_path, selector, seed=seed, budget=2000, budget_unit="tokens", n_selected=rows)
+    write_run(tmp_path, "mp_ma", budget=0.1, budget_unit="tokens", n_selected=9)
+    write_run(tmp_path, "mp_ma", budget=10)
+    (group,) = study(tmp_path)
+    assert sorted(labels(group)) == [
+        ("MP+MA", "10 % of tokens", [0]),
+        ("MP+MA", "10 (10 %)", [0]),
+        ("MP+MA", "2,000 tokens", [0, 1]),
+        ("Random", "2,000 tokens", [0, 1]),
+    ]
+    mp = next(cell for cell in group.cells if cell.budget_label == "2,000 tokens")
+    assert group.find("random", mp.size).n_selected in (10, 13)
+
+
+@pytest.mark.parametrize(
+    ("train", "note"),
+    [
+        (
+            {"epochs": 3, "steps": None},
+            "Equal epochs: every arm trains for 3 epochs (train.epochs) of its subset, 12 to 90",
+        ),
+        (
+            {"epochs": None, "steps": 280},
+            "Equal steps: every arm trains for 280 steps (train.steps), so a smaller",
+        ),
+    ],
+)
+def test_a_table_says_how_long_its_arms_train_on_how_much(tmp_path, train, note):
+    settings = {"train": {"kind": "lora", **train}}
+    for selector, steps, tokens in (("mp_ma", 12, 3000), ("random", 12, 2400), ("full", 90, 21000)):
+        training = {"steps": steps, "tokens": tokens}
+        write_run(tmp_path, selector, settings=settings, training=training, mean_words=41.6)
+    write_run(tmp_path, "random", tuned=False, name="base", mean_words=41.6)
+    (group,) = study(tmp_path)
+    table = result_table(make_result(group, GSM8K))
+    heads = [column.name for column in table.columns]
+    at = heads.index("tokens trained")
+    assert [row[at : at + 2] for row in table.rows] == [
+        ("3,000", "42"),
+        ("2,400", "42"),
+        ("21,000", "42"),
+        (NONE, NONE),
+    ]
+    assert any(text.startswith(note) for text in table.notes)
+
+
+def test_a_table_says_if_random_has_fewer_seeds_or_the_base_is_missing(tmp_path):
+    for seed in (0, 1, 2):
+        write_run(tmp_path, "mp_ma", seed=seed)
+    write_run(tmp_path, "random")
+    (group,) = study(tmp_path)
+    notes = " ".join(result_table(make_result(group, GSM8K)).notes)
+    assert (
+        "Random has fewer seeds than other methods, so its interval is too narrow (MP+MA 10 %: 3 for 1)."
+        in notes
+    )
+    assert "No row for the model before fine-tuning" in notes
+    for seed in (1, 2):
+        write_run(tmp_path, "random", seed=seed)
+    write_run(tmp_path, "random", tuned=False, name="base")
+    (group,) = study(tmp_path)
+    notes = " ".join(result_table(make_result(group, GSM8K)).notes)
+    assert "fewer seeds" not in notes
+    assert "No row" not in notes

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gip_exp.report.arrange import make_study, name_metrics
-from gip_exp.report.claims import CLAIMS, Claim
+from gip_exp.report.claims import CLAIMS, RANK_TIME, Claim
 from gip_exp.report.runs import read_runs
 from gip_exp.report.verdicts import (
     FAILS,
@@ -161,7 +161,68 @@ def test_the_papers_claim_can_fail(tmp_path):
 def test_claims_are_complete_and_distinct():
     assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
     for claim in CLAIMS:
-        assert claim.test in ("better", "not_worse")
+        assert claim.test in ("better", "not_worse", "equivalent", "linear")
         assert 0 < claim.share <= 1
         assert claim.margin > 0
-        assert claim.source in ("Abstract", "Figure 1", "Figure 2")
+        assert claim.source in ("Abstract", "Figure 1", "Figure 2", "Reviews")
+
+
+def test_matching_needs_a_difference_within_the_margin_on_both_sides(tmp_path):
+    claim = replace(BETTER, test="equivalent", references=("full",), margin=0.05)
+    near = [1] * 390 + [0] * 10
+    for seed in range(3):
+        moved = [1] * (389 - seed) + [0] * (1 + seed) + [1] + [0] * 9
+        write_run(tmp_path, "mp_ma", seed=seed, values={GSM8K: moved})
+        write_run(tmp_path, "full", seed=seed, values={GSM8K: near})
+    found = decide(claim, study(tmp_path))
+    assert found.verdict == HOLDS
+    (check,) = found.checks
+    assert check.flips == (3, 6)
+    assert decide(replace(claim, margin=0.001), study(tmp_path)).verdict == UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "state"),
+    [
+        (-0.01, 0.01, "yes"),
+        (-0.03, 0.01, "open"),
+        (-0.01, 0.03, "open"),
+        (0.03, 0.05, "no"),
+        (-0.05, -0.03, "no"),
+    ],
+)
+def test_equivalence_is_two_one_sided_tests(low, high, state):
+    assert state_of(replace(BETTER, test="equivalent", margin=0.02), low, high) == state
+
+
+@pytest.mark.parametrize(("power", "verdict"), [(1.0, HOLDS), (2.0, FAILS)])
+def test_time_is_judged_over_sizes_of_the_pool_at_equal_picks(tmp_path, power, verdict):
+    claim = replace(
+        BETTER, measure=RANK_TIME, test="linear", references=(), margin=0.2, models=(), budgets=()
+    )
+    for size in (1000, 4000, 16000, 64000):
+        seconds = {"rank": 0.001 * size**power * (1.03 if size == 4000 else 1.0)}
+        write_run(
+            tmp_path, budget=20, n_pool=size, seconds=seconds, experiment=f"pool{size}", data_key=f"d{size}"
+        )
+    found = decide(claim, study(tmp_path))
+    assert found.verdict == verdict
+    (check,) = found.checks
+    assert check.value == pytest.approx(power, abs=0.05)
+    assert "1,000, 4,000, 16,000, 64,000 rows" in check.model
+
+
+def test_two_sizes_of_the_pool_decide_nothing_about_time(tmp_path):
+    claim = replace(BETTER, measure=RANK_TIME, test="linear", references=(), margin=0.2)
+    for size in (1000, 4000):
+        write_run(
+            tmp_path,
+            budget=20,
+            n_pool=size,
+            seconds={"rank": size / 1000},
+            experiment=f"p{size}",
+            data_key=f"d{size}",
+        )
+    found = decide(claim, study(tmp_path))
+    assert found.verdict == UNDECIDED
+    assert "too few sizes of pools" in found.reason

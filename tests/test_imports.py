@@ -31,12 +31,12 @@ LAYERS = (
     ("models", "runs", "stage"),
     ("data", "report", "signals", "training"),
     ("artifacts",),
-    ("evaluation", "gip_processes", "handover", "judgements", "selection_report"),
+    ("evaluation", "gip_processes", "handover", "judgements", "selection_report", "token_budget"),
     ("preflight", "result"),
     ("stages",),
     ("pipeline",),
     ("sweep",),
-    ("cli", "judge", "replies", "status"),
+    ("cli", "compare", "judge", "replies", "status"),
     ("__main__", "ablations", "library", "plan"),
     ("launch",),
 )
@@ -44,6 +44,7 @@ LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Rooms that call the pure packages; the others see what these make of it.
 CALLERS = {
     "ablations",
+    "compare",
     "evaluation",
     "gip_processes",
     "judgements",
@@ -103,11 +104,11 @@ def test_pure_packages_import_no_sibling(package, siblings):
     assert breaks(package, siblings) == []
 
 
-def test_baselines_take_only_types_and_checks_from_selection():
+def test_baselines_take_only_types_checks_and_gip_as_a_rule_from_selection():
     taken = {
         name for path in files("baselines") for _, name in imports(path) if name.split(".")[0] == "selection"
     }
-    allowed = ("selection.types", "selection.checks")
+    allowed = ("selection.types", "selection.checks", "selection.select")  # gip_select: aggregate=gip
     assert {name for name in taken if not name.startswith(allowed)} <= {"selection", "selection.Selection"}
 
 

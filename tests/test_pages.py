@@ -107,6 +107,12 @@ def check_status(arguments: list[str], _: Path) -> None:
     status._parser().parse_args(arguments)
 
 
+def check_compare(arguments: list[str], _: Path) -> None:
+    from gip_exp import compare
+
+    compare._parser().parse_args(arguments)
+
+
 def check_report(arguments: list[str], root: Path) -> None:
     from gip_exp.report import __main__ as report
 
@@ -141,6 +147,7 @@ CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "gip_exp": check_run,
     "gip_exp.plan": check_plan,
     "gip_exp.status": check_status,
+    "gip_exp.compare": check_compare,
     "gip_exp.submit": check_submit,
     "gip_exp.report": check_report,
     "gip_exp.ablations": check_ablations,

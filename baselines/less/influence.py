@@ -14,14 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from baselines._checks import FloatArray, check_pool, ranking, to_float64
+from baselines._checks import FloatArray, check_pool, ranking
+from baselines._target_rules import (
+    Aggregate,
+    check_options,
+    check_parts,
+    select_towards,
+    similarities,
+    subtask_numbers,
+)
 from baselines.less.features import load_features
-from selection.checks import Problems, check_matrix
-from selection.types import Selection
+from selection.checks import Problems, resolve_budget
+from selection.types import Count, Seed, Selection
 
 TRAIN, TARGET = "train", "target"  # folders of features, within that of a checkpoint
-
-_BLOCK = 4096  # rows checked and multiplied at a time
 
 
 def influence(
@@ -64,21 +70,13 @@ def influence(
             f"{len(scale)} of them, {len(train_features)} train_features and {len(target_features)} "
             "target_features; give one of each for every checkpoint",
         )
-    _check_features(problems, train_features, target_features)
+    check_parts(problems, train_features, target_features)
     problems.raise_if_any()
-    n, t = len(train_features[0]), len(target_features[0])
+    t = len(target_features[0])
     if subtasks is not None and len(subtasks) != t:
         raise ValueError(f"subtasks: has {len(subtasks)} labels for {t} target rows; give one per row")
     labels = np.zeros(t, dtype=np.int64) if subtasks is None else np.unique(subtasks, return_inverse=True)[1]
-    mean_of = np.eye(labels.max() + 1)[labels.reshape(-1)]  # (t, subtasks)
-    mean_of /= mean_of.sum(axis=0)  # the inner product is linear, so the mean over target rows may come first
-    scores = np.zeros((n, mean_of.shape[1]))
-    for w, train, target in zip(scale / scale.sum(), train_features, target_features, strict=True):
-        aim = mean_of.T @ _finite("target_features", target, 0)
-        for start in range(0, n, _BLOCK):
-            block = _finite("train_features", train[start : start + _BLOCK], start)
-            scores[start : start + _BLOCK] += w * (block @ aim.T)
-    return scores.max(axis=1)
+    return similarities(train_features, target_features, scale / scale.sum(), labels.reshape(-1)).max(axis=1)
 
 
 def select(influence_scores: Any, budget: int | float, *, candidates: Any = None) -> Selection:
@@ -117,19 +115,30 @@ def select_by_gradients(
     checkpoint_weights: Sequence[float],
     budget: int | float,
     *,
+    subtasks: str = "one",
+    aggregate: Aggregate = "max",
+    clusters: Count = 8,
+    subtask_seed: Seed = 0,
+    target_labels: Sequence[Any] | None = None,
     candidates: Any = None,
 ) -> Selection:
-    """Pick the largest influence, from the features that `gradient_features` wrote.
+    """Pick by influence on the subtasks of the target, from the features that `gradient_features` wrote.
 
     Args:
         gradients: a folder per checkpoint with the features of the pool (`train`; where there are `candidates`, of these
             alone) and of the target (`target`).
         checkpoint_weights: one per folder, from `learning_rate_weights`.
         budget: count or share of n (see `baselines._checks`).
+        subtasks: what a subtask of the target is: `one` (all rows together), `rows` (each row), `clusters` (of the
+            target gradients) or the name of a column, whose values are `target_labels`.
+        aggregate: `mean`, `max` (the authors' rule), `round_robin` or `gip` over subtasks (see `_target_rules`).
+        clusters: number of clusters.
+        subtask_seed: seed of the clustering.
+        target_labels: one value per target row.
         candidates: optional boolean mask (n,).
 
     Returns:
-        Selection, as from `select`.
+        Selection; gains are influences (see `_target_rules.select_towards`).
 
     Raises:
         ValueError: naming every bad argument, or features that cannot be read.
@@ -148,14 +157,33 @@ def select_by_gradients(
         [1]
     """
     train, target = ([load_features(Path(folder) / part) for folder in gradients] for part in (TRAIN, TARGET))
-    scores = influence(train, target, checkpoint_weights)
-    if candidates is not None:
-        mask = np.asarray(candidates, dtype=bool)
-        if mask.sum() != len(scores):
-            raise ValueError(f"candidates: marks {mask.sum()} rows, the features are those of {len(scores)}")
-        found, scores = scores, np.full(len(mask), np.nan)
-        scores[mask] = found
-    return select(scores, budget, candidates=candidates)
+    problems = Problems()
+    check_parts(problems, train, target)
+    check_options(
+        problems,
+        subtasks=subtasks,
+        aggregate=aggregate,
+        clusters=clusters,
+        seed=subtask_seed,
+        labels=target_labels,
+        t=len(target[0]),
+    )
+    problems.raise_if_any()
+    mask = np.ones(len(train[0]), dtype=bool) if candidates is None else np.asarray(candidates, dtype=bool)
+    if mask.sum() != len(train[0]):
+        raise ValueError(f"candidates: marks {mask.sum()} rows, the features are those of {len(train[0])}")
+    check_pool(problems, len(mask), budget, candidates)
+    problems.raise_if_any()
+    weights = np.asarray(checkpoint_weights, dtype=np.float64)
+    weights = weights / weights.sum()
+    numbers = subtask_numbers(
+        target, weights, subtasks, clusters=clusters, seed=subtask_seed, labels=target_labels
+    )
+    count = resolve_budget(budget, len(mask))
+    found = select_towards(train, target, weights, count, numbers=numbers, aggregate=aggregate)
+    return ranking(
+        np.flatnonzero(mask)[found.indices], found.gains, rounds=found.rounds, objective=found.objective
+    )
 
 
 def learning_rate_weights(folders: Sequence[str | Path]) -> FloatArray:
@@ -212,29 +240,3 @@ def learning_rate_weights(folders: Sequence[str | Path]) -> FloatArray:
     if not sum(means) > 0:
         raise ValueError("folders: every logged learning rate is 0, so no checkpoint has a weight")
     return np.array(means) / sum(means)
-
-
-def _check_features(
-    problems: Problems, train_features: Sequence[Any], target_features: Sequence[Any]
-) -> None:
-    """Note a problem unless all are matrices with the same rows in every checkpoint and the same columns everywhere."""
-    width = None
-    for argument, arrays in (("train_features", train_features), ("target_features", target_features)):
-        shapes = [array.shape for array in arrays if check_matrix(problems, argument, array)]
-        if len(shapes) < len(arrays) or not shapes:
-            continue
-        width = width or shapes[0][1]
-        if len(set(shapes)) > 1 or shapes[0][1] != width:
-            problems.add(
-                argument,
-                f"has shapes {shapes}; give every checkpoint the same rows, and {width} columns everywhere",
-            )
-
-
-def _finite(argument: str, block: Any, start: int) -> FloatArray:
-    """Return the block (array or tensor) in float64; ValueError names the first row with NaN or inf."""
-    values = to_float64(block)
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        raise ValueError(f"{argument}: row {start + int(bad.argmax())} holds NaN or inf; make it again")
-    return values

@@ -143,7 +143,8 @@ def _check_unchanged(config: Config, plan: Path, path: Path) -> None:
 
 
 def _run(config: Config, console: Console) -> RunResult:
-    from gip_exp import pipeline
+    """Run a config and, if no run has done so, evaluate its model before fine-tuning."""
+    from gip_exp import pipeline, result
 
     outcome = pipeline.run(config, console)
     show(outcome.result, console)
@@ -151,6 +152,10 @@ def _run(config: Config, console: Console) -> RunResult:
         show_files(outcome.result, outcome.folder, console)
     if adapter := outcome.result.get("adapter"):
         console.say(f"  the adapter: {adapter} (gip-exp export-adapter RUN DIR copies it)")
+    base = config.before_tuning()
+    if base is not None and not result.is_done(result.run_folder(base, pipeline.run_key(base))):
+        console.say("  the same model before fine-tuning, for the report (untuned=false leaves it out)")
+        show(pipeline.run(base, console).result, console)
     print(outcome.folder, flush=True)  # alone on stdout, for scripts
     return outcome.result
 

@@ -89,6 +89,8 @@ def _message(problem: Mapping[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
     if len(location) > 1 and location[0] in _UNIONS:
         location.pop(1)
+        if location[0] == "selector" and location[1:2] == ["embedder"] and len(location) > 3:
+            location.pop(2)
     key = ".".join(part for part in location if part not in ("int", "float"))
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":

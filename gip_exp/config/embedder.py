@@ -24,7 +24,7 @@ class NetworkEmbedder(EmbedderSection):
     model: str | None
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]  # of the network; the vectors are float32
-    pooling: Literal["mean", "last", "cls"]
+    pooling: Literal["mean", "last", "cls", "weighted"]
     max_length: Positive
     instruction: str = ""
 
@@ -41,6 +41,7 @@ class VLLMEmbedder(NetworkEmbedder):
     """A transformer served by vLLM on this machine."""
 
     kind: Literal["vllm"]
+    pooling: Literal["mean", "last", "cls"]
     batch_size: Annotated[Positive, NEUTRAL] = 128  # texts per request
     concurrency: Annotated[Positive, NEUTRAL] = 4  # requests at a time
     server_args: Annotated[list[str], NEUTRAL] = Field(default_factory=list)

@@ -14,10 +14,11 @@ from gip_exp.config.judge import Judge
 from gip_exp.config.model import Model
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import Sampler
-from gip_exp.config.selector import Selector
+from gip_exp.config.selector import Selector, subtask_column
 from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
-from gip_exp.config.train import Train
+from gip_exp.config.train import LoraTrain, Train
+from gip_exp.registry import selectors
 
 STAGES = (
     "data", "contamination", "base", "score", "embed", "warmup", "gradients", "rank", "select", "train", "evaluate",
@@ -42,7 +43,11 @@ class Config(Section):
 
     experiment: Name
     budget: int | float
+    budget_unit: Literal["rows", "tokens"] = "rows"
     seed: Seed
+    untuned: Annotated[bool, NEUTRAL] = (
+        True  # also evaluate the model before fine-tuning, as a run of its own
+    )
     until: Annotated[Literal[STAGES] | None, NEUTRAL] = None  # type: ignore[valid-type]
     paths: Annotated[Paths, NEUTRAL]
     data: Data
@@ -62,6 +67,49 @@ class Config(Section):
         default_factory=list
     )
 
+    @model_validator(mode="after")
+    def _countable(self) -> "Config":
+        if self.budget_unit == "rows":
+            return self
+        if not isinstance(self.train, LoraTrain):
+            raise ValueError(
+                "budget_unit=tokens counts the tokens of the fine-tuning, but train=none: choose train=lora (until=select "
+                "stops before it), or budget_unit=rows"
+            )
+        if self.selector.kind != "ranking" and not selectors.find(self.selector.kind).nested:
+            raise ValueError(
+                f"budget_unit=tokens needs a ranking, but selector={self.selector.name} selects anew for every number of "
+                "rows: use budget_unit=rows"
+            )
+        return self
+
+    def before_tuning(self) -> "Config | None":
+        """Return the run that evaluates the model before fine-tuning; None if this run has nothing to compare with it.
+
+        It selects one random row, which nothing uses, so that runs with all selectors and budgets share it.
+        """
+        if not self.untuned or self.until or self.train.kind == "none" or not self.evaluation.chosen():
+            return None
+        values = self.model_dump(mode="json")
+        chosen = {"kind": "random", "name": "untuned", "signal": "none", "seed": self.seed}
+        values |= {"selector": chosen, "budget": 1, "budget_unit": "rows", "train": {"kind": "none"}}
+        return Config.model_validate(values)
+
+    @property
+    def embedder_used(self) -> Embedder:
+        """The embedder of the selector if it has one of its own, else that of the experiment."""
+        return getattr(self.selector, "embedder", None) or self.embedder
+
+    @model_validator(mode="after")
+    def _subtasks(self) -> "Config":
+        column, known = subtask_column(self.selector), getattr(self.data, "metadata", [])
+        if column is not None and column not in known:
+            raise ValueError(
+                f"selector.subtasks={column!r} is no column of data.metadata={list(known)}: use one, rows or clusters, or "
+                f"add the column there (rows from files only): data.metadata=[{column}]"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _budget(cls, values: Any) -> Any:
@@ -77,5 +125,9 @@ class Config(Section):
                 raise ValueError(f"budget={budget} is not a share in (0, 1]; for a count write an integer")
             selector = values.get("selector")
             if isinstance(selector, dict) and selector.get("kind") == "full":
-                values = {**values, "budget": 1.0}  # independent of the budgets of a sweep
+                values = {
+                    **values,
+                    "budget": 1.0,
+                    "budget_unit": "rows",
+                }  # independent of the budgets of a sweep
         return values

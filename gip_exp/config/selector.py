@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, create_model, field_validator, model_validator
 
 from gip_exp.config.base import NEUTRAL, Name, NonNegative, Positive, Section, Seed, Share
+from gip_exp.config.embedder import Embedder
 from gip_exp.config.train import LoraTrain
 from gip_exp.registry import selectors
 
@@ -114,6 +115,10 @@ class LessSelector(SelectorSection):
     signal: Literal["target"]
     warmup_share: Share
     warmup: LoraTrain
+    subtasks: str
+    aggregate: selectors.Aggregate
+    clusters: Positive
+    subtask_seed: Seed
     dimensions: Positive
     projection_seed: Seed
     gradient_batch: Annotated[Positive, NEUTRAL]
@@ -124,6 +129,12 @@ class RankingSelector(SelectorSection):
 
     kind: Literal["ranking"]
     path: Annotated[str, NEUTRAL]  # the hash of the file is in the key instead
+
+
+def subtask_column(selector: SelectorSection) -> str | None:
+    """Return the metadata column that `selector.subtasks` names; None if it is not the name of a column."""
+    subtasks = getattr(selector, "subtasks", None)
+    return None if subtasks in (None, *selectors.SUBTASKS) else str(subtasks)
 
 
 def less_selector(config: Any) -> LessSelector:
@@ -151,6 +162,13 @@ def section_of(kind: str) -> type[SelectorSection]:
         "signal": (Literal[signal], signal),
         **selector.options,
     }
+    if "features" in selector.reads:
+        fields["embedder"] = (Embedder | None, None)  # instead of the experiment's
+    if "losses" in selector.reads:  # settings of the stage score/losses
+        fields["model"] = (str | None, None)
+        fields["revision"] = (str | None, None)
+        fields["max_length"] = (Positive, 1024)
+        fields["batch_size"] = (Annotated[Positive, NEUTRAL], 16)
     base: type[SelectorSection] = SelectorSection
     if "scores" in selector.reads:
         base, fields["signal"] = OnScores, (ScoreSignal, ...)

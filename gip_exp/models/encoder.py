@@ -28,7 +28,7 @@ def transformer_encoder(
     Args:
         model: Folder or hub id of a transformer.
         pooling: `mean` over the tokens (MiniLM, Contriever, hidden states), `last` token (Qwen3-Embedding) or `cls`,
-            the first token.
+            the first token, or `weighted`: the mean in which token i of T counts i (RDS+, arXiv 2503.01807).
         max_length: Maximum tokens per text; longer texts are truncated.
         dtype: Precision of the network; vectors are float32.
         instruction: Prefix of every text.
@@ -88,7 +88,8 @@ def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
         return hidden[:, 0]
     if pooling == "last":
         return hidden[range(len(hidden)), mask.sum(1) - 1]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    counts = mask.cumsum(1) * mask if pooling == "weighted" else mask
+    weights = counts.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
 
 

@@ -18,29 +18,47 @@ from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 from typing import Any
 
+from baselines._target_rules import SUBTASKS, Aggregate
 from gip_exp.errors import UserError
 from gip_exp.registry.signature import split_parameters
 
+__all__ = [
+    "GROUP",
+    "READS",
+    "SUBTASKS",
+    "Aggregate",
+    "Selector",
+    "find",
+    "installed",
+    "own",
+    "register_installed",
+]
 GROUP = "gip_exp.selectors"  # of entry points
 READS = {
     "n": "number of rows in the pool",
     "features": "(n, d) float32, the embeddings",
     "scores": "(n, k) float64, the columns of the signal; None for a signal without scores",
+    "score_names": "names of the k columns of the scores",
+    "completions": "the completions of the n rows of the pool",
+    "losses": "(n, 2) float32, mean loss of each completion with and without its prompt",
     "texts": "n texts of the pool, prompt and completion",
     "target_texts": "texts of the held-out target rows",
+    "target_features": "(t, d) float32, the embeddings of the held-out target rows",
+    "target_labels": "values of the target rows in the metadata column that `subtasks` names, else None",
     "gradients": "one folder per LESS checkpoint, with the gradient features of the pool and of the target rows",
     "checkpoint_weights": "one weight per LESS checkpoint",
     "candidates": "(n,) bool, the rows that may be picked, or None for all",
     "scratch": "a folder for temporary files if the embeddings fill half of the memory; else None",
+    "note": "a function that shows a sentence and records it with the result",
     "budget": "number of rows to pick",
 }
-AT_TARGET = frozenset({"target_texts", "gradients"})
+AT_TARGET = frozenset({"target_texts", "target_features", "gradients"})
 # Selectors with slow imports, listed with their parameters so that configs are validated without importing them.
 _HEAVY = {
     "gip": ("selection.select:gip_select", ("features", "scores", "candidates", "scratch")),
     "less": (
         "baselines.less.influence:select_by_gradients",
-        ("gradients", "checkpoint_weights", "candidates"),
+        ("gradients", "checkpoint_weights", "target_labels", "candidates"),
     ),
 }
 

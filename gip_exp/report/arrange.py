@@ -115,22 +115,21 @@ def _setups(runs: Sequence[Run]) -> list[tuple[Settings, list[Run]]]:
 def _cells(runs: Sequence[Run]) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
     notes: list[str] = []
     runs = _once(runs, notes)
-    by_cell: dict[tuple[Arm, int], list[Run]] = {}
+    by_cell: dict[tuple[Arm, tuple[str, int | float]], list[Run]] = {}
     for run in runs:
         arm = _arm(run, runs)
         if run.n_selected is not None or arm.method == UNTUNED:
-            by_cell.setdefault((arm, 0 if arm.method == UNTUNED else int(run.n_selected or 0)), []).append(
-                run
-            )
+            by_cell.setdefault((arm, ("rows", 0) if arm.method == UNTUNED else run.size), []).append(run)
     cells = []
-    for (arm, n_selected), members in by_cell.items():
+    for (arm, (unit, size)), members in by_cell.items():
         seeds: dict[int, tuple[Run, ...]] = {}
         for run in sorted(members, key=lambda run: (-run.modified, str(run.folder))):
             seeds[run.seed] = (*seeds.get(run.seed, ()), run)
         for several in seeds.values():
             notes += _superseded(several)
         first = members[0]
-        cells.append(Cell(arm, n_selected, int(first.n_pool or 0), first.budget, seeds))
+        n_selected = int(size) if unit == "rows" else int(first.n_selected or 0)
+        cells.append(Cell(arm, n_selected, int(first.n_pool or 0), first.budget, seeds, unit))
     return tuple(sorted(cells, key=lambda cell: (cell.arm.order, cell.n_selected))), tuple(notes)
 
 

@@ -10,12 +10,18 @@ shared seeds a check stays open.
 
 - better:      yes if low > 0; no if high < margin (not better by anything that matters); else open.
 - not_worse:   yes if low > -margin; no if high < -margin; else open.
+- equivalent:  yes if low > -margin and high < margin, which are two one-sided tests at 2.5 % each; no if low > margin or
+               high < -margin; else open.
+- linear:      over pools of at least MIN_POOLS sizes, with the same number of picks: the slope of log seconds of `rank`
+               against log rows, with its 95 % interval. yes if high < 1 + margin; no if low > 1 + margin; else open.
 """
 
 from dataclasses import dataclass
 
 MIN_SEEDS = 3
-GSM8K, MT_BENCH = "gsm8k/exact_match", "mt_bench/all"
+MIN_POOLS = 3
+GSM8K, MT_BENCH, BBH = "gsm8k/exact_match", "mt_bench/all", "bbh/all"
+RANK_TIME = "seconds/rank"
 GIP = ("mp_ma", "mp_sc")
 BUDGETS = (0.025, 0.05, 0.1, 0.2)
 MODELS = ("qwen3_8b", "mistral_7b")
@@ -29,8 +35,8 @@ class Claim:
         id: short name.
         statement: the claim in words.
         source: where the paper makes it.
-        measure: a metric, or a number that `result.json` gives of the subset (`subset/clean_share`).
-        test: better or not_worse.
+        measure: a metric, a number that `result.json` gives of the subset (`subset/clean_share`), or RANK_TIME.
+        test: better, not_worse, equivalent or linear.
         methods: selectors the claim is about.
         references: selectors they are compared with.
         margin: in the unit of the measure (0.02 is 2 points of accuracy).
@@ -44,7 +50,7 @@ class Claim:
     statement: str
     source: str
     measure: str
-    test: str  # better or not_worse
+    test: str  # better, not_worse, equivalent or linear
     methods: tuple[str, ...]
     references: tuple[str, ...]
     margin: float
@@ -62,8 +68,12 @@ class Claim:
             unit = f"{self.margin:.3g} of MT-Bench's 10"
         if self.measure == "subset/skill_entropy":
             unit = f"{self.margin:.3g} nats"
-        worse = f"not worse by more than {unit}"
-        what = f"better (a gain below {unit} counts as none)" if self.test == "better" else worse
+        what = {
+            "better": f"better (a gain below {unit} counts as none)",
+            "not_worse": f"not worse by more than {unit}",
+            "equivalent": f"neither better nor worse by more than {unit} (two one-sided tests)",
+            "linear": f"seconds grow as the rows of the pool to a power of at most {1 + self.margin:g}, picks being equal",
+        }[self.test]
         often = (
             "in every comparison"
             if self.share == 1
@@ -138,10 +148,10 @@ CLAIMS = (
     ),
     Claim(
         "mt-bench-one-percent",
-        "On MT-Bench 1 % of Alpaca chosen by MP+SC does as well as all of it, cleaned or not (our reading)",
+        "On MT-Bench 1 % of Alpaca chosen by MP+SC matches all of it, cleaned or not (our reading)",
         "Figure 2",
         MT_BENCH,
-        "not_worse",
+        "equivalent",
         ("mp_sc",),
         ("full",),
         margin=0.2,
@@ -168,5 +178,76 @@ CLAIMS = (
         ("mp_ma",),
         ("random",),
         margin=0.05,
+    ),
+    Claim(
+        "bbh-two-percent",
+        "On BBH, 2 % of Alpaca chosen by MP+SC or MP+MA is above random and every baseline (Qwen3-8B)",
+        "Reviews",
+        BBH,
+        "better",
+        GIP,
+        ("random", "dsir", "disf", "less"),
+        margin=0.01,
+        budgets=(0.02,),
+        models=("qwen3_8b",),
+        experiments=("alpaca_qwen",),
+    ),
+    Claim(
+        "mt-bench-like-random",
+        "On MT-Bench, 2 % of Alpaca chosen by MP+SC or MP+MA does as random selection does (Qwen3-8B, Mistral-7B)",
+        "Reviews",
+        MT_BENCH,
+        "equivalent",
+        GIP,
+        ("random",),
+        margin=0.2,
+        budgets=(0.02,),
+        models=MODELS,
+    ),
+    Claim(
+        "mt-bench-random-not-worse",
+        "On MT-Bench, random 2 % of Alpaca equals or beats MP+SC and MP+MA (Qwen3-4B)",
+        "Reviews",
+        MT_BENCH,
+        "not_worse",
+        ("random",),
+        GIP,
+        margin=0.2,
+        budgets=(0.02,),
+        models=("qwen3_4b",),
+    ),
+    Claim(
+        "random-like-full-mt-bench",
+        "On MT-Bench, random 2 % of Alpaca matches or beats all of it, for three models",
+        "Reviews",
+        MT_BENCH,
+        "not_worse",
+        ("random",),
+        ("full",),
+        margin=0.2,
+        budgets=(0.02,),
+        models=("qwen3_8b", "mistral_7b", "qwen3_4b"),
+    ),
+    Claim(
+        "random-like-full-bbh",
+        "On BBH, random 2 % of Alpaca matches or beats all of it (Mistral-7B)",
+        "Reviews",
+        BBH,
+        "not_worse",
+        ("random",),
+        ("full",),
+        margin=0.01,
+        budgets=(0.02,),
+        models=("mistral_7b",),
+    ),
+    Claim(
+        "linear-time",
+        "The time of a selection grows nearly linearly with the pool",
+        "Reviews",
+        RANK_TIME,
+        "linear",
+        GIP,
+        (),
+        margin=0.2,
     ),
 )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from gip_exp.report import text
-from gip_exp.report.claims import MT_BENCH
+from gip_exp.report.claims import MT_BENCH, RANK_TIME
 from gip_exp.report.document import Column, Table
 from gip_exp.report.study import Cell, Group
 from gip_exp.report.subsets import average, category_shares, costs, stage_seconds
@@ -127,21 +127,25 @@ def check_table(verdicts: Sequence[Verdict]) -> Table | None:
     for verdict in verdicts:
         made = [check for check in verdict.checks if check.why != "missing"]
         ruled += [len(rows)] if made and rows else []
-        percent = verdict.claim.measure not in (MT_BENCH, "subset/skill_entropy")
+        percent = verdict.claim.measure not in (MT_BENCH, RANK_TIME, "subset/skill_entropy")
         for check in made:
             bounds = text.interval(check.low, check.high, percent, sign=True)
             state = f"open: {check.why}" if check.state == OPEN else check.state
             shown = text.signed(check.value, percent)
-            rows.append((verdict.claim.id, check.model, check.what, str(check.seeds), shown, bounds, state))
+            flips = [text.NONE] * 2 if check.flips is None else [f"{n:,}" for n in check.flips]
+            rows.append(
+                (verdict.claim.id, check.model, check.what, str(check.seeds), shown, bounds, *flips, state)
+            )
     if not rows:
         return None
     columns = (
         *(Column(name, "left") for name in ("claim", "where", "comparison")),
-        *(Column(name) for name in ("seeds", "difference", "wider 95 %")),
+        *(Column(name) for name in ("seeds", "difference", "wider 95 %", "better on", "worse on")),
         Column("", "left"),
     )
     note = (
-        "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds."
+        "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds. Better, worse "
+        "on: outcomes, paired by seed and question, on which the two differ. For time: the exponent, and timed selections."
     )
     title = "The comparisons behind the verdicts"
     return Table("claims-evidence", title, columns, tuple(rows), (note,), tuple(ruled), folded=True)

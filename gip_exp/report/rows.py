@@ -73,7 +73,7 @@ def reference_cell(group: Group, cell: Cell, reference: str) -> Cell | None:
     """Return the cell to compare with: random at the same budget, or full; None for itself and the untuned base."""
     if cell.arm.method in (UNTUNED, FULL) or cell.arm.method == reference:
         return None
-    return group.find(reference, cell.n_selected if reference != FULL else None)
+    return group.find(reference, cell.size if reference != FULL else None)
 
 
 def _comparisons(group: Group, cell: Cell, metric: str) -> tuple[Comparison, ...]:

@@ -20,6 +20,7 @@ from gip_exp.runs.records import Metric, RunResult, StageRecord, parse_result
 DONE, FAILED, UNFINISHED, STOPPED, SUPERSEDED = "done", "failed", "unfinished", "stopped", "superseded"
 METRIC = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")  # it names a file too
 PATH = "data.path"  # cannot change a result as such, because the files count; but it tells data sets apart
+TOKENS = "tokens"  # budget_unit
 TOLERANCE = 1e-9  # relative: between a metric in result.json and the mean of its per-question outcomes
 
 
@@ -80,6 +81,31 @@ class Run:
     def n_selected(self) -> int | None:
         """Rows selected; None if the run stopped before."""
         return self.result.get("n_selected")
+
+    @property
+    def budget_unit(self) -> str:
+        """Unit of the budget: rows or tokens."""
+        return self.result.get("budget_unit", "rows")
+
+    @property
+    def size(self) -> tuple[str, int | float]:
+        """What runs of one cell share: the rows selected, or the budget in tokens."""
+        return (TOKENS, self.budget) if self.budget_unit == TOKENS else ("rows", self.n_selected or 0)
+
+    @property
+    def mean_words(self) -> float | None:
+        """Words of a selected row; None in results of earlier versions and for the untuned base."""
+        return self.result.get("mean_words") if self.tuned else None
+
+    @property
+    def trained_tokens(self) -> float | None:
+        """Tokens seen in the fine-tuning, all epochs together; None without it."""
+        return (self.result.get("training") or {}).get("tokens")
+
+    @property
+    def trained_steps(self) -> float | None:
+        """Optimiser steps of the fine-tuning; None without it."""
+        return (self.result.get("training") or {}).get("steps")
 
     @property
     def n_pool(self) -> int | None:

@@ -4,12 +4,13 @@ A *group* is one table, an *arm* a way to select, a *cell* an arm at one budget 
 sorts runs into them.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gip_exp.report.names import FULL, UNTUNED, look, method_order, metric_order, model
-from gip_exp.report.runs import Answer, Run
+from gip_exp.report.runs import TOKENS, Answer, Run
 from gip_exp.report.text import slugged
 
 Settings = tuple[tuple[str, Any], ...]  # (key, value), sorted: the settings that differ
@@ -38,10 +39,16 @@ class Cell:
     """One arm at one budget: its runs by seed, newest first (several when they were evaluated separately)."""
 
     arm: Arm
-    n_selected: int
+    n_selected: int  # of the newest run; with a budget in tokens the seeds differ
     n_pool: int
     budget: int | float
     runs: Mapping[int, tuple[Run, ...]]
+    unit: str = "rows"
+
+    @property
+    def size(self) -> tuple[str, int | float]:
+        """What comparable cells share: the rows selected, or the budget in tokens."""
+        return (TOKENS, self.budget) if self.unit == TOKENS else ("rows", self.n_selected)
 
     @property
     def share(self) -> float:
@@ -54,11 +61,18 @@ class Cell:
         if self.arm.method == UNTUNED:
             return "–"
         percent = f"{100 * self.share:.3g} %"
+        if self.unit == TOKENS:
+            return f"{percent} of tokens" if isinstance(self.budget, float) else f"{self.budget:,} tokens"
         return percent if isinstance(self.budget, float) else f"{self.n_selected:,} ({percent})"
 
     def all_runs(self) -> list[Run]:
         """Return the runs of all seeds."""
         return [run for seed in sorted(self.runs) for run in self.runs[seed]]
+
+    def mean_of(self, number: Callable[[Run], float | None]) -> float:
+        """Return the mean over the seeds of a number of the newest run; NaN if none has it."""
+        found = [value for runs in self.runs.values() if (value := number(runs[0])) is not None]
+        return sum(found) / len(found) if found else math.nan
 
     def answers(self, metric: str) -> dict[int, Mapping[str, Answer]]:
         """Return per-question answers by seed, from the newest run that has the metric."""
@@ -113,9 +127,9 @@ class Group:
         """Return the cells that select a part of the pool."""
         return [cell for cell in self.cells if cell.arm.method not in (FULL, UNTUNED)]
 
-    def find(self, method: str, n_selected: int | None = None) -> Cell | None:
-        """Return the cell of a method (at a number of selected rows); of several variants, that with most seeds."""
-        fitting = [c for c in self.cells if c.arm.method == method and n_selected in (None, c.n_selected)]
+    def find(self, method: str, size: tuple[str, int | float] | None = None) -> Cell | None:
+        """Return the cell of a method (of a size); of several variants, that with most seeds."""
+        fitting = [c for c in self.cells if c.arm.method == method and size in (None, c.size)]
         return max(fitting, key=lambda cell: len(cell.runs), default=None)
 
 

@@ -103,8 +103,8 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
 def overlaps(group: Group) -> list[Overlap]:
     """Return a matrix for every budget at which at least two arms selected something."""
     found = []
-    for n_selected in sorted({cell.n_selected for cell in group.selecting()}):
-        cells = [cell for cell in group.selecting() if cell.n_selected == n_selected and _ids(cell)]
+    for size in sorted({cell.size for cell in group.selecting()}):
+        cells = [cell for cell in group.selecting() if cell.size == size and _ids(cell)]
         if len(cells) > 1:
             found.append(_overlap(group, cells))
     return found

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gip_exp.report import names, text
 from gip_exp.report.document import Column, Table
-from gip_exp.report.names import FULL, RANDOM
+from gip_exp.report.names import FULL, RANDOM, UNTUNED
 from gip_exp.report.rows import Comparison, Result, Row
 
 PARTS = 10  # parts of a benchmark in one table; more go into a further table
@@ -31,6 +31,8 @@ def result_table(result: Result) -> Table:
         Column("method", "left"),
         Column("budget"),
         Column("seeds"),
+        Column("tokens trained"),
+        Column("words a row"),
         Column(unit),
         Column("95 % interval"),
     ]
@@ -60,6 +62,8 @@ def _result_row(row: Row, proportion: bool, several: bool) -> tuple[str, ...]:
         row.cell.arm.label,
         row.cell.budget_label,
         str(len(row.summary.seeds)),
+        _whole(row.cell.mean_of(lambda run: run.trained_tokens)),
+        _whole(row.cell.mean_of(lambda run: run.mean_words)),
         text.value(mean.value, proportion),
         text.interval(mean.low, mean.high, proportion),
         text.value(row.summary.error, proportion),
@@ -67,6 +71,10 @@ def _result_row(row: Row, proportion: bool, several: bool) -> tuple[str, ...]:
     for reference in (RANDOM, FULL):
         cells += _comparison_cells(row.against(reference), proportion, several)
     return tuple(cells)
+
+
+def _whole(number: float) -> str:
+    return text.NONE if math.isnan(number) else f"{number:,.0f}"
 
 
 def _comparison_cells(found: Comparison | None, proportion: bool, several: bool) -> list[str]:
@@ -83,6 +91,14 @@ def _comparison_cells(found: Comparison | None, proportion: bool, several: bool)
 
 def _result_notes(result: Result) -> tuple[str, ...]:
     notes = [f"{_questions(result)}; {_seeds(result)}."]
+    if training := _training(result):
+        notes.append(training)
+    if fewer_random := _fewer_random(result):
+        notes.append(fewer_random)
+    if not any(row.cell.arm.method == UNTUNED for row in result.rows):
+        notes.append(
+            "No row for the model before fine-tuning: no run evaluated it (untuned=false, or train=none is missing)."
+        )
     if names.lower_is_better(result.metric):
         notes.append("Lower is better.")
     dropped = [(row.cell.arm.label, row.summary.dropped) for row in result.rows if row.summary.dropped]
@@ -98,6 +114,47 @@ def _result_notes(result: Result) -> tuple[str, ...]:
     if fewer:
         notes.append(f"Paired on the seeds that both have: {'; '.join(fewer)}.")
     return tuple(notes)
+
+
+def _training(result: Result) -> str:
+    """Return which arms train alike: for the same number of steps, or of epochs; "" if the runs do not say."""
+    runs = [run for row in result.rows for run in row.cell.all_runs() if run.tuned]
+    said = {(run.settings.get("train.epochs"), run.settings.get("train.steps")) for run in runs}
+    steps = [run.trained_steps for run in runs if run.trained_steps is not None]
+    if len(said) != 1 or not steps:
+        return ""
+    ((epochs, fixed),) = said
+    if fixed is not None:
+        return f"Equal steps: every arm trains for {fixed:,} steps (train.steps), so a smaller subset is repeated more often."
+    if epochs is None:
+        return ""
+    spread = (
+        f"{min(steps):,.0f} to {max(steps):,.0f} steps"
+        if min(steps) < max(steps)
+        else f"{steps[0]:,.0f} steps"
+    )
+    return f"Equal epochs: every arm trains for {epochs:g} epochs (train.epochs) of its subset, {spread}."
+
+
+def _fewer_random(result: Result) -> str:
+    """Return a warning if random selection has fewer seeds than a method of its budget; "" if not."""
+    found = []
+    for row in result.rows:
+        random = result.group.find(RANDOM, row.cell.size)
+        other = result.row(random) if random else None
+        if (
+            other
+            and len(other.summary.seeds) < len(row.summary.seeds)
+            and row.cell.arm.method not in (FULL, UNTUNED)
+        ):
+            found.append(
+                f"{row.cell.arm.label} {row.cell.budget_label}: {len(row.summary.seeds)} for {len(other.summary.seeds)}"
+            )
+    return (
+        f"Random has fewer seeds than other methods, so its interval is too narrow ({'; '.join(found)})."
+        if found
+        else ""
+    )
 
 
 def _seed_count(found: Comparison) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gip_exp.report import names
-from gip_exp.report.claims import CLAIMS, MIN_SEEDS, Claim
+from gip_exp.report.claims import CLAIMS, MIN_POOLS, MIN_SEEDS, Claim
 from gip_exp.report.compare import student
 from gip_exp.report.names import FULL, RANDOM, look
 from gip_exp.report.rows import paired
@@ -31,7 +31,8 @@ class Check:
         value: the paired difference, positive if the method is better; NaN if missing.
         low: the wider lower bound.
         high: the wider upper bound.
-        seeds: shared seeds.
+        seeds: shared seeds; of `linear`, the timed selections.
+        flips: (seed, question) pairs on which the method is better, and worse; None for other numbers.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Check:
     low: float = math.nan
     high: float = math.nan
     seeds: int = 0
+    flips: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def elsewhere(groups: Sequence[Group]) -> list[Verdict]:
 
 def decide(claim: Claim, groups: Sequence[Group]) -> Verdict:
     """Check every comparison of the claim, and combine the checks."""
-    checks = tuple(_checks(claim, groups))
+    checks = tuple(_time_checks(claim, groups) if claim.test == "linear" else _checks(claim, groups))
     return Verdict(claim, *_combine(claim, checks), checks)
 
 
@@ -102,6 +104,7 @@ def _combine(claim: Claim, checks: Sequence[Check]) -> tuple[str, str]:
 REASONS = {
     "few seeds": f"too few seeds (at least {MIN_SEEDS} are needed)",
     "missing": "not all comparisons were run",
+    "few pools": f"too few sizes of pools (at least {MIN_POOLS} are needed, with the same number of picks)",
     "wide": "intervals too wide; more seeds would narrow them",
 }
 
@@ -174,17 +177,64 @@ def _check(
     if names.lower_is_better(measure):
         value, low, high = -value, -high, -low
     if seeds < MIN_SEEDS or math.isnan(low):
-        return Check(what, place, OPEN, "few seeds", value, low, high, seeds)
+        return Check(what, place, OPEN, "few seeds", value, low, high, seeds, _flips(measure, cell, other))
     state = state_of(claim, low, high)
-    return Check(what, place, state, "wide" if state == OPEN else "", value, low, high, seeds)
+    why = "wide" if state == OPEN else ""
+    return Check(what, place, state, why, value, low, high, seeds, _flips(measure, cell, other))
+
+
+def _flips(measure: str, cell: Cell | None, other: Cell | None) -> tuple[int, int] | None:
+    """Return on how many (seed, question) pairs `cell` is better, and worse, than `other`."""
+    found = paired(cell, other, measure) if cell and other and not measure.startswith(SUBSET) else None
+    if found is None:
+        return None
+    ours, theirs = found.outcomes
+    more = sum(ours[pair] > theirs[pair] for pair in ours)
+    less = sum(ours[pair] < theirs[pair] for pair in ours)
+    return (less, more) if names.lower_is_better(measure) else (more, less)
 
 
 def state_of(claim: Claim, low: float, high: float) -> str:
     """Return yes, no or open for one comparison, by the claim's test and margin."""
+    if claim.test == "equivalent":
+        if low > -claim.margin and high < claim.margin:
+            return YES
+        return NO if low > claim.margin or high < -claim.margin else OPEN
+    if claim.test == "linear":
+        return YES if high < 1 + claim.margin else NO if low > 1 + claim.margin else OPEN
     wanted, ruled_out = (0.0, claim.margin) if claim.test == "better" else (-claim.margin, -claim.margin)
     if low > wanted:
         return YES
     return NO if high < ruled_out else OPEN
+
+
+def _time_checks(claim: Claim, groups: Sequence[Group]) -> Iterator[Check]:
+    """Yield a check for every method and number of picks: how seconds of `rank` grow with the rows of the pool."""
+    for method in claim.methods:
+        points: dict[int, list[tuple[int, float]]] = {}
+        for cell in (cell for group in groups for cell in group.selecting() if cell.arm.method == method):
+            made = {run.stages["rank"]["key"]: run for run in cell.all_runs() if "rank" in run.stages}
+            points.setdefault(cell.n_selected, []).extend(
+                (cell.n_pool, seconds)
+                for run in made.values()
+                if (seconds := run.stages["rank"]["seconds"]) > 0
+            )
+        for picks, found in sorted(points.items()):
+            yield _time_check(claim, f"{look(method).label}, {picks:,} picks", found)
+
+
+def _time_check(claim: Claim, what: str, points: Sequence[tuple[int, float]]) -> Check:
+    from scipy.stats import linregress, t
+
+    pools = sorted({n for n, _ in points})
+    place = ", ".join(f"{n:,}" for n in pools) + " rows"
+    if len(pools) < MIN_POOLS:
+        return Check(what, place, OPEN, "few pools" if len(pools) > 1 else "missing")
+    line = linregress(*np.log(np.array(points, dtype=float)).T)
+    width = float(t.ppf(0.975, len(points) - 2)) * line.stderr
+    value, low, high = float(line.slope), float(line.slope - width), float(line.slope + width)
+    state = state_of(claim, low, high)
+    return Check(what, place, state, "wide" if state == OPEN else "", value, low, high, len(points))
 
 
 def _gap(measure: str, cell: Cell, other: Cell) -> tuple[float, float, float, int] | None:

@@ -40,7 +40,10 @@ class RunResult(TypedDict):
     seed: int
     config_key: NotRequired[str]
     n_pool: NotRequired[int | None]
+    budget_unit: NotRequired[str]  # rows or tokens; absent in results of earlier versions, which had rows
     n_selected: NotRequired[int | None]
+    n_tokens: NotRequired[int | None]  # of one pass over the selection, with budget_unit=tokens
+    mean_words: NotRequired[float | None]  # of a selected row
     n_unscored: NotRequired[int | None]
     n_target: NotRequired[int | None]
     left_out: NotRequired[dict[str, int]]  # rows excluded from the pool, by reason
@@ -89,6 +92,7 @@ class RankFacts(TypedDict):
     n_pool: int
     n_unscored: int
     rank_to: int
+    subtasks: NotRequired[dict[str, int]]  # of the target -> rows
     rounds: int
 
 
@@ -97,6 +101,8 @@ class SelectFacts(TypedDict):
 
     n_pool: int
     n_selected: int
+    n_tokens: NotRequired[int]  # with budget_unit=tokens
+    mean_words: float
     digest: str
 
 

@@ -19,7 +19,7 @@ from gip_exp.artifacts import (
     read_origins,
     read_pool,
     row_name,
-    sizes,
+    select_facts,
 )
 from gip_exp.data import split
 from gip_exp.errors import UserError
@@ -120,7 +120,7 @@ def load(job: Job) -> Material:
         pool=pool,
         order=order,
         gains=ranking["gain"].to_numpy(),
-        n_selected=sizes(config, entries)[1],
+        n_selected=select_facts(entries)["n_selected"],
         scores=_scores([*signal, *_numeric_metadata(job)], rows.ids),
         signal=frozenset(name for table in signal for name in table.names),
         categories=_categories(job, rows.ids),
@@ -138,7 +138,7 @@ def _embeddings(
     """Return (described rows, features, unbiased sample of positions, name of the embedder)."""
     if "embed" in job.inputs:
         features = read_features(job.inputs)
-        name = job.config.embedder.name
+        name = job.config.embedder_used.name
         return pool, features if len(pool) == len(features) else features[pool], np.arange(len(pool)), name
     drawn = pool[sample(len(pool), SAMPLED)]
     described = pool if len(pool) <= 2 * SAMPLED else np.union1d(drawn, order[:SAMPLED])

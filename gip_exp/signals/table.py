@@ -4,11 +4,14 @@ An entry of the group `score` contains `scores.parquet` (id, and one column per 
 `summary.md` and `distribution.svg`. SOURCE_STAGE maps each source to its stage.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job
-from gip_exp.storage.files import write_json, write_text
+from gip_exp.storage.files import read_jsonl, write_json, write_text
 from gip_exp.storage.store import Entry
 from selection.signals import SignalTable, drop_constant_columns, read_signals, write_signals
 
@@ -71,3 +74,20 @@ def _description(entry: Entry) -> str:
 def scores_of(entries: Entries, stage: str, ids: list[str]) -> np.ndarray:
     """Return the scores (n, k) of the rows `ids`, in their order, without constant columns; NaN if unscored."""
     return informative(entries[stage]).aligned(ids).values
+
+
+def labels_of(column: str, ids: Sequence[str], *, texts: Path, numbers: Path) -> list[str | None]:
+    """Return the values of a metadata column of the rows `ids` as text; None where a row has none.
+
+    Args:
+        column: A numeric or text column of `data.metadata`.
+        ids: Ids of the wanted rows.
+        texts: File of the text columns.
+        numbers: File of the numeric columns.
+    """
+    found = {line["id"]: line[column] for line in read_jsonl(texts) if column in line}
+    if found:
+        return [found.get(name) for name in ids]
+    table = read_signals(numbers)
+    values = table.aligned(list(ids)).values[:, table.names.index(column)]
+    return [None if np.isnan(value) else f"{value:g}" for value in values]

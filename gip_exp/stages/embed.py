@@ -45,7 +45,9 @@ SHARED = 0.01  # minimum share of distinct texts without a distinct vector that 
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    own_scratch_model = isinstance(config.embedder, NetworkEmbedder) and config.embedder.model is None
+    own_scratch_model = (
+        isinstance(config.embedder_used, NetworkEmbedder) and config.embedder_used.model is None
+    )
     return ("data", "base") if own_scratch_model and config.model.scratch else ("data",)
 
 
@@ -67,7 +69,7 @@ def _place(job: Job, embedder: NetworkEmbedder) -> str:
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:
-    embedder = config.embedder
+    embedder = config.embedder_used
     if isinstance(embedder, NetworkEmbedder):
         return {**content(embedder), "model": loading.identity(_encoder_model(config, embedder))}
     if isinstance(embedder, FileEmbedder) and embedder.path is not None:
@@ -77,7 +79,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 def _build(job: Job) -> None:
     texts = Texts(read_pool(job.inputs))
-    embedder = job.config.embedder
+    embedder = job.config.embedder_used
     if isinstance(embedder, TransformerEmbedder):
         features = _transformer(texts, embedder, job)
     elif isinstance(embedder, VLLMEmbedder):
@@ -92,11 +94,11 @@ def _build(job: Job) -> None:
                 filled = {"texts": texts, "note": job.note, "facts": job.draft.facts, "advance": bar.advance}
                 features = EMBEDDERS.call(embedder, filled)
         np.save(job.folder / FEATURES, np.ascontiguousarray(features, dtype=np.float32))
-    _check(features, job.config.embedder.name)
+    _check(features, job.config.embedder_used.name)
     shared, distinct = _shared(features, texts)
     if shared > SHARED * distinct:
         job.note(
-            f"embedder={job.config.embedder.name} gives {shared:,} of {distinct:,} distinct texts the vector of another "
+            f"embedder={job.config.embedder_used.name} gives {shared:,} of {distinct:,} distinct texts the vector of another "
             "one, so selectors by embeddings treat them as duplicates"
         )
     job.draft.facts.update(n=features.shape[0], dimensions=features.shape[1])
@@ -231,7 +233,7 @@ def _collected(texts: Texts, job: Job, encode: Callable[[np.ndarray, Path, "OnRo
     from gip_exp.models.shards import collect, longest_first
 
     folder, order = job.draft.scratch("shards"), longest_first(texts)
-    with job.console.bar(f"embedding with {job.config.embedder.name}", len(texts)) as bar:
+    with job.console.bar(f"embedding with {job.config.embedder_used.name}", len(texts)) as bar:
         encode(order, folder, bar.advance)
     return collect(folder, order, job.folder / FEATURES)
 
@@ -255,7 +257,7 @@ def _shared(features: np.ndarray, texts: Sequence[str]) -> tuple[int, int]:
 
 
 def _missing(config: Config) -> list[str]:
-    embedder = config.embedder
+    embedder = config.embedder_used
     if isinstance(embedder, NetworkEmbedder):
         return _missing_model(config, embedder) + _missing_engine(config, embedder)
     if isinstance(embedder, OpenAIEmbedder):
@@ -282,7 +284,7 @@ def _missing_engine(config: Config, embedder: NetworkEmbedder) -> list[str]:
 
 
 def _code(config: Config) -> tuple[Root, ...]:
-    kind = config.embedder.kind
+    kind = config.embedder_used.kind
     return (EMBEDDERS.function(kind),) if kind in EMBEDDERS.kinds() else ()
 
 
@@ -293,6 +295,6 @@ STAGE = Stage(
     _build,
     _missing,
     resumable=True,
-    needs_device=lambda config: isinstance(config.embedder, NetworkEmbedder),
+    needs_device=lambda config: isinstance(config.embedder_used, NetworkEmbedder),
     code=_code,
 )

@@ -6,6 +6,8 @@ selector's function; this stage fills its parameters.
 
 import json
 import os
+from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gip_exp.artifacts import (
+    CATEGORIES,
     FEATURES,
+    METADATA,
+    METADATA_STAGE,
     RANKING,
+    ROW_LOSSES,
     WEIGHTS,
     Texts,
     fills_memory,
@@ -26,7 +32,13 @@ from gip_exp.artifacts import (
 )
 from gip_exp.config import Config
 from gip_exp.config.base import content
-from gip_exp.config.selector import GipSelector, OnScores, RankingSelector, SelectorSection
+from gip_exp.config.selector import (
+    GipSelector,
+    OnScores,
+    RankingSelector,
+    SelectorSection,
+    subtask_column,
+)
 from gip_exp.data import ranking_file, split
 from gip_exp.errors import UserError
 from gip_exp.gip_processes import select_in_processes
@@ -34,7 +46,7 @@ from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
 from gip_exp.runs.records import RankFacts
 from gip_exp.runs.slurm import node_count
-from gip_exp.signals.table import SOURCE_STAGE, scores_of
+from gip_exp.signals.table import SOURCE_STAGE, informative, labels_of, scores_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.training.checkpoints import numbered
 from gip_exp.words import is_unspaced
@@ -43,7 +55,11 @@ if TYPE_CHECKING:
     from selection import Selection  # and torch with it
 
 # Stages that provide a parameter of selectors.
-_STAGES = {"features": ("embed",), "gradients": ("warmup", "gradients")}
+_STAGES = {
+    "features": ("embed",),
+    "losses": ("score/losses",),
+    "gradients": ("warmup", "gradients"),
+}
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
@@ -51,7 +67,10 @@ def _inputs(config: Config) -> tuple[str, ...]:
     if isinstance(config.selector, OnScores):
         needs.append(SOURCE_STAGE[config.selector.signal])
     reads = selector_of(config).reads
-    return tuple(needs + [stage for name, stages in _STAGES.items() if name in reads for stage in stages])
+    needs += [stage for name, stages in _STAGES.items() if name in reads for stage in stages]
+    if subtask_column(config.selector) is not None:
+        needs.append(METADATA_STAGE)
+    return tuple(needs)
 
 
 def _keyed(config: Config) -> tuple[str, ...]:
@@ -89,10 +108,13 @@ def _build(job: Job) -> None:
     pool = _Pool(job)
     n_pool, n_selected = sizes(job.config, job.inputs)
     candidates = pool.candidates
-    if candidates is not None and n_selected > candidates.sum():
+    by_rows = job.config.budget_unit == "rows"
+    if by_rows and candidates is not None and n_selected > candidates.sum():
         more = (
             "raise selector.warmup.max_length"
             if "gradients" in selector_of(job.config).reads
+            else "raise selector.max_length"
+            if "losses" in selector_of(job.config).reads
             else "increase judge.round to ask for the unscored rows again"
         )
         raise UserError(
@@ -175,10 +197,26 @@ class _Pool:
         return scores.sum(axis=1) if selector.signal == "mixture" and selector.kind != "gip" else scores
 
     @property
+    def losses(self) -> np.ndarray:
+        return np.load(self._job.inputs["score/losses"].folder / ROW_LOSSES)[self.rows]
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        selector = self._job.config.selector
+        assert isinstance(selector, OnScores)
+        return informative(self._job.inputs[SOURCE_STAGE[selector.signal]]).names
+
+    @property
+    def completions(self) -> list[str]:
+        return [row["completion"] for row in self._examples.take(self.rows)]
+
+    @property
     def candidates(self) -> np.ndarray | None:
         """(n,) bool, the rows with all scores, or with gradients; None if that is all rows."""
         if "warmup" in self._job.inputs:
             scored = read_usable(self._job.inputs)[self.rows]
+        elif "score/losses" in self._job.inputs:
+            scored = ~np.isnan(self.losses).any(axis=1)
         elif self._signal is not None:
             scored = ~np.isnan(self._signal).any(axis=1)
         else:
@@ -199,6 +237,35 @@ class _Pool:
     @property
     def target_texts(self) -> list[str]:
         return list(Texts(self._examples.take(self._target)))
+
+    @property
+    def target_features(self) -> np.ndarray:
+        return read_features(self._job.inputs)[self._target]
+
+    @property
+    def target_labels(self) -> list[str] | None:
+        column = subtask_column(self._job.config.selector)
+        if column is None:
+            return None
+        target = self._target
+        if "warmup" in self._job.inputs:  # LESS has gradients of these rows alone
+            target = target[read_usable(self._job.inputs)[target]]
+        folder = self._job.inputs[METADATA_STAGE].folder
+        labels = labels_of(
+            column, [self.ids[row] for row in target], texts=folder / CATEGORIES, numbers=folder / METADATA
+        )
+        if empty := sum(label is None for label in labels):
+            self._job.note(
+                f"{empty:,} of {len(labels):,} target rows have no value in the column {column!r}: they are a subtask of "
+                "their own"
+            )
+        counts = Counter("" if label is None else label for label in labels)
+        self._job.draft.facts["subtasks"] = dict(counts.most_common())
+        return ["" if label is None else label for label in labels]
+
+    @property
+    def note(self) -> Callable[[str], None]:
+        return self._job.note
 
     @property
     def gradients(self) -> list[Path]:
@@ -233,7 +300,7 @@ def _from_file(job: Job, pool: _Pool, rank_to: int, n_selected: int) -> "Selecti
     kept = [position[row] for row in ranked if row in position]
     if held_out := len(ranked) - len(kept):
         job.note(f"{path}: {held_out} of its {len(ranked)} rows are held out as the target and left out")
-    if len(kept) < n_selected:
+    if len(kept) < n_selected and job.config.budget_unit == "rows":
         raise UserError(
             f"selector.path={path} ranks {len(kept)} rows of the pool, but budget={job.config.budget} needs {n_selected}: "
             "lower the budget, or give a longer ranking"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import read_pool
+from gip_exp.artifacts import read_pool, selector_of
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge
@@ -19,7 +19,7 @@ from gip_exp.registry.functions import JUDGES, rubrics
 from gip_exp.signals import judge_endpoint, judge_requirements, judge_sample, lifetime, llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.stages import self_consistency, signals
+from gip_exp.stages import losses, self_consistency, signals
 from gip_exp.storage.code_digest import Root
 from gip_exp.storage.files import write_jsonl, write_text
 from gip_exp.storage.row_table import RowTable
@@ -29,7 +29,9 @@ TRANSCRIPT = "transcript.md"  # request and reply of the judge for the first exa
 
 
 def from_rows(config: Config) -> list[Stage]:
-    """Return the stages of signals computed from rows; the judge for a selector without a signal."""
+    """Return the stages of signals computed from rows; the judge for a selector that reads none of them."""
+    if "losses" in selector_of(config).reads:
+        return [losses.STAGE]
     stages = {"judge": STAGE, "self_consistency": self_consistency.STAGE, "metadata": signals.METADATA}
     return [stages[source] for source in _sources(config) if source in stages]
 

@@ -98,7 +98,7 @@ def _check_usable(job: Job, found: TrainingRows) -> None:
             f"{warmup.max_length} tokens, so no target remains: raise it"
         )
     usable, n_selected = int((~found.lost[parts.pool]).sum()), sizes(job.config, job.inputs)[1]
-    if n_selected > usable:
+    if n_selected > usable and job.config.budget_unit == "rows":
         raise UserError(
             f"budget={job.config.budget} needs {n_selected} rows, but LESS can use only {usable} of {len(parts.pool)}: "
             f"lower the budget, or raise selector.warmup.max_length={warmup.max_length}"

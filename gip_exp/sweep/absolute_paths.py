@@ -21,6 +21,12 @@ def with_absolute_paths(config: Config) -> Config:
         place = getattr(getattr(config, group), key, None)
         if place and _is_local(place):
             update[group] = _replaced(getattr(config, group), **{key: _absolute(place)})
+    scorer = getattr(config.selector, "model", None)
+    if scorer and _is_local(scorer):
+        update["selector"] = _replaced(config.selector, model=_absolute(scorer))
+    own = getattr(config.selector, "embedder", None)
+    if isinstance(own, TransformerEmbedder) and own.model and _is_local(own.model):
+        update["selector"] = _replaced(config.selector, embedder=_replaced(own, model=_absolute(own.model)))
     files = {
         name: _replaced(section, data_dir=_absolute(place))
         for name, section in config.evaluation.chosen().items()

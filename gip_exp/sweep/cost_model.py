@@ -196,8 +196,12 @@ def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         epochs = selector.warmup.epochs or 1
         share = selector.warmup_share if name == "warmup" else 1.0
         return size * _backward(selector.warmup) * epochs * share * rows.pool * rows.tokens
-    if name == "embed" and isinstance(config.embedder, NetworkEmbedder):
-        return 2 * (size if config.embedder.model is None else ENCODER) * rows.pool * rows.tokens
+    if name == "embed" and isinstance(config.embedder_used, NetworkEmbedder):
+        return 2 * (size if config.embedder_used.model is None else ENCODER) * rows.pool * rows.tokens
+    if name == "score/losses":  # once with the prompt, once without
+        own = getattr(selector, "model", None)
+        tokens = 2 * rows.tokens - rows.prompt_tokens
+        return 2 * (size if own is None else ENCODER) * rows.pool * tokens
     questions = _questions(name, config, rows)
     return 2 * size * questions.n * (questions.read + questions.written)
 
@@ -241,7 +245,7 @@ def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         return 3 * _adapter(config.model, selector.warmup) * epochs  # including Adam's moments
     own = {
         "base": parameters(config.model) * loading.BYTES[config.model.dtype],
-        "embed": rows.pool * 4.0 * (getattr(config.embedder, "dimensions", None) or WIDTH),
+        "embed": rows.pool * 4.0 * (getattr(config.embedder_used, "dimensions", None) or WIDTH),
         "select": n_selected * text * 2,  # in the store and in the run folder
         "train": _adapter(config.model, train) if isinstance(train, LoraTrain) else 0.0,
     }

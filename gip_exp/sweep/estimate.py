@@ -102,7 +102,7 @@ def _selects_on_gpu(config: Config) -> bool:
     """Return whether the stages up to `select` need the model (LESS, hidden states) or a vLLM server here."""
     wanted = pipeline.stages(config.model_copy(update={"until": "select"}))
     served = ("score" in wanted and config.judge.kind == "vllm") or (
-        "embed" in wanted and config.embedder.kind == "vllm"
+        "embed" in wanted and config.embedder_used.kind == "vllm"
     )
     return served or (on_gpu(config) and any(stage.needs_device(config) for stage in wanted.values()))
 
@@ -112,6 +112,9 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
     entries: dict[str, Entry] = {"data": _data(config, store, console)}
     n_selected = sizes(config, entries)[1]
     rows = _rows(entries["data"].folder)
+    if config.budget_unit == "tokens":
+        share = config.budget / (rows.tokens * rows.pool) if isinstance(config.budget, int) else config.budget
+        n_selected = max(1, round(min(1.0, share) * n_selected))
     steps = []
     for name, stage in pipeline.stages(config).items():
         identity = stage.identity(config, entries)

@@ -55,16 +55,14 @@ def quality(group: Group) -> Figure:
     """Draw clean share against the entropy of skills, one panel per budget; up and to the right is better."""
     with styled():
         cells = [cell for cell in group.cells if average(cell)]
-        sizes = sorted({cell.n_selected for cell in cells if cell.arm.method != FULL}) or [
-            cells[0].n_selected
-        ]
+        sizes = sorted({cell.size for cell in cells if cell.arm.method != FULL}) or [cells[0].size]
         columns = min(2, len(sizes))
         lines = -(-len(sizes) // columns)
         figure = Figure(figsize=(3.0 * columns + 0.6, 2.4 * lines + 0.6))
         panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flat)
         arms = sorted({cell.arm for cell in cells}, key=lambda arm: arm.order)
         for axes, size in zip(panels, sizes, strict=False):
-            _scatter(axes, [c for c in cells if c.n_selected == size or c.arm.method == FULL], arms)
+            _scatter(axes, [c for c in cells if c.size == size or c.arm.method == FULL], arms)
         for axes in panels[len(sizes) :]:
             axes.set_visible(False)
         legend_of(figure, arms, solid=True)

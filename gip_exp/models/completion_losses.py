@@ -1,0 +1,65 @@
+"""Mean loss of a completion under a causal language model, with and without its prompt."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gip_exp.models import loading
+from gip_exp.models.shards import Encoder
+
+
+def loss_encoder(model: str, *, max_length: int, dtype: str, batch_size: int, device: str) -> Encoder:
+    """Return a function from rows, as JSON texts `[prompt, completion]`, to their mean losses (n, 2) float32.
+
+    The columns are nats per token of the completion after the prompt (and a newline), and alone. Both leave out the first
+    token, which nothing precedes in the second. A row is NaN if no other token is left within the maximum length.
+
+    Args:
+        model: Folder of the model.
+        max_length: Maximum tokens; the end of longer texts is cut off.
+        dtype: Precision of the model.
+        batch_size: Sequences per batch.
+        device: Torch device.
+    """
+    import torch
+
+    tokenizer = loading.load_tokenizer(model)
+    network = loading.load_base(model, dtype).to(device).eval()
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        pairs = [json.loads(text) for text in texts]
+        prompts = [tokenizer(f"{prompt}\n")["input_ids"] for prompt, _ in pairs]
+        completions = [tokenizer(text, add_special_tokens=False)["input_ids"] for _, text in pairs]
+        given = [(p + c, len(p)) for p, c in zip(prompts, completions, strict=True)]
+        found = np.empty((len(pairs), 2), dtype=np.float32)
+        with torch.inference_mode():
+            for column, rows in enumerate((given, [(c, 0) for c in completions])):
+                cut = [(ids[:max_length], start) for ids, start in rows]
+                for at in range(0, len(cut), batch_size):
+                    found[at : at + batch_size, column] = _means(network, cut[at : at + batch_size])
+        found[np.isnan(found).any(axis=1)] = np.nan
+        return found
+
+    return encode
+
+
+def _means(network: Any, rows: Sequence[tuple[list[int], int]]) -> list[float]:
+    """Return the mean loss of the tokens after the first one of each completion, which begins at the given position."""
+    import torch
+
+    width = max(2, *(len(ids) for ids, _ in rows))
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, (tokens, _) in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+        mask[row, : len(tokens)] = 1
+    ids, mask = ids.to(network.device), mask.to(network.device)
+    logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    means = []
+    for row, (tokens, start) in enumerate(rows):
+        targets = ids[row, start + 1 : len(tokens)]
+        predicted = logits[row, start : len(tokens) - 1].float()
+        means.append(float(torch.nn.functional.cross_entropy(predicted, targets)) if len(targets) else np.nan)
+    return means

@@ -1,0 +1,90 @@
+"""`score/losses`: the loss of each completion with and without its prompt, under a small model, for IFD and perplexity.
+
+Writes `losses.npy`, (n, 2) float32 in nats per token. A killed stage continues from the finished shards.
+"""
+
+import json
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gip_exp.artifacts import ROW_LOSSES, read_pool
+from gip_exp.config import Config
+from gip_exp.config.model import Model
+from gip_exp.errors import UserError
+from gip_exp.models import loading
+from gip_exp.models.completion_losses import loss_encoder
+from gip_exp.models.shards import collect, encode_shards, longest_first
+from gip_exp.stage import Entries, Job, Stage
+
+
+def _inputs(config: Config) -> tuple[str, ...]:
+    selector: Any = config.selector
+    return ("data", "base") if selector.model is None and config.model.scratch else ("data",)
+
+
+def _model(config: Config) -> Model:
+    """Return the model that gives the losses: the selector's, else that of the experiment."""
+    selector: Any = config.selector
+    if selector.model is None:
+        return config.model
+    return config.model.model_copy(
+        update={"path": selector.model, "revision": selector.revision, "scratch": None}
+    )
+
+
+def _settings(config: Config, _: Entries) -> dict[str, Any]:
+    selector: Any = config.selector
+    return {
+        "model": loading.identity(_model(config)),
+        "dtype": config.model.dtype,
+        "max_length": selector.max_length,
+    }
+
+
+def _build(job: Job) -> None:
+    selector: Any = job.config.selector
+    model = _model(job.config)
+    place = (
+        loading.fetched(model.path, model.revision)
+        if model.path is not None
+        else str(job.inputs["base"].folder)
+    )
+    texts = [json.dumps([row["prompt"], row["completion"]]) for row in read_pool(job.inputs)]
+    folder, order = job.draft.scratch("shards"), longest_first(texts)
+    make = partial(
+        loss_encoder,
+        place,
+        max_length=selector.max_length,
+        dtype=job.config.model.dtype,
+        batch_size=selector.batch_size,
+        device=loading.device(job.config),
+    )
+    with job.console.bar("losses of the completions", len(texts)) as bar:
+        encode_shards(texts, order, make, folder, bar.advance)
+    losses = collect(folder, order, job.folder / ROW_LOSSES)
+    without = int(np.isnan(losses[:, 0]).sum())
+    if without == len(losses):
+        raise UserError(
+            f"no completion has two tokens within selector.max_length={selector.max_length}: raise it, or choose another "
+            "selector"
+        )
+    if without:
+        job.note(
+            f"{without:,} of {len(losses):,} completions have fewer than two tokens within selector.max_length="
+            f"{selector.max_length}: they are unscored and cannot be picked"
+        )
+    job.draft.facts.update(n=len(losses), n_unscored=without)
+
+
+def _missing(config: Config) -> list[str]:
+    selector: Any = config.selector
+    if selector.model is None:
+        return loading.missing_requirements(config)
+    return loading.missing_weights(selector.model, selector.revision, "selector.model")
+
+
+STAGE = Stage(
+    "score/losses", _inputs, _settings, _build, _missing, resumable=True, needs_device=lambda _: True
+)
