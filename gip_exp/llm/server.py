@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -30,11 +31,16 @@ from typing import IO
 
 from gip_exp.llm import loopback, supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
-from gip_exp.llm.errors import ServerError, redact, secrets_in_environment
+from gip_exp.llm.errors import ServerError, redact, secrets_in_environment, shorten
 from gip_exp.llm.settings import raise_problems
 from gip_exp.redaction import is_secret_name
 
-_TAIL_LINES = 20
+_LOG_READ = 200_000  # bytes from the end of a log
+_TAIL_LINES, _TAIL_WIDTH = 20, 300
+_CAUSE = re.compile(r"\b(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b: \S.*")
+_CONSEQUENCE = re.compile(
+    r"EngineDeadError|[Ee]ngine core|root cause", re.IGNORECASE
+)  # of an error further up
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _MEMORY = (
@@ -118,6 +124,7 @@ class VLLMServer:
         self._adapters = dict(settings.adapters)
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._log_start = 0  # an earlier server may have written to the same log
 
     @property
     def base_url(self) -> str:
@@ -172,6 +179,7 @@ class VLLMServer:
         self.port = self.settings.port or loopback.free_port()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by stop()
+        self._log_start = self._log.tell()
         supervisor = [sys.executable, "-P", supervise.__file__, str(os.getpid()), "--"]
         atexit.register(self.stop)
         self._process = subprocess.Popen(
@@ -210,7 +218,7 @@ class VLLMServer:
             raise ServerError("the vLLM server is not running; start it first.")
         status = self._process.poll()
         if status is not None:
-            raise ServerError(self._explain(f"ended with status {status}"))
+            raise ServerError(self._explain(_ended(status)))
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
@@ -222,7 +230,7 @@ class VLLMServer:
             try:
                 self.check_alive()
             except ServerError as death:
-                raise ServerError(f"{error} The reason: {death}") from error
+                raise ServerError(f"{death}\nWhat failed by it: {shorten(str(error))}") from error
             raise
 
     def _wait_until_ready(self) -> None:
@@ -242,11 +250,36 @@ class VLLMServer:
     def _explain(self, what: str) -> str:
         if self._log is not None:
             self._log.flush()
-        text = self.log_path.read_bytes()[-200_000:].decode("utf-8", "replace")
-        tail = redact("\n".join(text.splitlines()[-_TAIL_LINES:]), secrets_in_environment())
+        with open(self.log_path, "rb") as log:
+            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _LOG_READ))
+            text = log.read().decode("utf-8", "replace")
+        lines = [
+            line if len(line) <= _TAIL_WIDTH else line[:_TAIL_WIDTH] + " ..." for line in text.splitlines()
+        ]
+        tail = redact("\n".join(lines[-_TAIL_LINES:]), secrets_in_environment())
+        cause = redact(cause_in(text), secrets_in_environment())
+        why = f": {cause}." if cause else "."
         hints = list(dict.fromkeys(hint for sign, hint in _HINTS if sign.lower() in text.lower()))
         advice = f" Likely: {'; '.join(hints)}." if hints else ""
-        return f"the vLLM server {what}.{advice} The last lines of its log ({self.log_path}):\n{tail}"
+        return f"the vLLM server {what}{why}{advice} The last lines of its log ({self.log_path}):\n{tail}"
+
+
+def cause_in(log: str) -> str:
+    """Return the error in a log that best explains a death: the last that is not the consequence of another; "" if none."""
+    found: list[str] = _CAUSE.findall(log)
+    causes = [line for line in found if not _CONSEQUENCE.search(line)]
+    return shorten((causes or found or [""])[-1])
+
+
+def _ended(status: int) -> str:
+    """Describe an exit status; one above 128 is a signal, as in a shell."""
+    number = -status if status < 0 else status - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"ended with status {status}"
+    by = " (for lack of memory, or by hand)" if name == "SIGKILL" else ""
+    return f"was killed by {name}{by}"
 
 
 def command(settings: ServerSettings, port: int) -> list[str]:
