@@ -26,7 +26,8 @@ from gip_exp.llm.generate import EndpointGenerator
 from gip_exp.llm.judge import judge_pool
 from gip_exp.llm.judge_table import JudgeSettings
 from gip_exp.llm.rubric import Rubric
-from gip_exp.llm.server import ServerSettings, VLLMServer, cause_in, command
+from gip_exp.llm.server import ServerSettings, VLLMServer, command
+from gip_exp.llm.server_log import cause_in
 from gip_exp.llm.settings import EndpointSettings, Sampling
 from tests.fault_server import wait_until
 
@@ -222,6 +223,7 @@ LOG = """
         (LOG, "ValueError: No available memory for the cache blocks."),
         ("x\nvllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.", "EngineDeadError"),
         ("INFO: Started server process\nERROR: nothing like that", ""),
+        ("(APIServer pid=1) WARNING 11-26 utils.py: may fail with `OSError: Too many open files`.", ""),
     ],
 )
 def test_the_cause_of_a_death_is_found_in_the_log(log: str, cause: str) -> None:

@@ -20,7 +20,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -29,32 +28,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from gip_exp.llm import loopback, supervise
+from gip_exp.llm import loopback, server_log, supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
-from gip_exp.llm.errors import ServerError, redact, secrets_in_environment, shorten
+from gip_exp.llm.errors import ServerError, shorten
 from gip_exp.llm.settings import raise_problems
 from gip_exp.redaction import is_secret_name
 
-_LOG_READ = 200_000  # bytes from the end of a log
-_TAIL_LINES, _TAIL_WIDTH = 20, 300
-_CAUSE = re.compile(r"\b(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)\b: \S.*")
-_CONSEQUENCE = re.compile(
-    r"EngineDeadError|[Ee]ngine core|root cause", re.IGNORECASE
-)  # of an error further up
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-_MEMORY = (
-    "the model and its key-value cache do not fit: lower max_model_len, or the share of GPU memory "
-    "(extra_args=--gpu-memory-utilization=0.8)"
-)
-_HINTS = (
-    ("address already in use", "another program took the port; start again, or set another port"),
-    ("out of memory", _MEMORY),
-    ("max seq len", "lower max_model_len (of an embedder: embedder.max_length)"),
-    ("No module named 'vllm'", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
-    ("No module named vllm", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
-    ("unrecognized arguments", "this vLLM does not know an option in extra_args"),
-)
 
 
 @dataclass(frozen=True)
@@ -218,7 +199,7 @@ class VLLMServer:
             raise ServerError("the vLLM server is not running; start it first.")
         status = self._process.poll()
         if status is not None:
-            raise ServerError(self._explain(_ended(status)))
+            raise ServerError(self._explain(server_log.ended(status)))
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
@@ -250,36 +231,7 @@ class VLLMServer:
     def _explain(self, what: str) -> str:
         if self._log is not None:
             self._log.flush()
-        with open(self.log_path, "rb") as log:
-            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _LOG_READ))
-            text = log.read().decode("utf-8", "replace")
-        lines = [
-            line if len(line) <= _TAIL_WIDTH else line[:_TAIL_WIDTH] + " ..." for line in text.splitlines()
-        ]
-        tail = redact("\n".join(lines[-_TAIL_LINES:]), secrets_in_environment())
-        cause = redact(cause_in(text), secrets_in_environment())
-        why = f": {cause}." if cause else "."
-        hints = list(dict.fromkeys(hint for sign, hint in _HINTS if sign.lower() in text.lower()))
-        advice = f" Likely: {'; '.join(hints)}." if hints else ""
-        return f"the vLLM server {what}{why}{advice} The last lines of its log ({self.log_path}):\n{tail}"
-
-
-def cause_in(log: str) -> str:
-    """Return the error in a log that best explains a death: the last that is not the consequence of another; "" if none."""
-    found: list[str] = _CAUSE.findall(log)
-    causes = [line for line in found if not _CONSEQUENCE.search(line)]
-    return shorten((causes or found or [""])[-1])
-
-
-def _ended(status: int) -> str:
-    """Describe an exit status; one above 128 is a signal, as in a shell."""
-    number = -status if status < 0 else status - 128
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return f"ended with status {status}"
-    by = " (for lack of memory, or by hand)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{by}"
+        return server_log.explained(what, self.log_path, self._log_start)
 
 
 def command(settings: ServerSettings, port: int) -> list[str]:
