@@ -62,7 +62,7 @@ def test_an_endpoint_that_is_down_is_given_up_however_many_questions_there_are(
     server.restart(status=500, message="out of order")
     down = endpoint(server, concurrency=2, attempts=3)
     with pytest.raises(
-        LLMError, match=r"no reply to the last \d+ requests .*out of order.*replies received so far are kept"
+        LLMError, match=r"no reply to the last \d+ requests .*out of order.*Replies received so far are kept"
     ):
         ask_all(questions(500), down, cache_dir=tmp_path)
     assert server.account()["requests"] < 20

@@ -27,6 +27,7 @@ from gip_exp.llm.judge import judge_pool
 from gip_exp.llm.judge_table import JudgeSettings
 from gip_exp.llm.rubric import Rubric
 from gip_exp.llm.server import ServerSettings, VLLMServer, command
+from gip_exp.llm.server_log import cause_in
 from gip_exp.llm.settings import EndpointSettings, Sampling
 from tests.fault_server import wait_until
 
@@ -188,10 +189,64 @@ def test_a_server_ends_when_even_its_supervisor_is_killed(tmp_path: Path, fake: 
     with VLLMServer(ServerSettings("m", environment=fake), tmp_path / "log") as server:
         assert server._process is not None
         server._process.kill()
-        wait_until(lambda: not alive(pids(fake)[0]))
-        with pytest.raises(ServerError, match="ended with status -9"):
+        wait_until(lambda: not any(map(alive, pids(fake))))  # nor its child, which does not watch its parent
+        with pytest.raises(ServerError, match="was killed by SIGKILL"):
             server.check_alive()
-    os.kill(pids(fake)[1], signal.SIGKILL)  # the stand-in's child does not watch its parent, vLLM's does
+
+
+def test_the_guard_of_a_server_ends_with_it(tmp_path: Path, fake: dict[str, str]) -> None:
+    with VLLMServer(ServerSettings("m", environment=fake), tmp_path / "log") as server:
+        assert server._process is not None
+        supervisor = server._process.pid
+        wait_until(lambda: len(children(supervisor)) == 2)  # the server and the guard
+        guard = next(pid for pid in children(supervisor) if pid != pids(fake)[0])
+    wait_until(lambda: not alive(guard))
+
+
+def children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+LOG = """
+(APIServer pid=1) INFO 11-26 23:00:00 [api_server.py:1] vLLM API server version 0.32.0
+(APIServer pid=1) WARNING ImportError: an optional part is missing
+(EngineCore pid=2) ERROR 11-26 23:00:09 [core.py:9] Traceback (most recent call last):
+(EngineCore pid=2) ERROR 11-26 23:00:09 [core.py:9] ValueError: No available memory for the cache blocks.
+(APIServer pid=1) Traceback (most recent call last):
+(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        (LOG, "ValueError: No available memory for the cache blocks."),
+        ("x\nvllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.", "EngineDeadError"),
+        ("INFO: Started server process\nERROR: nothing like that", ""),
+        ("(APIServer pid=1) WARNING 11-26 utils.py: may fail with `OSError: Too many open files`.", ""),
+    ],
+)
+def test_the_cause_of_a_death_is_found_in_the_log(log: str, cause: str) -> None:
+    assert cause in cause_in(log)
+    assert bool(cause_in(log)) == bool(cause)
+
+
+def test_the_cause_comes_first_and_a_long_log_after_it(tmp_path: Path, fake: dict[str, str]) -> None:
+    (tmp_path / "log").write_text("ValueError: of an earlier server\n")
+    with VLLMServer(ServerSettings("m", environment=fake), tmp_path / "log") as server:
+        with open(tmp_path / "log", "a") as log:
+            log.write(LOG + "noise " * 500 + "\n")
+            log.writelines(f"frame {i} of a traceback\n" for i in range(500))
+        os.kill(pids(fake)[0], signal.SIGKILL)
+        with pytest.raises(ServerError) as caught, server.explaining():
+            raise LLMError("a client's error\n" * 500)
+    first, *rest = str(caught.value).splitlines()
+    assert first.startswith(
+        "the vLLM server was killed by SIGKILL (for lack of memory, or by hand): ValueError: No av"
+    )
+    assert len(rest) <= 22
+    assert max(map(len, rest)) < 700
+    assert "of an earlier server" not in str(caught.value)
 
 
 def test_calls_that_fail_because_the_server_died_are_explained_by_its_log(
@@ -204,7 +259,7 @@ def test_calls_that_fail_because_the_server_died_are_explained_by_its_log(
         os.kill(pids(fake)[0], signal.SIGKILL)
         with (
             pytest.raises(
-                ServerError, match=r"connection refused The reason: .* ended with status"
+                ServerError, match=r"(?s)was killed by SIGKILL.*What failed by it: connection refused"
             ) as caught,
             server.explaining(),
         ):
@@ -270,7 +325,9 @@ def test_a_crash_is_explained_by_the_last_lines_of_the_log(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-neverpassedon1234")
     settings = ServerSettings("m", environment=fake | {"FAKE_FAULT": "crash"})
-    with pytest.raises(ServerError, match=r"ended with status 3\. Likely: .*lower max_model_len") as caught:
+    with pytest.raises(
+        ServerError, match=r"ended with status 3: torch.OutOfMemoryError: .*Likely: .*lower max_model_len"
+    ) as caught:
         VLLMServer(settings, tmp_path / "log").start()
     assert str(tmp_path / "log") in str(caught.value)
     assert "CUDA out of memory, token [secret]" in str(caught.value)

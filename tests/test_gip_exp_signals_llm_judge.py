@@ -14,7 +14,7 @@ from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
-from gip_exp.signals import judge_endpoint
+from gip_exp.signals import judge_endpoint, judge_requirements
 from gip_exp.storage.files import read_jsonl
 from selection.signals import read_signals
 from tests.fault_server import FaultServer
@@ -89,6 +89,22 @@ def test_a_vllm_judge_is_its_weights_wherever_they_lie(gsm8k, judge_model, tmp_p
 def test_a_judge_s_model_folder_that_is_not_there_is_said_before_any_work(gsm8k, tmp_path):
     with pytest.raises(UserError, match=r"judge.model=/no/such/model: no such folder"):
         run(gsm8k(*vllm_judge("/no/such/model")))
+
+
+def test_a_context_longer_than_the_model_s_is_said_before_any_work(gsm8k, judge_model, tmp_path):
+    config = json.loads((judge_model / "config.json").read_text())
+    longest = config["max_position_embeddings"]
+    asked = [*vllm_judge(judge_model), f"judge.max_model_len={longest + 1}"]
+    with pytest.raises(UserError, match=rf"judge.max_model_len={longest + 1}: .* takes {longest} tokens"):
+        run(gsm8k(*asked))
+    assert not (tmp_path / "store" / "score").exists()
+    for length in (longest, "null"):
+        fits = gsm8k(*vllm_judge(judge_model), f"judge.max_model_len={length}")
+        assert not judge_requirements.too_long(fits.judge, "judge")
+    scaled = shutil.copytree(judge_model, tmp_path / "scaled")
+    (scaled / "config.json").write_text(json.dumps(config | {"rope_scaling": {"factor": 2.0}}))
+    longer = gsm8k(*vllm_judge(scaled), f"judge.max_model_len={longest + 1}")
+    assert not judge_requirements.too_long(longer.judge, "judge")  # vLLM knows by how much
 
 
 def test_a_dry_run_tells_calls_tokens_and_dollars_and_asks_nothing(gsm8k, monkeypatch):

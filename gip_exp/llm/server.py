@@ -28,27 +28,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from gip_exp.llm import loopback, supervise
+from gip_exp.llm import loopback, server_log, supervise
 from gip_exp.llm.adapters import fingerprint, rank_to_serve
-from gip_exp.llm.errors import ServerError, redact, secrets_in_environment
+from gip_exp.llm.errors import ServerError, shorten
 from gip_exp.llm.settings import raise_problems
 from gip_exp.redaction import is_secret_name
 
-_TAIL_LINES = 20
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-_MEMORY = (
-    "the model and its key-value cache do not fit: lower max_model_len, or the share of GPU memory "
-    "(extra_args=--gpu-memory-utilization=0.8)"
-)
-_HINTS = (
-    ("address already in use", "another program took the port; start again, or set another port"),
-    ("out of memory", _MEMORY),
-    ("max seq len", "lower max_model_len (of an embedder: embedder.max_length)"),
-    ("No module named 'vllm'", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
-    ("No module named vllm", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
-    ("unrecognized arguments", "this vLLM does not know an option in extra_args"),
-)
 
 
 @dataclass(frozen=True)
@@ -118,6 +105,7 @@ class VLLMServer:
         self._adapters = dict(settings.adapters)
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._log_start = 0  # an earlier server may have written to the same log
 
     @property
     def base_url(self) -> str:
@@ -172,6 +160,7 @@ class VLLMServer:
         self.port = self.settings.port or loopback.free_port()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by stop()
+        self._log_start = self._log.tell()
         supervisor = [sys.executable, "-P", supervise.__file__, str(os.getpid()), "--"]
         atexit.register(self.stop)
         self._process = subprocess.Popen(
@@ -210,7 +199,7 @@ class VLLMServer:
             raise ServerError("the vLLM server is not running; start it first.")
         status = self._process.poll()
         if status is not None:
-            raise ServerError(self._explain(f"ended with status {status}"))
+            raise ServerError(self._explain(server_log.ended(status)))
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
@@ -222,7 +211,7 @@ class VLLMServer:
             try:
                 self.check_alive()
             except ServerError as death:
-                raise ServerError(f"{error} The reason: {death}") from error
+                raise ServerError(f"{death}\nWhat failed by it: {shorten(str(error))}") from error
             raise
 
     def _wait_until_ready(self) -> None:
@@ -242,11 +231,7 @@ class VLLMServer:
     def _explain(self, what: str) -> str:
         if self._log is not None:
             self._log.flush()
-        text = self.log_path.read_bytes()[-200_000:].decode("utf-8", "replace")
-        tail = redact("\n".join(text.splitlines()[-_TAIL_LINES:]), secrets_in_environment())
-        hints = list(dict.fromkeys(hint for sign, hint in _HINTS if sign.lower() in text.lower()))
-        advice = f" Likely: {'; '.join(hints)}." if hints else ""
-        return f"the vLLM server {what}.{advice} The last lines of its log ({self.log_path}):\n{tail}"
+        return server_log.explained(what, self.log_path, self._log_start)
 
 
 def command(settings: ServerSettings, port: int) -> list[str]:

@@ -2,7 +2,8 @@
 
 An owner that is killed cannot clean up. This process waits for the end of the server, a signal to itself, or the end
 of its owner (it then has another parent). In the last two cases it ends the server's process group, which it started:
-SIGTERM first, SIGKILL after 10 s. Standard library only, so that it starts fast.
+SIGTERM first, SIGKILL after 10 s. If it is killed itself, the kernel kills the server, and a second process, which
+waits for that, kills the rest of the group (vLLM's engines). Standard library only, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -29,12 +30,28 @@ def main(arguments: list[str]) -> int:
     # preexec_fn is safe here: this process has one thread.
     hook = die_with_parent
     child = subprocess.Popen(command, start_new_session=True, preexec_fn=hook)  # noqa: PLW1509
+    guard = guarding(child.pid)
     while child.poll() is None and not stop and os.getppid() == owner:
         time.sleep(POLL_S)
     if child.poll() is None:
         end_group(child, _GRACE_S)
     kill_group(child.pid)  # workers that outlived the server
-    return child.wait()
+    os.write(guard, b"done")
+    status = child.wait()
+    return status if status >= 0 else 128 - status  # a signal, as a shell reports it
+
+
+def guarding(group: int) -> int:
+    """Start a process that kills `group` once this one is gone; returns the pipe by which to tell it not to."""
+    told, tell = os.pipe()
+    if os.fork():  # safe here: this process has one thread
+        os.close(told)
+        return tell
+    os.setsid()
+    os.close(tell)
+    if not os.read(told, 1):  # the other end is closed by the death of its process alone
+        kill_group(group)
+    os._exit(0)
 
 
 def end_group(child: subprocess.Popen[bytes], grace_s: float) -> None:

@@ -34,6 +34,14 @@ def context(folder: Path) -> int | None:
     return length if isinstance(length, int) else None
 
 
+def longest_served(folder: Path) -> int | None:
+    """Return the longest context that a server accepts for the model; None if its config does not say, or scales it."""
+    config = read_config(folder) or {}
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    scaled = isinstance(scaling, dict) and "factor" in scaling
+    return None if scaled else context(folder)
+
+
 def has_template(folder: Path) -> bool:
     """Return whether the model has a chat template, in any of the places where tokenizers keep one."""
     path = folder / "tokenizer_config.json"

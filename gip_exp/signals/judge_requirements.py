@@ -1,11 +1,13 @@
 """Requirements of a judge or sampler behind an endpoint, checked before any stage runs."""
 
 import os
+from pathlib import Path
 
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import EndpointSampler
 from gip_exp.models import hub, loading
+from gip_exp.models import weights as model_files
 from gip_exp.signals import lifetime
 
 TRUSTING = "--trust-remote-code"  # option of vLLM, in judge.server_args
@@ -32,9 +34,20 @@ def missing_judge(config: LLMJudge, key: str = "judge") -> list[str]:
         weights = loading.missing_weights(
             config.model, None, f"{key}.model", trusted=TRUSTING in config.server_args
         )
-        return missing_vllm(f"{key}=vllm", f"{key}=openai") + weights
+        return missing_vllm(f"{key}=vllm", f"{key}=openai") + weights + too_long(config, key)
     instead = ", or use judge=rules" if key == "judge" else ""
     return lifetime.ended(config, key) or missing_key(config, key, instead)
+
+
+def too_long(config: LLMJudge, key: str) -> list[str]:
+    """Return a problem if the judge is to be served with a longer context than its config.json allows."""
+    longest, asked = model_files.longest_served(Path(config.model)), config.max_model_len
+    if longest is None or asked is None or asked <= longest:
+        return []
+    return [
+        f"{key}.max_model_len={asked}: {config.model} takes {longest} tokens (max_position_embeddings in its config.json); "
+        f"lower it, or set {key}.max_model_len=null for the model's own"
+    ]
 
 
 def missing_rubric(rubric: Rubric) -> list[str]:

@@ -30,7 +30,16 @@ IGNORED = (
     ),
     *(
         f"gip_exp.llm.{name}"
-        for name in ("loopback", "prices", "progress", "server", "supervise", "transport")
+        for name in (
+            "loopback",
+            "prices",
+            "progress",
+            "replicas",
+            "server",
+            "server_log",
+            "supervise",
+            "transport",
+        )
     ),
     "gip_exp.training.torchrun",
     "selection.distributed",  # its picks are those of gip_select, whose code counts
