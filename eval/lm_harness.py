@@ -119,7 +119,7 @@ def run_tasks(model: LM, configs: Sequence[Mapping[str, Any]], *, limit: int | N
         >>> run.tasks["gsm8k"]["strict-match"][0].value
         1.0
     """
-    _check_model(model, configs)
+    check_model(model, configs)
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.evaluator import evaluate
 
@@ -191,7 +191,25 @@ def _never_shown(init: Callable[..., None]) -> Callable[..., None]:
     return hidden
 
 
-def _check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
+def check_model(model: LM, configs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError if the model cannot give these tasks' numbers: several processes, no start token, no room.
+
+    Args:
+        model: an lm-eval `LM`.
+        configs: task definitions, each with its `task` name.
+
+    Raises:
+        ValueError: naming every problem.
+
+    Example:
+        >>> from lm_eval.api.model import LM
+        >>> class Short(LM):
+        ...     max_length = 8
+        ...     loglikelihood = loglikelihood_rolling = generate_until = None
+        >>> check_model(Short(), [{"task": "a", "generation_kwargs": {"max_gen_toks": 9}}])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: a: max_gen_toks is 9, but the model's context is 8 tokens, prompt included; request fewer tokens or ...
+    """
     problems = []
     if model.world_size > 1:
         problems.append(

@@ -39,6 +39,7 @@ from gip_exp.stages import (
 )
 from gip_exp.storage.disk_errors import explained, make_folder, writable
 from gip_exp.storage.files import copy_file, remove_leftovers, write_json, write_text
+from gip_exp.storage.sharing import closed_to_group
 from gip_exp.storage.store import Draft, Entry, Store, key_of
 
 
@@ -108,6 +109,8 @@ def run(config: Config, console: Console) -> Outcome:
         )
     store = Store(config.paths.root, on_wait=console.warn)
     cached = preflight(config, plan, store, also=tracking.problems(config.tracking))
+    if closed := closed_to_group(config.paths.root):
+        console.warn(closed)
     # Before the run folder is made: unreadable rows and a budget beyond the pool are errors.
     entries = {"data": _data(config, store, console)}
     for stage in data.stages(config)[1:]:

@@ -32,6 +32,7 @@ def names(group: str) -> list[str]:
 ASKED = {
     ("sampler", "openai"): ["sampler.model=qwen"],
     ("selector", "ranking"): ["selector.path=ranking.jsonl"],
+    ("evaluation", "lm_eval"): ["evaluation.lm_eval.tasks=[ifeval]"],
 }
 
 
@@ -52,7 +53,8 @@ def test_every_file_of_every_group_composes(compose, group, name):
 
 @pytest.mark.parametrize("name", names("evaluation"))
 def test_every_evaluation_composes_alone(compose, name):
-    config = parse(compose("+experiment=quickstart", f"evaluation=[{name}]"))
+    asked = ASKED.get(("evaluation", name), [])
+    config = parse(compose("+experiment=quickstart", f"evaluation=[{name}]", *asked))
     assert list(config.evaluation.chosen()) == [name.removesuffix("_few_shot").removesuffix("_short")]
 
 

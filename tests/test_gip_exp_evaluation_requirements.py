@@ -158,3 +158,68 @@ def test_half_a_model_in_the_hubs_cache_is_a_message(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
     with pytest.raises(UserError, match=r"the model some/model.* has no \*.safetensors weights"):
         loading.fetched("some/model", None)
+
+
+SUMS = """\
+task: sums
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {rows}}}}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{a}}}}"
+generation_kwargs: {{until: ["\\n"], max_gen_toks: 5}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+@pytest.fixture
+def sums(tmp_path):
+    """A folder with the definition of a task of lm-eval and its questions."""
+    folder = tmp_path / "definitions"
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text(
+        "".join(f'{{"q": "{n} + {n} =", "a": "{2 * n}"}}\n' for n in range(1, 9))
+    )
+    (folder / "sums.yaml").write_text(SUMS.format(rows=folder / "rows.jsonl"))
+    return folder
+
+
+def test_tasks_of_lm_eval_need_a_name_and_data(lacks, unreachable, sums, tmp_path):
+    (problem,) = lacks("lm_eval", "evaluation.lm_eval.tasks=[gsm9k]")
+    assert (
+        "evaluation.lm_eval: tasks is ['gsm9k']: lm-eval has no gsm9k; `lm_eval ls tasks` lists the names"
+        in problem
+    )
+    (problem,) = lacks("lm_eval", "evaluation.lm_eval.tasks=[ifeval,ai2_arc]")
+    assert "the data allenai/ai2_arc, google/IFEval is not in the local cache" in problem
+    assert "no answer within 3 s" in problem
+    (problem,) = lacks(
+        "lm_eval", "evaluation.lm_eval.tasks=[sums]", f"evaluation.lm_eval.include_path={tmp_path}/no"
+    )
+    assert "is not a folder" in problem
+    own = ["evaluation.lm_eval.tasks=[sums]", f"evaluation.lm_eval.include_path={sums}"]
+    assert lacks("lm_eval", *own) == []
+    (sums / "rows.jsonl").unlink()
+    (problem,) = lacks("lm_eval", *own)
+    assert problem.endswith(f"there is no {sums}/rows.jsonl")
+
+
+def test_tasks_of_lm_eval_are_run_and_their_data_is_part_of_the_key(compose, tmp_path, sums):
+    def run():
+        own = [
+            "evaluation=[lm_eval]",
+            "evaluation.lm_eval.tasks=[sums]",
+            f"evaluation.lm_eval.include_path={sums}",
+        ]
+        config = parse(compose(*SHORT, f"paths.root={tmp_path / 'outputs'}", "selector=random", *own))
+        return pipeline.run(config, Console(io.StringIO()))
+
+    first = run()
+    metric = first.result["metrics"]["lm_eval/sums.exact_match"]
+    assert metric["n"] == 8
+    lines = next(first.folder.glob("predictions/lm_eval/*.jsonl")).read_text().splitlines()
+    assert len(lines) == 8
+    with (sums / "rows.jsonl").open("a") as stream:
+        stream.write('{"q": "9 + 9 =", "a": "18"}\n')
+    assert run().result["metrics"]["lm_eval/sums.exact_match"]["n"] == 9

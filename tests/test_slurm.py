@@ -193,3 +193,41 @@ def test_what_sbatch_refuses_the_launcher_says_and_leaves_nothing(run, tmp_path,
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == [
         "store"
     ]  # the rows, which planning reads
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"GIP_PARTITION": "nope"}, ["error: invalid partition specified: nope", "GIP_CPU_PARTITION"]),
+        ({"GIP_PARTITION": "short", "GIP_MINUTES": "61"}, ["Requested time limit is invalid", "set --time in GIP_CPU_ARGS"]),
+        ({"GIP_CPU_ARGS": "--mem=99G"}, ["More processors requested than permitted", "--mem in GIP_CPU_ARGS"]),
+        ({"GIP_CPU_ARGS": "--cpus-per-task=99"}, ["More processors requested than permitted", "--cpus-per-task"]),
+        ({"GIP_CONSTRAINT": "nope"}, ["Invalid feature specification", "--constraint"]),
+        ({"GIP_CPU_ARGS": "--frobnicate"}, ["unrecognized option '--frobnicate'", "sbatch --help"]),
+    ],
+)  # fmt: skip
+def test_what_the_real_sbatch_refuses_of_the_selection(run, tmp_path, monkeypatch, variables, told):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    folder = plan(run, tmp_path / "plan", tmp_path / "outputs", "selector=random")
+    done = run(sys.executable, "-m", "gip_exp", "submit", folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: selection of runs 0 was refused: sbatch: " in done.stderr
+    assert [part for part in told if part not in done.stderr] == []
+    assert counted(progress.of_plan(folder)) == {"missing": 1}
+
+
+def test_gpus_that_the_real_cluster_lacks_are_refused_and_the_selection_waits_for_their_repair(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GIP_GPUS", "a100:2")
+    folder = plan(run, tmp_path / "plan", tmp_path / "outputs", "selector=random", "seed=0,1")
+    done = run(sys.executable, "-m", "gip_exp", "submit", folder)
+    assert done.returncode == 2
+    assert "selection of runs 0-1: job " in done.stdout
+    assert "training of runs 0-1 after it was refused: sbatch: error: " in done.stderr
+    assert "Invalid generic resource (gres) specification" in done.stderr
+    assert "GIP_GPUS" in done.stderr
+    monkeypatch.setenv("GIP_GPUS", "0")
+    assert "training of runs 0-1" in submit(run, folder)
+    assert counted(until(folder, at_rest)) == {"done": 2}

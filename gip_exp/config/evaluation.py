@@ -44,6 +44,14 @@ class BbhEvaluation(Section):
     max_new_tokens: Positive | None = None
 
 
+class LmEvalEvaluation(Section):
+    """Tasks of lm-eval by name."""
+
+    tasks: list[str]  # names of tasks, groups or tags
+    include_path: Annotated[str | None, NEUTRAL] = None  # a folder of further task definitions
+    limit: Positive | None = None  # questions per task
+
+
 class MtBenchEvaluation(Section):
     """MT-Bench with its own judge."""
 
@@ -59,6 +67,7 @@ _WRITTEN: dict[str, type[Section]] = {
     "gsm8k": Gsm8kEvaluation,
     "answer_nll": AnswerNllEvaluation,
     "bbh": BbhEvaluation,
+    "lm_eval": LmEvalEvaluation,
     "mt_bench": MtBenchEvaluation,
 }
 
@@ -91,6 +100,7 @@ if TYPE_CHECKING:
         gsm8k: Gsm8kEvaluation | None = None
         answer_nll: AnswerNllEvaluation | None = None
         bbh: BbhEvaluation | None = None
+        lm_eval: LmEvalEvaluation | None = None
         mt_bench: MtBenchEvaluation | None = None
 else:
     Evaluations = create_model(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gip_exp.config import Config
 from gip_exp.config.base import Section
-from gip_exp.config.evaluation import BbhEvaluation, MtBenchEvaluation
+from gip_exp.config.evaluation import BbhEvaluation, LmEvalEvaluation, MtBenchEvaluation
 from gip_exp.config.train import LoraTrain
 from gip_exp.models import hub, loading
 from gip_exp.signals import judge_requirements
@@ -116,3 +116,50 @@ def _broken(task: str, folder: Path) -> str:
     except ValueError as error:
         return f"evaluation.bbh.data_dir: {error}; give the published files"
     return ""
+
+
+def lm_eval(config: LmEvalEvaluation, _: Config) -> list[str]:
+    """Return the unmet requirements of lm-eval's tasks: known names, and data that is here or on a hub that answers."""
+    from eval import lm_eval_tasks
+
+    folder = Path(config.include_path) if config.include_path else None
+    if folder is not None and not folder.is_dir():
+        return [
+            f"evaluation.lm_eval.include_path={folder} is not a folder: give one with task definitions (YAML)"
+        ]
+    try:
+        found = lm_eval_tasks.definitions(config.tasks, folder)
+    except ValueError as error:
+        return [f"evaluation.lm_eval: {error}"]
+    absent = [path for path in lm_eval_files(config) if not path.is_file()]
+    problems = [f"evaluation.lm_eval.tasks={config.tasks}: there is no {path}" for path in absent]
+    sets = sorted({str(task["dataset_path"]) for task in found.values() if task.get("dataset_path")})
+    away = [name for name in sets if not _is_local(name) and not hub.cached_dataset(name)]
+    if away and (why := hub.unreachable()):
+        problems.append(
+            f"evaluation.lm_eval.tasks={config.tasks}: the data {', '.join(away)} is not in the local cache, and "
+            f"{hub.endpoint()} cannot be reached ({why}): download it where there is a network (hf download --repo-type "
+            "dataset), or define the tasks on local files (evaluation.lm_eval.include_path=DIR, dataset_path: json)"
+        )
+    return problems
+
+
+FILE_LOADERS = ("json", "csv", "parquet", "arrow", "text")  # of `datasets`; their files are in data_files
+
+
+def _is_local(name: str) -> bool:
+    return name in FILE_LOADERS or Path(name).exists()
+
+
+def lm_eval_files(config: LmEvalEvaluation) -> list[Path]:
+    """Return the local data files that the tasks' definitions name."""
+    from eval import lm_eval_tasks
+
+    folder = Path(config.include_path) if config.include_path else None
+    files: list[Path] = []
+    for task in lm_eval_tasks.definitions(config.tasks, folder).values():
+        given = (task.get("dataset_kwargs") or {}).get("data_files") or []
+        parts = given.values() if isinstance(given, dict) else [given]
+        names = [name for part in parts for name in ([part] if isinstance(part, str) else part)]
+        files += [Path(name) for name in names if "://" not in name and "*" not in name]
+    return sorted(set(files))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from gip_exp.config.evaluation import (
     AnswerNllEvaluation,
     BbhEvaluation,
     Gsm8kEvaluation,
+    LmEvalEvaluation,
     MtBenchEvaluation,
 )
 from gip_exp.config.judge import LLMJudge
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 BBH_QUESTIONS, BBH_TASKS = 6_511, 27
 BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; an answer with reasoning
+GSM8K_TRAIN, LM_EVAL_SHOTS = 7_473, 5  # of lm-eval's task gsm8k
+LM_EVAL_QUESTIONS = 1_000  # of a task whose data nobody has counted
 MT_QUESTIONS, MT_CATEGORIES, MT_TURNS = 80, 8, 2
 MT_READ = 600  # tokens per turn, mean of the first turn and the second, which contains the first answer
 RATING = r"Rating: \[\[(10|[1-9])\]\]"  # the last line that MT-Bench's prompts ask a judge for
@@ -49,10 +53,13 @@ def gsm8k(job: Job, tuned: TunedModel) -> "EvalResult":
     rows = test_rows(job, config.limit)
     with serve(tuned) as served:
         if config.task == "few_shot":
+            train = [_question(example) for example in read_pool(job.inputs)]
+            for text in _unlike_lm_eval(len(train), config):
+                job.note(text)
             return task.few_shot(
                 served.lm(),
                 test=[_question(example) for example in rows],
-                train=[_question(example) for example in read_pool(job.inputs)],
+                train=train,
                 num_fewshot=config.shots,
                 max_gen_toks=config.max_new_tokens,
             )
@@ -66,6 +73,23 @@ def gsm8k(job: Job, tuned: TunedModel) -> "EvalResult":
         ]
         stop = [tuned.tokenizer.eos_token]
         return task.zero_shot(served.lm(), questions, stop=stop, max_gen_toks=config.max_new_tokens)
+
+
+def _unlike_lm_eval(train: int, config: Gsm8kEvaluation) -> list[str]:
+    """Return in what the few-shot task differs from that of lm-eval's command line."""
+    from eval.gsm8k import LM_EVAL_MAX_GEN_TOKS
+
+    shots, tokens, notes = config.shots, config.max_new_tokens, []
+    if train != GSM8K_TRAIN:
+        notes.append(
+            f"its worked examples are drawn from the {train} rows of this run's pool, lm-eval's from all {GSM8K_TRAIN:,} "
+            "training questions: the prompts differ (evaluation=[lm_eval] evaluation.lm_eval.tasks=[gsm8k] has lm-eval's)"
+        )
+    if tokens != LM_EVAL_MAX_GEN_TOKS:
+        notes.append(f"replies may have {tokens} tokens, in lm-eval {LM_EVAL_MAX_GEN_TOKS}")
+    if shots != LM_EVAL_SHOTS:
+        notes.append(f"a prompt holds {shots} worked examples, in lm-eval {LM_EVAL_SHOTS}")
+    return [f"gsm8k_few_shot: {note}" for note in notes]
 
 
 def _question(example: dict[str, str]) -> dict[str, str]:
@@ -103,6 +127,17 @@ def bbh(job: Job, tuned: TunedModel) -> "EvalResult":
             stop=[tuned.tokenizer.eos_token],
             max_gen_toks=config.max_new_tokens,
         )
+
+
+def lm_eval(job: Job, tuned: TunedModel) -> "EvalResult":
+    """Evaluate tasks of lm-eval by name, with its prompts, settings and scores."""
+    from eval import lm_eval_tasks as task
+
+    config = job.config.evaluation.lm_eval
+    assert config is not None
+    folder = Path(config.include_path) if config.include_path else None
+    with serve(tuned) as served:
+        return task.evaluate(served.lm(), tasks=config.tasks, include_path=folder, limit=config.limit)
 
 
 def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
@@ -194,6 +229,13 @@ def _bbh_files(section: BbhEvaluation, _: Config) -> dict[str, Any]:
     return {"files": {path.name: file_digest(path) for path in sorted(Path(section.data_dir).glob("*.json"))}}
 
 
+def _lm_eval_settings(section: LmEvalEvaluation, _: Config) -> dict[str, Any]:
+    """Return digests of the user's definitions and of the files that they read, and lm-eval's version for its own."""
+    own = sorted(Path(section.include_path).rglob("*")) if section.include_path else []
+    files = [*(path for path in own if path.is_file()), *requirements.lm_eval_files(section)]
+    return {"lm_eval": version("lm-eval"), "files": sorted([path.name, file_digest(path)] for path in files)}
+
+
 def _mt_bench_settings(section: MtBenchEvaluation, config: Config) -> dict[str, Any]:
     """Return the identity of the judge and, for engine=hf, the batch size: a batch shares one random generator."""
     batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
@@ -216,6 +258,11 @@ def _bbh_questions(section: BbhEvaluation, _: Any) -> Questions:
     return Questions(round(tasks * min(per_task, section.limit or per_task)), BBH_READ, BBH_WRITTEN)
 
 
+def _lm_eval_questions(section: LmEvalEvaluation, _: Any) -> Questions:
+    per_task = LM_EVAL_QUESTIONS if section.limit is None else min(section.limit, LM_EVAL_QUESTIONS)
+    return Questions(len(section.tasks) * per_task, BBH_READ, BBH_WRITTEN)
+
+
 def mt_bench_turns(limit_per_category: int | None) -> int:
     """Return the number of replies of the model in MT-Bench, each of which is graded."""
     questions = MT_QUESTIONS if limit_per_category is None else MT_CATEGORIES * limit_per_category
@@ -232,6 +279,7 @@ EVALUATIONS = {
         answer_nll, (answer_nll,), questions=_answer_nll_questions, test_rows=True, served=False
     ),
     "bbh": Evaluation(bbh, (bbh,), requirements.bbh, _bbh_files, _bbh_questions),
+    "lm_eval": Evaluation(lm_eval, (lm_eval,), requirements.lm_eval, _lm_eval_settings, _lm_eval_questions),
     "mt_bench": Evaluation(
         mt_bench, (mt_bench,), requirements.mt_bench, _mt_bench_settings, _mt_bench_questions, harness=False
     ),

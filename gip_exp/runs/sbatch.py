@@ -25,7 +25,9 @@ REMEDIES = {
     "generic resource": "the cluster has no such GPUs: set GIP_GPUS to a number or type:number (sinfo -o '%P %G' lists "
     "them), or GIP_GPUS=0 for none",
     "memory specification": "no node has that much memory: lower --mem in GIP_{node}_ARGS (sinfo -o '%P %m')",
-    "more processors": "no node has that many CPUs: lower --cpus-per-task in GIP_{node}_ARGS (sinfo -o '%P %c')",
+    # Said of too much memory as well, where the cluster enforces the limits of its partitions.
+    "more processors": "no node has that many CPUs or that much memory: lower --cpus-per-task or --mem in GIP_{node}_ARGS "
+    "(sinfo -o '%P %c %m')",
     "requested node configuration": "no node of the partition has what GIP_{node}_ARGS and GIP_GPUS ask for: compare "
     "sinfo -o '%P %c %m %G'",
     "invalid job array": "the cluster takes shorter arrays than its MaxArraySize (scontrol show config) says",

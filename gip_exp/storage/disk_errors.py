@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gip_exp.errors import UserError
+from gip_exp.storage.sharing import remedy
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -44,9 +45,11 @@ def make_folder(folder: Path, root: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         known = disk_problem(error, root).format(doing=f"making {folder}")
-        raise UserError(known or f"paths.root={root} cannot be written ({error}): {_WRITABLE}") from error
+        raise UserError(
+            known or f"paths.root={root} cannot be written ({error}): {remedy(folder)}"
+        ) from error
     if not writable(folder):
-        raise UserError(f"paths.root={root} cannot be written (no permission for {folder}): {_WRITABLE}")
+        raise UserError(f"paths.root={root} cannot be written (no permission for {folder}): {remedy(folder)}")
 
 
 def disk_problem(error: BaseException, root: Path) -> str:
@@ -57,9 +60,9 @@ def disk_problem(error: BaseException, root: Path) -> str:
         if number in FULL:
             return f"no space left below {place} while {{doing}} ({os.strerror(number)}): {_ROOM}"
         if number in DENIED and _below(cause, root):
-            return (
-                f"paths.root={place} cannot be written ({os.strerror(number)}) while {{doing}}: {_WRITABLE}"
-            )
+            advice = remedy(Path(os.fsdecode(getattr(cause, "filename", None) or root)))
+            advice = advice.replace("{", "{{").replace("}", "}}")
+            return f"paths.root={place} cannot be written ({os.strerror(number)}) while {{doing}}: {advice}"
         if number in BROKEN:
             return (
                 f"the disk of paths.root={place} failed while {{doing}} ({os.strerror(number)}): check it, or use "
@@ -71,7 +74,6 @@ def disk_problem(error: BaseException, root: Path) -> str:
 
 
 _ROOM = f"free some space, or set paths.root to another disk; {KEPT}"
-_WRITABLE = "make it writable for this user, or choose another folder, e.g. paths.root=/tmp/gip"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp.storage.files import file_digest
+from gip_exp.storage.sharing import allow_by_umask
 
 MANIFEST = "manifest.json"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "scikit-learn", "numpy")
@@ -26,7 +27,7 @@ class DamagedError(Exception):
 
 
 def describe(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Any]:
-    """Flush every file below `folder` to disk, and describe the output.
+    """Flush every file below `folder` to disk, with the permissions of the umask, and describe the output.
 
     Args:
         folder: Folder of the output.
@@ -36,6 +37,7 @@ def describe(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Any]
         Size and SHA-256 of every file, library versions, git revision, time and peak memory.
     """
     files = {}
+    allow_by_umask(folder)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and name.parts[0] not in leave_out:

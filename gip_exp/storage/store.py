@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gip_exp.errors import UserError
 from gip_exp.storage import manifest
 from gip_exp.storage.disk_errors import explained, make_folder
 from gip_exp.storage.files import digest, remove_leftovers, sync_folder, write_json
 from gip_exp.storage.locks import held
 from gip_exp.storage.manifest import MANIFEST
+from gip_exp.storage.sharing import allow_by_umask, closed_file, unreadable
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,16 @@ class Store:
             stage: Name of the stage group.
             key: Its key.
             contents: Whether to hash small files; False compares sizes only.
+
+        Raises:
+            UserError: it belongs to another user and cannot be read.
         """
         try:
             kept = manifest.read(self.folder(stage, key), hashed=manifest.HASHED if contents else 0)
         except manifest.DamagedError:
             return None
+        except PermissionError as error:
+            raise UserError(unreadable(Path(error.filename))) from error
         return Entry(stage, key, self.folder(stage, key), kept, cached=True)
 
     def changed_code(self, stage: str, identity: Mapping[str, Any]) -> tuple[str, ...]:
@@ -171,7 +178,13 @@ class Store:
         resumable: bool,
     ) -> Entry:
         folder = self.folder(stage, key)
-        draft = Draft(_prepared(_partial(folder), resumable))
+        partial = _partial(folder)
+        closed = closed_file(partial) if resumable else None
+        if closed:
+            self.on_wait(
+                f"{closed} was written by another process and cannot be read: {stage} begins again without it"
+            )
+        draft = Draft(_prepared(partial, resumable and not closed))
         try:
             # Inside, because removing the partial output below frees space, and the disk no longer looks full.
             with explained(self.root, f"writing stage {stage!r}"):
@@ -183,7 +196,9 @@ class Store:
                 write_json(draft.folder / MANIFEST, written)
                 return self._commit(Entry(stage, key, folder, written, cached=False))
         except BaseException:
-            if not resumable:
+            if resumable:
+                allow_by_umask(draft.folder)
+            else:
                 shutil.rmtree(draft.folder, ignore_errors=True)
             raise
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp.storage.files import file_sketch, write_json
+from gip_exp.storage.sharing import allow_by_umask
 
 MARK, CONDITIONS = "complete", "made_with.json"
 
@@ -28,6 +29,7 @@ def step(checkpoint: Path) -> int:
 
 def mark_complete(checkpoint: Path) -> None:
     """Write the marker of a checkpoint. Call it after every process has written its part."""
+    allow_by_umask(checkpoint)  # so that another user of a shared store can go on from it
     write_json(checkpoint / MARK, _files(checkpoint))
 
 
