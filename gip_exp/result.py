@@ -81,7 +81,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "categories": categories(entries),
         "measures": entries["describe"].facts["measures"] if "describe" in entries else {},
         "training": training(entries),
-        "adapter": str(entries["train"].folder / ADAPTER) if "train" in entries else None,
+        "adapter": f"store/train/{entries['train'].key}/{ADAPTER}" if "train" in entries else None,
         "stages": stages,
         "status": status,
     }

@@ -557,7 +557,7 @@ def _bad(value: float, row: int) -> np.ndarray:
 CALLS = [
     *(Call("a budget that is none", {"budget": value}, ("budget", "from 1 to 8")) for value in (0, -1, 9)),
     *(Call("a budget that is none", {"budget": value}, ("budget", "share")) for value in (0.0, 1.5, float("nan"), "10%", None, True)),
-    Call("features that are no matrix", {"features": [[1.0, 2.0]]}, ("features", "numpy array")),
+    Call("features that are no matrix", {"features": [[1.0, 2.0], [3.0]]}, ("features", "numpy array")),
     Call("features that are no matrix", {"features": _Features()}, ("features", "numpy array")),
     Call("features that are no matrix", {"features": np.ones(8)}, ("features", "2 dimensions")),
     Call("features that are no matrix", {"features": np.ones((8, 3), dtype=complex)}, ("features", "dtype")),
@@ -566,7 +566,7 @@ CALLS = [
     Call("features that are not finite", {"features": _bad(np.nan, 5)}, ("features", "row 5")),
     Call("features that are not finite", {"features": _bad(np.inf, 2)}, ("features", "row 2")),
     Call("scores of other rows", {"scores": np.ones((7, 2))}, ("scores", "8")),
-    Call("scores of other rows", {"scores": np.ones(8)}, ("scores", "2 dimensions")),
+    Call("scores of other rows", {"scores": np.ones((8, 1, 1))}, ("scores", "2 dimensions")),
     Call("scores that are not finite", {"scores": np.where(np.eye(8, 2) > 0, np.nan, 1.0)}, ("scores", "row 0")),
     Call("queries of another width", {"scores": None, "queries": np.ones((2, 4))}, ("queries", "3")),
     Call("scores and queries at once", {"queries": np.ones((2, 3))}, ("scores", "queries")),

@@ -129,7 +129,7 @@ def _fields(section: str, chosen: Any) -> Iterator[tuple[str, Any, bool]]:
             (part for part in members if isinstance(part, type) and issubclass(part, BaseModel)), None
         )
         if inner is not None:
-            if name in ("hub",) or inner.__name__ in ("BbhEvaluation", "MtBenchEvaluation"):
+            if name in ("hub", "embedder") or inner.__name__ in ("BbhEvaluation", "MtBenchEvaluation"):
                 continue  # not chosen here: all its keys would be missing
             yield from _fields(key, inner)
         else:

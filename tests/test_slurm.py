@@ -117,10 +117,10 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
         "base": 2,
         "score": 2,
         "embed": 2,
-        "rank": 6,
+        "rank": 8,  # one a selector and seed, and that of the untuned model, of either seed
     }
     # On the group of scores lie the judge's table and mp_sc's own, for either seed.
-    for group, count in {"base": 2, "score": 4, "embed": 2, "rank": 6, "select": 12, "train": 12}.items():
+    for group, count in {"base": 2, "score": 4, "embed": 2, "rank": 8, "select": 14, "train": 12}.items():
         assert len([path for path in (root / "store" / group).iterdir() if path.is_dir()]) == count, group
     shown = run(sys.executable, "-m", "gip_exp.status", folder)
     assert "12 runs: 12 done" in shown.stdout

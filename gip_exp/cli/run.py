@@ -151,7 +151,9 @@ def _run(config: Config, console: Console) -> RunResult:
     if config.until == "select":
         show_files(outcome.result, outcome.folder, console)
     if adapter := outcome.result.get("adapter"):
-        console.say(f"  the adapter: {adapter} (gip-exp export-adapter RUN DIR copies it)")
+        console.say(
+            f"  the adapter: {config.paths.root / adapter} (gip-exp export-adapter RUN DIR copies it)"
+        )
     base = config.before_tuning()
     if base is not None and not result.is_done(result.run_folder(base, pipeline.run_key(base))):
         console.say("  the same model before fine-tuning, for the report (untuned=false leaves it out)")

@@ -99,7 +99,9 @@ def _message(problem: Mapping[str, Any]) -> str:
         return _missing(key)
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         kind = problem["input"].get("kind") if isinstance(problem["input"], Mapping) else problem["input"]
-        return f"{key}.kind={_shown(kind)}: choose {key}=NAME, with NAME one of {', '.join(options(key))}"
+        group = key.rpartition(".")[2]  # the embedder of a selector is chosen like any other
+        choice = f"{key}=NAME" if group == key else f"+{group}@{key}=NAME"
+        return f"{key}.kind={_shown(kind)}: choose {choice}, with NAME one of {', '.join(options(group))}"
     if problem["type"] == "value_error":
         return message if not key or key.split(".")[0] in message else f"{key}: {message}"
     message = _MESSAGES.get(problem["type"], message)

@@ -69,8 +69,8 @@ def _facts(config: Config, result: RunResult) -> dict[str, str]:
 def _measure(name: str, values: Mapping[str, Any]) -> str:
     low, high = values["random_low"], values["random_high"]
     random = f"{low:.3g} to {high:.3g}" if low is not None else ""
-    pool = "" if values["pool"] is None else f"{values['pool']:.3g}"
-    return f"| {_cell(name)} | {values['subset']:.3g} | {pool} | {random} |"
+    subset, pool = ("" if values[part] is None else f"{values[part]:.3g}" for part in ("subset", "pool"))
+    return f"| {_cell(name)} | {subset} | {pool} | {random} |"
 
 
 def _cell(text: str) -> str:

@@ -56,7 +56,7 @@ class RunResult(TypedDict):
     # lengths, mean scores, coverage, topics: of the subset, the pool and random subsets
     measures: NotRequired[dict[str, dict[str, float | None]]]
     training: NotRequired[dict[str, Any]]
-    adapter: NotRequired[str | None]  # its folder
+    adapter: NotRequired[str | None]  # its folder below paths.root
     stages: dict[str, StageRecord]
     status: str  # done, failed or stopped:<stage>
     error: NotRequired[str]

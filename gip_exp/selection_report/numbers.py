@@ -31,10 +31,10 @@ class Measure:
 
     def as_facts(self) -> dict[str, float | None]:
         """Return the numbers for `result.json`: the random subsets by their mean and extremes."""
-        random = [round(value, 6) for value in self.random]
+        random = [round(value, 6) for value in self.random if not np.isnan(value)]
         return {
-            "subset": round(self.subset, 6),
-            "pool": None if self.pool is None else round(self.pool, 6),
+            "subset": None if np.isnan(self.subset) else round(self.subset, 6),
+            "pool": None if self.pool is None or np.isnan(self.pool) else round(self.pool, 6),
             "random": round(sum(random) / len(random), 6) if random else None,
             "random_low": min(random, default=None),
             "random_high": max(random, default=None),
