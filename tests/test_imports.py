@@ -16,6 +16,7 @@ LAYERS = (
         "device",
         "errors",
         "import_path",
+        "pages",
         "parallel",
         "plotting",
         "progress",

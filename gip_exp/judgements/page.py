@@ -56,18 +56,11 @@ def write_for_run(config: Config, folder: Path, entries: Entries) -> None:
 
 def render(judged: Judgements) -> str:
     """Return the page as text; the same for the same scores and replies."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from gip_exp.pages import environment
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    templates = environment(Path(__file__).parent)
     parts = [_Group(title, tuple(_row(judged, row) for row in rows)) for title, rows in groups(judged)]
-    template = environment.get_template("page.html")
+    template = templates.get_template("page.html")
     lines = [printable(line) for line in counts(judged)]
     return template.render(title=printable(judged.title), counts=lines, groups=parts)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gip_exp.config import Config
+from gip_exp.pages import environment
 from gip_exp.selection_report import charts
 from gip_exp.selection_report.findings import Findings, near_copies
 from gip_exp.selection_report.geometry import sample
@@ -100,15 +100,8 @@ def _example(material: Material, one: Any) -> dict[str, Any]:
 
 def render(content: Content) -> str:
     """Return the page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["number"] = number
+    templates = environment(TEMPLATE.parent)
+    templates.filters["number"] = number
     material, found = content.material, content.found
     selected = material.selected
     drawings = {
@@ -116,7 +109,7 @@ def render(content: Content) -> str:
     }
     curves = [(curve.name, charts.line_chart(curve, material.n_selected)) for curve in found.curves]
     script = SCRIPT.read_text(encoding="utf-8")
-    return environment.get_template(TEMPLATE.name).render(
+    return templates.get_template(TEMPLATE.name).render(
         content=content,
         found=found,
         histograms=drawings,
