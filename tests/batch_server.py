@@ -26,7 +26,13 @@ class BatchServer:
     """The server, as a context manager. polls: looks at a batch until it has ended."""
 
     def __init__(
-        self, endings: list[str] | None = None, *, polls: int = 1, fault_share: float = 0.0, seed: int = 0
+        self,
+        endings: list[str] | None = None,
+        *,
+        polls: int = 1,
+        fault_share: float = 0.0,
+        seed: int = 0,
+        text: str = "",
     ) -> None:
         self.endings, self.polls, self.fault_share, self.seed = (
             endings or ["completed"],
@@ -34,6 +40,7 @@ class BatchServer:
             fault_share,
             seed,
         )
+        self.text = text  # of every reply; by default scores that depend on what was asked
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.bought: Counter[str] = Counter()
@@ -125,7 +132,7 @@ class BatchServer:
         kept = asked if ending in ("completed", "unreadable", "errors") else asked[: len(asked) // 2]
         refused = kept[::3] if ending == "errors" else []
         good = [line for line in kept if line not in refused]
-        text = "no idea" if ending == "unreadable" else ""
+        text = "no idea" if ending == "unreadable" else self.text
         out = [self._answer(line, text) for line in reversed(good)]  # in an order of its own
         if ending == "torn":
             out.append(out[0][: len(out[0]) // 2])

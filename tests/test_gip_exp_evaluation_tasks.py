@@ -19,6 +19,7 @@ from gip_exp.llm.server import VLLMServer
 from gip_exp.models import kept_model, loading
 from gip_exp.signals import llm_judge
 from gip_exp.storage.files import read_jsonl
+from tests.batch_server import BatchServer
 from tests.tiny_families import make_family
 from tests.tiny_qwen3 import make_adapter, make_model
 
@@ -100,6 +101,29 @@ def test_mt_bench_plays_both_turns_and_every_judgement_counts(compose, data_dir,
     assert all(body["model"] == "gpt-5-2025-08-07" and "temperature" not in body for body in Judge.asked)
     rows = read_jsonl(outcome.folder / "predictions" / "mt_bench" / "all.jsonl")
     assert metrics["mt_bench/all"]["value"] == pytest.approx(sum(row["value"] for row in rows) / 8)
+
+
+def test_mt_bench_graded_in_a_batch_grades_the_answers_that_the_first_start_gave(
+    compose, data_dir, shared_root, monkeypatch
+):
+    """Two repeats go into one batch; while it is awaited no process runs, and the model is not asked again."""
+    with BatchServer(polls=1, text="Rating: [[7]]") as server:
+        asked = [
+            *PLAYED, f"evaluation.mt_bench.data_dir={data_dir}/mt_bench", f"evaluation.mt_bench.judge.base_url={server.url}",
+            "evaluation.mt_bench.judge.model=judge", "evaluation.mt_bench.judge.batch=true", "evaluation.mt_bench.judge.batch_wait_min=0", "evaluation.mt_bench.repeats=2",
+        ]  # fmt: skip
+        with pytest.raises(UserError, match="waiting for batch, 0 of 1 done"):
+            run(compose, shared_root, *asked)
+        monkeypatch.setattr("eval.mt_bench.play", None)
+        outcome = run(compose, shared_root, *asked)
+    assert outcome.result["metrics"]["mt_bench/all"]["value"] == 7
+    assert set(server.bought.values()) == {1}
+    assert (len(server.bought), len(server.batches), server.live) == (32, 1, [])
+    entry = outcome.entries["evaluate/mt_bench"]
+    assert entry.facts["llm"]["cached"] == 32
+    assert sorted(path.name for path in entry.folder.iterdir()) == [
+        "answers.jsonl", "judgements.jsonl", "manifest.json", "predictions",
+    ]  # fmt: skip
 
 
 def test_mt_bench_without_a_key_or_an_address_stops_beforehand(compose, data_dir, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from conftest import MICRO, ROOT
 from gip_exp import pipeline, plan
 from gip_exp.config import parse
 from gip_exp.console import Console
-from gip_exp.evaluation import tasks
+from gip_exp.evaluation import mt_bench
 from gip_exp.sweep import cost_model, expand, plan_folder
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed
@@ -240,7 +240,7 @@ def test_benchmarks_with_questions_of_their_own_cost_hours_whatever_the_test_row
     assert served.known == "rule"
     assert served.seconds == pytest.approx(
         cost_model.START
-        + 2 * config.model.parameters * turns * (tasks.MT_READ + longest) / 100e12
+        + 2 * config.model.parameters * turns * (mt_bench.MT_READ + longest) / 100e12
         + 2 * longest * cost_model.STEP  # all 80 in one batch, one turn after the other
     )
     assert cost_model.by_rule("evaluate/bbh", config, rows, 10, speed).seconds > served.seconds

@@ -33,6 +33,7 @@ class Evaluation:
         questions: Its work, from its options and the rows of the data (`sweep.cost_model.Rows`).
         test_rows: Whether it needs the test rows of the data.
         served: Whether it uses `engine`; likelihoods are computed in this process.
+        resumable: Whether a run that stopped midway goes on from what it left in the folder of its output.
         harness: Whether lm-eval generates the replies; it refuses replies longer than the context.
     """
 
@@ -43,4 +44,5 @@ class Evaluation:
     questions: Callable[[Any, Any], Questions] = field(default=lambda *_: Questions())
     test_rows: bool = False
     served: bool = True
+    resumable: bool = False
     harness: bool = True

@@ -1,7 +1,5 @@
-"""The evaluations of `eval` with their inputs from the run: rows, rendered prompts, the served model, a judge."""
+"""The evaluations of `eval` with their inputs from the run: rows, rendered prompts, the served model."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +11,13 @@ from gip_exp.config.evaluation import (
     BbhEvaluation,
     Gsm8kEvaluation,
     LmEvalEvaluation,
-    MtBenchEvaluation,
 )
-from gip_exp.config.judge import LLMJudge
 from gip_exp.errors import UserError
-from gip_exp.evaluation import requirements
+from gip_exp.evaluation import mt_bench, requirements
 from gip_exp.evaluation.spec import Evaluation, Questions
 from gip_exp.evaluation.tuned_model import TunedModel, serve
-from gip_exp.signals import judge_endpoint, lifetime, llm_judge
 from gip_exp.stage import Job
-from gip_exp.storage.files import file_digest, write_jsonl
+from gip_exp.storage.files import file_digest
 
 if TYPE_CHECKING:
     from eval.results import EvalResult  # and scipy with it
@@ -31,9 +26,6 @@ BBH_QUESTIONS, BBH_TASKS = 6_511, 27
 BBH_READ, BBH_WRITTEN = 1_000, 200  # tokens: three worked examples and the question; an answer with reasoning
 GSM8K_TRAIN, LM_EVAL_SHOTS = 7_473, 5  # of lm-eval's task gsm8k
 LM_EVAL_QUESTIONS = 1_000  # of a task whose data nobody has counted
-MT_QUESTIONS, MT_CATEGORIES, MT_TURNS = 80, 8, 2
-MT_READ = 600  # tokens per turn, mean of the first turn and the second, which contains the first answer
-RATING = r"Rating: \[\[(10|[1-9])\]\]"  # the last line that MT-Bench's prompts ask a judge for
 
 
 def test_rows(job: Job, limit: int | None) -> list[dict[str, str]]:
@@ -140,88 +132,6 @@ def lm_eval(job: Job, tuned: TunedModel) -> "EvalResult":
         return task.evaluate(served.lm(), tasks=config.tasks, include_path=folder, limit=config.limit)
 
 
-def mt_bench(job: Job, tuned: TunedModel) -> "EvalResult":
-    """Evaluate MT-Bench: the tuned model answers both turns, `evaluation.mt_bench.judge` grades them."""
-    from eval import mt_bench as task
-    from eval.mt_bench_files import load_mt_bench
-    from gip_exp.llm.rubric import neutralise
-
-    config = job.config.evaluation.mt_bench
-    assert config is not None
-    root = job.config.paths.root
-    bench = load_mt_bench(
-        config.data_dir, cache_dir=None if config.data_dir else root / "downloads" / "mt_bench"
-    )
-    with serve(tuned) as served:
-
-        def answer(conversations: list[Any], temperature: float) -> list[str]:
-            texts = [tuned.render.conversation(conversation) for conversation in conversations]
-            return served.generate(texts, temperature=temperature, max_tokens=config.max_new_tokens)
-
-        answers = task.play(task.select_questions(bench, config.limit_per_category), answer)
-    with llm_judge.grader(_judge_config(config), root=root, console=job.console) as grade:
-        result = task.grade(
-            bench, answers, _judge(grade, config.judge.round), repeats=config.repeats, shown=neutralise
-        )
-        llm = grade.stats.as_dict()
-    for text in lifetime.warnings([("evaluation.mt_bench.judge", config.judge)]):
-        job.note(text)
-    _check_unscored(len(result.unscored), len(answers), config.judge.max_unscored, result.warnings)
-    write_jsonl(
-        job.folder / "answers.jsonl", [{"id": a.question_id, "turns": list(a.turns)} for a in answers]
-    )
-    write_jsonl(job.folder / "judgements.jsonl", [asdict(judgement) for judgement in result.judgements])
-    job.draft.facts.update(
-        llm=llm,
-        judge_spread=result.judge_spread,
-        judgements=len(result.judgements),
-        failed_judgements=len(result.failures),
-        unscored_questions=list(result.unscored),
-    )
-    return result
-
-
-def _judge_config(config: MtBenchEvaluation) -> LLMJudge:
-    """Return the judge, with `judge_reply=rating` restricted to a rating by vLLM's structured outputs."""
-    if config.judge_reply == "free":
-        return config.judge
-    rating = {"structured_outputs": {"regex": RATING}}
-    return config.judge.model_copy(update={"extra_body": {**config.judge.extra_body, **rating}})
-
-
-def _judge(grade: llm_judge.Grader, retries: int) -> Callable[[list[Any], int], Sequence[Any]]:
-    """Return the judge as a function for `eval.mt_bench`; replies without a rating are asked for again."""
-    from eval.mt_bench import Failed
-    from eval.mt_bench_scores import parse_rating
-
-    def ask(conversations: list[Any], repeat: int) -> Sequence[Any]:
-        replies: list[Any] = [Failed("not asked")] * len(conversations)
-        pending = list(range(len(conversations)))
-        for attempt in range(retries + 1):
-            outcomes = grade([conversations[i] for i in pending], repeat, attempt)
-            for i, (text, why) in zip(pending, outcomes, strict=True):
-                replies[i] = text if text is not None else Failed(why)
-            pending = [
-                i
-                for i in pending
-                if isinstance(replies[i], Failed) or isinstance(parse_rating(replies[i]), Failed)
-            ]
-            if not pending:
-                break
-        return replies
-
-    return ask
-
-
-def _check_unscored(unscored: int, n: int, limit: float, warnings: Sequence[str]) -> None:
-    if unscored > limit * n:
-        raise UserError(
-            f"MT-Bench: {unscored} of {n} questions have no score, more than evaluation.mt_bench.judge.max_unscored="
-            f"{limit:g} allows ({'; '.join(warnings)}). Usable replies are kept: set "
-            "evaluation.mt_bench.judge.round=1 to ask again for the others, or raise max_unscored"
-        )
-
-
 def _bbh_files(section: BbhEvaluation, _: Config) -> dict[str, Any]:
     """Return digests of local question files."""
     if not section.data_dir:
@@ -234,12 +144,6 @@ def _lm_eval_settings(section: LmEvalEvaluation, _: Config) -> dict[str, Any]:
     own = sorted(Path(section.include_path).rglob("*")) if section.include_path else []
     files = [*(path for path in own if path.is_file()), *requirements.lm_eval_files(section)]
     return {"lm_eval": version("lm-eval"), "files": sorted([path.name, file_digest(path)] for path in files)}
-
-
-def _mt_bench_settings(section: MtBenchEvaluation, config: Config) -> dict[str, Any]:
-    """Return the identity of the judge and, for engine=hf, the batch size: a batch shares one random generator."""
-    batch = {"batch_size": config.engine.batch_size} if config.engine.kind == "hf" else {}
-    return {"judge": judge_endpoint.identity(section.judge), **batch}
 
 
 def _gsm8k_questions(section: Gsm8kEvaluation, rows: Any) -> Questions:
@@ -263,16 +167,6 @@ def _lm_eval_questions(section: LmEvalEvaluation, _: Any) -> Questions:
     return Questions(len(section.tasks) * per_task, BBH_READ, BBH_WRITTEN)
 
 
-def mt_bench_turns(limit_per_category: int | None) -> int:
-    """Return the number of replies of the model in MT-Bench, each of which is graded."""
-    questions = MT_QUESTIONS if limit_per_category is None else MT_CATEGORIES * limit_per_category
-    return min(questions, MT_QUESTIONS) * MT_TURNS
-
-
-def _mt_bench_questions(section: MtBenchEvaluation, _: Any) -> Questions:
-    return Questions(mt_bench_turns(section.limit_per_category), MT_READ, section.max_new_tokens, MT_TURNS)
-
-
 EVALUATIONS = {
     "gsm8k": Evaluation(gsm8k, (gsm8k,), questions=_gsm8k_questions, test_rows=True),
     "answer_nll": Evaluation(
@@ -281,6 +175,12 @@ EVALUATIONS = {
     "bbh": Evaluation(bbh, (bbh,), requirements.bbh, _bbh_files, _bbh_questions),
     "lm_eval": Evaluation(lm_eval, (lm_eval,), requirements.lm_eval, _lm_eval_settings, _lm_eval_questions),
     "mt_bench": Evaluation(
-        mt_bench, (mt_bench,), requirements.mt_bench, _mt_bench_settings, _mt_bench_questions, harness=False
+        mt_bench.mt_bench,
+        (mt_bench.mt_bench,),
+        requirements.mt_bench,
+        mt_bench.settings,
+        mt_bench.questions,
+        resumable=True,
+        harness=False,
     ),
 }

@@ -24,10 +24,8 @@ def missing_judge(config: LLMJudge, key: str = "judge") -> list[str]:
     """Return the unmet requirements of the judge at the config key `key`."""
     if config.dry_run:
         return [] if key == "judge" else [f"{key}.dry_run=true: only judge.dry_run is available; unset it"]
-    if config.batch and (config.kind == "vllm" or key != "judge"):
-        return [
-            f"{key}.batch=true: only judge=openai and sampler=openai have batches, for scoring and sampling; unset it"
-        ]
+    if config.batch and config.kind == "vllm":
+        return [f"{key}.batch=true: batches need an endpoint ({key}=openai); unset it"]
     if config.offline:
         return []
     if config.kind == "vllm":

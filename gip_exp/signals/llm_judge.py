@@ -16,7 +16,8 @@ from gip_exp.signals.judge_endpoint import CACHE, Endpoint, endpoint_of, judge_s
 if TYPE_CHECKING:
     from gip_exp.llm.estimate import Estimate
     from gip_exp.llm.judge_table import JudgeTable
-    from gip_exp.llm.request import Fault, Reply, Stats
+    from gip_exp.llm.request import Fault, Reply, Request, Stats
+    from gip_exp.llm.settings import EndpointSettings
 
 
 def judge(
@@ -95,14 +96,21 @@ def estimate(
 
 
 class Grader:
-    """Sends conversations to a judge; all calls share one money limit and one set of counts (`stats`)."""
+    """Sends conversations to a judge; all calls share one money limit and one set of counts (`stats`).
 
-    def __init__(self, config: LLMJudge, endpoint: Endpoint, root: Path, console: Console) -> None:
+    With `batch`, the first call sends all `repeats` of its conversations in one batch, so that they are waited for once.
+    """
+
+    def __init__(
+        self, config: LLMJudge, endpoint: Endpoint, root: Path, console: Console, repeats: int
+    ) -> None:
         from gip_exp.llm.job import Job
 
-        self._name, self._root, self._console, self._endpoint = config.name, root, console, endpoint
+        self._config, self._root, self._console, self._endpoint = config, root, console, endpoint
         self._settings = judge_settings(config, endpoint)
         self._job = Job(config.max_cost_usd)
+        self._repeats = repeats
+        self._batched: list[Request] = []  # all that went through batches; they share the money limit
 
     @property
     def stats(self) -> "Stats":
@@ -121,17 +129,16 @@ class Grader:
         """
         from gip_exp.llm.client import ask_all
         from gip_exp.llm.progress import shown_on
-        from gip_exp.llm.request import Fault, Request
+        from gip_exp.llm.request import Fault
 
-        sampling = self._settings.sampling
-        requests = [
-            Request(tuple(conversation), sampling=sampling, repetition=repeat, attempt=attempt)
-            for conversation in conversations
-        ]
-        with self._console.bar(f"grading with {self._name}", len(requests)) as bar:
+        requests = self._requests(conversations, repeat, attempt)
+        endpoint = self._settings.endpoint
+        if self._config.batch and not self._config.offline:
+            endpoint = self._in_batches(conversations, repeat, attempt)
+        with self._console.bar(f"grading with {self._config.name}", len(requests)) as bar:
             outcomes, _ = ask_all(
                 requests,
-                self._settings.endpoint,
+                endpoint,
                 cache_dir=self._root / CACHE,
                 progress=shown_on(bar),
                 job=self._job,
@@ -140,10 +147,36 @@ class Grader:
             self._endpoint.check_alive()
         return [_read(one) for one in outcomes]
 
+    def _requests(self, conversations: Sequence[Any], repeat: int, attempt: int) -> "list[Request]":
+        from gip_exp.llm.request import Request
+
+        sampling = self._settings.sampling
+        return [
+            Request(tuple(conversation), sampling=sampling, repetition=repeat, attempt=attempt)
+            for conversation in conversations
+        ]
+
+    def _in_batches(self, conversations: Sequence[Any], repeat: int, attempt: int) -> "EndpointSettings":
+        """Have the conversations answered by batches; return the endpoint that is asked for what these left."""
+        from gip_exp.llm.request import cache_key
+
+        repeats = range(repeat, self._repeats) if (repeat, attempt) == (0, 0) else [repeat]
+        sent = [one for number in repeats for one in self._requests(conversations, number, attempt)]
+        self._batched += sent
+        endpoint = self._settings.endpoint
+        return batches.asked(
+            lambda cache: [one for one in sent if cache.get(cache_key(one, endpoint)) is None],
+            self._config,
+            endpoint,
+            cache_dir=self._root / CACHE,
+            console=self._console,
+            job=lambda _: self._batched,
+        )
+
 
 @contextmanager
-def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader]:
-    """Provide a grader; at the end, print its calls and what they cost."""
+def grader(config: LLMJudge, *, root: Path, console: Console, repeats: int = 1) -> Iterator[Grader]:
+    """Provide a grader for so many repeats; at the end, print its calls and what they cost."""
     from gip_exp.llm.progress import describe
 
     if config.dry_run:
@@ -152,7 +185,7 @@ def grader(config: LLMJudge, *, root: Path, console: Console) -> Iterator[Grader
             "it"
         )
     with serving(config, log_file(root), console) as endpoint:
-        start, grade = time.monotonic(), Grader(config, endpoint, root, console)
+        start, grade = time.monotonic(), Grader(config, endpoint, root, console, repeats)
         try:
             yield grade
         finally:

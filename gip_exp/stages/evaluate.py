@@ -27,6 +27,7 @@ def stages(config: Config) -> list[Stage]:
             partial(_settings, name),
             partial(_build, name),
             partial(_missing, name),
+            resumable=registry.find(name).resumable,
             code=partial(_code, name),
         )
         for name in config.evaluation.chosen()

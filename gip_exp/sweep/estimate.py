@@ -16,7 +16,7 @@ from gip_exp.config import STAGES, Config
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.sampler import EndpointSampler
 from gip_exp.console import Console
-from gip_exp.evaluation.tasks import mt_bench_turns
+from gip_exp.evaluation.mt_bench import mt_bench_turns
 from gip_exp.runs.folder import RESULT
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.stages import data
@@ -198,6 +198,8 @@ def _batches(name: str, config: Config) -> tuple[float, bool]:
         asked = config.judge
     if name == SOURCE_STAGE["self_consistency"] and isinstance(config.sampler, EndpointSampler):
         asked = config.sampler
+    if name == "evaluate/mt_bench" and config.evaluation.mt_bench is not None:
+        asked = config.evaluation.mt_bench.judge
     return (asked.batch_share, asked.batch) if asked and asked.kind == "openai" else (1.0, False)
 
 
