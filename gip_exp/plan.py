@@ -146,6 +146,9 @@ def show(whole: "Estimate", console: "Console") -> None:
     dropped = whole.requested - len(whole.runs)
     same = f" ({dropped} duplicates dropped)" if dropped else ""
     console.say(f"{len(whole.runs)} runs{same}, {whole.done} with all stages cached", style="bold")
+    if whole.untuned:
+        models = "1 model is" if whole.untuned == 1 else f"{whole.untuned} models are"
+        console.say(f"{models} also evaluated before fine-tuning, in the costs below (untuned=false: not)")
     for run in whole.runs[:LISTED]:
         console.say(f"  {run.name}  {run.label}")
     if len(whole.runs) > LISTED:

@@ -111,10 +111,12 @@ def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
         for row in out.splitlines()
         if row.startswith("│ ") and row.split()[1] != "│"
     }
-    # 2 seeds; rankings of 3 selectors; 4 + 4 + 2 selections, each trained on and evaluated in two ways
+    # 2 seeds; rankings of 3 selectors; 4 + 4 + 2 selections, each trained on and evaluated in two ways; the untuned model
+    # of either seed is ranked, selected (one row that nothing uses) and evaluated in two ways
+    assert "2 models are also evaluated before fine-tuning" in out
     assert counts == {
         **{"data": "2", "base": "2", "score": "2", "embed": "2"},
-        **{"rank": "6", "select": "10", "train": "10", "evaluate": "20"},
+        **{"rank": "8", "select": "12", "train": "10", "evaluate": "24"},
     }
     assert not (tmp_path / "outputs" / "runs").exists()
     assert [path.name for path in (tmp_path / "outputs" / "store").iterdir()] == ["data"]

@@ -60,6 +60,7 @@ class Estimate:
     configs: list[Config] = field(default_factory=list)
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
     done: int = 0  # runs whose outputs all exist
+    untuned: int = 0  # models that are evaluated before fine-tuning too, without a run of their own in the plan
     requested: int = 0  # runs before duplicates were dropped
     folders_left: int = 0  # runs without a result
     folder_size: float | None = (
@@ -71,11 +72,12 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
     """Estimate every run; UserError if the rows cannot be read or a budget exceeds the pool."""
     whole = Estimate(requested=len(wanted))
     runs: set[Path] = set()
+    untuned: set[Path] = set()
     with console.bar("planning", len(wanted)) as bar:
         for one in wanted:
             bar.advance()
             config = one.config
-            folder = result.run_folder(config, pipeline.run_key(config)).resolve()
+            folder = _folder(config)
             if folder in runs:
                 continue
             runs.add(folder)
@@ -85,9 +87,19 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
             whole.done += all(step.cached for step in steps)
             whole.runs.append(_run(len(whole.runs), one, folder))
             whole.configs.append(config)
+            base = config.before_tuning()
+            if base is None or (beside := _folder(base)) in untuned:
+                continue
+            untuned.add(beside)
+            whole.steps |= {(step.group, step.key): step for step in _walk(base, console, speed)}
+    whole.untuned = len(untuned - runs)
     if whole.configs:
         whole.folder_size = run_folder_size(whole.configs[0].paths.root)
     return whole
+
+
+def _folder(config: Config) -> Path:
+    return result.run_folder(config, pipeline.run_key(config)).resolve()
 
 
 def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
