@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lm_eval.api.model import LM
     from lm_eval.tasks import TaskManager
 
+GENERATED = "generate_until"  # lm-eval's output_type of a task without likelihoods, and the default
+
 
 def evaluate(
     model: LM,
@@ -88,6 +90,44 @@ def evaluate(
         )
     metrics = {name: _interval([p.value for p in outcomes]) for name, outcomes in predictions.items()}
     return EvalResult(metrics, predictions, tuple(dict.fromkeys(warnings)))
+
+
+def together(results: Sequence[EvalResult]) -> EvalResult:
+    """Return the results of several sets of tasks as one.
+
+    Example:
+        >>> from eval.results import Prediction
+        >>> one, two = (EvalResult({f"lm_eval/{name}.acc": wilson(1, 1)}, {}) for name in "ab")
+        >>> list(together([one, two]).metrics)
+        ['lm_eval/a.acc', 'lm_eval/b.acc']
+    """
+    return EvalResult(
+        {name: value for result in results for name, value in result.metrics.items()},
+        {name: value for result in results for name, value in result.predictions.items()},
+        tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
+    )
+
+
+def by_likelihood(tasks: Sequence[str], include_path: Path | None = None) -> list[str]:
+    """Return those of `tasks` in which lm-eval asks for likelihoods, or may do so (tasks made in Python).
+
+    Args:
+        tasks: names of tasks, groups or tags.
+        include_path: folder of further task definitions.
+
+    Raises:
+        ValueError: unknown names.
+
+    Example:
+        >>> by_likelihood(["gsm8k", "arc_challenge"])  # doctest: +SKIP
+        ['arc_challenge']
+    """
+    found = {task: definitions([task], include_path).values() for task in tasks}
+    return [
+        task
+        for task, parts in found.items()
+        if any(not part or part.get("output_type", GENERATED) != GENERATED for part in parts)
+    ]
 
 
 def definitions(tasks: Sequence[str], include_path: Path | None = None) -> dict[str, Mapping[str, Any]]:

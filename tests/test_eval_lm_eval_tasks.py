@@ -90,3 +90,7 @@ def test_a_metric_that_is_no_mean_is_named_and_alone_is_an_error(folder):
     result = lm_eval_tasks.evaluate(Chooser([]), tasks=["choices", "no_mean"], include_path=folder)
     assert list(result.metrics) == ["lm_eval/choices.acc"]
     assert "lm_eval/no_mean: perplexity is left out: it is no mean over questions" in result.warnings
+
+
+def test_tasks_with_likelihoods_are_told_from_those_that_generate(folder):
+    assert lm_eval_tasks.by_likelihood(["sums", "choices", "no_mean"], folder) == ["choices", "no_mean"]

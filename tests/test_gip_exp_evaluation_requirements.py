@@ -11,8 +11,10 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
 from gip_exp.errors import UserError
+from gip_exp.evaluation import tasks
 from gip_exp.evaluation.registry import missing_requirements
 from gip_exp.models import hub, loading
+from gip_exp.signals import judge_requirements
 from tests.conftest import MICRO
 
 SHORT = [setting for setting in MICRO if not setting.startswith("evaluation.")]
@@ -223,3 +225,27 @@ def test_tasks_of_lm_eval_are_run_and_their_data_is_part_of_the_key(compose, tmp
     with (sums / "rows.jsonl").open("a") as stream:
         stream.write('{"q": "9 + 9 =", "a": "18"}\n')
     assert run().result["metrics"]["lm_eval/sums.exact_match"]["n"] == 9
+
+
+def test_likelihoods_are_computed_in_this_process_with_either_engine(compose, tmp_path, sums, monkeypatch):
+    """vLLM's likelihoods of prompts under an adapter are wrong, or end its server."""
+    choice = SUMS.replace("task: sums", "task: choice").replace("generate_until", "multiple_choice")
+    choice = choice.replace("generation_kwargs:", 'doc_to_choice: ["2", "4"]\ngeneration_kwargs:')
+    choice = choice.replace("metric: exact_match", "metric: acc")
+    (sums / "rows.jsonl").write_text('{"q": "1 + 1 =", "a": 0}\n{"q": "2 + 2 =", "a": 1}\n')
+    (sums / "choice.yaml").write_text(choice.format(rows=sums / "rows.jsonl"))
+    monkeypatch.setattr(tasks, "serve", None)
+    monkeypatch.setattr(judge_requirements, "missing_vllm", lambda *_: [])
+    own = [
+        "evaluation=[lm_eval]",
+        "evaluation.lm_eval.tasks=[choice]",
+        f"evaluation.lm_eval.include_path={sums}",
+    ]
+    common = [*SHORT, f"paths.root={tmp_path / 'outputs'}", "selector=random", "untuned=false", *own]
+    served = pipeline.run(parse(compose(*common, "engine=vllm")), Console(said := io.StringIO()))
+    assert "choice: likelihoods are computed in this process, not by vLLM" in said.getvalue()
+    assert served.result["metrics"]["lm_eval/choice.acc"]["n"] == 2
+    monkeypatch.undo()
+    local = pipeline.run(parse(compose(*common)), Console(io.StringIO()))
+    both = [next(run.folder.glob("predictions/lm_eval/*.jsonl")).read_text() for run in (served, local)]
+    assert both[0] == both[1]

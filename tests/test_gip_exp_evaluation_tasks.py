@@ -108,10 +108,18 @@ def test_mt_bench_graded_in_a_batch_grades_the_answers_that_the_first_start_gave
 ):
     """Two repeats go into one batch; while it is awaited no process runs, and the model is not asked again."""
     with BatchServer(polls=1, text="Rating: [[7]]") as server:
+        judge = {
+            "base_url": server.url,
+            "model": "judge",
+            "batch": "true",
+            "batch_wait_min": 0,
+        }
         asked = [
-            *PLAYED, f"evaluation.mt_bench.data_dir={data_dir}/mt_bench", f"evaluation.mt_bench.judge.base_url={server.url}",
-            "evaluation.mt_bench.judge.model=judge", "evaluation.mt_bench.judge.batch=true", "evaluation.mt_bench.judge.batch_wait_min=0", "evaluation.mt_bench.repeats=2",
-        ]  # fmt: skip
+            *PLAYED,
+            f"evaluation.mt_bench.data_dir={data_dir}/mt_bench",
+            "evaluation.mt_bench.repeats=2",
+            *(f"evaluation.mt_bench.judge.{key}={value}" for key, value in judge.items()),
+        ]
         with pytest.raises(UserError, match="waiting for batch, 0 of 1 done"):
             run(compose, shared_root, *asked)
         monkeypatch.setattr("eval.mt_bench.play", None)

@@ -1,5 +1,6 @@
 """The evaluations of `eval` with their inputs from the run: rows, rendered prompts, the served model."""
 
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from gip_exp.config.evaluation import (
 from gip_exp.errors import UserError
 from gip_exp.evaluation import mt_bench, requirements
 from gip_exp.evaluation.spec import Evaluation, Questions
-from gip_exp.evaluation.tuned_model import TunedModel, serve
+from gip_exp.evaluation.tuned_model import LocalModel, TunedModel, serve
 from gip_exp.stage import Job
 from gip_exp.storage.files import file_digest
 
@@ -122,14 +123,27 @@ def bbh(job: Job, tuned: TunedModel) -> "EvalResult":
 
 
 def lm_eval(job: Job, tuned: TunedModel) -> "EvalResult":
-    """Evaluate tasks of lm-eval by name, with its prompts, settings and scores."""
+    """Evaluate tasks of lm-eval by name, with its prompts, settings and scores.
+
+    Likelihoods are computed in this process with either engine, as for `answer_nll`: vLLM's likelihoods of prompts are
+    wrong under an adapter, or end its server (https://github.com/vllm-project/vllm/issues/16668, 29955 and 51594).
+    """
     from eval import lm_eval_tasks as task
 
     config = job.config.evaluation.lm_eval
     assert config is not None
     folder = Path(config.include_path) if config.include_path else None
-    with serve(tuned) as served:
-        return task.evaluate(served.lm(), tasks=config.tasks, include_path=folder, limit=config.limit)
+    evaluate = partial(task.evaluate, include_path=folder, limit=config.limit)
+    likely = task.by_likelihood(config.tasks, folder) if job.config.engine.kind == "vllm" else []
+    parts = []
+    if generated := [name for name in config.tasks if name not in likely]:
+        with serve(tuned) as served:
+            parts.append(evaluate(served.lm(), tasks=generated))
+    if likely:
+        job.console.say(f"  {', '.join(likely)}: likelihoods are computed in this process, not by vLLM")
+        with tuned.loaded() as model:
+            parts.append(evaluate(LocalModel(tuned, model).lm(), tasks=likely))
+    return task.together(parts)
 
 
 def _bbh_files(section: BbhEvaluation, _: Config) -> dict[str, Any]:

@@ -15,17 +15,17 @@ _CAUSE = re.compile(r"\b(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt)
 _HARMLESS = re.compile(r"\b(?:DEBUG|INFO|WARNING)\b")  # the level of a line that may mention an error
 # What an error further up led to.
 _CONSEQUENCE = re.compile(r"EngineDeadError|engine core|root cause", re.IGNORECASE)
-_MEMORY = (
-    "the model and its key-value cache do not fit: lower max_model_len, or the share of GPU memory "
-    "(extra_args=--gpu-memory-utilization=0.8)"
-)
+_SHARE = """server_args=["--gpu-memory-utilization=0.5"]"""  # quoted: Hydra ends a word at "="
+_MEMORY = f"the model and its key-value cache do not fit: lower max_model_len, or the share of memory: {_SHARE}"
+_CPU_SHARE = f"without a GPU, vLLM wants 92 % of the memory, and other processes use some: {_SHARE}"
 _HINTS = (
     ("address already in use", "another program took the port; start again, or set another port"),
     ("out of memory", _MEMORY),
+    ("desired CPU memory utilization", _CPU_SHARE),
     ("max seq len", "lower max_model_len (of an embedder: embedder.max_length)"),
     ("No module named 'vllm'", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
     ("No module named vllm", "vLLM is not installed for this Python: pip install 'gip-exp[vllm]'"),
-    ("unrecognized arguments", "this vLLM does not know an option in extra_args"),
+    ("unrecognized arguments", "this vLLM does not know an option in server_args"),
 )
 
 

@@ -60,7 +60,9 @@ class Estimate:
     configs: list[Config] = field(default_factory=list)
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
     done: int = 0  # runs whose outputs all exist
-    untuned: int = 0  # models that are evaluated before fine-tuning too, without a run of their own in the plan
+    untuned: int = (
+        0  # models that are evaluated before fine-tuning too, without a run of their own in the plan
+    )
     requested: int = 0  # runs before duplicates were dropped
     folders_left: int = 0  # runs without a result
     folder_size: float | None = (
