@@ -6,7 +6,7 @@ Nothing in the file is run: it holds numbers, texts and a chat template.
 
 import re
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ def problem(file: Path, *, chat: bool) -> str:
         file: The file.
         chat: Whether the model needs a chat template.
     """
+    return _unreadable(file) or _unsuitable(described(file), chat)
+
+
+def _unreadable(file: Path) -> str:
     if not file.is_file():
         return "no such file: give a GGUF file, a model folder or a hub id"
     with file.open("rb") as stream:
@@ -37,9 +41,13 @@ def problem(file: Path, *, chat: bool) -> str:
     if find_spec("gguf") is None:
         return f"GGUF files are read by the package gguf, which is not installed: {INSTALL}"
     try:
-        found = described(file)
+        described(file)
     except ValueError as error:
         return f"is damaged or incomplete ({error}): download or copy it again"
+    return ""
+
+
+def _unsuitable(found: dict[str, Any], chat: bool) -> str:
     if found["architecture"] not in _known():
         return (
             f"holds a model of the architecture {found['architecture']!r}, which this transformers does not read from GGUF: "
@@ -123,9 +131,12 @@ def convert(file: Path, folder: Path) -> dict[str, Any]:
         UserError: transformers cannot read the file.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from tqdm import tqdm
+    from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_gguf_pytorch_utils
 
     no_loading_bars()
+    # Its bar ignores the setting above.
+    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # type: ignore[assignment]
     found = described(file)
     with _readable(file):
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)

@@ -34,7 +34,9 @@ def resolved(path: str) -> str:
     found = place / inside
     if not inside or ".." in Path(inside).parts or not found.exists():
         names = ", ".join(sorted(child.name for child in place.iterdir() if not child.name.startswith("_")))
-        raise UserError(f"{path}: the package {name} has no {inside or 'file without a name'} (it has {names})")
+        raise UserError(
+            f"{path}: the package {name} has no {inside or 'file without a name'} (it has {names})"
+        )
     return str(found)
 
 
