@@ -77,6 +77,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
         "contamination": without_overlap.summary(entries),
+        "base": _converted(entries),
         "subset": subset(entries),
         "categories": categories(entries),
         "measures": entries["describe"].facts["measures"] if "describe" in entries else {},
@@ -92,6 +93,12 @@ def _stage(entry: Entry) -> StageRecord:
     if entry.changed_code:
         record["changed_code"] = list(entry.changed_code)
     return record
+
+
+def _converted(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """Return the GGUF file that the model was converted from: name, digest, architecture, weights, types; else empty."""
+    facts = entries["base"].facts if "base" in entries else {}
+    return dict(facts) if "digest" in facts else {}
 
 
 def _merged(evaluated: Mapping[str, Entry]) -> StageRecord:
