@@ -46,7 +46,7 @@ def run(compose, tmp_path_factory):
     for name, shift in (("train", 0), ("test", 10)):
         lines = [json.dumps(row) for row in rows(shift)]
         (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    small = ["train.steps=3", "train.batch=2", "train.micro_batch=2", "target.n=2", "budget=6"]
+    small = ["target.n=2", "budget=6"]
     small += [
         "evaluation.gsm8k.limit=1",
         "evaluation.gsm8k.max_new_tokens=8",
@@ -60,6 +60,8 @@ def run(compose, tmp_path_factory):
     ]
 
     def run_with(*overrides):
+        if "train=none" not in overrides:
+            overrides = ("train.steps=3", "train.batch=2", "train.micro_batch=2", *overrides)
         return pipeline.run(
             parse(compose("+experiment=gsm8k_smollm2", *places, *small, *overrides)), Console()
         )

@@ -136,7 +136,7 @@ def convert(file: Path, folder: Path) -> dict[str, Any]:
 
     no_loading_bars()
     # Its bar ignores the setting above.
-    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)  # type: ignore[assignment]
+    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)
     found = described(file)
     with _readable(file):
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
@@ -145,7 +145,7 @@ def convert(file: Path, folder: Path) -> dict[str, Any]:
         )
     # Without these, transformers takes the dequantised weights for quantised ones and does not write them.
     del model.config.quantization_config
-    model.hf_quantizer = None
+    model.hf_quantizer = None  # type: ignore[assignment]
     model.config._name_or_path = ""
     _split_digits(tokenizer, found["pre_tokenizer"])
     model.save_pretrained(folder)

@@ -129,8 +129,8 @@ def _read(job: Job) -> _Rows:
             kept[list(left_out)] = False
             loaded = loaded.only(kept)
         excluded = [left_out[row] for row in sorted(left_out)]
-        pool, labels = _with_flaws(job, loaded.pool, data)
-        found = _Rows(pool, loaded.test, labels, loaded.origins, loaded.originals, excluded)
+        changed, labels = _with_flaws(job, loaded.pool, data)
+        found = _Rows(changed, loaded.test, labels, loaded.origins, loaded.originals, excluded)
     job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
     return found
 
