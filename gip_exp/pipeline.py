@@ -26,6 +26,7 @@ from gip_exp.stage import Job, Stage
 from gip_exp.stages import (
     base,
     contamination,
+    convert,
     data,
     describe,
     embed,
@@ -50,7 +51,7 @@ def stages(config: Config) -> dict[str, Stage]:
         for stage in (
             *data.stages(config),
             *contamination.stages(config),
-            base.STAGE,
+            convert.STAGE if config.model.gguf else base.STAGE,
             *score.from_rows(config),
             embed.STAGE,
             *score.from_tables(config),

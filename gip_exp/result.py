@@ -77,6 +77,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
         "contamination": without_overlap.summary(entries),
+        "base": _converted(entries),
         "subset": subset(entries),
         "categories": categories(entries),
         "measures": entries["describe"].facts["measures"] if "describe" in entries else {},
@@ -92,6 +93,12 @@ def _stage(entry: Entry) -> StageRecord:
     if entry.changed_code:
         record["changed_code"] = list(entry.changed_code)
     return record
+
+
+def _converted(entries: Mapping[str, Entry]) -> dict[str, Any]:
+    """Return the GGUF file that the model was converted from: name, digest, architecture, weights, types; else empty."""
+    facts = entries["base"].facts if "base" in entries else {}
+    return dict(facts) if "digest" in facts else {}
 
 
 def _merged(evaluated: Mapping[str, Entry]) -> StageRecord:
@@ -115,7 +122,8 @@ def _metrics(evaluated: Mapping[str, Entry]) -> dict[str, Metric]:
 def subset(entries: Mapping[str, Entry]) -> dict[str, float]:
     """Return the purity and diversity of the selected rows, for a pool with labels; else empty.
 
-    `skill_entropy` is in nats over the selected rows without flaw; `skills_covered` counts the skills among them.
+    `skill_entropy` is in nats over the selected rows without flaw; `skills_covered` counts the skills among them. Both
+    are of generated pools only: real rows with `data.flawed` have no skills.
     """
     if "select" not in entries:
         return {}
@@ -123,13 +131,17 @@ def subset(entries: Mapping[str, Entry]) -> dict[str, float]:
     if not path.is_file():
         return {}
     labels = {row["id"]: row for row in read_jsonl(path)}
-    skills = {labels[name]["skill"] for name in read_pool(entries).ids}
     chosen = [labels[row["id"]] for row in read_selected(entries)]
-    clean = Counter(row["skill"] for row in chosen if row["flaw"] is None)
-    total = sum(clean.values())
+    sound = [row for row in chosen if row["flaw"] is None]
+    share = {"clean_share": round(len(sound) / len(chosen), 4)}
+    if not all("skill" in row for row in chosen):
+        return share
+    skills = {labels[name]["skill"] for name in read_pool(entries).ids}
+    clean = Counter(row["skill"] for row in sound)
+    total = len(sound)
     entropy = -sum(n / total * log(n / total) for n in clean.values()) if total else 0.0
     return {
-        "clean_share": round(total / len(chosen), 4),
+        **share,
         "skills_covered": len(clean),
         "n_skills": len(skills),
         "skill_entropy": round(entropy, 4),

@@ -35,6 +35,7 @@ LONG = [
     "test_gip_exp_training_finetune.py",
     "test_gip_exp_llm_server.py",
     "test_gip_exp_evaluation_tasks.py",
+    "test_gip_exp_real_model.py",
     "test_gip_exp_main.py",
     "test_gip_exp_pipeline.py",
 ]

@@ -11,8 +11,22 @@ from gip_exp.models.prompts import renderer
 PLAIN = Prompt(style="plain", template="Question: {prompt}\nAnswer:", completion_prefix=" ")
 
 
+class Tokenizer(SimpleNamespace):
+    """A tokenizer of one token per character, with its start token before them if it adds one."""
+
+    def __call__(self, text):
+        return {"input_ids": [self.bos_token_id] * self.adds_start + [ord(character) for character in text]}
+
+
 def tokenizer(**extra):
-    return SimpleNamespace(**{"eos_token": "<eos>", "bos_token": None, "chat_template": None, **extra})
+    plain = {
+        "eos_token": "<eos>",
+        "bos_token": None,
+        "bos_token_id": 1,
+        "adds_start": True,
+        "chat_template": None,
+    }
+    return Tokenizer(**{**plain, **extra})
 
 
 def test_a_training_row_is_the_rendered_prompt_and_the_ended_completion():
@@ -41,6 +55,13 @@ def test_a_chat_prompt_uses_the_models_template_without_system_role_or_thinking(
         True,
         False,
     )
+
+
+def test_a_start_token_that_only_the_template_writes_stays():
+    own = {"apply_chat_template": lambda *_, **__: "<s>user hi", "chat_template": "x", "bos_token": "<s>"}
+    for adds, prompt in ((True, "user hi"), (False, "<s>user hi")):
+        chat = renderer(Prompt(style="chat"), tokenizer(adds_start=adds, **own))
+        assert chat.prompt("hi") == prompt
 
 
 @pytest.mark.parametrize(

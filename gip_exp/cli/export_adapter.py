@@ -59,7 +59,8 @@ def export(run: Path, folder: Path, *, merge: bool) -> None:
         raise UserError(
             f"the adapter of {run} is gone ({adapter}): repeat the run's command to make it again"
         )
-    base = config.model.path or str(Store(root).folder("base", stages["base"]["key"]))
+    made = Store(root).folder("base", stages["base"]["key"]) if config.model.made else None
+    base = str(made or config.model.path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"DIR={folder} exists and is not empty: give another folder")
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,8 +21,11 @@ def _impossible_stop(config: Config) -> str:
         return (
             "until=contamination: the generated pool contains no test questions; give rows (data.path=FILE)"
         )
-    if config.until == "base" and config.model.scratch is None:
-        return "until=base: the model is not trained from scratch (model.scratch), choose another stage"
+    if config.until == "base" and not config.model.made:
+        return (
+            "until=base: the model is neither trained from scratch (model.scratch) nor converted from a GGUF file, choose "
+            "another stage"
+        )
     if config.until in ("warmup", "gradients") and config.selector.kind != "less":
         return f"until={config.until}: only selector=less has this stage, choose another"
     if config.until == "train" and config.train.kind == "none":

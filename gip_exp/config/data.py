@@ -81,6 +81,9 @@ class RowsData(Section):
     # rows sharing 13 words with a test question
     contaminated: Literal["note", "drop"] = "note"
     keep_rows: bool = False  # also write the original selected rows
+    # share of the rows that get a known flaw, for experiments on quality, and the seed of their choice
+    flawed: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    flaw_seed: Seed = 0
     columns: Columns = Columns()
     path: Annotated[str | None, NEUTRAL] = None  # the hash of the rows is in the key instead
     allow_missing_shards: Annotated[bool, NEUTRAL] = False  # the hashes of existing shards are in the key
@@ -98,6 +101,15 @@ class RowsData(Section):
         if absent := [column for column in self.lower_is_better if column not in self.metadata]:
             raise ValueError(
                 f"data.lower_is_better names {absent[0]!r}, which is not in data.metadata={self.metadata}: add it there"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _flaws_in_kept_rows(self) -> "RowsData":
+        if self.flawed and self.keep_rows:
+            raise ValueError(
+                "data.flawed changes the rows of the pool, and data.keep_rows writes the original ones: set one of them to "
+                "0 or false"
             )
         return self
 

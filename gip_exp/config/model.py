@@ -56,10 +56,12 @@ class Scratch(Section):
 
 
 class Model(Section):
-    """The language model to fine-tune: a folder or hub id, or one trained from scratch."""
+    """The language model to fine-tune: a folder, a hub id or a GGUF file, or one trained from scratch."""
 
     name: str
-    path: str | None  # a folder or a hub id; null for a model trained by the stage `base`
+    path: (
+        str | None
+    )  # folder, hub id, GGUF file or package:NAME/PATH; null for a model trained by the stage `base`
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]
     # of a hub model, to check requirements before downloading
@@ -71,6 +73,16 @@ class Model(Section):
     def _one_source(self) -> "Model":
         if (self.path is None) == (self.scratch is None):
             raise ValueError(
-                "give exactly one of model.path (a folder or hub id) and model.scratch (train a tiny base)"
+                "give exactly one of model.path (a folder, a GGUF file or a hub id) and model.scratch (train a tiny base)"
             )
         return self
+
+    @property
+    def gguf(self) -> bool:
+        """Whether the model is a GGUF file, which the stage `base` converts to a model folder."""
+        return self.path is not None and self.path.lower().endswith(".gguf")
+
+    @property
+    def made(self) -> bool:
+        """Whether the stage `base` makes the model's folder: by training from scratch, or from a GGUF file."""
+        return self.scratch is not None or self.gguf

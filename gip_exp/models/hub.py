@@ -4,6 +4,8 @@ import os
 from functools import cache
 from urllib.parse import urlsplit
 
+from gip_exp.models.packaged import instead_of
+
 SECONDS = 3.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -14,7 +16,9 @@ def missing_model(name: str, revision: str | None, key: str = "model.path") -> l
 
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return []
-    return _missing("model", name, revision, key, f"give its folder ({key}=DIR)")
+    packaged = instead_of(name, key)
+    remedy = f"give its folder ({key}=DIR)" + (f", or {packaged}" if packaged else "")
+    return _missing("model", name, revision, key, remedy)
 
 
 def missing_dataset(name: str, revision: str | None = None) -> list[str]:

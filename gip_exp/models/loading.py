@@ -9,8 +9,10 @@ from gip_exp.config import Config
 from gip_exp.config.model import Model
 from gip_exp.errors import UserError
 from gip_exp.models import folder as model_folder
+from gip_exp.models import gguf_file
 from gip_exp.models import weights as model_files
 from gip_exp.models.hub import missing_model
+from gip_exp.models.packaged import resolved
 from gip_exp.quiet import no_loading_bars
 from gip_exp.storage.files import folder_sketch
 from gip_exp.storage.store import Entry
@@ -21,7 +23,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 def location(config: Config, entries: Mapping[str, Entry]) -> str:
     """Return the model's folder: as configured, the output of `base`, or the hub's snapshot (downloaded if needed)."""
-    if config.model.path is None:
+    if config.model.made or config.model.path is None:
         return str(entries["base"].folder)
     return fetched(config.model.path, config.model.revision)
 
@@ -32,6 +34,7 @@ def fetched(path: str, revision: str | None) -> str:
     Raises:
         UserError: it cannot be downloaded, or loading it would run custom code.
     """
+    path = resolved(path)
     place = path if Path(path).is_dir() else _from_hub(path, revision)
     if why := model_folder.foreign_code(Path(place)):
         raise UserError(f"the model {path}: {why}")
@@ -59,17 +62,17 @@ def _from_hub(path: str, revision: str | None) -> str:
 
 def identity(model: Model) -> dict[str, Any]:
     """Return what identifies a model in keys: its files (local folder) or its name and revision (hub)."""
-    if model.path is None:
+    if model.made or model.path is None:
         return {}  # identified by the key of `base`
-    folder = Path(model.path)
+    folder = Path(resolved(model.path))
     if not folder.is_dir():
         return {"hub": model.path, "revision": model.revision}
     return {"files": folder_sketch(folder)}
 
 
 def name_in_key(path: str | None) -> str | None:
-    """Return the name of a hub model, or `local` for a folder, whose files are in the key instead."""
-    return "local" if path and Path(path).is_dir() else path
+    """Return the name of a hub model, or `local` for a folder or file, whose content is in the key instead."""
+    return "local" if path and Path(resolved(path)).exists() else path
 
 
 def missing_requirements(config: Config) -> list[str]:
@@ -78,8 +81,11 @@ def missing_requirements(config: Config) -> list[str]:
     no_device = _missing_device(config)
     if model.path is None:
         return no_device
-    files = missing_weights(model.path, model.revision, "model.path") or _missing_template(model)
-    return files + (no_device or _missing_gpu(model, Path(model.path)))
+    place = Path(resolved(model.path))
+    if model.gguf:  # the stage that converts it checks the file
+        return no_device or _missing_gpu(model, gguf_file.parameters(place) or model.parameters or 0)
+    files = missing_weights(model.path, model.revision, "model.path") or _missing_template(model, place)
+    return files + (no_device or _missing_gpu(model, _parameters(model, place)))
 
 
 def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool = False) -> list[str]:
@@ -94,7 +100,7 @@ def missing_weights(path: str, revision: str | None, key: str, *, trusted: bool 
     Returns:
         Problems with their remedies.
     """
-    folder = Path(path)
+    folder = Path(resolved(path))
     if folder.is_dir() or path.startswith((".", "/", "~")) or path.count("/") > 1:
         place = _transformer(folder)
         why = model_folder.problem(place, trusted=trusted)
@@ -109,8 +115,7 @@ def _transformer(folder: Path) -> Path:
     return nested if nested.is_dir() else folder
 
 
-def _missing_template(model: Model) -> list[str]:
-    folder = Path(model.path or "")
+def _missing_template(model: Model, folder: Path) -> list[str]:
     if model.prompt.style != "chat" or not folder.is_dir() or model_files.has_template(folder):
         return []
     return [
@@ -123,7 +128,10 @@ def context(model: Model) -> int | None:
     """Return the model's context length in tokens, if it is known before downloading."""
     if model.scratch is not None:
         return model.scratch.context
-    return model_files.context(Path(model.path)) if model.path else None
+    if model.path is None:
+        return None
+    read = gguf_file.context if model.gguf else model_files.context
+    return read(Path(resolved(model.path)))
 
 
 def _missing_device(config: Config) -> list[str]:
@@ -134,9 +142,12 @@ def _missing_device(config: Config) -> list[str]:
     return []
 
 
-def _missing_gpu(model: Model, folder: Path) -> list[str]:
+def _parameters(model: Model, folder: Path) -> float:
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
-    parameters = size / BYTES[model.dtype] if folder.is_dir() else (model.parameters or 0)
+    return size / BYTES[model.dtype] if folder.is_dir() else (model.parameters or 0)
+
+
+def _missing_gpu(model: Model, parameters: float) -> list[str]:
     if parameters <= LARGEST_ON_CPU:
         return []
     import torch

@@ -1,7 +1,7 @@
 """The prompt format of a model family, used by training and by every evaluation.
 
 `plain` fills a template (base models); `chat` applies the tokenizer's chat template with thinking turned off. Both return
-text without the start token, which tokenizers add. Control tokens in the text of rows are broken up.
+text without the start token where the tokenizer adds it. Control tokens in the text of rows are broken up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class Renderer:
         clean: Breaks up control tokens.
         eos: The token that ends a completion.
         chat: The chat template; None for plain prompts.
-        bos: The start token.
+        bos: The start token that the tokenizer adds to every text; None if it adds none.
     """
 
     config: Prompt
@@ -111,7 +111,15 @@ def renderer(config: Prompt, tokenizer: Any) -> Renderer:
             "use model.prompt.style=plain with model.prompt.template"
         )
     chat = ChatTemplate(tokenizer, clean)
-    return Renderer(config, clean, tokenizer.eos_token, chat, bos=tokenizer.bos_token)
+    return Renderer(config, clean, tokenizer.eos_token, chat, bos=_added_start(tokenizer))
+
+
+def _added_start(tokenizer: Any) -> str | None:
+    """Return the start token if the tokenizer adds it; some have one only for their template (SmolLM2's `<|im_start|>`)."""
+    if tokenizer.bos_token is None:
+        return None
+    added = tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return str(tokenizer.bos_token) if added else None
 
 
 def _common_length(one: str, other: str) -> int:

@@ -50,6 +50,7 @@ class RunResult(TypedDict):
     metrics: dict[str, Metric]
     # overlap of test questions and pool; metrics without these questions
     contamination: NotRequired[dict[str, Any]]
+    base: NotRequired[dict[str, Any]]  # the GGUF file that the model was converted from
     subset: NotRequired[dict[str, float]]
     # column -> value -> rows of pool and subset
     categories: NotRequired[dict[str, dict[str, dict[str, int]]]]

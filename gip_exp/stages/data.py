@@ -4,7 +4,8 @@ Writes
 
 - `pool.arrow`, `test.jsonl`: id, prompt, completion; turns and tools of conversations;
 - `origins.arrow`: source of each pool row (id, source, row, own id);
-- `labels.jsonl`: skill and flaw of each row of a generated pool, for the report; no judge, embedder or selector reads it;
+- `labels.jsonl`: flaw of each row with `data.flawed`, and skill in a generated pool, for the report; no judge, embedder
+  or selector reads it;
 - `rows.arrow`: with `data.keep_rows`, the original rows of the pool as JSON;
 - `left_out.jsonl`: rows left out as copies or because they contain a test question (id, why, of which row, how much).
 
@@ -36,7 +37,8 @@ from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.data import ArithmeticData, RowsData
 from gip_exp.console import Console
-from gip_exp.data import copies, load, overlap, rows
+from gip_exp.data import copies, flaws, load, overlap, rows
+from gip_exp.data.generated import generated_rows
 from gip_exp.data.metadata import read_metadata
 from gip_exp.errors import UserError
 from gip_exp.stage import Entries, Job, Stage
@@ -116,7 +118,7 @@ def _build(job: Job) -> None:
 def _read(job: Job) -> _Rows:
     data = job.config.data
     if isinstance(data, ArithmeticData):
-        pool, test, labels = _arithmetic(data)
+        pool, test, labels = generated_rows(data)
         found = _Rows(collected(pool[: data.limit], *load.EXAMPLE), test, labels)
     else:
         loaded = load.load_rows(data, job)
@@ -127,9 +129,22 @@ def _read(job: Job) -> _Rows:
             kept[list(left_out)] = False
             loaded = loaded.only(kept)
         excluded = [left_out[row] for row in sorted(left_out)]
-        found = _Rows(loaded.pool, loaded.test, (), loaded.origins, loaded.originals, excluded)
+        changed, labels = _with_flaws(job, loaded.pool, data)
+        found = _Rows(changed, loaded.test, labels, loaded.origins, loaded.originals, excluded)
     job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
     return found
+
+
+def _with_flaws(job: Job, pool: RowTable, data: RowsData) -> tuple[RowTable, list[dict[str, Any]]]:
+    """Return the pool, with flaws in a share `data.flawed` of its rows, and their labels; note what was done."""
+    if not data.flawed:
+        return pool, []
+    changed, labels = flaws.flawed_pool(pool, data.flawed, data.flaw_seed)
+    n = sum(label["flaw"] is not None for label in labels)
+    job.note(
+        f"{n:,} of {len(pool):,} rows were made flawed (data.flawed={data.flawed}): {flaws.counted(labels)}"
+    )
+    return changed, labels
 
 
 def _write(found: _Rows, folder: Path) -> None:
@@ -215,24 +230,6 @@ def _first_reasons(
         raise UserError("no row of the pool is left; see the notes above for what was left out")
     job.draft.facts["left_out"] = counts
     return left_out
-
-
-def _arithmetic(data: ArithmeticData) -> tuple[list[rows.Example], list[rows.Example], list[dict[str, Any]]]:
-    from gip_exp.data.arithmetic import make_pool, make_test
-
-    problems = make_pool(data.n, data.seed, flawed=data.flawed)
-    tests = make_test(data.n_test, data.test_seed, {problem.question for problem in problems})
-    pool = [_example("train", i, problem) for i, problem in enumerate(problems)]
-    test = [_example("test", i, problem) for i, problem in enumerate(tests)]
-    labels = [
-        {"id": example["id"], "skill": problem.skill, "flaw": problem.flaw}
-        for example, problem in zip(pool + test, problems + tests, strict=True)
-    ]
-    return pool, test, labels
-
-
-def _example(split: str, position: int, problem: Any) -> rows.Example:
-    return {"id": f"{split}-{position:06d}", "prompt": problem.question, "completion": problem.answer}
 
 
 def _missing(config: Config) -> list[str]:

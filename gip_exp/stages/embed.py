@@ -45,10 +45,8 @@ SHARED = 0.01  # minimum share of distinct texts without a distinct vector that 
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    own_scratch_model = (
-        isinstance(config.embedder_used, NetworkEmbedder) and config.embedder_used.model is None
-    )
-    return ("data", "base") if own_scratch_model and config.model.scratch else ("data",)
+    own_model = isinstance(config.embedder_used, NetworkEmbedder) and config.embedder_used.model is None
+    return ("data", "base") if own_model and config.model.made else ("data",)
 
 
 def _encoder_model(config: Config, embedder: NetworkEmbedder) -> Model:
@@ -62,10 +60,9 @@ def _encoder_model(config: Config, embedder: NetworkEmbedder) -> Model:
 
 def _place(job: Job, embedder: NetworkEmbedder) -> str:
     """Return the folder of the encoder."""
-    encoder = _encoder_model(job.config, embedder)
-    if encoder.path is None:
-        return str(job.inputs["base"].folder)
-    return loading.fetched(encoder.path, encoder.revision)
+    if embedder.model is None:
+        return loading.location(job.config, job.inputs)
+    return loading.fetched(embedder.model, embedder.revision)
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:

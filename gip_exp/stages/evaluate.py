@@ -35,7 +35,7 @@ def stages(config: Config) -> list[Stage]:
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    base = ("base",) if config.model.scratch else ()
+    base = ("base",) if config.model.made else ()
     adapter = ("train",) if isinstance(config.train, LoraTrain) else ()
     return ("data", *base, *adapter)
 

@@ -25,7 +25,7 @@ WORK = "work"  # files exchanged by the processes
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    return ("data", "base", "warmup") if config.model.scratch else ("data", "warmup")
+    return ("data", "base", "warmup") if config.model.made else ("data", "warmup")
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from gip_exp.stage import Entries, Job, Stage
 
 def _inputs(config: Config) -> tuple[str, ...]:
     selector: Any = config.selector
-    return ("data", "base") if selector.model is None and config.model.scratch else ("data",)
+    return ("data", "base") if selector.model is None and config.model.made else ("data",)
 
 
 def _model(config: Config) -> Model:
@@ -45,11 +45,10 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
 
 def _build(job: Job) -> None:
     selector: Any = job.config.selector
-    model = _model(job.config)
     place = (
-        loading.fetched(model.path, model.revision)
-        if model.path is not None
-        else str(job.inputs["base"].folder)
+        loading.fetched(selector.model, selector.revision)
+        if selector.model is not None
+        else loading.location(job.config, job.inputs)
     )
     texts = [json.dumps([row["prompt"], row["completion"]]) for row in read_pool(job.inputs)]
     folder, order = job.draft.scratch("shards"), longest_first(texts)

@@ -26,7 +26,7 @@ from gip_exp.storage.row_table import read_table
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    tokenizer_of = ("base",) if config.budget_unit == "tokens" and config.model.scratch else ()
+    tokenizer_of = ("base",) if config.budget_unit == "tokens" and config.model.made else ()
     return (*tokenizer_of, "data", "rank")
 
 

@@ -42,8 +42,8 @@ Draw = Callable[
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    own_scratch_model = isinstance(config.sampler, ModelSampler) and config.model.scratch
-    return ("data", "base") if own_scratch_model else ("data",)
+    reads_base = isinstance(config.sampler, ModelSampler) and config.model.made
+    return ("data", "base") if reads_base else ("data",)
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:

@@ -27,11 +27,11 @@ WORK = "work"  # checkpoints; removed when the output is complete
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    return ("base", "select") if config.model.scratch else ("select",)
+    return ("base", "select") if config.model.made else ("select",)
 
 
 def _keyed(config: Config) -> tuple[str, ...]:
-    return ("base",) if config.model.scratch else ()
+    return ("base",) if config.model.made else ()
 
 
 def _settings(config: Config, entries: Entries) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from gip_exp.training.tokens import TrainingRows, training_rows
 
 
 def _inputs(config: Config) -> tuple[str, ...]:
-    return ("data", "base") if config.model.scratch else ("data",)
+    return ("data", "base") if config.model.made else ("data",)
 
 
 def _settings(config: Config, _: Entries) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from gip_exp.config.selector import LessSelector
 from gip_exp.config.train import LoraTrain
 from gip_exp.evaluation import registry
 from gip_exp.evaluation.spec import Questions
-from gip_exp.models import loading
+from gip_exp.models import gguf_file, loading
+from gip_exp.models.packaged import resolved
 from gip_exp.runs.folder import RESULT
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.training.task import total_steps
@@ -79,7 +80,9 @@ def parameters(model: Model) -> float:
     if model.scratch is not None:
         s = model.scratch
         return s.vocab_size * s.hidden + s.layers * (4 * s.hidden**2 + 3 * s.hidden * s.feed_forward)
-    folder = Path(model.path or "")
+    if model.gguf:
+        return gguf_file.parameters(Path(resolved(model.path or ""))) or model.parameters or 0.0
+    folder = Path(resolved(model.path or ""))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder.is_dir() else 0
     return size / loading.BYTES[model.dtype] if size else (model.parameters or 0.0)
 
