@@ -113,6 +113,7 @@ def render(content: Content) -> str:
         found=found,
         histograms=drawings,
         curves=curves,
+        ends=len(material.order) <= 1.05 * material.n_selected < len(material.pool),
         columns=_columns(material),
         rows=_table(material, found),
         most_picks=PICKS,
