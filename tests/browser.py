@@ -82,7 +82,11 @@ class Page:
 
     def resize(self, width: int, height: int = 900) -> None:
         self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
 
     def dark(self, on: bool = True) -> None:

@@ -160,7 +160,7 @@ def judged(micro, tmp_path_factory):
     root = tmp_path_factory.mktemp("judged")
     names = ("accuracy", "reasoning", "clarity", "helpfulness", "difficulty")
     grades = "{" + ", ".join(f'"{name}": 3' for name in names) + "}"
-    with Provider(lambda body: answer(f"<think>{'long' * 200}</think>{grades}")) as server:
+    with Provider(lambda _: answer(f"<think>{'long' * 200}</think>{grades}")) as server:
         judge = ["judge=openai", "judge.model=j", f"judge.base_url={server.url}"]
         config = micro(root, *judge, "until=score", "data.n=30")
         return pipeline.run(config, Console(io.StringIO())).folder / judgements.PAGE

@@ -37,6 +37,7 @@ def make_document(
     results: Sequence[Result],
     verdicts: Sequence[Verdict],
     figures: Mapping[str, Sequence[Figure]],
+    *,
     out: Path,
 ) -> Document:
     """Return the content of a report in the folder `out`, independent of its format."""

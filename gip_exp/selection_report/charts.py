@@ -56,10 +56,7 @@ def line_chart(curve: Curve, marked: int) -> Markup:
     at = _x(float((np.log(min(marked, curve.counts[-1])) - logs[0]) / width))
     ticks = [curve.counts[0], curve.counts[len(curve.counts) // 2], curve.counts[-1]]
     parts = [
-        *(
-            _text(LEFT - 5, _y(s) + 3, f"{low + s * span:,.{_digits(span)}f}", "end")
-            for s in (0.0, 0.5, 1.0)
-        ),
+        *(_text(LEFT - 5, _y(s) + 3, f"{low + s * span:,.{_digits(span)}f}", "end") for s in (0.0, 0.5, 1.0)),
         *(
             _text(_x(float((np.log(t) - logs[0]) / width)), HEIGHT - 10, f"{t:,}", anchor)
             for t, anchor in zip(ticks, ("start", "middle", "end"), strict=True)

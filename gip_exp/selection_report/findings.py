@@ -110,7 +110,9 @@ def explain(material: Material, at: int) -> str:
         before = material.ranked[:at]
         cosines = unit(material.features[before]) @ unit(material.features[material.ranked[at]][None])[0]
         best = int(cosines.argmax())
-        parts.append(f"the most similar row before it is rank {best + 1}, with a cosine of {cosines[best]:.2f}")
+        parts.append(
+            f"the most similar row before it is rank {best + 1}, with a cosine of {cosines[best]:.2f}"
+        )
     parts += _standing_out(material, int(material.order[at]))
     sentence = "; ".join(parts) or "the selector gives no reason for a single row"
     return f"{sentence[0].upper()}{sentence[1:]}."
@@ -127,7 +129,9 @@ def _standing_out(material: Material, row: int) -> list[str]:
             continue
         sides = {"higher": (known < values[row]).mean(), "lower": (known > values[row]).mean()}
         side = max(sides, key=lambda word: sides[word])
-        found.append((sides[side], f"{name} {values[row]:.3g} ({side} than {100 * sides[side]:.0f} % of the pool)"))
+        found.append(
+            (sides[side], f"{name} {values[row]:.3g} ({side} than {100 * sides[side]:.0f} % of the pool)")
+        )
     best = sorted((one for one in found if one[0] >= MOST), key=lambda one: -one[0])[:TOLD]
     if best:
         return ["it stands out by " + " and ".join(text for _, text in best)]
