@@ -57,7 +57,7 @@ class Page:
     def __init__(self, path: Path, width: int = 1280, height: int = 900):
         self.console, self.requests, self._id, self._rest, self._session = [], [], 0, b"", None
         browser = executable()
-        self._profile = tempfile.TemporaryDirectory()
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         inward, self._write = os.pipe()
         self._read, outward = os.pipe()
         # The browser speaks the protocol over its descriptors 3 and 4, so the pipe's ends are first moved out of the way.

@@ -63,7 +63,9 @@ def run(
     """Return (seconds by stage, seconds in all, peak memory in GB)."""
     command = [sys.executable, *COMMAND.split(), f"data.path={pool}", f"selector={selector}", *more]
     start, peak = time.perf_counter(), 0
-    with subprocess.Popen([*command, f"paths.root={root}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+    with subprocess.Popen(
+        [*command, f"paths.root={root}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as child:
         process = psutil.Process(child.pid)
         while child.poll() is None:
             peak = max(peak, memory(process))
