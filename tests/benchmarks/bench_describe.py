@@ -1,10 +1,10 @@
 """Seconds and memory that the selection report (stage `describe`) takes on large pools, beside the whole run.
 
-    python -m tests.benchmarks.bench_describe [--sizes 10000,100000,1000000] [--selectors mp_metadata,random] [--folder DIR]
+    python -m tests.benchmarks.bench_describe [--sizes 10000,100000,1000000] [--budget 0.01] [--folder DIR]
 
 The rows are short (about 100 characters, all different), with one score, and their embeddings are random (64 dimensions,
 float32), so that reading and embedding take as little time as they can: with real rows the report is a smaller part of
-the run. 1 % is selected. A run of `random` has no embeddings; its report makes its own of a part of the pool. Memory is
+the run. A run of `random` has no embeddings; its report makes its own of a part of the pool. Memory is
 the largest sum over the process and its children, sampled twice a second.
 """
 
@@ -50,6 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--selectors", default="mp_metadata,random")
+    parser.add_argument("--budget", default="0.01")
     parser.add_argument("--folder", type=Path, help="for the pools; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
@@ -57,7 +58,12 @@ def main() -> None:
             rows, vectors = write_pool(Path(temporary), n)
             for selector in options.selectors.split(","):
                 root = Path(temporary) / "outputs"
-                more = ["data.metadata=[reward]", "embedder=file", f"embedder.path={vectors}"]
+                more = [
+                    "data.metadata=[reward]",
+                    "embedder=file",
+                    f"embedder.path={vectors}",
+                    f"budget={options.budget}",
+                ]
                 stages, seconds, peak = run(rows, selector, root, more)
                 [page] = root.glob("runs/*/*/selection.html")
                 size = page.stat().st_size / 1e6

@@ -4,14 +4,15 @@
 
 Both take the rows of Alpaca as dicts and 5 % of them by the length of the reply, and return the rows. The loop by hand
 reads no file, checks nothing, keeps near-copies and writes nothing; `select_rows` also writes the report and
-`scored.parquet` (its seconds are listed by stage). With `embeddings=` both get the same vectors, so their picks can be
-compared. Prints medians. Data: the folder GIP_DATA, default ../shared/data.
+`scored.parquet` (the seconds of the last call are listed by stage). With `embeddings=` both get the same vectors, so
+their picks can be compared. Prints medians. Data: the folder GIP_DATA, default ../shared/data.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -37,9 +38,7 @@ def by_hand(rows: Rows, features: np.ndarray | None = None) -> np.ndarray:
     features = tfidf(rows) if features is None else features.astype(np.float32)
     features -= features.mean(axis=0)
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    scores = np.array([length(row) for row in rows], dtype=np.float32)
-    scores -= np.percentile(scores, 5)  # as score/metadata shifts them
-    correlation = np.maximum(scores, 0)
+    correlation = np.array([length(row) for row in rows], dtype=np.float32)
     correlation /= np.sqrt(np.mean(correlation**2))
     open_, picks = np.ones(len(rows), dtype=bool), []
     for _ in range(int(SHARE * len(rows))):
@@ -57,14 +56,15 @@ def by_call(rows: Rows, features: np.ndarray | None = None) -> tuple[np.ndarray,
     return subset.indices, {name: stage["seconds"] for name, stage in stages.items()}
 
 
-def median(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """Return (median of the seconds, last result)."""
-    times, result = [], None
+def median(call: Callable[[], Any], repeats: int) -> tuple[str, Any]:
+    """Return (medians of the seconds, and of those of the processors; last result)."""
+    times, busy, result = [], [], None
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), sum(os.times()[:4])
         result = call()
         times.append(time.perf_counter() - start)
-    return statistics.median(times), result
+        busy.append(sum(os.times()[:4]) - before)
+    return f"{statistics.median(times):.2f} s ({statistics.median(busy):.2f} s of processors)", result
 
 
 def main() -> None:
@@ -81,9 +81,7 @@ def main() -> None:
         hand, own = median(lambda given=given: by_hand(rows, given), repeats)
         called, (picks, stages) = median(lambda given=given: by_call(rows, given), repeats)
         same = len(np.intersect1d(own, picks)) / len(picks)
-        print(
-            f"{len(rows):,} rows, {len(picks)} picks, {name}: by hand {hand:.2f} s, select_rows {called:.2f} s"
-        )
+        print(f"{len(rows):,} rows, {len(picks)} picks, {name}: by hand {hand}, select_rows {called}")
         print("   " + ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items()))
         print(f"   {same:.1%} of the picks are the same")
 
