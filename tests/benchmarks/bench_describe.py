@@ -1,47 +1,74 @@
-"""Seconds and memory that the selection report (stage `describe`) takes on large pools, beside the whole run.
+"""Seconds and memory of the selection report (stage `describe`) on large pools.
 
-    python -m tests.benchmarks.bench_describe [--sizes 10000,100000,1000000] [--budget 0.01] [--folder DIR]
+    python -m tests.benchmarks.bench_describe [--sizes 10000,100000,1000000] [--dimensions 256] [--share 0.01]
 
-The rows are short (about 100 characters, all different), with one score, and their embeddings are random (64 dimensions,
-float32), so that reading and embedding take as little time as they can: with real rows the report is a smaller part of
-the run. A run of `random` has no embeddings; its report makes its own of a part of the pool. Memory is
-the largest sum over the process and its children, sampled twice a second.
+The rows are short (about 100 characters, all different), with one score and random embeddings (float32), which is the
+worst case of the report: every row is described. The ranking is random and twice as long as the selection. Prints the
+seconds of each part, the seconds of processors (the same on a busy machine) and the largest memory of the process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import random
-import shutil
+import resource
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from tests.benchmarks.bench_pool_size import run
+from gip_exp.config import parse
+from gip_exp.selection_report import findings, markdown, page, scored
+from gip_exp.selection_report.material import Material
+from gip_exp.storage.row_table import RowTable
+from gip_exp.sweep import expand
 
 WORDS = "amber basil cedar delta ember fjord grove heron inlet joust kayak lemon maple north olive pearl quill".split()
-DIMENSIONS = 64
 
 
-def write_pool(folder: Path, n: int) -> tuple[Path, Path]:
-    """Write n rows and their embeddings; return the two files."""
-    rng, rows, vectors = random.Random(0), folder / "rows.jsonl", folder / "vectors.npy"
-    with rows.open("w", encoding="utf-8") as stream:
-        for number in range(n):
-            told = {
-                "prompt": f"{' '.join(rng.choices(WORDS, k=6))}?",
-                "completion": f"{' '.join(rng.choices(WORDS, k=6))} {number}.",
-            }
-            stream.write(json.dumps({**told, "reward": round(rng.random(), 4)}) + "\n")
-    drawn = np.random.default_rng(0)
-    mapped = np.lib.format.open_memmap(vectors, mode="w+", dtype=np.float32, shape=(n, DIMENSIONS))
-    for start in range(0, n, 100_000):
-        block = mapped[start : start + 100_000]
-        block[:] = drawn.standard_normal(block.shape, dtype=np.float32)
-    mapped.flush()
-    return rows, vectors
+def made(n: int, dimensions: int, share: float) -> Material:
+    """A pool of n rows and a random ranking."""
+    rng, drawn = random.Random(0), np.random.default_rng(0)
+    texts = [" ".join(rng.choices(WORDS, k=8)) for _ in range(n)]
+    columns = {
+        "id": [f"train-{i:07d}" for i in range(n)],
+        "prompt": [f"{text}?" for text in texts],
+        "completion": [f"{text} {i}." for i, text in enumerate(texts[::-1])],
+    }
+    schema = pa.schema(
+        {"id": pa.large_string(), "prompt": pa.large_string(), "completion": pa.large_string()}
+    )
+    order = drawn.permutation(n)[: int(2 * share * n)]
+    pool = np.arange(n)
+    return Material(
+        rows=RowTable(pa.table(columns, schema=schema)),
+        origins=None,
+        pool=pool,
+        order=order,
+        gains=np.linspace(1, 0.5, len(order)),
+        n_selected=len(order) // 2,
+        scores={"reward": drawn.random(n)},
+        signal=frozenset({"reward"}),
+        categories={},
+        described=pool,
+        features=drawn.standard_normal((n, dimensions), dtype=np.float32),
+        drawn=pool,
+        embedder="random",
+        by_features=True,
+        left_out=[],
+    )
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Return (seconds, seconds of processors, result)."""
+    start, before = time.perf_counter(), sum(os.times()[:4])
+    result = call()
+    return time.perf_counter() - start, sum(os.times()[:4]) - before, result
 
 
 def main() -> None:
@@ -49,30 +76,38 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", default="10000,100000,1000000")
-    parser.add_argument("--selectors", default="mp_metadata,random")
-    parser.add_argument("--budget", default="0.01")
-    parser.add_argument("--folder", type=Path, help="for the pools; default: a temporary folder")
+    parser.add_argument("--dimensions", type=int, default=256)
+    parser.add_argument("--share", type=float, default=0.01)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
-        for n in map(int, options.sizes.split(",")):
-            rows, vectors = write_pool(Path(temporary), n)
-            for selector in options.selectors.split(","):
-                root = Path(temporary) / "outputs"
-                more = [
-                    "data.metadata=[reward]",
-                    "embedder=file",
-                    f"embedder.path={vectors}",
-                    f"budget={options.budget}",
-                ]
-                stages, seconds, peak = run(rows, selector, root, more)
-                [page] = root.glob("runs/*/*/selection.html")
-                size = page.stat().st_size / 1e6
-                shutil.rmtree(root)
-                shown = ", ".join(f"{name} {took:.1f}" for name, took in stages.items() if took >= 0.05)
-                print(
-                    f"{n:>9,} {selector:<11} {seconds:6.1f} s {peak:5.2f} GB, page {size:.1f} MB;  {shown}",
-                    flush=True,
-                )
+    config = parse(
+        next(expand.compose([["+experiment=own_data", "data.path=pool.jsonl", f"budget={options.share}"]]))
+    )
+    for n in map(int, options.sizes.split(",")):
+        material = made(n, options.dimensions, options.share)
+        with tempfile.TemporaryDirectory() as folder:
+            *find, found = timed(lambda material=material: findings.find(material))
+            table = Path(folder) / "scored.parquet"
+            *write, _ = timed(
+                lambda material=material, found=found, table=table: scored.write(material, found, table)
+            )
+            *gather, content = timed(
+                lambda material=material, found=found: page.content(config, material, found)
+            )
+            *render, html = timed(lambda content=content: page.render(content) + markdown.render(content))
+        wall, busy = (sum(part[at] for part in (find, write, gather, render)) for at in (0, 1))
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        parts = ", ".join(
+            f"{name} {part[1]:.1f}"
+            for name, part in (
+                ("measures", find),
+                ("scored.parquet", write),
+                ("examples", gather),
+                ("pages", render),
+            )
+        )
+        print(
+            f"{n:>9,} rows: {busy:.1f} s of processors ({parts}), {wall:.1f} s, {memory:.2f} GB, {len(html) / 1e6:.1f} MB"
+        )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -57,15 +56,11 @@ def memory(process: psutil.Process) -> int:
     return total
 
 
-def run(
-    pool: Path, selector: str, root: Path, more: Sequence[str] = ()
-) -> tuple[dict[str, float], float, float]:
+def run(pool: Path, selector: str, root: Path) -> tuple[dict[str, float], float, float]:
     """Return (seconds by stage, seconds in all, peak memory in GB)."""
-    command = [sys.executable, *COMMAND.split(), f"data.path={pool}", f"selector={selector}", *more]
+    command = [sys.executable, *COMMAND.split(), f"data.path={pool}", f"selector={selector}"]
     start, peak = time.perf_counter(), 0
-    with subprocess.Popen(
-        [*command, f"paths.root={root}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as child:
+    with subprocess.Popen([*command, f"paths.root={root}"], stderr=subprocess.DEVNULL) as child:
         process = psutil.Process(child.pid)
         while child.poll() is None:
             peak = max(peak, memory(process))
