@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from gip_exp import plan, status
 from gip_exp.cli import submit
 from gip_exp.errors import UserError
@@ -89,7 +87,7 @@ def _conclude(folder: Path, refused: int) -> int:
         shutil.rmtree(folder)  # no job began: the refusals are on the screen
         _remove_if_empty(folder.parent)
         return 2
-    Console(width=None if sys.stdout.isatty() else status.WIDE).print(status.table(ended))
+    status.console().print(status.table(ended))
     if done:
         shutil.rmtree(folder)
         _remove_if_empty(folder.parent)

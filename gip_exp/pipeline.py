@@ -229,7 +229,9 @@ def _produce(
             return
         reserved = device.reserved_for(stage.name) if stage.needs_device(config) else nullcontext()
         with _announced(stage, console, changed), reserved:
-            stage.build(Job(config, inputs, draft, console, tracker.log))
+            job = Job(config, inputs, draft, console, tracker.log)
+            stage.build(job)
+            stage.finish(job)
 
     entry = store.produce(stage.group, identity, make, resumable=stage.resumable)
     entry = replace(entry, changed_code=changed)

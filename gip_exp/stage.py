@@ -48,6 +48,7 @@ class Stage:
         resumable: Whether a killed build continues from what it left.
         keyed: The inputs whose keys enter the key of this stage; all by default.
         needs_device: Whether it computes with a model and therefore reserves the device (`gip_exp.device`).
+        finish: Completes what `build` made with names that differ between machines or runs of one key; not in the key.
         code: Functions that `build` looks up at run time, such as the selector's. The code of `build` and of these is
             part of the key.
     """
@@ -60,6 +61,7 @@ class Stage:
     resumable: bool = False
     keyed: Callable[[Config], tuple[str, ...]] | None = None
     needs_device: Callable[[Config], bool] = field(default=lambda _: False)
+    finish: Callable[[Job], None] = field(default=lambda _: None)
     code: Callable[[Config], tuple[Root, ...]] = field(default=lambda _: ())
 
     @property

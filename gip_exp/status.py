@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -10,9 +11,9 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from gip_exp.errors import UserError, printable
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.watch:
             _watch(options.folder)
         else:
-            Console(width=None if sys.stdout.isatty() else WIDE).print(table(look(options.folder)))
+            console().print(table(look(options.folder)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -79,24 +80,55 @@ def look(folder: Path) -> list[State]:
     return progress.of_plan(folder) if plan_folder.is_plan(folder) else progress.of_runs(folder)
 
 
+def console() -> Console:
+    """Return the console of the listing: as wide as the terminal or COLUMNS, else wide enough for most reasons."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE, highlight=False)
+
+
 def table(states: Sequence[State]) -> Group:
-    """Format the states as a table, with the count of each state and the offline W&B runs."""
-    shown = Table("run", "what", "state", "stage", "since", "where", "why", box=None, pad_edge=False)
-    for state in states:
-        color = COLORS.get(state.state, "")
-        shown.add_row(
-            _text(state.name),
-            _text(state.label),
-            Text(state.state, style=color),
-            _text(state.stage),
-            _since(state),
-            _text(state.where),
-            _text(state.reason),
-        )
+    """Format the states as a list, with the count of each state and the offline W&B runs."""
     counted = Counter(state.state for state in states)
     parts = ", ".join(f"{counted[name]} {name}" for name in progress.ORDER if counted[name])
     counts = f"{len(states)} runs: {parts}  ({_clock(time.time())})"
-    return Group(shown, Text(counts, style="bold"), *_offline(states))
+    return Group(_Listing(states), Text(counts, style="bold"), *_offline(states))
+
+
+class _Listing:
+    """The runs, one a line: name and state; below it why, then stage, time and place, if there is something to say.
+
+    A reason is cut at the width of the terminal; `--json` has all of it.
+    """
+
+    def __init__(self, states: Sequence[State]) -> None:
+        self.states = states
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        width, cut = options.max_width, False
+        names = [printable(f"{state.name} {state.label}".strip()) for state in self.states]
+        states = max((len(state.state) for state in self.states), default=0)
+        room = min(max(map(cell_len, names), default=0), width - states - 2)
+        for name, state in zip(names, self.states, strict=True):
+            fits = cell_len(name) <= room
+            if not fits:
+                yield Text(name, overflow="fold")
+            yield Text.assemble(set_cell_size(name if fits else "", room), "  ", (state.state, _color(state)))
+            for detail, style in ((" ".join(printable(state.reason).split()), ""), (_details(state), "dim")):
+                if detail:
+                    yield Text(f"    {detail}", style=style, no_wrap=True, overflow="ellipsis")
+                    cut = cut or 4 + cell_len(detail) > width
+        if cut:
+            yield Text("--json shows what is cut", style="dim")
+
+
+def _color(state: State) -> str:
+    return COLORS.get(state.state, "")
+
+
+def _details(state: State) -> str:
+    """Return stage, time and place, as far as they are known."""
+    return " · ".join(
+        part for part in (printable(state.stage), _since(state), printable(state.where)) if part
+    )
 
 
 def _since(state: State) -> str:
@@ -110,11 +142,6 @@ def _since(state: State) -> str:
 def _clock(seconds: float) -> str:
     """Format a time in the reader's zone: `Nov 26 19:05:01 CET`."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%b %d %H:%M:%S %Z")
-
-
-def _text(words: str) -> Text:
-    """Return text from files without markup and control characters."""
-    return Text(printable(words))
 
 
 def _offline(states: Sequence[State]) -> list[Text]:

@@ -2,9 +2,11 @@
 
 import json
 
+import huggingface_hub
 import pytest
 from conftest import MICRO
 from test_gip_exp_main import run
+from tiny_qwen3 import make_model
 
 from gip_exp import pipeline
 from gip_exp.cli.export_adapter import main as export_adapter
@@ -68,6 +70,38 @@ def test_an_exported_adapter_names_its_base_and_loads(trained, tmp_path, capsys)
     base = described["base_model_name_or_path"]
     assert base == str(trained.entries["base"].folder)
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(folder))
+
+
+@pytest.fixture(scope="module")
+def hub_model(tmp_path_factory):
+    """A tiny model in a hub cache of its own, as `acme/tiny` with one revision."""
+    cache, revision = tmp_path_factory.mktemp("hub"), "0123456789abcdef0123456789abcdef01234567"
+    make_model(cache / "models--acme--tiny" / "snapshots" / revision)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+        yield "acme/tiny", revision
+
+
+def test_the_adapter_of_a_hub_model_names_it_and_not_its_place_in_the_cache(
+    hub_model, micro, tmp_path, capsys
+):
+    name, revision = hub_model
+    model = [f"model.path={name}", f"model.revision={revision}", "model.scratch=null", "model.dtype=float32"]
+    evaluation = ["evaluation=[gsm8k_short]", "evaluation.gsm8k.limit=2", "engine.check_adapter=false"]
+    done = pipeline.run(micro(tmp_path / "out", *model, *evaluation, "selector=random"), Console())
+    assert done.result["metrics"]["gsm8k/exact_match"]["n"] == 2  # our own evaluation loads it
+    adapter = done.entries["train"].folder / "adapter"
+    before = (adapter / "adapter_config.json").read_bytes()
+    described = json.loads(before)
+    assert (described["base_model_name_or_path"], described["revision"]) == hub_model
+    card = (adapter / "README.md").read_text()
+    assert f"base_model: {name}" in card
+    assert not any("models--acme--tiny" in text for text in (card, before.decode()))
+    assert export_adapter([str(done.folder), str(tmp_path / "exported")]) == 0
+    assert (tmp_path / "exported" / "adapter_config.json").read_bytes() == before
+    assert (tmp_path / "exported" / "README.md").read_text() == card
+    assert export_adapter([str(done.folder), str(tmp_path / "merged"), "--merge"]) == 0
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
 
 
 def test_a_merged_model_answers_like_the_base_with_the_adapter(trained, tmp_path):

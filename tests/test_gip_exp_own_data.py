@@ -276,12 +276,18 @@ def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):
         run(config)
 
 
-def test_a_pool_of_two_rows_gives_one_once_its_words_count(own, tmp_path):
+def test_a_pool_of_two_rows_gives_one_by_words_of_single_rows_and_that_is_said(own, tmp_path):
     path = written(tmp_path / "a.jsonl", rows_of(2))
-    with pytest.raises(UserError, match=r"gives every text the same vector.* lower embedder\.min_count=2"):
-        run(own(path, "selector=k_center"))
-    outcome, _ = run(own(path, "selector=k_center", "budget=0.05", "embedder.min_count=1"))
+    outcome, said = run(own(path, "selector=k_center", "budget=0.05"))
     assert outcome.result["n_selected"] == 1
+    assert "embedder.min_count=2 lowered to 1" in said
+    assert (outcome.folder / "selection.html").is_file()
+
+
+def test_rows_that_differ_in_no_word_are_one_message(own, tmp_path):
+    rows = [{"prompt": "?", "completion": "a" + " " * i + "b"} for i in range(1, 4)]
+    with pytest.raises(UserError, match="gives every text the same vector"):
+        run(own(written(tmp_path / "a.jsonl", rows), "selector=k_center", "budget=2"))
 
 
 # The hub, at the boundary of `datasets.load_dataset`.

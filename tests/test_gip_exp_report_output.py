@@ -14,6 +14,7 @@ from statistics import fmean
 import pytest
 from rich.console import Console
 
+from gip_exp.pages import SORTING
 from gip_exp.report import html, latex, markdown, names
 from gip_exp.report.__main__ import main
 from gip_exp.report.document import Column, Document, Section, Table
@@ -159,8 +160,11 @@ def test_the_page_is_self_contained_with_unique_ids_and_balanced_tags(report):
     assert len(page.ids) == len(set(page.ids))
     inner = {link.removeprefix("#") for link in page.links if link.startswith("#")}
     assert inner <= set(page.ids)
-    assert [link for link in page.links if not link.startswith(("#", "data:"))] == []
-    assert "<script" not in text
+    files = [link for link in page.links if not link.startswith(("#", "data:"))]
+    assert files
+    assert all((report[0].folder / link).is_file() for link in files)  # those of the runs
+    assert text.count("<script") == 1
+    assert f"<script>\n{SORTING.read_text()}</script>" in text
     assert text.count("data:image/svg+xml") == len(list((report[0].folder / "figures").glob("*.svg")))
 
 

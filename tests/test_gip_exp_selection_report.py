@@ -1,7 +1,9 @@
 """The selection report of runs on odd and hostile rows: the table, the Markdown, and the page in a real browser."""
 
 import html
+import io
 import json
+import re
 import shutil
 import subprocess
 
@@ -13,6 +15,7 @@ from conftest import unavailable
 from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.console import Console
+from gip_exp.errors import UserError
 from gip_exp.storage.files import read_jsonl
 
 HOSTILE = [
@@ -100,6 +103,63 @@ def test_the_numbers_of_the_subset_are_in_the_result(outcome):
     )
 
 
+def test_the_reason_of_a_row_names_its_gain_its_neighbour_and_a_score_that_stands_out(run):
+    made = run("budget=15", "selector=mp_metadata", "data.metadata=[score]")
+    text = (made.folder / "selection.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^### rank (\d+), .*\n\n(.*)$", text, re.MULTILINE))
+    table = pq.read_table(made.folder / "scored.parquet").to_pylist()[:90]
+    ranked = {str(row["rank"]): row for row in table if row["rank"]}
+    assert told.keys() >= {str(rank) for rank in (*range(1, 6), *range(11, 16))}
+    for rank, sentence in told.items():
+        row = ranked[rank]
+        assert sentence.startswith(f"Gain {row['gain']:.4g}")
+        assert ("the most similar row before it is rank" in sentence) == (rank != "1")
+        below = np.mean([other["score"] < row["score"] for other in table])
+        above = np.mean([other["score"] > row["score"] for other in table])
+        if max(below, above) >= 0.75:
+            word = "higher" if below > above else "lower"
+            share = f"({word} than {100 * max(below, above):.0f} % of the pool)"
+            assert f"it stands out by score {row['score']:.3g} {share}" in sentence
+        else:
+            assert "its scores are like those of most rows" in sentence
+    assert any("stands out" in sentence for sentence in told.values())
+
+
+def test_of_many_scores_the_two_that_stand_out_most_are_named(compose, tmp_path):
+    """One row is best by all of four columns, in which 0, 4, 8 and 12 of 40 rows have its value."""
+    path = tmp_path / "rows.jsonl"
+    made = [
+        {"prompt": f"Fact {i}?", "completion": f"Water is {i}."}
+        | {f"c{k}": int(i < 1 + 4 * k) for k in range(4)}
+        for i in range(40)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    given = [
+        "+experiment=own_data",
+        f"data.path={path}",
+        f"paths.root={tmp_path}/out",
+        "selector=mp_metadata",
+        "budget=3",
+    ]
+    outcome = pipeline.run(parse(compose(*given, "data.metadata=[c0,c1,c2,c3]")), Console(io.StringIO()))
+    text = (outcome.folder / "selection.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^### rank \d+, line (\d+)\n\n(.*)$", text, re.MULTILINE))
+    assert told["1"].endswith(
+        "it stands out by c0 1 (higher than 98 % of the pool) and c1 1 (higher than 88 % of the pool)."
+    )
+
+
+def test_only_scores_that_the_selector_read_explain_a_row(run):
+    made = run("selector=k_center", "budget=9")  # score is a column of the rows, but k_center reads no scores
+    text = (made.folder / "selection.md").read_text(encoding="utf-8")
+    assert "stands out" not in text
+    assert "with a cosine of" in text
+    made = run("selector=random", "budget=9")
+    assert "The selector gives no reason for a single row." in (made.folder / "selection.md").read_text(
+        "utf-8"
+    )
+
+
 def test_hostile_text_stays_text(outcome):
     page = (outcome.folder / "selection.html").read_text(encoding="utf-8")
     assert "<script>document" not in page
@@ -143,6 +203,37 @@ def test_rows_that_no_words_tell_apart_are_described(compose, tmp_path):
     ]
     made = pipeline.run(parse(compose(*given)), Console())
     assert (made.folder / "selection.html").is_file()
+
+
+REFUSED = {
+    "chinese.jsonl": "judge=rules reads only Latin letters.*selector=mp_sc",
+    "columns_as_lists.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
+    "one_row_with_a_list_called_samples.jsonl": "the pool is a single row",
+    "shards_with_one_missing": "train-00001-of-00003.*data.allow_missing_shards=true",
+    "system_in_the_middle.jsonl": "every attribute of the judge is the same for every row.*selector=mp_sc",
+    "tools_last_turn_is_a_call.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
+}  # with two rows, self-compression is the same for both
+
+
+def test_every_odd_file_ends_with_a_page_or_with_one_message(compose, data_dir, tmp_path):
+    """Half of each file under `cases` of the data, by the defaults of own_data; where they refuse, by mp_sc, if they name it."""
+    files = [path for path in sorted((data_dir / "cases").iterdir()) if path.name != "README.md"]
+    assert {path.name for path in files} >= REFUSED.keys()
+
+    def described(path, *more):
+        given = ["+experiment=own_data", f"data.path={path}", "budget=0.5", f"paths.root={tmp_path}", *more]
+        outcome = pipeline.run(parse(compose(*given)), Console(io.StringIO()))
+        assert (outcome.folder / "selection.html").is_file()
+        assert 1 <= outcome.result["n_selected"] <= outcome.result["n_pool"] / 2 + 0.5
+
+    for path in files:
+        if path.name not in REFUSED:
+            described(path)
+            continue
+        with pytest.raises(UserError, match=REFUSED[path.name]):
+            described(path)
+        if "mp_sc" in REFUSED[path.name]:
+            described(path, "selector=mp_sc")
 
 
 # What a reader does on the page; it ends as JSON in the document, which the browser prints.

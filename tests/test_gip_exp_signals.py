@@ -197,7 +197,7 @@ def test_metadata_columns_become_a_signal(compose, rows_file, tmp_path):
     table = table_of(outcome, "score/metadata")
     assert table.names == ("length", "votes", "same")
     np.testing.assert_array_equal(table.column("length"), np.arange(40) + 0.5)
-    assert "attribute 'same' is 1 for every row" in said.getvalue()
+    assert "every row has the same value: same 1" in said.getvalue()
     top = own(
         compose,
         rows_file,

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from report_runs import write_run
+from rich.cells import cell_len
 from test_gip_exp_runs_lock import at_work, fake
 
 from gip_exp import status
@@ -313,3 +314,38 @@ def test_a_running_run_shows_its_step_and_its_start_in_the_readers_zone(tmp_path
     shown = capsys.readouterr().out
     assert "Sep 21 23:13:20 JST" in shown
     assert "fine-tuning: 100 of 400, loss 0.532, about" in shown
+
+
+def test_at_80_columns_names_are_whole_and_reasons_are_cut_to_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["a", "mp_ma_sc_b0.05_s0-9b2eba49", "漢字_b0.05_s0-9b2eba49", "mp_self_consistency" * 5]
+    for name in names:
+        write_run(tmp_path / "runs", name=name)
+    why = (
+        "data.path=alpaca.jsonl: no column holds completions;\ngive data.columns.completion=NAME, one of: "
+        + "x" * 60
+    )
+    write_run(tmp_path / "runs", name="lost", status="failed", error=why)
+    running = tmp_path / "runs" / "own_data" / "held"
+    running.mkdir(parents=True)
+    (running / "config.yaml").touch()
+    with lock.run_lock(running, "run_lock", print) as mine:
+        mine.update(stage="score/self_consistency", progress="rows: 5 of 10")
+        assert status.main([str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert all(f"runs/toy/{name}" in "".join(lines) for name in names)
+    (at,) = [i for i, line in enumerate(lines) if "runs/toy/lost" in line]
+    assert lines[at].split() == ["runs/toy/lost", "failed"]
+    assert lines[at + 1].startswith("    data.path=alpaca.jsonl: no column holds completions; give data.")
+    assert lines[at + 1].endswith("…")
+    assert "--json shows what is cut" in lines
+    (at,) = [i for i, line in enumerate(lines) if "runs/own_data/held" in line]
+    assert lines[at].split()[1] == "running"
+    assert lines[at + 1] == "    rows: 5 of 10"
+    assert lines[at + 2].startswith("    score/self_consistency · ")
+    states = [line.split()[-1] for line in lines if line.endswith((" done", " failed", " running"))]
+    columns = {
+        cell_len(line.rpartition(" ")[0]) for line in lines if line.endswith((" done", " failed", " running"))
+    }
+    assert (len(states), len(columns)) == (6, 1)  # one below the other

@@ -5,18 +5,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gip_exp.artifacts import ADAPTER
 from gip_exp.config import Config, parse
 from gip_exp.errors import UserError
 from gip_exp.models import loading
+from gip_exp.models.adapter_config import ADAPTER_CONFIG, name_base
 from gip_exp.runs.folder import CONFIG, RESULT
 from gip_exp.runs.records import RunResult, parse_result
-from gip_exp.storage.files import copy_file, write_json
+from gip_exp.storage.files import copy_file
 from gip_exp.storage.store import Store
-
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,9 +67,8 @@ def export(run: Path, folder: Path, *, merge: bool) -> None:
         return
     for file in sorted(file for file in adapter.iterdir() if file.is_file() and file.name != ADAPTER_CONFIG):
         copy_file(file, folder / file.name)
-    described: dict[str, Any] = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    described |= {"base_model_name_or_path": base, "revision": config.model.revision}
-    write_json(folder / ADAPTER_CONFIG, described)  # last: a folder without it is not an adapter
+    # Last: a folder without it is not an adapter.
+    name_base(adapter, base, config.model.revision, to=folder)
 
 
 def _read(run: Path) -> tuple[Config, RunResult]:

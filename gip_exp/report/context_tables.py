@@ -85,9 +85,8 @@ def cost_tables(group: Group) -> list[Table]:
         Column("total"),
     )
     note = "An output that several runs share is made once and counted once."
-    together = Table(
-        f"{group.slug}-stages", f"{group.title}: cost of each stage", columns, tuple(rows), (note,)
-    )
+    title = f"{group.title}: cost of each stage"
+    together = Table(f"{group.slug}-stages", title, columns, tuple(rows), (note,), total=True)
     return [together, _cost_by_method(group, [cost.stage for cost in stages])]
 
 
@@ -141,7 +140,7 @@ def check_table(verdicts: Sequence[Verdict]) -> Table | None:
     columns = (
         *(Column(name, "left") for name in ("claim", "where", "comparison")),
         *(Column(name) for name in ("seeds", "difference", "wider 95 %", "better on", "worse on")),
-        Column("", "left"),
+        Column("outcome", "left"),
     )
     note = (
         "Wider 95 %: the wider bounds of the bootstrap over seeds and questions and Student's t over seeds. Better, worse "

@@ -1,5 +1,6 @@
 """The report as data: sections of text, tables and figures. Writers turn it into Markdown, LaTeX and HTML."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -33,6 +34,8 @@ class Table:
         notes: lines below the table.
         ruled: rows before which a thin line separates blocks.
         folded: whether a page shows it on demand only (long evidence).
+        total: whether the last row is the sum of the others.
+        links: relative addresses of cells, by (row, column).
     """
 
     slug: str
@@ -42,6 +45,8 @@ class Table:
     notes: tuple[str, ...] = ()
     ruled: tuple[int, ...] = ()
     folded: bool = False
+    total: bool = False
+    links: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[tuple[str, int]]:

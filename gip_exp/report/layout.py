@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from gip_exp.report import text
 from gip_exp.report.claims import MIN_SEEDS
@@ -16,6 +17,7 @@ from gip_exp.report.document import Document, Figure, Section, Table
 from gip_exp.report.measures import measure_table
 from gip_exp.report.names import is_part
 from gip_exp.report.rows import Result
+from gip_exp.report.run_table import run_table
 from gip_exp.report.runs import Found
 from gip_exp.report.study import Cell, Group
 from gip_exp.report.tables import HOW, part_tables, result_table
@@ -35,8 +37,10 @@ def make_document(
     results: Sequence[Result],
     verdicts: Sequence[Verdict],
     figures: Mapping[str, Sequence[Figure]],
+    *,
+    out: Path,
 ) -> Document:
-    """Return the content of the report, independent of its format."""
+    """Return the content of a report in the folder `out`, independent of its format."""
     evaluated = any(group.uses_model for group in groups)
     sections = [
         Section("Figures", (), tuple(figures["results"])),
@@ -44,6 +48,7 @@ def make_document(
         *(_results(group, results) for group in groups),
         _subsets(groups, figures["subsets"]),
         _cost(groups, figures["cost"]),
+        Section("Runs", (), (run_table(found, out),)),
         Section("How to read the numbers", HOW),
     ]
     return Document(

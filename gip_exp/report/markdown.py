@@ -20,7 +20,7 @@ def render(document: Document) -> str:
 def table(of: Table) -> list[str]:
     """Return title, header with alignments, rows padded to equal width, and notes."""
     header = [_heading(column) for column in of.columns]
-    cells = [[_safe(cell) for cell in row] for row in of.rows]
+    cells = [[_cell(of, i, j) for j in range(len(row))] for i, row in enumerate(of.rows)]
     widths = [max(3, *(len(row[i]) for row in [header, *cells])) for i in range(len(header))]
     rule = [
         "-" * (w - 1) + ":" if c.align == "right" else "-" * w
@@ -29,6 +29,11 @@ def table(of: Table) -> list[str]:
     lines = [f"**{_safe(of.title)}**", "", _line(header, widths, of), "| " + " | ".join(rule) + " |"]
     lines += [_line(row, widths, of) for row in cells]
     return lines + ([""] + [f"*{_safe(note)}*  " for note in of.notes] if of.notes else [])
+
+
+def _cell(of: Table, row: int, column: int) -> str:
+    text = _safe(of.rows[row][column])
+    return f"[{text}]({of.links[row, column]})" if (row, column) in of.links else text
 
 
 def _line(cells: list[str], widths: list[int], of: Table) -> str:

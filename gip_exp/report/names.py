@@ -73,6 +73,7 @@ CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction"
 # Stages in the order in which they run, with fills for bars (Tol's light set), paler than the methods' colours.
 STAGES = {
     "data": "#DDDDDD",
+    "contamination": "#C4B49A",
     "base": "#AAAA00",
     "score": "#77AADD",
     "embed": "#99DDFF",
@@ -80,6 +81,7 @@ STAGES = {
     "gradients": "#EE8866",
     "rank": "#44BB99",
     "select": "#BBCC33",
+    "describe": "#CC99BB",
     "train": "#EEDD88",
     "evaluate": "#A7A0C8",
 }

@@ -1,6 +1,7 @@
 """Numbers as text, the same in every output: percent with one decimal, other outcomes with three."""
 
 import math
+import re
 
 NONE = "–"
 
@@ -46,6 +47,21 @@ def seconds(number: float) -> str:
     if number < 7200:
         return f"{number / 60:.0f} min"
     return f"{number / 3600:.1f} h"
+
+
+def number_in(shown: str) -> float | None:
+    """Return what a text of this module says, for sorting: per cent before counts, durations in seconds; None for no number.
+
+    Example:
+        >>> [number_in(shown) for shown in ("500 (5 %)", "−1.9", "30.1 to 48.2", "< .001", "1,872", "12 min", "–")]
+        [5.0, -1.9, 30.1, 0.001, 1872.0, 720.0, None]
+    """
+    number = r"[+−-]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[+-]\d+)?"
+    found = re.search(rf"({number}) %", shown) or re.match(rf"(?:< )?({number})(?: (min|h)\b)?", shown)
+    if found is None:
+        return None
+    seconds = {"min": 60, "h": 3600}.get(found[2] or "", 1) if found.re.groups > 1 else 1
+    return float(found[1].replace(",", "").replace("−", "-")) * seconds
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

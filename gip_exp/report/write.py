@@ -54,7 +54,7 @@ def write_report(folder: Path, out: Path, console: Console | None = None) -> Rep
         figures = {
             part: _drawn(plans, out / FIGURES, console) for part, plans in plan(groups, results).items()
         }
-        document = layout.make_document(found, groups, results, verdicts, figures)
+        document = layout.make_document(found, groups, results, verdicts, figures, out=out)
         _write(document, results, out)
     except OSError as error:
         why = error.strerror or error

@@ -1,5 +1,6 @@
 """Small charts as inline SVG, in the colours of the page."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,11 @@ def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
+def _digits(span: float) -> int:
+    """Return how many decimals tell the ends and the middle of a span apart; at most 4, for the margin."""
+    return min(4, max(0, math.ceil(0.7 - math.log10(span / 2))))
+
+
 def line_chart(curve: Curve, marked: int) -> Markup:
     """Draw a measure of the first c ranked rows, and of random rows, against c on a logarithmic axis.
 
@@ -50,12 +56,7 @@ def line_chart(curve: Curve, marked: int) -> Markup:
     at = _x(float((np.log(min(marked, curve.counts[-1])) - logs[0]) / width))
     ticks = [curve.counts[0], curve.counts[len(curve.counts) // 2], curve.counts[-1]]
     parts = [
-        *(
-            _text(
-                LEFT - 5, _y(s) + 3, f"{low + s * span:.2g}" if high < 10 else f"{low + s * span:,.0f}", "end"
-            )
-            for s in (0.0, 0.5, 1.0)
-        ),
+        *(_text(LEFT - 5, _y(s) + 3, f"{low + s * span:,.{_digits(span)}f}", "end") for s in (0.0, 0.5, 1.0)),
         *(
             _text(_x(float((np.log(t) - logs[0]) / width)), HEIGHT - 10, f"{t:,}", anchor)
             for t, anchor in zip(ticks, ("start", "middle", "end"), strict=True)
@@ -88,7 +89,7 @@ def histogram(name: str, pool: np.ndarray, subset: np.ndarray, bins: int = 24) -
     labels = [
         _text(_x(float(np.log(t) / np.log(edges[-1]))), HEIGHT - 10, f"{t:,}") for t in ticks if t < edges[-1]
     ]
-    axis = [_text(LEFT - 5, _y(s) + 3, f"{100 * s * high:.0f} %", "end") for s in (0.0, 0.5, 1.0)]
+    axis = [_text(LEFT - 5, _y(s) + 3, f"{100 * s * high:.2g} %", "end") for s in (0.0, 0.5, 1.0)]
     return _frame(
         f"{name}: distribution of lengths in subset and pool",
         [*axis, *labels, *bars, f'<polyline class="pool" points="{steps}"/>'],

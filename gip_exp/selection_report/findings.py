@@ -11,6 +11,8 @@ from gip_exp.selection_report.numbers import Curve, Measure, Share
 
 NEAR = 0.95  # cosine from which a row is a near-copy of a pick
 SHOWN = 5  # rows shown as text: first, last, narrowly missed
+MOST = 0.75  # share of the pool from which being above or below it stands out
+TOLD = 2  # scores named in the sentence that explains a row
 TOPIC_ROWS = 400  # a topic for so many rows of the pool, within 8 to 30
 
 
@@ -96,20 +98,41 @@ def _shown(material: Material) -> dict[str, tuple[Shown, ...]]:
 
 
 def explain(material: Material, at: int) -> str:
-    """Explain the place of the row ranked `at` (from 0): its scores in the pool, and the most similar row before it."""
-    row = int(material.order[at])
+    """Explain the place of the row ranked `at` (from 0) in one sentence, by what the selector saw.
+
+    That is its gain, the most similar row before it, and at most two of its scores that stand out in the pool.
+    """
     parts = []
-    for name, values in material.telling.items():
-        known = values[material.pool]
-        known = known[~np.isnan(known)]
-        if not np.isnan(values[row]) and len(known):
-            below, equal = (known < values[row]).mean(), (known == values[row]).mean()
-            parts.append(f"{name} {values[row]:.3g} (above {below:.0%} of the pool, level with {equal:.0%})")
-    if at and at < len(material.ranked):
+    if material.gains.any():
+        first = f" (the first pick's: {material.gains[0]:.4g})" if at else ""
+        parts.append(f"gain {material.gains[at]:.4g}{first}")
+    if material.by_features and 0 < at < len(material.ranked):
         before = material.ranked[:at]
         cosines = unit(material.features[before]) @ unit(material.features[material.ranked[at]][None])[0]
         best = int(cosines.argmax())
-        parts.append(f"most similar row before it: rank {best + 1}, cosine {cosines[best]:.2f}")
-    if material.gains.any():
-        parts.append(f"gain {material.gains[at]:.4g} (the first row's is {material.gains[0]:.4g})")
-    return "; ".join(parts) or "the selector gives no reason for a single row"
+        parts.append(
+            f"the most similar row before it is rank {best + 1}, with a cosine of {cosines[best]:.2f}"
+        )
+    parts += _standing_out(material, int(material.order[at]))
+    sentence = "; ".join(parts) or "the selector gives no reason for a single row"
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _standing_out(material: Material, row: int) -> list[str]:
+    """Describe the scores of the selector in which most rows of the pool are below the row, or most are above it."""
+    found = []
+    for name in (name for name in material.telling if name in material.signal):
+        values = material.telling[name]
+        known = values[material.pool]
+        known = known[~np.isnan(known)]
+        if np.isnan(values[row]) or not len(known):
+            continue
+        sides = {"higher": (known < values[row]).mean(), "lower": (known > values[row]).mean()}
+        side = max(sides, key=lambda word: sides[word])
+        found.append(
+            (sides[side], f"{name} {values[row]:.3g} ({side} than {100 * sides[side]:.0f} % of the pool)")
+        )
+    best = sorted((one for one in found if one[0] >= MOST), key=lambda one: -one[0])[:TOLD]
+    if best:
+        return ["it stands out by " + " and ".join(text for _, text in best)]
+    return ["its scores are like those of most rows"] if found else []

@@ -53,6 +53,7 @@ class Material:
         features: (m, d) their embeddings.
         drawn: (s,) positions in `described` of an unbiased sample of the pool; all if the pool is described.
         embedder: Name of the embedder.
+        by_features: Whether the selector reads embeddings; else they were made for the report alone.
         left_out: Rows that did not enter the pool, with the reason.
     """
 
@@ -69,6 +70,7 @@ class Material:
     features: np.ndarray
     drawn: np.ndarray
     embedder: str
+    by_features: bool
     left_out: Sequence[Mapping[str, Any]]
 
     @property
@@ -128,6 +130,7 @@ def load(job: Job) -> Material:
         features=features,
         drawn=drawn,
         embedder=embedder,
+        by_features="embed" in job.inputs,
         left_out=read_jsonl(left_out) if left_out.is_file() else [],
     )
 

@@ -1,24 +1,8 @@
-"use strict";
-// The table of picks: sorted by its headings, searched by the text of a row.
+// The table of picks, searched by the text of a row.
 (() => {
-  const table = document.getElementById("picks");
-  const body = table.tBodies[0];
-  const heads = [...table.tHead.rows[0].cells];
+  const body = document.getElementById("picks").tBodies[0];
   const search = document.getElementById("search");
   const count = document.getElementById("count");
-  const collator = new Intl.Collator(undefined, { numeric: true });
-  const compare = {
-    number: (a, b) => (a === "" ? 1 : b === "" ? -1 : Number(a) - Number(b)),
-    text: collator.compare,
-  };
-  heads.forEach((head, at) => head.querySelector("button").addEventListener("click", () => {
-    const down = head.getAttribute("aria-sort") === "ascending";
-    heads.forEach((other) => other.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const by = compare[head.dataset.type];
-    const rows = [...body.rows].sort((a, b) => by(a.cells[at].textContent, b.cells[at].textContent));
-    body.append(...(down ? rows.reverse() : rows));
-  }));
   search.addEventListener("input", () => {
     const wanted = search.value.toLowerCase();
     let shown = 0;

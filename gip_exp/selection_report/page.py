@@ -108,17 +108,16 @@ def render(content: Content) -> str:
         name: charts.histogram(name, v[material.pool], v[selected]) for name, v in found.lengths.items()
     }
     curves = [(curve.name, charts.line_chart(curve, material.n_selected)) for curve in found.curves]
-    script = SCRIPT.read_text(encoding="utf-8")
     return templates.get_template(TEMPLATE.name).render(
         content=content,
         found=found,
         histograms=drawings,
         curves=curves,
+        ends=len(material.order) <= 1.05 * material.n_selected < len(material.pool),
         columns=_columns(material),
         rows=_table(material, found),
         most_picks=PICKS,
         map_data=_as_script_data(_points(material, found)),
-        script=Markup(script),  # nosec - a file of the package
     )
 
 
@@ -144,12 +143,12 @@ def _as_script_data(value: Any) -> Markup:
 
 
 def _columns(material: Material) -> list[tuple[str, str]]:
-    """Return (heading, type) of the columns of the table of picks."""
+    """Return (heading, `number` or the classes of a text) of the columns of the table of picks."""
     scores = [(name, "number") for name in material.telling]
     gains = [("gain", "number")] if material.gains.any() else []
     return [
         ("rank", "number"), ("row", "text"), *scores, *gains,
-        ("characters", "number"), ("topic", "text"), ("prompt", "text"), ("reply", "text"),
+        ("characters", "number"), ("topic", "text"), ("prompt", "text long"), ("reply", "text long"),
     ]  # fmt: skip
 
 

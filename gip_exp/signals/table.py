@@ -32,7 +32,7 @@ SOURCE_STAGE = {
 
 
 def write_table(job: Job, title: str, table: SignalTable) -> None:
-    """Write the table, its summary and its figure, with a note for each constant column."""
+    """Write the table, its summary and its figure, with a note on constant columns."""
     from gip_exp.signals.figure import save_figure
     from gip_exp.signals.summary import markdown, summary
 
@@ -43,11 +43,9 @@ def write_table(job: Job, title: str, table: SignalTable) -> None:
     save_figure(job.folder, FIGURE, title, table, facts)
     attributes = {name: {"mean": c["mean"], "sd": c["sd"]} for name, c in facts["columns"].items()}
     job.draft.facts.update(n=facts["n"], n_unscored=facts["n_unscored"], attributes=attributes)
-    for name, column in facts["columns"].items():
-        if column["distinct"] == 1:
-            job.note(
-                f"attribute {name!r} is {column['mean']:g} for every row: it is constant and not used as a signal"
-            )
+    same = [f"{name} {c['mean']:g}" for name, c in facts["columns"].items() if c["distinct"] == 1]
+    if same:
+        job.note(f"not used as a signal, because every row has the same value: {', '.join(same)}")
 
 
 def read_table(entry: Entry) -> SignalTable:

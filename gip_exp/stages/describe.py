@@ -5,6 +5,7 @@ It reads the signals and embeddings of the run; a run without embeddings compare
 
 from typing import Any
 
+from gip_exp import pages
 from gip_exp.artifacts import METADATA_STAGE, selector_of
 from gip_exp.config import Config
 from gip_exp.config.data import RowsData
@@ -34,8 +35,7 @@ def _settings(config: Config, _: Entries) -> dict[str, Any]:
         **shown,
         "budget": config.budget,
         "seed": config.seed,
-        "template": file_digest(page.TEMPLATE),
-        "script": file_digest(page.SCRIPT),
+        "page": [file_digest(file) for file in (page.TEMPLATE, page.SCRIPT, pages.STYLE, pages.SORTING)],
     }
 
 

@@ -13,6 +13,7 @@ from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.models import loading
+from gip_exp.models.adapter_config import name_base
 from gip_exp.models.machine import machine, missing_for_training
 from gip_exp.models.prompts import renderer
 from gip_exp.stage import Entries, Job, Stage
@@ -67,6 +68,16 @@ def _build(job: Job) -> None:
     facts = _facts(done, task)
     job.draft.facts.update(facts)
     job.log({f"train/{name}": value for name, value in facts.items() if value is not None})
+
+
+def _finish(job: Job) -> None:
+    """Name the base model in the adapter as the config does, instead of a folder of this machine's cache.
+
+    A base from scratch has no other name than its folder.
+    """
+    model = job.config.model
+    if model.path is not None:
+        name_base(job.folder / ADAPTER, model.path, model.revision)
 
 
 def history(entry: Entry) -> list[dict[str, float]]:
@@ -128,4 +139,5 @@ STAGE = Stage(
     resumable=True,
     keyed=_keyed,
     needs_device=lambda _: True,
+    finish=_finish,
 )

@@ -33,7 +33,7 @@ def embed(
         advance: Called with the number of texts of each block that is done.
         dimensions: Dimensions of the vectors, lowered if the texts have fewer features.
         ngrams: Maximum length of n-grams.
-        min_count: Minimum number of texts that contain an n-gram.
+        min_count: Minimum number of texts that contain an n-gram; lowered to 1 if the texts differ in none of them.
         max_ngrams: Maximum number of n-grams; the most frequent are used.
         fit_rows: Maximum number of texts, drawn at random, from which n-grams, weights and directions are learned.
         seed: Seed of the draw and of the randomised SVD.
@@ -42,26 +42,24 @@ def embed(
         (n, d) float32.
 
     Raises:
-        UserError: no token occurs often enough, or all texts are the same.
+        UserError: the texts have no tokens, or all are the same.
     """
-    from sklearn.decomposition import TruncatedSVD
-
     if len(texts) == 1:
         raise UserError("the pool is a single row, so there is nothing to select: give more rows")
     sample = _sample(texts, fit_rows, seed)
-    vectorizer, weights = _fitted(sample, ngrams, min_count, max_ngrams)
-    possible = min(dimensions, weights.shape[1] - 1, len(sample))
-    if possible < dimensions:
+    learn = partial(_learned, sample, ngrams=ngrams, max_ngrams=max_ngrams, dimensions=dimensions, seed=seed)
+    try:
+        vectorizer, svd = learn(min_count=min_count)
+    except UserError:
+        if min_count == 1:
+            raise
+        vectorizer, svd = learn(min_count=1)
         note(
-            f"embedder.dimensions={dimensions} lowered to {possible}, because the texts have no more features"
+            f"embedder.min_count={min_count} lowered to 1, because words of that many rows do not tell the rows apart"
         )
-    svd = TruncatedSVD(max(1, possible), random_state=seed)
-    with np.errstate(invalid="ignore", divide="ignore"):  # no variance is an error below
-        svd.fit(weights)
-    if not np.isfinite(svd.explained_variance_ratio_).all():
-        raise UserError(
-            "embedder=tfidf gives every text the same vector, so there is nothing to select: check the rows, or lower "
-            f"embedder.min_count={min_count} (words of fewer rows are ignored)"
+    if len(svd.components_) < dimensions:
+        note(
+            f"embedder.dimensions={dimensions} lowered to {len(svd.components_)}, because the texts have no more features"
         )
     facts["explained_variance"] = round(float(svd.explained_variance_ratio_.sum()), 4)
     facts["fit_rows"] = len(sample)
@@ -82,6 +80,27 @@ def _sample(texts: Sequence[str], n: int, seed: int) -> list[str]:
     return [texts[int(row)] for row in rows]
 
 
+def _learned(
+    texts: Sequence[str], *, ngrams: int, min_count: int, max_ngrams: int, dimensions: int, seed: int
+) -> tuple[Any, Any]:
+    """Return (vectorizer, truncated SVD of the TF-IDF weights) learned from texts.
+
+    Raises:
+        UserError: no token occurs often enough, or all texts get the same vector.
+    """
+    from sklearn.decomposition import TruncatedSVD
+
+    vectorizer, weights = _fitted(texts, ngrams, min_count, max_ngrams)
+    svd = TruncatedSVD(max(1, min(dimensions, weights.shape[1] - 1, len(texts))), random_state=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):  # no variance is an error below
+        svd.fit(weights)
+    if not np.isfinite(svd.explained_variance_ratio_).all():
+        raise UserError(
+            "embedder=tfidf gives every text the same vector, so there is nothing to select: check the rows"
+        )
+    return vectorizer, svd
+
+
 def _fitted(texts: Sequence[str], ngrams: int, min_count: int, max_ngrams: int) -> tuple[Any, Any]:
     """Return (vectorizer, sparse float32 matrix (n, n-grams) of the TF-IDF weights of the texts)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -99,9 +118,9 @@ def _fitted(texts: Sequence[str], ngrams: int, min_count: int, max_ngrams: int) 
     )
     try:
         return vectorizer, vectorizer.fit_transform(texts)
-    except ValueError as error:
+    except ValueError:
         raise UserError(
-            f"embedder=tfidf finds no words that occur often enough ({error}): lower embedder.min_count"
+            f"embedder=tfidf finds no words in {min_count} or more rows: check the rows, or choose another embedder"
         ) from None
 
 

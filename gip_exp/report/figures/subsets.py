@@ -1,6 +1,6 @@
 """Overlap of the methods' subsets, their quality and coverage, and the cost of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -85,13 +85,13 @@ def _scatter(axes: Axes, cells: Sequence[Cell], arms: Sequence[Arm]) -> None:
 
 
 def cost(group: Group) -> Figure:
-    """Draw stacked bars: mean seconds of each stage of one run without reuse."""
+    """Draw stacked bars: mean seconds of each stage of one run without reuse; `score/mixture` counts as `score`."""
     with styled():
         cells = _bars(group)
-        stages = [found.stage for found in costs(group)]
-        seconds = [stage_seconds(cell) for cell in cells]
+        stages = list(dict.fromkeys(found.stage.partition("/")[0] for found in costs(group)))
+        seconds = [_by_group(stage_seconds(cell)) for cell in cells]
         unit, divisor = _unit(max(sum(of_cell.values()) for of_cell in seconds))
-        figure = Figure(figsize=(5.6, 0.24 * len(cells) + 1.35))
+        figure = Figure(figsize=(5.6, 0.24 * len(cells) + 1.5))
         axes = figure.subplots()
         colours = [stage_colour(stage) for stage in stages]
         left = np.zeros(len(cells))
@@ -114,10 +114,18 @@ def cost(group: Group) -> Figure:
         axes.tick_params(axis="y", length=0)
         grid(axes, "x")
         patches = [Patch(color=colour, label=stage) for stage, colour in zip(stages, colours, strict=True)]
-        figure.legend(
-            handles=patches, loc="outside lower center", ncols=min(6, len(patches)), handlelength=1.0
-        )
+        columns = -(-len(patches) // -(-len(patches) // 5))  # rows of equal length, at most 5 columns
+        figure.legend(handles=patches, loc="outside lower center", ncols=columns, handlelength=1.0)
         return figure
+
+
+def _by_group(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the sums over the stages of a group."""
+    sums: dict[str, float] = {}
+    for stage, took in seconds.items():
+        name = stage.partition("/")[0]
+        sums[name] = sums.get(name, 0.0) + took
+    return sums
 
 
 def _bars(group: Group) -> list[Cell]:
