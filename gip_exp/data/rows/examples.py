@@ -272,8 +272,12 @@ def as_json(row: Row) -> str:
 
 def plain_value(value: Any) -> Any:
     """Convert a value to JSON types."""
-    if value is None or isinstance(value, str | bool | int):
+    if is_missing(value):
+        return None
+    if isinstance(value, str | bool | int):
         return value
+    if type(value).__module__ == "numpy":  # scalars and arrays, for instance of a data frame
+        return plain_value(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
