@@ -130,13 +130,10 @@ def _subset(
             f"{rows} has several files, so rows have no number: give one file, or the rows themselves"
         )
     indices = np.array([row["row"] - 1 for row in picked], dtype=np.int64)
-    if in_memory is not None:
-        found = [dict(in_memory[int(at)]) for at in indices]
-    else:
-        found = read_jsonl(outcome.folder / SELECTED_ROWS)
+    given_rows = None if in_memory is None else [dict(in_memory[int(at)]) for at in indices]
     return Subset(
         indices=indices,
-        rows=found,
+        rows=given_rows or read_jsonl(outcome.folder / SELECTED_ROWS),
         n=data_facts(outcome.entries)["n_read"],
         measures=outcome.result["measures"],
         notes=tuple(dict.fromkeys(note for entry in outcome.entries.values() for note in entry.notes)),

@@ -272,14 +272,12 @@ def as_json(row: Row) -> str:
 
 def plain_value(value: Any) -> Any:
     """Convert a value to JSON types."""
-    if is_missing(value):
+    if is_missing(value) or (isinstance(value, float) and math.isinf(value)):
         return None
-    if isinstance(value, str | bool | int):
+    if isinstance(value, str | bool | int | float):
         return value
     if type(value).__module__ == "numpy":  # scalars and arrays, for instance of a data frame
         return plain_value(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
