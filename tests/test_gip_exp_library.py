@@ -136,7 +136,9 @@ def test_texts_with_unicode_line_breaks_come_back_from_a_path(rows, tmp_path):
 
 def test_several_files_are_refused_even_if_one_holds_every_pick(rows, tmp_path):
     for part in range(2):
-        lines = [json.dumps({**row, "reward": 100.0 * part + row["reward"]}) for row in rows[30 * part :][:30]]
+        lines = [
+            json.dumps({**row, "reward": 100.0 * part + row["reward"]}) for row in rows[30 * part :][:30]
+        ]
         (tmp_path / f"train-0000{part}-of-00002.jsonl").write_text("\n".join(lines))
     settings = ["selector.signal=metadata"]
     with pytest.raises(UserError, match="has several files, so rows have no number"):
