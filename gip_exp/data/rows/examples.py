@@ -25,8 +25,9 @@ from gip_exp.data.rows.conversations import (
     reply,
     spoken_text,
 )
+from gip_exp.data.rows.layouts import Layout
 from gip_exp.data.rows.placed import Placed
-from gip_exp.data.rows.shapes import Layout, listed_columns, no_row
+from gip_exp.data.rows.shapes import listed_columns, no_row
 from gip_exp.data.rows.tool_calls import read_tools
 from gip_exp.turns import as_texts
 
