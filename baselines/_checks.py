@@ -42,6 +42,12 @@ def check_count(
         problems.add(argument, f"got {value!r}; give {span}")
 
 
+def check_share(problems: Problems, argument: str, value: Any) -> None:
+    """Note a problem unless `value` is a number in (0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 < float(value) <= 1.0:
+        problems.add(argument, f"got {value!r}; give a share in (0, 1]")
+
+
 def check_pool(
     problems: Problems, n: int, budget: int | float, candidates: Any, *, seed: int | None = None
 ) -> tuple[IntArray, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from baselines._apart import apart
-from baselines._checks import as_float64, check_pool, ranking, unit_rows
+from baselines._checks import as_float64, check_pool, check_share, ranking, unit_rows
 from baselines.top_score import checked_scores
 from selection.checks import Problems
 from selection.types import Selection, Share
@@ -68,7 +68,7 @@ def select(
             f"has shape {table.shape} for {len(names)} score_names and {len(matrix)} rows of features",
         )
     rows, count = check_pool(problems, len(matrix), budget, candidates)
-    problems.number("similarity", similarity)
+    check_share(problems, "similarity", similarity)
     problems.raise_if_any()
     at = names.index(complexity)
     product = table[:, at] * np.delete(table, at, axis=1).mean(axis=1)

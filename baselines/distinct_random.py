@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from baselines._apart import apart
-from baselines._checks import as_float64, check_pool, ranking, unit_rows
+from baselines._checks import as_float64, check_pool, check_share, ranking, unit_rows
 from selection.checks import Problems
 from selection.types import Seed, Selection, Share
 
@@ -49,7 +49,7 @@ def select(
     problems = Problems()
     matrix = as_float64(problems, "features", features, candidates)
     rows, count = check_pool(problems, len(matrix), budget, candidates, seed=seed)
-    problems.number("similarity", similarity)
+    check_share(problems, "similarity", similarity)
     problems.raise_if_any()
     order = np.random.default_rng(seed).permutation(len(rows))
     picks = apart(unit_rows(matrix, rows), order, count, at_most=similarity, note=note)

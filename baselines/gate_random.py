@@ -6,12 +6,11 @@ The cheapest method with both quality and diversity, and therefore a necessary c
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import numpy as np
 
-from baselines._checks import check_pool, ranking
+from baselines._checks import check_pool, check_share, ranking
 from baselines.top_score import checked_scores, mean_scores
 from selection.checks import Problems
 from selection.types import Seed, Selection, Share
@@ -45,8 +44,7 @@ def select(
     problems = Problems()
     matrix = checked_scores(problems, scores, candidates)
     rows, count = check_pool(problems, len(matrix), budget, candidates, seed=seed)
-    if isinstance(gate, bool) or not isinstance(gate, numbers.Real) or not 0.0 < gate <= 1.0:
-        problems.add("gate", f"got {gate!r}; give a share in (0, 1]")
+    check_share(problems, "gate", gate)
     problems.raise_if_any()
     mean = mean_scores(matrix, rows)
     by_score = rows[np.argsort(-mean[rows], kind="stable")]

@@ -8,6 +8,7 @@ no mean over questions, or where less is better, is left out, with a warning.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -79,7 +80,9 @@ def evaluate(
     for name, task in loaded["tasks"].items():
         kept, left_out = _mean_metrics(task)
         warnings += [f"lm_eval/{name}: {metric} is left out: {why}" for metric, why in left_out.items()]
-        predictions |= _outcomes(name, kept, results["samples"][name])
+        found, without = _with_outcome(_outcomes(name, kept, results["samples"][name]))
+        predictions |= found
+        warnings += without
     if not predictions:
         raise ValueError(
             f"no metric of {listed(list(loaded['tasks']))} is a mean over questions in which more is better"
@@ -221,6 +224,24 @@ def _outcomes(
             )
             found.setdefault(f"lm_eval/{task}.{metric}{rule}", []).append(prediction)
     return {name: tuple(predictions) for name, predictions in found.items()}
+
+
+def _with_outcome(
+    predictions: Mapping[str, tuple[Prediction, ...]],
+) -> tuple[dict[str, tuple[Prediction, ...]], list[str]]:
+    """Leave out outcomes that are NaN, as lm-eval's `nanmean` does; return the others, and warnings."""
+    kept, warnings = {}, []
+    for name, outcomes in predictions.items():
+        known = tuple(one for one in outcomes if not math.isnan(one.value))
+        if known:
+            kept[name] = known
+        if without := len(outcomes) - len(known):
+            warnings.append(
+                f"{name}: {without:,} of {len(outcomes):,} questions have no outcome and are left out"
+                if known
+                else f"{name} is left out: no question has an outcome"
+            )
+    return kept, warnings
 
 
 def _reply(responses: Any) -> str:

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,27 +163,11 @@ def _column(metric: str, a: Outcomes, b: Outcomes, options: argparse.Namespace, 
     from eval.equivalence import two_one_sided
     from eval.paired import paired_permutation
 
-    both = [question for question in a.values if question in b.values]
-    changed = [question for question in both if a.asked[question] != b.asked[question]]
-    if changed:
-        raise UserError(
-            f"{metric}: {len(changed):,} of {len(both):,} questions have another answer in B (first: {changed[0]}), so these "
-            "are not the same questions: compare evaluations of one task and version"
-        )
-    if len(both) < 2:
-        raise UserError(f"{metric}: {len(both)} questions are in both A and B; at least two are needed")
-    if left := len(a.values.keys() ^ b.values.keys()):
-        console.warn(
-            f"{metric}: {left:,} questions are only in one of A and B, or unscored there, and left out"
-        )
+    both = _in_both(metric, a, b, console)
     ours, theirs = ({q: run.values[q] for q in both} for run in (a, b))
     margin = options.margin
     if margin is None:
-        if not {*ours.values(), *theirs.values()} <= {0.0, 1.0}:
-            raise UserError(
-                f"{metric} has outcomes other than 0 and 1: give --margin, the smallest difference that matters"
-            )
-        margin = MARGIN
+        margin = _usual_margin(metric, {*ours.values(), *theirs.values()})
     try:
         found = two_one_sided(ours, theirs, margin)
         wide = two_one_sided(ours, theirs, margin, alpha=0.025)
@@ -205,6 +190,33 @@ def _column(metric: str, a: Outcomes, b: Outcomes, options: argparse.Namespace, 
         verdict,
         *flips,
     ]
+
+
+def _in_both(metric: str, a: Outcomes, b: Outcomes, console: Any) -> list[str]:
+    """Return the questions that both have. Raises UserError if they are not the same questions."""
+    both = [question for question in a.values if question in b.values]
+    changed = [question for question in both if a.asked[question] != b.asked[question]]
+    if changed:
+        raise UserError(
+            f"{metric}: {len(changed):,} of {len(both):,} questions have another answer in B (first: {changed[0]}), so these "
+            "are not the same questions: compare evaluations of one task and version"
+        )
+    if len(both) < 2:
+        raise UserError(f"{metric}: {len(both)} questions are in both A and B; at least two are needed")
+    if left := len(a.values.keys() ^ b.values.keys()):
+        console.warn(
+            f"{metric}: {left:,} questions are only in one of A and B, or unscored there, and left out"
+        )
+    return both
+
+
+def _usual_margin(metric: str, values: AbstractSet[float]) -> float:
+    """Return the margin of outcomes 0 and 1. Raises UserError for other outcomes."""
+    if not values <= {0.0, 1.0}:
+        raise UserError(
+            f"{metric} has outcomes other than 0 and 1: give --margin, the smallest difference that matters"
+        )
+    return MARGIN
 
 
 if __name__ == "__main__":

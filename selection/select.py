@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from functools import partial
 from typing import Any
@@ -95,7 +96,8 @@ def gip_select(
     )
     place = _resolve_device(problems, device, features)
     mask, count = _check_rows(problems, features, candidates, budget)
-    if problems.messages and (not shaped or dtype not in (torch.float32, torch.float64) or place is None):
+    usable = shaped and dtype in (torch.float32, torch.float64) and isinstance(ridge, numbers.Real)
+    if problems.messages and (not usable or place is None):  # else the values of the arrays are checked too
         problems.raise_if_any()
     assert place is not None
     if scratch is not None and place.type != "cpu":

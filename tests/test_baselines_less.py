@@ -600,8 +600,8 @@ def test_checkpoint_weights_are_the_mean_learning_rates_of_their_epochs(tmp_path
         (lambda X: less.influence([X * np.nan], [X], [1]), "train_features: row 0 holds NaN"),
         (lambda X: less.influence([X], [X * np.inf], [1]), "target_features: row 0 holds NaN"),
         (lambda X: less.influence([X], [X], [1], subtasks=["a"]), "subtasks: has 1 labels for 4"),
-        (lambda X: less.select(X, 1), r"scores: has shape \(4, 3\)"),
-        (lambda X: less.select(X[0] * np.nan, 1), "scores: row 0 holds NaN"),
+        (lambda X: less.select(X, 1), r"influence_scores: has shape \(4, 3\)"),
+        (lambda X: less.select(X[0] * np.nan, 1), "influence_scores: row 0 holds NaN"),
         (lambda X: less.select(X[0], 4), "budget: got 4"),
     ],
 )

@@ -126,6 +126,14 @@ def test_perplexity_takes_one_part_of_the_ranks(part, picks):
         ),
         (lambda X, S: qdit.select(X, S[:9], 3), "scores: has 9 rows for 80"),
         (lambda X, S: qdit.select(X, S, 3, alpha=1.5), "alpha: got 1.5"),
+        (
+            lambda X, S: deita.select(X, S, 3, score_names=["a", "b", "c"], complexity="a", similarity=0.0),
+            r"similarity: got 0\.0; give a share in \(0, 1\]",
+        ),
+        (
+            lambda X, _: distinct_random.select(X, 3, seed=0, similarity=1.5),
+            r"similarity: got 1\.5; give a share in \(0, 1\]",
+        ),
         (lambda X, _: distinct_random.select(X, 81, seed=0), "budget: got 81"),
         (lambda *_: longest.select([], 1), "n: got 0"),
         (lambda X, _: ifd.select(X, 1), "losses: has 6 columns; give two"),

@@ -92,5 +92,36 @@ def test_a_metric_that_is_no_mean_is_named_and_alone_is_an_error(folder):
     assert "lm_eval/no_mean: perplexity is left out: it is no mean over questions" in result.warnings
 
 
+NAN_TASK = """task: partly
+dataset_path: json
+dataset_kwargs: {data_files: {test: ROWS}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{q}}"
+doc_to_target: "{{a}}"
+process_results: !function partly.outcomes
+metric_list:
+  - {metric: long, aggregation: nanmean, higher_is_better: true}
+  - {metric: never, aggregation: nanmean, higher_is_better: true}
+"""
+
+
+def test_questions_without_an_outcome_are_left_out_of_their_metric(folder):
+    (folder / "partly.yaml").write_text(NAN_TASK.replace("ROWS", str(folder / "rows.jsonl")))
+    (folder / "partly.py").write_text(
+        "def outcomes(doc, results):\n"
+        "    nan = float('nan')\n"
+        "    return {'long': 1.0 if len(doc['a']) > 1 else 0.0 if doc['a'] != '2' else nan, 'never': nan}\n"
+    )
+    result = lm_eval_tasks.evaluate(ScriptedLM(lambda _: "4"), tasks=["partly"], include_path=folder)
+    assert list(result.metrics) == ["lm_eval/partly.long"]
+    assert result.metrics["lm_eval/partly.long"].value == 2 / 5
+    assert len(result.predictions["lm_eval/partly.long"]) == 5
+    assert result.warnings[-2:] == (
+        "lm_eval/partly.long: 1 of 6 questions have no outcome and are left out",
+        "lm_eval/partly.never is left out: no question has an outcome",
+    )
+
+
 def test_tasks_with_likelihoods_are_told_from_those_that_generate(folder):
     assert lm_eval_tasks.by_likelihood(["sums", "choices", "no_mean"], folder) == ["choices", "no_mean"]

@@ -97,6 +97,11 @@ def test_all_problems_are_reported_together(compose):
         ("model.prompt.template=hello", "must contain {prompt} exactly once"),
         ("data.flawed=1.0", "data.flawed=1.0: input should be less than 1"),
         ("selector.ridge=-1", "selector.ridge=-1: input should be greater than or equal to 0"),
+        ("selector.noise=0", "selector.noise=0: input should be greater than 0"),
+        (
+            "selector={ridge:0,method:omp}",
+            "selector.ridge=0 with selector.method=omp: scores need a ridge > 0",
+        ),
         ("selector.method=mpp", "selector.method='mpp': input should be 'mp', 'omp' or 'logdet'"),
         ("judge.kind=oracle", "judge='"),
         ("target.seed=-1", "target.seed=-1: input should be greater than or equal to 0"),

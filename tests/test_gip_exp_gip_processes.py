@@ -32,6 +32,7 @@ def test_two_processes_make_the_ranking_of_one(micro, shared_root, selector):
 
 
 def test_a_bad_pool_is_the_message_of_one_process_without_a_traceback(micro, tmp_path):
-    options = ("selector=omp_ma", "selector.ridge=0", "selector.processes=2", *OPTIONS)
+    config = micro(tmp_path, "selector=omp_ma", "selector.processes=2", *OPTIONS)
+    selector = config.selector.model_copy(update={"ridge": 0.0})  # past the config's own check
     with pytest.raises(UserError, match=r"ridge: got 0 with scores, .*give ridge > 0"):
-        pipeline.run(micro(tmp_path, *options), Console())
+        pipeline.run(config.model_copy(update={"selector": selector}), Console())

@@ -99,10 +99,57 @@ def test_data_frames_and_datasets_go_in_and_datasets_come_out(rows):
     assert select_rows(iter(rows), 5).dataset().to_list() == found.rows
 
 
+def test_lists_and_missing_values_of_data_frames_are_read_as_those_of_dicts(rows, tmp_path):
+    """A chat in a data frame read from Parquet is an array of dicts, and a missing value of a nullable column `pd.NA`."""
+    import pandas as pd
+    import pyarrow as pa
+
+    chats = [
+        {
+            "messages": [
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": row["completion"] or "None."},
+            ],
+            "reward": int(row["reward"]),
+        }
+        for row in rows
+    ]
+    expected = select_rows(chats, 5, scores="reward").indices.tolist()
+    pd.DataFrame(chats).to_parquet(tmp_path / "chats.parquet")
+    read = pd.read_parquet(tmp_path / "chats.parquet")
+    assert select_rows(read, 5, scores="reward").indices.tolist() == expected
+    assert select_rows(pa.Table.from_pylist(chats), 5, scores="reward").indices.tolist() == expected
+    kinds = [None if at % 2 else "wood" for at in range(60)]
+    with_topics = pd.DataFrame(rows).assign(kind=pd.array(kinds, dtype="string"))
+    settings = ["data.metadata=[kind]"]
+    scored = select_rows(with_topics, 5, settings=settings).scored
+    assert set(scored["kind"].dropna()) == {"wood"}
+
+
+def test_texts_with_unicode_line_breaks_come_back_from_a_path(rows, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    broken = [{**row, "completion": f"{row['completion']}\u2028End.\x85"} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in broken))
+    subset = select_rows(path, 4, scores="reward")
+    assert subset.rows == [broken[at] for at in subset.indices]
+
+
+def test_several_files_are_refused_even_if_one_holds_every_pick(rows, tmp_path):
+    for part in range(2):
+        lines = [
+            json.dumps({**row, "reward": 100.0 * part + row["reward"]}) for row in rows[30 * part :][:30]
+        ]
+        (tmp_path / f"train-0000{part}-of-00002.jsonl").write_text("\n".join(lines))
+    settings = ["selector.signal=metadata"]
+    with pytest.raises(UserError, match="has several files, so rows have no number"):
+        select_rows(tmp_path, 2, scores="reward", selector="top_score", settings=settings)
+
+
 def test_a_prefix_is_the_smaller_selection(rows):
     subset = select_rows(rows, 12)
     assert subset.prefix(3).indices.tolist() == subset.indices[:3].tolist()
     assert len(subset.prefix(0.1)) == 6
+    assert len(subset.prefix(np.int64(3))) == 3
     assert subset.prefix(3).dataset().num_rows == 3
     with pytest.raises(UserError, match=r"budget=13 is 13 rows: give 1 to 12"):
         subset.prefix(13)
@@ -127,6 +174,7 @@ def test_a_folder_is_reused(rows, tmp_path):
             {"scores": lambda row: row["x"]},
             r"scores\['<lambda>'\]|scores\['score'\] fails on rows\[0\]: KeyError: 'x'",
         ),
+        ({"scores": {"quality": "rewrad"}}, r"scores names the column 'rewrad', which no row has"),
         ({"scores": {"reward": len}}, r"'reward', which is a column of rows\[0\] already"),
         ({"scores": "reward", "judge": "rules"}, "scores and judge are both given"),
         ({"embeddings": np.ones((3, 2))}, "has 3 vectors, but the data has 60 rows"),

@@ -2,8 +2,11 @@
 
 import io
 import json
+from decimal import Decimal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gip_exp import pipeline
@@ -123,6 +126,18 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
                 "data.drop_broken=true",
             )
         )
+
+
+def test_a_column_of_decimals_is_numeric(own, tmp_path):
+    cells = [Decimal(i) / 2 for i in range(11)] + [None]
+    columns = {name: [row[name] for row in rows_of(12)] for name in ("prompt", "completion")}
+    table = pa.table(columns | {"votes": pa.array(cells, type=pa.decimal128(6, 2))})
+    pq.write_table(table, tmp_path / "a.parquet")
+    outcome, said = run(
+        own(tmp_path / "a.parquet", "selector=mp_metadata", "data.metadata=[votes]", "budget=3")
+    )
+    assert outcome.result["n_selected"] == 3
+    assert "1 of 12 rows have no number and are unscored" in said
 
 
 def test_repeats_and_conversations_are_said(own, tmp_path):

@@ -368,3 +368,10 @@ def test_a_runs_own_config_runs_again_as_the_same_run(tmp_path, micro):
     done = planned_command(outcome.folder / "config.yaml")
     assert done.returncode == 0, done.stderr
     assert "all stages were reused" in done.stderr
+
+
+def test_a_plan_is_found_from_inside_its_folder(tmp_path, monkeypatch):
+    assert plan_folder.write(tmp_path, [], [], [])
+    (tmp_path / "runs" / "000.yaml").touch()
+    monkeypatch.chdir(tmp_path / "runs")
+    assert plan_folder.folder_of(Path("000.yaml")) == tmp_path

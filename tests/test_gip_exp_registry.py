@@ -17,6 +17,7 @@ from gip_exp import pipeline
 from gip_exp.config import parse
 from gip_exp.config.selector import section_of
 from gip_exp.console import Console
+from gip_exp.data import ranking_file
 from gip_exp.errors import UserError
 from gip_exp.registry import selectors
 from gip_exp.registry.signature import split_parameters
@@ -72,6 +73,11 @@ def test_a_ranking_counts_by_its_content_not_by_its_place(ranked, tmp_path):
     assert not other.result["stages"]["rank"]["cached"]
     assert ids == ["train-000003", "train-000002", "train-000001"]
     assert other.folder != first.folder
+
+
+def test_a_unicode_line_break_within_an_id_is_no_end_of_a_line(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": "a\u2028b"}\n\n"c"\n')
+    assert ranking_file.read(tmp_path / "a.jsonl", ["c", "a\u2028b"]) == [1, 0]
 
 
 def test_held_out_rows_of_a_ranking_are_left_out_and_counted(ranked, tmp_path):

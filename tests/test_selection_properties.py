@@ -479,6 +479,8 @@ BAD = [
     ({"budget": 1.01}, "budget: got 1.01; a share must be above 0"),
     ({"method": "pm"}, "method: got 'pm'; choose one of mp, omp, logdet"),
     ({"ridge": -1.0}, "ridge: got -1.0; give a finite number >= 0"),
+    ({"ridge": "x"}, "ridge: got 'x'; give a finite number >= 0"),
+    ({"ridge": None}, "ridge: got None; give a finite number >= 0"),
     ({"tol": float("nan")}, "tol: got nan; give a finite number >= 0"),
     ({"noise": 0.0}, "noise: got 0.0; give a finite number > 0"),
     ({"dtype": torch.float16}, "dtype: got torch.float16; give torch.float32 or torch.float64"),

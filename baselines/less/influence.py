@@ -100,11 +100,11 @@ def select(influence_scores: Any, budget: int | float, *, candidates: Any = None
     problems = Problems()
     values = np.asarray(influence_scores, dtype=np.float64)
     if values.ndim != 1 or not len(values):
-        raise ValueError(f"scores: has shape {values.shape}; give one score a pool row, shape (n,)")
+        raise ValueError(f"influence_scores: has shape {values.shape}; give one score a pool row, shape (n,)")
     rows, count = check_pool(problems, len(values), budget, candidates)
     bad = rows[~np.isfinite(values[rows])]
     if len(bad):
-        problems.add("scores", f"row {bad[0]} holds NaN or inf; fix it or mark it False in candidates")
+        problems.add("influence_scores", f"row {bad[0]} holds NaN or inf; fix it or mark it False in candidates")
     problems.raise_if_any()
     picks = rows[np.argsort(-values[rows], kind="stable")][:count]
     return ranking(picks, values[picks], objective={"mean_influence": float(values[picks].mean())})

@@ -14,7 +14,7 @@ from gip_exp.registry import selectors
 
 SOURCES = ("judge", "self_consistency", "self_compression", "metadata")  # possible parts of a mixture
 ScoreSignal = Literal["judge", "self_consistency", "metadata", "mixture"]
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SelectorSection(Section):
@@ -33,7 +33,7 @@ class OnScores(SelectorSection):
             source applies to all its columns without an entry of their own; null leaves out a source or a column.
     """
 
-    signals: dict[str, Weight | None] = Field(default_factory=dict)
+    signals: dict[str, AboveZero | None] = Field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -93,10 +93,19 @@ class GipSelector(OnScores):
     normalize: bool
     score_scaling: Literal["rms", "minmax", "none"]
     tol: NonNegative
-    noise: NonNegative
+    noise: AboveZero
     processes: Annotated[Positive, NEUTRAL] = (
         1  # GPUs or processors of this machine, or of a SLURM job's nodes
     )
+
+    @model_validator(mode="after")
+    def _ridge_above_zero(self) -> "GipSelector":
+        if self.ridge == 0 and self.method != "mp" and self.signal != "self_compression":
+            raise ValueError(
+                f"selector.ridge=0 with selector.method={self.method}: scores need a ridge > 0; give one, or "
+                "selector.method=mp"
+            )
+        return self
 
     @model_validator(mode="after")
     def _scaled_once(self) -> "GipSelector":

@@ -6,10 +6,12 @@ A column is numeric if at least half of its non-empty cells are numbers. Rows wi
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from gip_exp.config.keys import nearest
 from gip_exp.data.rows import Placed, columns_of, listed_columns
+from gip_exp.data.rows.cells import is_missing
 from gip_exp.errors import UserError
 
 MISSING = {"", "na", "n/a", "nan", "none", "null", "-", "?"}
@@ -63,14 +65,12 @@ def _category_note(column: str, values: Sequence[str | None]) -> str:
 
 
 def _is_missing(cell: Any) -> bool:
-    if isinstance(cell, str):
-        return cell.strip().casefold() in MISSING
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+    return cell.strip().casefold() in MISSING if isinstance(cell, str) else is_missing(cell)
 
 
 def _number(cell: Any) -> float:
-    """Convert a cell (a number, a boolean, or text with a number) to a finite number, or NaN."""
-    if not isinstance(cell, str | int | float):
+    """Convert a cell (a number, a decimal, a boolean, or text with a number) to a finite number, or NaN."""
+    if not isinstance(cell, str | int | float | Decimal):
         return math.nan
     try:
         value = float(cell)

@@ -1,7 +1,7 @@
 """Reading a ranking made by another program: ids or row numbers, best first.
 
 - parquet: a column `row` (row numbers from 0, in the order of the data) or `id`, or a single column;
-- JSONL: one id or row number per line, or an object with `row` or `id`;
+- JSONL (`.jsonl`, `.json`): one id or row number per line, or an object with `row` or `id`;
 - .npy: a vector of row numbers (integers) or ids (text).
 """
 
@@ -75,7 +75,7 @@ def _entries(path: Path) -> list[Any]:
         table = pq.read_table(path)
         return [_checked(value) for value in table[_column(table.column_names)].to_pylist()]
     if path.suffix in (".jsonl", ".json"):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would also split within a text
         return [_checked(_value(json.loads(line))) for line in lines if line.strip()]
     raise ValueError(f"the ending {path.suffix!r} is unknown: give .parquet, .jsonl or .npy")
 

@@ -61,14 +61,21 @@ def table_rows(data: Any) -> list[Placed]:
     return found
 
 
-def _listed(data: Any) -> Iterable[Any]:
+def frame_rows(data: Any) -> list[Any] | None:
+    """Return the rows of a pandas or polars DataFrame or a `pyarrow.Table` as Python values; None for other data."""
     if type(data).__module__.startswith("pandas") and hasattr(data, "to_dict"):
-        return map(_python, data.to_dict("records"))
-    if hasattr(data, "with_format"):  # a Dataset
-        return dataset_rows(data)
+        return [_python(row) for row in data.to_dict("records")]
     for method in ("to_dicts", "to_pylist"):  # polars, pyarrow
         if hasattr(data, method):
-            return getattr(data, method)()
+            return list(getattr(data, method)())
+    return None
+
+
+def _listed(data: Any) -> Iterable[Any]:
+    if hasattr(data, "with_format"):  # a Dataset
+        return dataset_rows(data)
+    if (rows := frame_rows(data)) is not None:
+        return rows
     if isinstance(data, Mapping) or not isinstance(data, Iterable):
         raise UserError(
             f"the data is a {type(data).__name__}: give a list of dicts, a Dataset, a DataFrame, an Arrow table or a path"

@@ -1,6 +1,5 @@
 """`select_rows`: the selection from Python, by the same pipeline as the command line."""
 
-import json
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from gip_exp.errors import UserError
 from gip_exp.library import given
 from gip_exp.library.subset import Subset
 from gip_exp.runs.folder import SELECTED_ROWS
+from gip_exp.storage.files import read_jsonl
 
 if TYPE_CHECKING:
     from gip_exp.pipeline import Outcome
@@ -121,22 +121,19 @@ def _run(config: Any, verbose: bool) -> "Outcome":
 def _subset(
     outcome: "Outcome", rows: Any, in_memory: Sequence[given.Row] | None, kept: TemporaryDirectory[str]
 ) -> Subset:
-    from gip_exp.artifacts import data_facts, read_selected
+    from gip_exp.artifacts import data_facts, read_origins, read_selected
 
     picked = read_selected(outcome.entries)
-    if len({row.get("source") for row in picked}) > 1:
+    origins = read_origins(outcome.entries)
+    if origins is not None and len(origins.table["source"].unique()) > 1:
         raise UserError(
             f"{rows} has several files, so rows have no number: give one file, or the rows themselves"
         )
     indices = np.array([row["row"] - 1 for row in picked], dtype=np.int64)
-    if in_memory is not None:
-        found = [dict(in_memory[int(at)]) for at in indices]
-    else:
-        lines = (outcome.folder / SELECTED_ROWS).read_text(encoding="utf-8").splitlines()
-        found = [json.loads(line) for line in lines]
+    given_rows = None if in_memory is None else [dict(in_memory[int(at)]) for at in indices]
     return Subset(
         indices=indices,
-        rows=found,
+        rows=given_rows or read_jsonl(outcome.folder / SELECTED_ROWS),
         n=data_facts(outcome.entries)["n_read"],
         measures=outcome.result["measures"],
         notes=tuple(dict.fromkeys(note for entry in outcome.entries.values() for note in entry.notes)),

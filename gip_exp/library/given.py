@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp.data.rows import as_json
+from gip_exp.data.tables import frame_rows
 from gip_exp.errors import UserError
 from gip_exp.storage.files import replacing
 
@@ -22,15 +23,16 @@ def plain_rows(rows: Any) -> Sequence[Row] | None:
     """
     if isinstance(rows, str | Path):
         return None
-    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # a data frame, without importing pandas
-        rows = rows.to_dict("records")
+    on_disk = hasattr(rows, "with_format")  # a Dataset
+    if not on_disk and (framed := frame_rows(rows)) is not None:
+        rows = framed
     if isinstance(rows, Mapping) or not isinstance(rows, Iterable):
         raise UserError(
             f"rows is a {type(rows).__name__}: give a list of dicts, a Dataset, a DataFrame or a path"
             + (" (of a DatasetDict, one split)" if isinstance(rows, Mapping) else "")
         )
     if not isinstance(rows, Sequence):
-        rows = rows if hasattr(rows, "select") else list(rows)  # a Dataset stays on disk
+        rows = rows if on_disk else list(rows)
     for at, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise UserError(f"rows[{at}] is a {type(row).__name__}: give a dict with the columns of the row")
@@ -60,9 +62,13 @@ def write(rows: Sequence[Row], scores: Mapping[str, Score], path: Path) -> None:
     """Write rows as JSON lines, with a column for each score that is a function or has another name.
 
     Raises:
-        UserError: a score would replace a column, or its function fails or gives no number for a row.
+        UserError: a score would replace a column, names a column that no row has, or its function fails or gives no
+            number for a row.
     """
     added = {name: score for name, score in scores.items() if score != name}
+    for column in (score for score in added.values() if isinstance(score, str)):
+        if not any(column in row for row in rows):
+            raise UserError(f"scores names the column {column!r}, which no row has: give a column of rows")
     with replacing(path) as stream:
         for at, row in enumerate(rows):
             if taken := [name for name in added if name in row]:

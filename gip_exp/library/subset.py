@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ class Subset(Sequence[dict[str, Any]]):
         Raises:
             UserError: the budget is larger than the subset.
         """
-        count = budget if isinstance(budget, int) else max(1, round(budget * self.n))
+        count = int(budget) if isinstance(budget, Integral) else max(1, round(budget * self.n))
         if not 1 <= count <= len(self):
             raise UserError(
                 f"budget={budget} is {count:,} rows: give 1 to {len(self):,}, the rows of this subset, or select again"

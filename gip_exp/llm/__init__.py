@@ -1,6 +1,6 @@
 """Client of all LLM calls: any OpenAI-compatible endpoint, a reply cache, a managed vLLM server.
 
-errors        errors the user can fix; removing secrets from text
+errors        errors the user can fix; shortening texts for messages
 settings      endpoint and sampling settings, as frozen dataclasses
 request       requests and their cache keys, replies, faults, counts
 wire          request bodies, features that a model does not support
@@ -24,6 +24,8 @@ envelope      the text and the billed tokens of a reply
 job           money and counts that the calls of a job share
 progress      progress of a job for a progress bar
 server        a vLLM server that ends with this process
+server_log    why a server died, from its log
+replicas      several addresses that serve the same model
 kept_server   a server shared by the evaluations of a sweep
 supervise     the process between server and owner
 adapters      models and LoRA adapters as vLLM needs them

@@ -6,7 +6,7 @@ the line it was writing; readers skip a truncated line. Replies are indexed by k
 memory does not grow with their length.
 
 Lines: {"key", "text", "finish_reason", "refusal", "prompt_tokens", "cached_tokens", "completion_tokens",
-"estimated", "model", "time"} and {"gave_up": {key: attempts}, "time"} (see `Cache.give_up`).
+"estimated", "model", "problem", "batch", "time"} (see `Reply`) and {"gave_up": {key: attempts}, "time"} (see `Cache.give_up`).
 """
 
 from __future__ import annotations

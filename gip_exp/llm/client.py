@@ -160,8 +160,8 @@ class LLMClient:
             self._denied.clear()
         elif outcome.held_back:
             wait = outcome.retry_after_s
-            early = 0.0 if wait is None else self._jitter.uniform(0.0, min(0.05, 0.05 * wait))
-            self._pace.refused(sent, None if wait is None else wait + early)
+            later = 0.0 if wait is None else self._jitter.uniform(0.0, min(0.05, 0.05 * wait))
+            self._pace.refused(sent, None if wait is None else wait + later)
         elif outcome.retry:
             self._in_vain += 1
             return outcome.kind == "timeout" and self._pace.overloaded(sent)

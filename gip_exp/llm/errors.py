@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gip_exp.redaction import HIDDEN, redact, secrets_in_environment
+from gip_exp.redaction import redact, secrets_in_environment
 
 __all__ = [
-    "HIDDEN",
     "BudgetReachedError",
     "LLMError",
     "ServerError",

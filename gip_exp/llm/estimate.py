@@ -29,7 +29,6 @@ class Estimate:
         cached: votes that are in the reply cache.
         prompt_tokens: tokens of all prompts.
         completion_tokens: tokens of all replies, as expected.
-        most_completion_tokens: tokens if every reply reaches its limit.
         cost_usd: expected cost; None if the model has no price.
         most_cost_usd: cost if every reply reaches its limit; None if the model has no price.
         batch_cost_usd: expected cost through the provider's batch endpoint; None if the model has no price.
@@ -40,7 +39,6 @@ class Estimate:
     cached: int
     prompt_tokens: int
     completion_tokens: int
-    most_completion_tokens: int
     cost_usd: float | None
     most_cost_usd: float | None
     batch_cost_usd: float | None = None
@@ -87,7 +85,6 @@ def estimate_pool(
         cached=cached,
         prompt_tokens=prompt,
         completion_tokens=calls * each,
-        most_completion_tokens=calls * most,
         cost_usd=cost,
         batch_cost_usd=None if cost is None else cost * endpoint.batch_share,
         most_cost_usd=None if price is None else price.cost(prompt, calls * most),

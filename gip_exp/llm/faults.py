@@ -39,7 +39,7 @@ _FOR_ITSELF = frozenset({"context_length_exceeded", "content_filter", "content_p
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """Message, code, type and parameter of an error response; the code is lower-case, "" if there is none."""
+    """Message of an error response, with the parameter it names, and its codes: `code`, `type` and `status` in lower case."""
 
     message: str
     codes: frozenset[str]

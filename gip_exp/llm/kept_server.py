@@ -21,7 +21,7 @@ _kept: list[VLLMServer] = []  # none or one
 
 @contextmanager
 def serving(settings: ServerSettings, log_path: Path, *, say: Callable[[str], None]) -> Iterator[VLLMServer]:
-    """Return a running server for `settings`: the existing one if it fits, else a new one. Raises ServerError, LLMError.
+    """Provide a running server for `settings`: the existing one if it fits, else a new one. Raises ServerError, LLMError.
 
     Adapters are loaded immediately. `say` is called when a server is started, which takes half a minute or more.
     If the server has died, errors of the block are replaced by the end of its log.

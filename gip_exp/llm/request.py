@@ -152,7 +152,7 @@ class Fault:
 
 @dataclass
 class Stats:
-    """Counts of one client. requests = replies + faults = kept + unreadable + faults once nothing is in flight.
+    """Counts of the calls of a job. requests = replies + faults = kept + unreadable + faults once nothing is in flight.
 
     Attributes:
         calls: distinct requests finished.

@@ -104,7 +104,7 @@ def read(folder: Path) -> list[PlannedRun]:
 def folder_of(run: Path) -> Path | None:
     """Return the plan that contains the file of a run, if any."""
     above = run.resolve().parent.parent
-    return above if run.parent.name == RUNS and is_plan(above) else None
+    return above if run.absolute().parent.name == RUNS and is_plan(above) else None
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> dict[str, Any]:

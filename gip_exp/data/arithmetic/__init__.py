@@ -1,4 +1,4 @@
-"""Generated word problems in GSM8K's format, for an experiment of three minutes.
+"""Generated word problems in GSM8K's format, for an experiment of a few minutes.
 
 skills    kinds of problems: wordings and calculations
 flaws     kinds of wrong reference answers

@@ -1,5 +1,5 @@
-"""The user's rows: finding files (`sources`), reading formats (`formats`), detecting columns (`shapes`), and converting rows
-to examples (`examples`).
+"""The user's rows: finding files (`sources`), reading formats (`formats`), detecting columns (`shapes`, of the known
+`layouts`), and converting rows to examples (`examples`).
 
 A row becomes an example `{"id", "prompt", "completion"}`. Conversations that are more than a question and a plain answer
 also have `turns` and `tools`, from which the two texts are made. Every row has a place (`line 7`, `row 7`,
@@ -9,9 +9,10 @@ also have `turns` and `tools`, from which the two texts are made. Every row has 
 from gip_exp.data.rows.arrow_files import dataset_rows
 from gip_exp.data.rows.examples import Example, Findings, Reading, as_json, converted, own_id, read_examples
 from gip_exp.data.rows.formats import read_files, read_rows
+from gip_exp.data.rows.layouts import Layout
 from gip_exp.data.rows.opened import SUFFIXES
 from gip_exp.data.rows.placed import Broken, Placed, broken_rows, placed
-from gip_exp.data.rows.shapes import LOOKED_AT, Layout, columns_of, find_layout, first_rows, listed_columns
+from gip_exp.data.rows.shapes import LOOKED_AT, columns_of, find_layout, first_rows, listed_columns
 from gip_exp.data.rows.sources import Files, find_files, hub_name
 
 __all__ = [

@@ -25,8 +25,9 @@ from gip_exp.data.rows.conversations import (
     reply,
     spoken_text,
 )
+from gip_exp.data.rows.layouts import Layout
 from gip_exp.data.rows.placed import Placed
-from gip_exp.data.rows.shapes import Layout, listed_columns, no_row
+from gip_exp.data.rows.shapes import listed_columns, no_row
 from gip_exp.data.rows.tool_calls import read_tools
 from gip_exp.turns import as_texts
 
@@ -272,10 +273,12 @@ def as_json(row: Row) -> str:
 
 def plain_value(value: Any) -> Any:
     """Convert a value to JSON types."""
-    if value is None or isinstance(value, str | bool | int):
+    if is_missing(value) or (isinstance(value, float) and math.isinf(value)):
+        return None
+    if isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if type(value).__module__ == "numpy":  # scalars and arrays, for instance of a data frame
+        return plain_value(value.tolist())
     if isinstance(value, Mapping):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
