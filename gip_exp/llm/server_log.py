@@ -16,7 +16,9 @@ _HARMLESS = re.compile(r"\b(?:DEBUG|INFO|WARNING)\b")  # the level of a line tha
 # What an error further up led to.
 _CONSEQUENCE = re.compile(r"EngineDeadError|engine core|root cause", re.IGNORECASE)
 _SHARE = """server_args=["--gpu-memory-utilization=0.5"]"""  # quoted: Hydra ends a word at "="
-_MEMORY = f"the model and its key-value cache do not fit: lower max_model_len, or the share of memory: {_SHARE}"
+_MEMORY = (
+    f"the model and its key-value cache do not fit: lower max_model_len, or the share of memory: {_SHARE}"
+)
 _CPU_SHARE = f"without a GPU, vLLM wants 92 % of the memory, and other processes use some: {_SHARE}"
 _HINTS = (
     ("address already in use", "another program took the port; start again, or set another port"),
