@@ -377,7 +377,7 @@ def test_an_option_that_leaves_out_parts_of_adapters_is_refused(
     given: tuple[str, ...], tmp_path: Path
 ) -> None:
     """vLLM says nothing of the weights that it does not apply, and the adapter still changes the answers."""
-    with pytest.raises(LLMError, match="server_args has --lora-target-modules.*remove it"):
+    with pytest.raises(LLMError, match=r"server_args has --lora-target-modules.*remove it"):
         VLLMServer(ServerSettings("m", extra_args=given), tmp_path / "log")
 
 
