@@ -199,7 +199,8 @@ def _by_marks(tokenizer: Any, template: str | None, rendered: Rendered) -> Row:
     """
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    texts, marked = render_jinja_template(
+    render: Callable[..., Any] = render_jinja_template  # annotated as a text, it returns texts and places
+    texts, marked = render(
         [rendered.turns],
         tools=rendered.tools or None,
         chat_template=tokenizer.get_chat_template(template, rendered.tools or None),
