@@ -54,7 +54,9 @@ def select(
     model = KMeans(n_clusters=count, n_init=1, max_iter=max_iter, random_state=seed % 2**32)
     with warnings.catch_warnings():  # fewer distinct rows than clusters: handled below
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = model.fit_predict(X)
+        labels = model.fit(X).predict(
+            X
+        )  # `labels_` and `inertia_` may be of centres since moved to fill clusters
     distance = ((X - model.cluster_centers_[labels]) ** 2).sum(axis=1)
     order = np.lexsort((np.arange(len(X)), distance, labels))  # by cluster, then distance, then row
     filled, start = np.unique(labels[order], return_index=True)
@@ -63,4 +65,4 @@ def select(
     rest = np.setdiff1d(np.arange(len(X)), medoids)[: count - len(medoids)]
     picks = np.concatenate([medoids[by_size], rest])
     gains = np.concatenate([sizes[by_size], np.zeros(len(rest))])
-    return ranking(rows[picks], gains, objective={"inertia": float(model.inertia_)})
+    return ranking(rows[picks], gains, objective={"inertia": float(distance.sum())})

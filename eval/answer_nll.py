@@ -214,7 +214,7 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 
 def _check_lengths(model: Any, rows: Sequence[Mapping[str, Any]], encoded: Sequence[EncodedRow]) -> None:
-    longest = getattr(model.config, "max_position_embeddings", None)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     problems = []
     for row, tokens in zip(rows, encoded, strict=True):
         if longest is not None and len(tokens.input_ids) > longest:

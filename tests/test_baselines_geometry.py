@@ -91,6 +91,15 @@ def test_k_means_fills_up_where_the_pool_has_too_few_distinct_rows():
     assert picked.gains.tolist()[2:] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_k_means_inertia_is_none_where_every_distinct_row_has_a_cluster(seed):
+    """scikit-learn's own is of labels from before it moves the centres of empty clusters."""
+    X = np.random.default_rng(seed).integers(0, 4, size=(26, 2)).astype(float)
+    picked = k_means.select(X, 22, seed=seed)
+    assert picked.objective["inertia"] == pytest.approx(0, abs=1e-12)
+    assert len(np.unique(X[picked.indices], axis=0)) == len(np.unique(X, axis=0))
+
+
 def test_facility_location_takes_the_largest_gain_each_time():
     X = points(200, 4)
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)

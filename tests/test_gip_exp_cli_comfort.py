@@ -1,6 +1,7 @@
 """What commands say beside their results: sweeps, dry runs, paths for scripts, adapters to take along."""
 
 import json
+import sys
 
 import huggingface_hub
 import pytest
@@ -9,6 +10,7 @@ from test_gip_exp_main import run
 from tiny_qwen3 import make_model
 
 from gip_exp import pipeline
+from gip_exp.cli import hydra_app
 from gip_exp.cli.export_adapter import main as export_adapter
 from gip_exp.console import Console
 
@@ -30,6 +32,22 @@ def test_a_sweep_counts_its_runs_and_puts_them_side_by_side(tmp_path):
     assert "gip-exp report" in done.stderr.splitlines()[-1]
     folders = done.stdout.splitlines()
     assert [folder.rpartition("/")[2].split("_b")[0] for folder in folders] == ["random", "mp_ma"]
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_options_may_stand_between_overrides(monkeypatch, at):
+    """As in Hydra 1.4; argparse alone refuses what stands behind them."""
+    swept, composed = [], []
+    monkeypatch.setattr(
+        "gip_exp.cli.run.run_sweep", lambda overrides, folder: swept.append((overrides, folder))
+    )
+    monkeypatch.setattr(hydra_app, "_with_hydra", lambda: composed.append(sys.argv[1:]))
+    monkeypatch.setattr(sys, "argv", ["gip-exp"])
+    overrides = ["+experiment=quickstart", "seed=1,2"]
+    hydra_app.run([*overrides[:at], "-m", "--config-dir", "own", *overrides[at:]])
+    assert swept == [(overrides, "own")]
+    hydra_app.run([*overrides[:at], "--config-dir", "own", *overrides[at:]])
+    assert composed == [["--config-dir", "own", *overrides]]
 
 
 def test_a_dry_run_is_an_answer_that_names_the_model(rows, tmp_path):

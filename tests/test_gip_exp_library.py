@@ -145,6 +145,26 @@ def test_several_files_are_refused_even_if_one_holds_every_pick(rows, tmp_path):
         select_rows(tmp_path, 2, scores="reward", selector="top_score", settings=settings)
 
 
+def test_a_dataset_of_rows_with_different_keys_holds_all_of_them_and_adds_none():
+    """`datasets` takes the columns of the first row, and gives every tool call the arguments of all others."""
+
+    def row(n):
+        call = {"type": "function", "function": {"name": "add", "arguments": {"x": n} if n % 2 else {"y": n}}}
+        asked = {"role": "user", "content": f"What is {n} plus {n}?"}
+        turns = [asked, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        turns += [
+            {"role": "tool", "content": str(2 * n)},
+            {"role": "assistant", "content": f"It is {2 * n}."},
+        ]
+        return {"messages": turns, **({"note": n} if n % 3 else {})}
+
+    found = select_rows([row(n) for n in range(12)], 12)
+    table = found.dataset()
+    assert table.column_names == ["messages", "note"]
+    for given, got in zip(found.rows, table.to_list(), strict=True):
+        assert {name: value for name, value in got.items() if value is not None} == given
+
+
 def test_a_prefix_is_the_smaller_selection(rows):
     subset = select_rows(rows, 12)
     assert subset.prefix(3).indices.tolist() == subset.indices[:3].tolist()

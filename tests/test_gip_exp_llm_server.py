@@ -370,6 +370,17 @@ def test_bad_server_settings_are_reported_together(tmp_path: Path) -> None:
         assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "given", [("--lora-target-modules", "qkv_proj"), ("--lora-target-modules=qkv_proj",)]
+)
+def test_an_option_that_leaves_out_parts_of_adapters_is_refused(
+    given: tuple[str, ...], tmp_path: Path
+) -> None:
+    """vLLM says nothing of the weights that it does not apply, and the adapter still changes the answers."""
+    with pytest.raises(LLMError, match=r"server_args has --lora-target-modules.*remove it"):
+        VLLMServer(ServerSettings("m", extra_args=given), tmp_path / "log")
+
+
 def test_the_rank_setting_is_the_smallest_that_fits(tmp_path: Path) -> None:
     adapters = {str(r): adapter(tmp_path / str(r), r=r) for r in (4, 16, 17)}
     assert rank_to_serve({"4": adapters["4"]}) == 8

@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from gip_exp.config.data import Hub
+from gip_exp.data import load
+from gip_exp.errors import UserError
 from gip_exp.models import hub
 
 
@@ -85,3 +88,44 @@ def test_what_is_missing_says_why_and_what_to_do(monkeypatch):
     assert "(no answer within 3 s): give local files (data.path=FILE_OR_FOLDER), or go online" in data
     (model,) = hub.missing_model("someone/never-cached", None, "embedder.model")
     assert "give its folder (embedder.model=DIR)" in model
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A data set in the cache of `datasets` as of a commit, which the branch `fixed` names; the hub is out of reach."""
+    import datasets
+    from datasets.arrow_writer import ArrowWriter
+
+    folder = tmp_path / "datasets" / "own___rows" / "default" / "0.0.0" / COMMIT
+    folder.mkdir(parents=True)
+    table = datasets.Dataset.from_list([{"prompt": "1 + 1 =", "completion": "2"}])
+    with ArrowWriter(features=table.features, path=str(folder / "rows-train.arrow")) as writer:
+        writer.write(table[0])
+        n, size = writer.finalize()
+    split = datasets.SplitInfo("train", num_bytes=size, num_examples=n, dataset_name="rows")
+    told = {"builder_name": "parquet", "dataset_name": "rows", "config_name": "default", "version": "0.0.0"}
+    splits = datasets.SplitDict({"train": split}, dataset_name="rows")
+    datasets.DatasetInfo(features=table.features, splits=splits, **told).write_to_directory(str(folder))
+    refs = tmp_path / "hub" / "datasets--own--rows" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "fixed").write_text(COMMIT)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT, "fixed"])
+def test_without_a_hub_the_cached_revision_is_read(cached, revision):
+    (row,) = load._from_hub(Hub(name="own/rows", revision=revision), "train")
+    assert row.row == {"prompt": "1 + 1 =", "completion": "2"}
+
+
+@pytest.mark.parametrize("revision", ["f" * 40, "other"])
+def test_without_a_hub_no_other_revision_is_read_than_the_one_asked_for(cached, revision):
+    """`datasets` would read the newest in its cache, with no more than a warning."""
+    with pytest.raises(
+        UserError, match=rf"holds revision {COMMIT} instead of data\.hub\.revision={revision}: "
+    ):
+        load._from_hub(Hub(name="own/rows", revision=revision), "train")

@@ -152,6 +152,26 @@ def test_every_reply_is_learnt_as_trl_learns_it_without_the_empty_thought_that_t
     assert len(ours) == 2
 
 
+@pytest.mark.parametrize("first", ["Hello. ", " Hello.", "Hello."])
+def test_a_space_at_the_edge_of_a_marked_reply_moves_no_loss(first):
+    """With offsets trimmed as Llama 3's tokenizer does, transformers finds no token at such a space."""
+    from tokenizers import processors
+
+    tokenizer = chat_tokenizer("chatml")
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}{% if m['role'] == 'assistant' %}"
+        "{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}"
+        "{{ '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    )
+    turns = example(
+        turn("user", "Hi"), turn("assistant", first), turn("user", "1+1?"), turn("assistant", "2")
+    )
+    render = renderer(Prompt(style="chat"), tokenizer)
+    found = training_rows([turns], render, tokenizer, settings(loss_on="all_replies"))
+    assert learnt(tokenizer, found.rows[0]) == [first, "2"]
+
+
 @pytest.mark.parametrize("kind", ["turns", "tools"])
 def test_without_marks_the_replies_are_found_by_their_places(kind):
     tokenizer, found = rows_of("llama3", [KINDS[kind]], loss_on="all_replies")

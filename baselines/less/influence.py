@@ -104,7 +104,9 @@ def select(influence_scores: Any, budget: int | float, *, candidates: Any = None
     rows, count = check_pool(problems, len(values), budget, candidates)
     bad = rows[~np.isfinite(values[rows])]
     if len(bad):
-        problems.add("influence_scores", f"row {bad[0]} holds NaN or inf; fix it or mark it False in candidates")
+        problems.add(
+            "influence_scores", f"row {bad[0]} holds NaN or inf; fix it or mark it False in candidates"
+        )
     problems.raise_if_any()
     picks = rows[np.argsort(-values[rows], kind="stable")][:count]
     return ranking(picks, values[picks], objective={"mean_influence": float(values[picks].mean())})

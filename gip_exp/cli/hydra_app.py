@@ -27,8 +27,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run what the arguments of `hydra.main` ask for; return the exit code."""
     from hydra._internal.utils import get_args_parser
 
-    options = get_args_parser().parse_args(arguments)
-    sys.argv[1:] = arguments  # read by `hydra.main`
+    # Hydra 1.3 takes overrides on one side of its options only; on the other they are an error of argparse.
+    options = get_args_parser().parse_intermixed_args(arguments)
+    own = [text for text in arguments if text not in options.overrides]
+    sys.argv[1:] = [*own, *options.overrides]  # read by `hydra.main`
     if options.help:
         _print_help()
         return 0

@@ -11,7 +11,7 @@ import numpy as np
 from gip_exp.config.data import Hub, RowsData
 from gip_exp.data import rows
 from gip_exp.errors import UserError
-from gip_exp.models.hub import missing_dataset
+from gip_exp.models.hub import missing_dataset, other_revision
 from gip_exp.stage import Job
 from gip_exp.storage.row_table import Collector, RowTable
 
@@ -129,7 +129,9 @@ def _from_hub(hub: Hub, split: str) -> Iterator[rows.Placed]:
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HfHubHTTPError
 
+    assert hub.name is not None
     try:
+        other = other_revision(hub.name, hub.config, hub.revision) if hub.revision else ""
         table = load_dataset(hub.name, hub.config, split=split, revision=hub.revision)
     except (DatasetsError, HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
         raise UserError(
@@ -137,6 +139,12 @@ def _from_hub(hub: Hub, split: str) -> Iterator[rows.Placed]:
             f"cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:300]}): set data.hub.config=NAME "
             "or data.hub.split=NAME, or give local files (data.path=FILE_OR_FOLDER)"
         ) from error
+    if other:
+        raise UserError(
+            f"the data set {hub.name}: the hub cannot be reached, and the local cache holds revision {other} instead of "
+            f"data.hub.revision={hub.revision}: go online once, set data.hub.revision={other}, or give local files "
+            "(data.path=FILE_OR_FOLDER)"
+        )
     return rows.placed(rows.dataset_rows(table), f"{hub.name} ({split})")
 
 

@@ -161,7 +161,7 @@ def _context(tuned: TunedModel) -> int:
 
     config = AutoConfig.from_pretrained(tuned.place, trust_remote_code=False)
     most = tuned.job.config.engine.max_model_len
-    own = int(config.max_position_embeddings)
+    own = int(config.get_text_config().max_position_embeddings)
     return own if most is None else min(own, most)
 
 

@@ -73,7 +73,7 @@ class Subset(Sequence[dict[str, Any]]):
 
         if isinstance(self.source, datasets.Dataset):
             return self.source.select(self.indices)
-        return datasets.Dataset.from_list(self.rows)
+        return _as_dataset(self.rows)
 
     def report(self) -> Path:
         """Return the page that compares the subset with the pool and with random subsets."""
@@ -85,3 +85,21 @@ class Subset(Sequence[dict[str, Any]]):
         import pandas as pd
 
         return pd.read_parquet(self.folder / SCORED_ROWS)
+
+
+def _as_dataset(rows: Sequence[Mapping[str, Any]]) -> "datasets.Dataset":
+    """Return rows as a data set, unchanged but for None where a row lacks a column.
+
+    `Dataset.from_list` takes the columns of the first row only, and gives every dict in a column the keys of all others:
+    a tool call would get the arguments of other calls. Columns that would be changed are stored as JSON.
+    """
+    import datasets
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    table = datasets.Dataset.from_dict(columns, on_mixed_types="use_json")
+    nested = [name for name in names if any(isinstance(value, list | dict) for value in columns[name])]
+    changed = {name: datasets.Json() for name in nested if list(table[name]) != columns[name]}
+    if not changed:
+        return table
+    return datasets.Dataset.from_dict(columns, features=datasets.Features({**table.features, **changed}))

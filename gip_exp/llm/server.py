@@ -81,6 +81,10 @@ class ServerSettings:
             found.append(f"an adapter has the model's own served_name {self.served_name!r}")
         found += [f"adapter {n!r}: {p} has no adapter_config.json" for n, p in self.adapters.items()
                   if not (Path(p) / "adapter_config.json").is_file()]  # fmt: skip
+        if any(text.split("=")[0] == "--lora-target-modules" for text in self.extra_args):
+            found.append(
+                "server_args has --lora-target-modules, with which vLLM leaves out parts of adapters; remove it"
+            )
         if not self.start_timeout_s > 0:
             found.append(f"start_timeout_s is {self.start_timeout_s}; allowed: above 0")
         raise_problems("vLLM server", found)

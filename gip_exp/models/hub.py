@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gip_exp.models.packaged import instead_of
@@ -80,6 +81,29 @@ def cached_dataset(name: str) -> bool:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return os.path.isdir(os.path.join(HF_HUB_CACHE, "datasets--" + name.replace("/", "--")))
+
+
+def other_revision(name: str, config: str | None, revision: str) -> str:
+    """Return the revision that `datasets` would read instead of the given one, or ''.
+
+    Where it cannot reach the hub, it takes the newest one in its cache, whichever is asked for.
+    """
+    from datasets import load_dataset_builder
+    from datasets.packaged_modules.cache.cache import Cache
+
+    builder = load_dataset_builder(name, config, revision=revision)
+    if not isinstance(builder, Cache):
+        return ""
+    cached = str(builder.hash)
+    return "" if cached in (revision, _commit(name, revision)) else cached
+
+
+def _commit(name: str, revision: str) -> str | None:
+    """Return the commit of a branch or tag of a data set as the local cache knows it."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    file = Path(HF_HUB_CACHE, "datasets--" + name.replace("/", "--"), "refs", revision)
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
 
 
 def endpoint() -> str:

@@ -234,9 +234,21 @@ def check_adapter(place: str, adapter: str) -> None:
 
     Only headers are read, so the check is fast and needs no loaded model.
     """
-    layers = _shapes(Path(place))
+    weights = _shapes(Path(adapter))
+    problems = _misfits(weights, _shapes(Path(place)))
+    if problems:  # transformers names layers otherwise than the files of some models, such as Gemma 3
+        problems = _misfits(weights, _module_shapes(place))
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(
+            f"the adapter {adapter} does not fit the model {place}: {problems[0]}{more}; it was trained on another base"
+        )
+
+
+def _misfits(weights: Mapping[str, tuple[int, ...]], layers: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return why weights of an adapter do not fit the layers of a model."""
     problems = []
-    for name, shape in _shapes(Path(adapter)).items():
+    for name, shape in weights.items():
         layer, _, part = name.removeprefix("base_model.model.").rpartition(".lora_")
         base = layers.get(f"{layer}.weight")
         if not part.startswith(("A.", "B.")):
@@ -246,11 +258,18 @@ def check_adapter(place: str, adapter: str) -> None:
             problems.append(f"there is no layer {layer}")
         elif base[side] != shape[side]:
             problems.append(f"{layer} is {base[0]} x {base[1]}, which {shape[0]} x {shape[1]} does not fit")
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UserError(
-            f"the adapter {adapter} does not fit the model {place}: {problems[0]}{more}; it was trained on another base"
-        )
+    return problems
+
+
+def _module_shapes(place: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the model's weights by the names of its modules; nothing is loaded."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -30,16 +30,23 @@ def damage(folder: Path, *, writes: bool) -> str:
 
 def context(folder: Path) -> int | None:
     """Return the model's context length in tokens, if its config has it."""
-    length = (read_config(folder) or {}).get("max_position_embeddings")
+    length = _text_config(folder).get("max_position_embeddings")
     return length if isinstance(length, int) else None
 
 
 def longest_served(folder: Path) -> int | None:
     """Return the longest context that a server accepts for the model; None if its config does not say, or scales it."""
-    config = read_config(folder) or {}
+    config = _text_config(folder)
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     scaled = isinstance(scaling, dict) and "factor" in scaling
     return None if scaled else context(folder)
+
+
+def _text_config(folder: Path) -> dict[str, Any]:
+    """Return the part of `config.json` about the language model, which models that also read images nest."""
+    config = read_config(folder) or {}
+    text = config.get("text_config")
+    return text if isinstance(text, dict) else config
 
 
 def has_template(folder: Path) -> bool:

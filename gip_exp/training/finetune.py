@@ -170,6 +170,9 @@ def make_trainer(task: Task) -> Any:
         processing_class=loading.load_tokenizer(place),
         peft_config=lora_config(train),
     )
+    # transformers counts the tokens of a whole batch only for models whose own loss takes the count (not Gemma 4's).
+    # TRL computes the loss itself and takes it for all; without it, the result would depend on train.micro_batch.
+    trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
     rows = (
         len(trainer.train_dataset) if train.processes == 1 else trainer.n_rows

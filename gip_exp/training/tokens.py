@@ -188,24 +188,34 @@ def _every_reply(chat: ChatTemplate, tokenizer: Any) -> Callable[[Rendered], Row
     except ValueError:  # not a template for which TRL has markers
         return lambda rendered: _without_prefix(_by_turns(chat, tokenizer, rendered), empty)
 
-    def learn(rendered: Rendered) -> Row:
-        out = tokenizer.apply_chat_template(
-            rendered.turns,
-            tools=rendered.tools or None,
-            tokenize=True,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
-            chat_template=template,
-            **rendered.options,
-        )
-        pairs = zip(out["input_ids"], out["assistant_masks"], strict=True)
-        row = {
-            "input_ids": out["input_ids"],
-            "labels": [token if learnt else IGNORED for token, learnt in pairs],
-        }
-        return _without_prefix(row, empty)
+    return lambda rendered: _without_prefix(_by_marks(tokenizer, template, rendered), empty)
 
-    return learn
+
+def _by_marks(tokenizer: Any, template: str | None, rendered: Rendered) -> Row:
+    """Set labels by the template's generation markers.
+
+    Not by transformers' `return_assistant_tokens_mask`, which looks up the tokens of a reply's first and last character:
+    a space there, which may belong to no token, leaves out the reply and all later ones, or takes in all that follows.
+    """
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    render: Callable[..., Any] = render_jinja_template  # annotated as a text, it returns texts and places
+    texts, marked = render(
+        [rendered.turns],
+        tools=rendered.tools or None,
+        chat_template=tokenizer.get_chat_template(template, rendered.tools or None),
+        return_assistant_tokens_mask=True,
+        **{**tokenizer.special_tokens_map, **rendered.options},
+    )
+    encoded = tokenizer(texts[0], add_special_tokens=False, return_offsets_mapping=True)
+    ids = encoded["input_ids"]
+    labels = [IGNORED] * len(ids)
+    for start, end in marked[0]:
+        for j, (low, high) in enumerate(encoded["offset_mapping"]):
+            # A token of nothing but a space has the place behind it, and no length.
+            if (low < end and high > start) if low < high else (start < low <= end):
+                labels[j] = ids[j]
+    return {"input_ids": ids, "labels": labels}
 
 
 def _by_turns(chat: ChatTemplate, tokenizer: Any, rendered: Rendered) -> Row:
