@@ -37,7 +37,7 @@ LAYERS = (
     ("stages",),
     ("pipeline",),
     ("sweep",),
-    ("cli", "compare", "judge", "replies", "status"),
+    ("cli", "compare", "judge", "parity", "replies", "status"),
     ("__main__", "ablations", "library", "plan"),
     ("launch",),
 )
@@ -49,6 +49,7 @@ CALLERS = {
     "evaluation",
     "gip_processes",
     "judgements",
+    "parity",
     "registry",
     "report",
     "selection_report",
