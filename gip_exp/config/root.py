@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from gip_exp.config.base import NEUTRAL, Name, Section, Seed
 from gip_exp.config.data import Data
+from gip_exp.config.distort import Distortion
 from gip_exp.config.embedder import Embedder
 from gip_exp.config.engine import Engine
 from gip_exp.config.evaluation import Evaluations
@@ -57,6 +58,7 @@ class Config(Section):
     sampler: Sampler
     embedder: Embedder
     selector: Selector
+    distort: Distortion = Distortion()
     model: Model
     train: Train
     engine: Engine
@@ -93,7 +95,20 @@ class Config(Section):
         values = self.model_dump(mode="json")
         chosen = {"kind": "random", "name": "untuned", "signal": "none", "seed": self.seed}
         values |= {"selector": chosen, "budget": 1, "budget_unit": "rows", "train": {"kind": "none"}}
+        values |= {"distort": {}}
         return Config.model_validate(values)
+
+    @model_validator(mode="after")
+    def _distortable(self) -> "Config":
+        how, selector = self.distort, self.selector
+        if how.embeddings == "adversarial" and selector.signal == "self_compression":
+            raise ValueError(
+                f"distort.embeddings=adversarial moves rows by their scores, but selector={selector.name} reads none: use "
+                "rotation, projection or noise"
+            )
+        if {how.embeddings, how.scores} != {"none"} and getattr(selector, "processes", 1) > 1:
+            raise ValueError("distort.* works in one process: set selector.processes=1")
+        return self
 
     @property
     def embedder_used(self) -> Embedder:

@@ -4,29 +4,15 @@ Writes `ranking.parquet`: row (index in the data), id and gain, in pick order. `
 selector's function; this stage fills its parameters.
 """
 
-import json
 import os
-from collections import Counter
-from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gip_exp.artifacts import (
-    CATEGORIES,
-    FEATURES,
-    METADATA,
     METADATA_STAGE,
     RANKING,
-    ROW_LOSSES,
-    WEIGHTS,
-    Texts,
-    fills_memory,
-    read_features,
-    read_pool,
-    read_usable,
     selector_of,
     sizes,
 )
@@ -46,10 +32,9 @@ from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
 from gip_exp.runs.records import RankFacts
 from gip_exp.runs.slurm import node_count
-from gip_exp.signals.table import SOURCE_STAGE, informative, labels_of, scores_of
+from gip_exp.selector_inputs import SelectorInputs
+from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.training.checkpoints import numbered
-from gip_exp.words import is_unspaced
 
 if TYPE_CHECKING:
     from selection import Selection  # and torch with it
@@ -98,14 +83,28 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
         **source(config),
         "target": content(config.target),
         "rank_to": _rank_to(config, n_pool, n_selected),
+        **_distortion(config),
     }
+
+
+def _distortion(config: Config) -> dict[str, Any]:
+    """Return the distortion, as far as the selector reads what is distorted."""
+    how, reads = config.distort, selector_of(config).reads
+    parts = {"embeddings": "features", "scores": "scores"}
+    found = {
+        part: (getattr(how, part), getattr(how, f"{part}_level"), how.seed)
+        for part, read in parts.items()
+        if getattr(how, part) != "none"
+        and (read in reads or (read == "features" and "target_features" in reads))
+    }
+    return {"distort": found} if found else {}
 
 
 def _build(job: Job) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pool = _Pool(job)
+    pool = SelectorInputs(job)
     n_pool, n_selected = sizes(job.config, job.inputs)
     candidates = pool.candidates
     by_rows = job.config.budget_unit == "rows"
@@ -148,136 +147,8 @@ def _build(job: Job) -> None:
     job.draft.facts.update(facts)
 
 
-class _Pool:
-    """The parameters of selectors (`selectors.READS`) as attributes, read on access."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._examples = read_pool(job.inputs)
-        parts = split.split(len(self._examples), job.config.target)
-        self.rows, self._target = parts.pool, parts.target  # indices in the data
-        self.ids = self._examples.ids
-
-    @property
-    def n(self) -> int:
-        return len(self.rows)
-
-    @property
-    def features(self) -> np.ndarray:
-        features = read_features(self._job.inputs)
-        return features if self.n == len(features) else features[self.rows]  # mapped, or a copy
-
-    @property
-    def scratch(self) -> Path | None:
-        path = self._job.inputs["embed"].folder / FEATURES
-        if not fills_memory(path):
-            return None
-        self._job.note(
-            f"the embeddings ({path.stat().st_size / 1e9:.0f} GB) take half of this machine's memory or more: the selector "
-            "reads them from disk, which is slower"
-        )
-        folder = self._job.draft.scratch("pool")
-        folder.mkdir(exist_ok=True)
-        return folder
-
-    @cached_property
-    def _signal(self) -> np.ndarray | None:
-        selector = self._job.config.selector
-        if not isinstance(selector, OnScores) or selector.signal == "self_compression":
-            return None
-        return scores_of(self._job.inputs, SOURCE_STAGE[selector.signal], self.ids)[self.rows]
-
-    @property
-    def scores(self) -> np.ndarray | None:
-        """(n, k); for a mixture and any selector except GIP the sum (n,), because others rescale columns."""
-        if self._signal is None:
-            return None
-        scores = np.nan_to_num(self._signal, nan=0.0)  # unscored rows are not candidates
-        selector = self._job.config.selector
-        return scores.sum(axis=1) if selector.signal == "mixture" and selector.kind != "gip" else scores
-
-    @property
-    def losses(self) -> np.ndarray:
-        return np.load(self._job.inputs["score/losses"].folder / ROW_LOSSES)[self.rows]
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        selector = self._job.config.selector
-        assert isinstance(selector, OnScores)
-        return informative(self._job.inputs[SOURCE_STAGE[selector.signal]]).names
-
-    @property
-    def completions(self) -> list[str]:
-        return [row["completion"] for row in self._examples.take(self.rows)]
-
-    @property
-    def candidates(self) -> np.ndarray | None:
-        """(n,) bool, the rows with all scores, or with gradients; None if that is all rows."""
-        if "warmup" in self._job.inputs:
-            scored = read_usable(self._job.inputs)[self.rows]
-        elif "score/losses" in self._job.inputs:
-            scored = ~np.isnan(self.losses).any(axis=1)
-        elif self._signal is not None:
-            scored = ~np.isnan(self._signal).any(axis=1)
-        else:
-            return None
-        return None if scored.all() else scored
-
-    @property
-    def texts(self) -> list[str]:
-        texts = list(Texts(self._examples.take(self.rows)))
-        unspaced = sum(map(is_unspaced, texts)) if self._job.config.selector.kind == "dsir" else 0
-        if unspaced:
-            self._job.note(
-                f"{unspaced:,} of {self.n:,} rows are in scripts without spaces, where the words of DSIR (as defined by its "
-                "authors) are whole sentences, so its weights mean little; mp_sc and k_center use embeddings instead"
-            )
-        return texts
-
-    @property
-    def target_texts(self) -> list[str]:
-        return list(Texts(self._examples.take(self._target)))
-
-    @property
-    def target_features(self) -> np.ndarray:
-        return read_features(self._job.inputs)[self._target]
-
-    @property
-    def target_labels(self) -> list[str] | None:
-        column = subtask_column(self._job.config.selector)
-        if column is None:
-            return None
-        target = self._target
-        if "warmup" in self._job.inputs:  # LESS has gradients of these rows alone
-            target = target[read_usable(self._job.inputs)[target]]
-        folder = self._job.inputs[METADATA_STAGE].folder
-        labels = labels_of(
-            column, [self.ids[row] for row in target], texts=folder / CATEGORIES, numbers=folder / METADATA
-        )
-        if empty := sum(label is None for label in labels):
-            self._job.note(
-                f"{empty:,} of {len(labels):,} target rows have no value in the column {column!r}: they are a subtask of "
-                "their own"
-            )
-        counts = Counter("" if label is None else label for label in labels)
-        self._job.draft.facts["subtasks"] = dict(counts.most_common())
-        return ["" if label is None else label for label in labels]
-
-    @property
-    def note(self) -> Callable[[str], None]:
-        return self._job.note
-
-    @property
-    def gradients(self) -> list[Path]:
-        return numbered(self._job.inputs["gradients"].folder)
-
-    @property
-    def checkpoint_weights(self) -> list[float]:
-        return json.loads((self._job.inputs["warmup"].folder / WEIGHTS).read_text())
-
-
 def _by_function(
-    config: SelectorSection, selector: selectors.Selector, pool: _Pool, rank_to: int
+    config: SelectorSection, selector: selectors.Selector, pool: SelectorInputs, rank_to: int
 ) -> "Selection":
     """Call the selector's function with the parameters it reads and its options."""
     if pool.candidates is not None and "candidates" not in selector.reads:
@@ -289,7 +160,7 @@ def _by_function(
     return selector.load()(**given, budget=rank_to, **selector.options_of(config))
 
 
-def _from_file(job: Job, pool: _Pool, rank_to: int, n_selected: int) -> "Selection":
+def _from_file(job: Job, pool: SelectorInputs, rank_to: int, n_selected: int) -> "Selection":
     """Return the first `rank_to` rows of a ranking file that are in the pool; note how many are held out."""
     from selection.types import Selection
 
