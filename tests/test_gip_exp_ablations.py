@@ -297,6 +297,8 @@ SMALL = {
     "centering": ["ablation.ridges=[1]", "--scores", "synthetic"],
     "encoder": ["ablation.embedders=[tfidf]"],
     "noise": ["ablation.levels=[0,1]", "ablation.seeds=[0]"],
+    "distortion": ["ablation.noise=[1]", "ablation.seeds=[0]"],
+    "self_compression": ["ablation.budgets=[0.1]", "ablation.topics=5"],
     "stability": [
         "ablation.scores=[0.1]",
         "ablation.features=[0.1]",
