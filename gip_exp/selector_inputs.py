@@ -27,6 +27,7 @@ from gip_exp.errors import UserError
 from gip_exp.signals.distort import distorted, faulty
 from gip_exp.signals.table import SOURCE_STAGE, informative, labels_of, scores_of
 from gip_exp.stage import Job
+from gip_exp.storage.store import Entry
 from gip_exp.training.checkpoints import numbered
 from gip_exp.words import is_unspaced
 
@@ -34,8 +35,17 @@ from gip_exp.words import is_unspaced
 class SelectorInputs:
     """The parameters of selectors (`selectors.READS`) as attributes, read on access, distorted by `distort.*`."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(
+        self, job: Job, *, taken: np.ndarray | None = None, column: np.ndarray | None = None
+    ) -> None:
+        """Read the pool.
+
+        Args:
+            job: The job of the stage that calls the selector.
+            taken: Rows of the data that cannot be picked again.
+            column: One more score for each row of the data, NaN for none.
+        """
+        self._job, self._taken, self._column = job, taken, column
         self._examples = read_pool(job.inputs)
         parts = split.split(len(self._examples), job.config.target)
         self.rows, self._target = parts.pool, parts.target  # indices in the data
@@ -111,7 +121,8 @@ class SelectorInputs:
         selector = self._job.config.selector
         if not isinstance(selector, OnScores) or selector.signal == "self_compression":
             return None
-        return scores_of(self._job.inputs, SOURCE_STAGE[selector.signal], self.ids)[self.rows]
+        scores = scores_of(self._job.inputs, SOURCE_STAGE[selector.signal], self.ids)[self.rows]
+        return scores if self._column is None else np.column_stack([scores, self._column[self.rows]])
 
     @property
     def scores(self) -> np.ndarray | None:
@@ -130,7 +141,8 @@ class SelectorInputs:
     def score_names(self) -> tuple[str, ...]:
         selector = self._job.config.selector
         assert isinstance(selector, OnScores)
-        return informative(self._job.inputs[SOURCE_STAGE[selector.signal]]).names
+        names = informative(self._job.inputs[SOURCE_STAGE[selector.signal]]).names
+        return names if self._column is None else (*names, "tuned")
 
     @property
     def completions(self) -> list[str]:
@@ -146,7 +158,9 @@ class SelectorInputs:
         elif self._signal is not None:
             scored = ~np.isnan(self._signal).any(axis=1)
         else:
-            return None
+            scored = np.ones(self.n, dtype=bool)
+        if self._taken is not None:
+            scored = scored & ~np.isin(self.rows, self._taken)
         return None if scored.all() else scored
 
     @property
@@ -200,3 +214,21 @@ class SelectorInputs:
     @property
     def checkpoint_weights(self) -> list[float]:
         return json.loads((self._job.inputs["warmup"].folder / WEIGHTS).read_text())
+
+
+def tuned_column(losses: Entry, kind: str) -> np.ndarray:
+    """Return what a tuned model adds to the scores, one number per row of the data: large for what it has not learned.
+
+    Args:
+        losses: Output of the stage that scores with the tuned model, (n, 2) with and without the prompt.
+        kind: `loss`, the mean loss of the completion after its prompt; or `ifd`, the ratio of the perplexities with and
+            without the prompt, 0 from a ratio of 1 on, where the prompt is of no help and the row may be wrong.
+
+    Returns:
+        (n,) float64 divided by its root mean square, as GIP scales scores; NaN for rows without a loss.
+    """
+    given, alone = np.load(losses.folder / ROW_LOSSES).astype(np.float64).T
+    ratio = np.exp(given - alone)
+    column = given if kind == "loss" else np.where(ratio < 1, ratio, np.where(np.isnan(ratio), np.nan, 0.0))
+    scale = float(np.sqrt(np.nanmean(column**2)))
+    return column / (scale or 1.0)

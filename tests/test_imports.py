@@ -37,6 +37,7 @@ LAYERS = (
         "gip_processes",
         "handover",
         "judgements",
+        "reselection",
         "selection_report",
         "selector_inputs",
         "token_budget",

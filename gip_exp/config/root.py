@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gip_exp.config.base import NEUTRAL, Name, Section, Seed
+from gip_exp.config.base import NEUTRAL, Name, Positive, Section, Seed
 from gip_exp.config.data import Data
 from gip_exp.config.distort import Distortion
 from gip_exp.config.embedder import Embedder
@@ -46,6 +46,10 @@ class Config(Section):
     budget: int | float
     budget_unit: Literal["rows", "tokens"] = "rows"
     seed: Seed
+    rounds: Positive = (
+        1  # above 1: select a part, train briefly, score with the tuned model, select the next part, ...
+    )
+    rescore: Literal["ifd", "loss", "none"] = "ifd"  # the column that the tuned model adds to the scores
     untuned: Annotated[bool, NEUTRAL] = (
         True  # also evaluate the model before fine-tuning, as a run of its own
     )
@@ -95,7 +99,7 @@ class Config(Section):
         values = self.model_dump(mode="json")
         chosen = {"kind": "random", "name": "untuned", "signal": "none", "seed": self.seed}
         values |= {"selector": chosen, "budget": 1, "budget_unit": "rows", "train": {"kind": "none"}}
-        values |= {"distort": {}}
+        values |= {"distort": {}, "rounds": 1, "rescore": "ifd"}
         return Config.model_validate(values)
 
     @model_validator(mode="after")
@@ -108,6 +112,28 @@ class Config(Section):
             )
         if {how.embeddings, how.scores} != {"none"} and getattr(selector, "processes", 1) > 1:
             raise ValueError("distort.* works in one process: set selector.processes=1")
+        return self
+
+    @model_validator(mode="after")
+    def _in_rounds(self) -> "Config":
+        if self.rounds == 1:
+            return self
+        if not isinstance(self.train, LoraTrain) or self.budget_unit != "rows":
+            raise ValueError(
+                f"rounds={self.rounds} selects and trains in turns: it needs train=lora and budget_unit=rows, or use rounds=1"
+            )
+        scored = hasattr(self.selector, "signals") and self.selector.signal != "self_compression"
+        if self.rescore != "none" and not scored:
+            raise ValueError(
+                f"rounds={self.rounds} adds what the tuned model finds to the scores, but selector={self.selector.name} reads "
+                "none: choose a selector on scores (mp_ma, mp_ma_sc, top_score), rescore=none, or rounds=1"
+            )
+        if self.selector.kind in ("less", "ranking") or not selectors.find(self.selector.kind).nested:
+            raise ValueError(
+                f"rounds={self.rounds} is not possible with selector={self.selector.name}: use rounds=1"
+            )
+        if getattr(self.selector, "processes", 1) > 1:
+            raise ValueError("rounds above 1 select in one process: set selector.processes=1")
         return self
 
     @property

@@ -42,15 +42,17 @@ def distorted(
         )  # uniform over rotations and reflections
     if kind == "projection":
         kept = max(1, round(level * d))
-        return np.float32(features @ (generator.standard_normal((d, kept)) / np.sqrt(kept)))
+        return np.asarray(features @ (generator.standard_normal((d, kept)) / np.sqrt(kept)), dtype=np.float32)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     if kind == "noise":
-        return np.float32(features + level * lengths * _unit(generator.standard_normal((n, d))))
+        return np.asarray(
+            features + level * lengths * _unit(generator.standard_normal((n, d))), dtype=np.float32
+        )
     assert kind == "adversarial"
     assert scores is not None
     merit = np.mean([_unit_deviation(column) for column in scores.T], axis=0)[:, None]
     good = _unit((merit * _unit(features)).sum(axis=0, keepdims=True))
-    return np.float32(features + level * lengths * np.sign(merit) * good)
+    return np.asarray(features + level * lengths * np.sign(merit) * good, dtype=np.float32)
 
 
 def faulty(

@@ -5,6 +5,8 @@ selector's function; this stage fills its parameters.
 """
 
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +32,10 @@ from gip_exp.errors import UserError
 from gip_exp.gip_processes import select_in_processes
 from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
+from gip_exp.reselection import named, rescored, share
 from gip_exp.runs.records import RankFacts
 from gip_exp.runs.slurm import node_count
-from gip_exp.selector_inputs import SelectorInputs
+from gip_exp.selector_inputs import SelectorInputs, tuned_column
 from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.stage import Entries, Job, Stage
 
@@ -101,9 +104,6 @@ def _distortion(config: Config) -> dict[str, Any]:
 
 
 def _build(job: Job) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     pool = SelectorInputs(job)
     n_pool, n_selected = sizes(job.config, job.inputs)
     candidates = pool.candidates
@@ -135,9 +135,7 @@ def _build(job: Job) -> None:
         )
     else:
         selection = _by_function(job.config.selector, selector_of(job.config), pool, rank_to)
-    picked = pool.rows[selection.indices]
-    table = {"row": picked, "id": [pool.ids[row] for row in picked], "gain": selection.gains}
-    pq.write_table(pa.table(table), job.folder / RANKING)
+    _write(job, pool, pool.rows[selection.indices], selection.gains)
     facts = RankFacts(
         n_pool=n_pool,
         n_unscored=0 if candidates is None else int((~candidates).sum()),
@@ -145,6 +143,61 @@ def _build(job: Job) -> None:
         rounds=len(selection.rounds),
     )
     job.draft.facts.update(facts)
+
+
+def _write(job: Job, pool: SelectorInputs, rows: np.ndarray, gains: np.ndarray) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {"row": rows, "id": [pool.ids[row] for row in rows], "gain": gains}
+    pq.write_table(pa.table(table), job.folder / RANKING)
+
+
+def _build_again(number: int, job: Job) -> None:
+    """Write what earlier rounds selected, and after it the rows that this round adds, by scores and the tuned model."""
+    import pyarrow.parquet as pq
+
+    last, n_selected = job.config.rounds, sizes(job.config, job.inputs)[1]
+    before = share(n_selected, number - 1, last)
+    earlier = pq.read_table(job.inputs[named("rank", number - 1, last)].folder / RANKING).slice(0, before)
+    taken = earlier["row"].to_numpy()
+    column = tuned_column(job.inputs[rescored(number - 1)], job.config.rescore)
+    pool = SelectorInputs(job, taken=taken, column=column)
+    wanted, free = share(n_selected, number, last) - before, pool.candidates
+    assert free is not None
+    if free.sum() < wanted:
+        raise UserError(
+            f"budget={job.config.budget} needs {wanted} more rows in round {number}, but only {int(free.sum())} rows of the pool "
+            "have all scores and a loss under the tuned model: lower the budget, or raise train.max_length"
+        )
+    selection = _by_function(job.config.selector, selector_of(job.config), pool, wanted)
+    rows = np.concatenate([taken, pool.rows[selection.indices]])
+    _write(job, pool, rows, np.concatenate([earlier["gain"].to_numpy(), selection.gains]))
+    unscored = len(pool.rows) - int(free.sum()) - before
+    job.draft.facts.update(
+        RankFacts(n_pool=pool.n, n_unscored=unscored, rank_to=len(rows), rounds=len(selection.rounds))
+    )
+
+
+def in_round(number: int, last: int) -> Stage:
+    """Return the stage of one round of a re-selection (`gip_exp.reselection`)."""
+    name = named("rank", number, last)
+    if number == 1:
+        return replace(STAGE, name=name)
+    added = (named("rank", number - 1, last), rescored(number - 1))
+
+    def settings(config: Config, entries: Entries) -> dict[str, Any]:
+        counts = [share(sizes(config, entries)[1], reached, last) for reached in (number - 1, number)]
+        return {**_settings(config, entries), "rank_to": counts, "rescore": config.rescore}
+
+    return replace(
+        STAGE,
+        name=name,
+        inputs=lambda config: (*_inputs(config), *added),
+        keyed=lambda config: (*_keyed(config), *added),
+        settings=settings,
+        build=partial(_build_again, number),
+    )
 
 
 def _by_function(
