@@ -189,7 +189,10 @@ def test_a_ratio_of_one_or_more_is_zero_and_no_loss_is_nan(tmp_path):
     [
         (["selector=mp_sc"], "adds what the tuned model finds to the scores, but selector=mp_sc reads none"),
         (["selector=random"], "but selector=random reads none"),
-        (["train=none"], r"rounds=3 selects and trains in turns: it needs train=lora"),
+        (
+            ["budget_unit=tokens", "budget=900"],
+            "rounds=3 selects and trains in turns: it needs train=lora and budget_unit=rows",
+        ),
         (["selector=k_means", "rescore=none"], "rounds=3 is not possible with selector=k_means"),
         (["selector.processes=2"], "select in one process: set selector.processes=1"),
     ],
