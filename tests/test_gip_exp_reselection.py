@@ -193,6 +193,7 @@ def test_a_ratio_of_one_or_more_is_zero_and_no_loss_is_nan(tmp_path):
             ["budget_unit=tokens", "budget=900"],
             "rounds=3 selects and trains in turns: it needs train=lora and budget_unit=rows",
         ),
+        (["train.steps=2"], r"rounds=3 needs a step for each round, but train\.steps=2"),
         (["selector=k_means", "rescore=none"], "rounds=3 is not possible with selector=k_means"),
         (["selector.processes=2"], "select in one process: set selector.processes=1"),
     ],
@@ -200,6 +201,11 @@ def test_a_ratio_of_one_or_more_is_zero_and_no_loss_is_nan(tmp_path):
 def test_what_rounds_cannot_do_is_one_message(overrides, message, micro, root):
     with pytest.raises(UserError, match=message):
         micro(root, "rounds=3", *overrides)
+
+
+def test_fewer_rows_than_rounds_are_an_error_before_any_work(micro, root):
+    with pytest.raises(UserError, match="rounds=3 needs a row for each round, but budget=2 of 216 rows is 2"):
+        pipeline.run(micro(root, "rounds=3", "budget=2"), quiet())
 
 
 def test_the_name_of_a_run_says_what_is_unusual_about_it(micro, root):

@@ -15,7 +15,7 @@ from gip_exp.config.judge import Judge
 from gip_exp.config.model import Model
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import Sampler
-from gip_exp.config.selector import Selector, subtask_column
+from gip_exp.config.selector import OnScores, Selector, subtask_column
 from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
 from gip_exp.config.train import LoraTrain, Train
@@ -122,7 +122,11 @@ class Config(Section):
             raise ValueError(
                 f"rounds={self.rounds} selects and trains in turns: it needs train=lora and budget_unit=rows, or use rounds=1"
             )
-        scored = hasattr(self.selector, "signals") and self.selector.signal != "self_compression"
+        if self.train.steps is not None and self.train.steps < self.rounds:
+            raise ValueError(
+                f"rounds={self.rounds} needs a step for each round, but train.steps={self.train.steps}"
+            )
+        scored = isinstance(self.selector, OnScores) and self.selector.signal != "self_compression"
         if self.rescore != "none" and not scored:
             raise ValueError(
                 f"rounds={self.rounds} adds what the tuned model finds to the scores, but selector={self.selector.name} reads "

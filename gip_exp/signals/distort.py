@@ -37,9 +37,8 @@ def distorted(
         return features
     if kind == "rotation":
         turn, upper = np.linalg.qr(generator.standard_normal((d, d)))
-        return np.float32(
-            features @ (turn * np.sign(np.diag(upper)))
-        )  # uniform over rotations and reflections
+        # With these signs uniform over rotations and reflections.
+        return np.asarray(features @ (turn * np.sign(np.diag(upper))), dtype=np.float32)
     if kind == "projection":
         kept = max(1, round(level * d))
         return np.asarray(features @ (generator.standard_normal((d, kept)) / np.sqrt(kept)), dtype=np.float32)
