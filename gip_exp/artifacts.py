@@ -137,7 +137,7 @@ def sizes(config: Config, entries: Entries) -> tuple[int, int]:
     """Return (rows in the pool, rows to select); with `budget_unit=tokens` the most there can be, the whole pool.
 
     Raises:
-        UserError: the budget exceeds the pool, or the selector needs target rows and none are held out.
+        UserError: the budget exceeds the pool or is below the rounds, or the selector needs target rows and none are held out.
     """
     n_rows = data_facts(entries)["n_rows"]
     n_pool = len(split.split(n_rows, config.target).pool)
@@ -146,4 +146,10 @@ def sizes(config: Config, entries: Entries) -> tuple[int, int]:
             f"selector={config.selector.name} needs held-out target rows, but none of the {n_rows} rows is held out: "
             f"at most target.max_share={config.target.max_share} of them may be. Raise it, or give more rows"
         )
-    return n_pool, n_pool if config.budget_unit == "tokens" else split.count(config.budget, n_pool)
+    n_selected = n_pool if config.budget_unit == "tokens" else split.count(config.budget, n_pool)
+    if n_selected < config.rounds:
+        raise UserError(
+            f"rounds={config.rounds} needs a row for each round, but budget={config.budget} of {n_pool} rows is {n_selected}: "
+            "raise it, or lower rounds"
+        )
+    return n_pool, n_selected

@@ -33,8 +33,8 @@ from gip_exp.stages import (
     evaluate,
     gradients,
     rank,
+    rounds,
     score,
-    select,
     train,
     warmup,
 )
@@ -46,6 +46,7 @@ from gip_exp.storage.store import Draft, Entry, Store, key_of
 
 def stages(config: Config) -> dict[str, Stage]:
     """Return the stages of a run by name, in execution order."""
+    chosen = rounds.stages(config)
     known = {
         stage.name: stage
         for stage in (
@@ -57,24 +58,29 @@ def stages(config: Config) -> dict[str, Stage]:
             *score.from_tables(config),
             warmup.STAGE,
             gradients.STAGE,
-            rank.STAGE,
-            select.STAGE,
+            *chosen[:-1],
             describe.STAGE,
-            train.STAGE,
+            chosen[-1],
             *evaluate.stages(config),
         )
     }
     final = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
+    if config.until == "score":  # with the base model, not after training
+        final = [
+            stage for stage in final if "train" not in {n.partition("/")[0] for n in stage.inputs(config)}
+        ]
     final += data.stages(config)[1:]  # the metadata, for the report
     if config.until != "data":
         final += contamination.stages(config)
     if not config.until:
         # Even with train=none a run records its selection; even without evaluations it trains an adapter.
-        final += [select.STAGE] if isinstance(config.train, NoTrain) else [select.STAGE, train.STAGE]
+        final.append(known["select"])
+        if not isinstance(config.train, NoTrain):
+            final.append(known["train"])
     required: set[str] = set()
     for stage in final:
         _require(stage, known, config, required)
-    if select.STAGE.name in required:
+    if "select" in required:
         required.add(describe.STAGE.name)  # its inputs are those of the ranking, and the selection
     return {name: stage for name, stage in known.items() if name in required}
 
@@ -306,7 +312,7 @@ def run_key(config: Config) -> str:
         "selector": rank.source(config),
         # Files that the config names (rows, weights, questions) count by content, as in the keys of the stages.
         "settings": {
-            name: stage.settings(config, {}) for name, stage in full.items() if name not in _DEPENDENT
+            name: stage.settings(config, {}) for name, stage in full.items() if stage.group not in _DEPENDENT
         },
         "code": {stage.name: stage.code_files(config) for stage in full.values()},
     }

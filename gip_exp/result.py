@@ -22,6 +22,7 @@ from gip_exp.artifacts import (
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.evaluation import without_overlap
+from gip_exp.reselection import arm
 from gip_exp.runs.folder import RESULT, SCORED_ROWS, SELECTED, SELECTED_ROWS, SELECTION_PAGE, SELECTION_TEXT
 from gip_exp.runs.records import Metric, RunResult, StageRecord
 from gip_exp.storage.files import digest, read_jsonl
@@ -46,7 +47,7 @@ def is_done(folder: Path) -> bool:
 def run_folder(config: Config, key: str) -> Path:
     """Return `<root>/runs/<experiment>/<selector>_b<budget>_s<seed>-<key>`, the budget with its unit if that is tokens."""
     unit = "" if config.budget_unit == "rows" else config.budget_unit
-    name = f"{config.selector.name}_b{config.budget}{unit}_s{config.seed}-{key}"
+    name = f"{arm(config)}_b{config.budget}{unit}_s{config.seed}-{key}"
     return config.paths.root / "runs" / config.experiment / name
 
 
@@ -63,7 +64,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "experiment": config.experiment,
         "model": config.model.name,
         "judge": config.judge.name if "score" in entries else None,
-        "selector": config.selector.name,
+        "selector": arm(config),
         "budget": config.budget,
         "seed": config.seed,
         "config_key": key,
@@ -165,8 +166,17 @@ def categories(entries: Mapping[str, Entry]) -> dict[str, dict[str, dict[str, in
 
 
 def training(entries: Mapping[str, Entry]) -> dict[str, Any]:
-    """Return the facts of fine-tuning (steps, losses, lengths in tokens, speed, memory); empty without it."""
-    return dict(entries["train"].facts) if "train" in entries else {}
+    """Return the facts of fine-tuning (steps, losses, lengths in tokens, speed, memory); empty without it.
+
+    With `rounds` above 1 they are those of the last round, but steps, seconds and tokens those of all.
+    """
+    if "train" not in entries:
+        return {}
+    facts = dict(entries["train"].facts)
+    earlier = [entry.facts for name, entry in entries.items() if name.startswith("train/")]
+    for name in ("steps", "seconds", "tokens") if earlier else ():
+        facts[name] = round(sum(one[name] for one in [*earlier, facts]), 3)
+    return facts
 
 
 def selected_files(entries: Mapping[str, Entry]) -> list[Path]:

@@ -26,6 +26,7 @@ from gip_exp.ablations.registry import ABLATIONS
 from gip_exp.config.selector import GipSelector
 from gip_exp.console import Console
 from gip_exp.errors import UserError
+from gip_exp.signals.distort import faulty
 from selection import mutual_information, projection_energy
 
 POOL = ["+experiment=quickstart", "data.n=160", "data.n_test=4"]
@@ -207,8 +208,8 @@ def test_a_fault_of_level_zero_changes_nothing_and_no_fault_leaves_the_scale(dra
     lengths = np.arange(40.0)
     for fault in noise.FAULTS:
         inputs = {"features": features, "lengths": lengths, "seed": 0}
-        np.testing.assert_allclose(noise.faulty(scores, fault, 0, **inputs), scores)
-        moved = noise.faulty(scores, fault, 3, **inputs)
+        np.testing.assert_allclose(faulty(scores, fault, 0, **inputs), scores)
+        moved = faulty(scores, fault, 3, **inputs)
         assert (moved != scores).any()
         assert (moved.min(axis=0) >= scores.min(axis=0)).all()
         assert (moved.max(axis=0) <= scores.max(axis=0)).all()
@@ -216,7 +217,7 @@ def test_a_fault_of_level_zero_changes_nothing_and_no_fault_leaves_the_scale(dra
 
 def test_a_bias_to_length_makes_the_longest_rows_best(drawn):
     lengths = np.arange(40.0)
-    moved = noise.faulty(drawn[1], "length", 200, features=drawn[0], lengths=lengths, seed=0)
+    moved = faulty(drawn[1], "length", 200, features=drawn[0], lengths=lengths, seed=0)
     assert (moved[20:] == drawn[1].max(axis=0)).all()
 
 
@@ -296,6 +297,8 @@ SMALL = {
     "centering": ["ablation.ridges=[1]", "--scores", "synthetic"],
     "encoder": ["ablation.embedders=[tfidf]"],
     "noise": ["ablation.levels=[0,1]", "ablation.seeds=[0]"],
+    "distortion": ["ablation.noise=[1]", "ablation.seeds=[0]"],
+    "self_compression": ["ablation.budgets=[0.1]", "ablation.topics=5"],
     "stability": [
         "ablation.scores=[0.1]",
         "ablation.features=[0.1]",

@@ -113,6 +113,12 @@ def check_compare(arguments: list[str], _: Path) -> None:
     compare._parser().parse_args(arguments)
 
 
+def check_parity(arguments: list[str], _: Path) -> None:
+    from gip_exp.parity import __main__ as parity
+
+    parity._parser().parse_args(arguments)
+
+
 def check_report(arguments: list[str], root: Path) -> None:
     from gip_exp.report import __main__ as report
 
@@ -148,6 +154,7 @@ CHECKS: dict[str, Callable[[list[str], Path], None]] = {
     "gip_exp.plan": check_plan,
     "gip_exp.status": check_status,
     "gip_exp.compare": check_compare,
+    "gip_exp.parity": check_parity,
     "gip_exp.submit": check_submit,
     "gip_exp.report": check_report,
     "gip_exp.ablations": check_ablations,

@@ -10,7 +10,7 @@ from selection import Selection
 
 GATE = 0.5  # of gate_random, as in conf/selector/gate_random.yaml
 # Greedy rule by selector name; the other options of GIP come from the selector of the config.
-GIP = {"mp_ma": "mp", "omp_ma": "omp", "logdet_ma": "logdet", "mp_sc": "mp"}
+GIP = {"mp_ma": "mp", "omp_ma": "omp", "logdet_ma": "logdet", "mp_sc": "mp", "mp_sc_column": "mp"}
 
 
 def gip(
@@ -44,7 +44,7 @@ def choose(
 
     if method in GIP:
         kept = np.arange(len(features)) if rows is None else rows
-        signal = None if method == "mp_sc" else scores[kept]
+        signal = _signal(method, features[kept], scores[kept], rule)
         return kept[gip(features[kept], signal, budget, rule, method=GIP[method]).indices]
     mask = None if rows is None else np.isin(np.arange(len(features)), rows)
     with as_user_errors():
@@ -54,6 +54,17 @@ def choose(
             return gate_random.select(scores, budget, seed=seed, gate=GATE, candidates=mask).indices
         assert method == "random", method
         return random.select(len(features), budget, seed=seed, candidates=mask).indices
+
+
+def _signal(method: str, features: np.ndarray, scores: np.ndarray, rule: GipSelector) -> np.ndarray | None:
+    """Return the scores that a GIP method reads; None if the data set is its own query."""
+    if method == "mp_sc":
+        return None
+    if method == "mp_sc_column":
+        from selection.self_compression import self_compression
+
+        return self_compression(features, center=rule.center, normalize=rule.normalize)[:, None]
+    return scores
 
 
 def is_seeded(method: str) -> bool:

@@ -5,7 +5,7 @@ the attribute: `noise`, independent of everything; `length`, in favour of long c
 one direction of the embeddings.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from gip_exp.ablations.methods import choose
 from gip_exp.config.base import NonNegative, Section, Seed
 from gip_exp.config.selector import GipSelector
 from gip_exp.plotting import styled
+from gip_exp.signals.distort import faulty
 
 METHODS = ("mp_ma", "omp_ma", "top_score", "gate_random")
 FAULTS = {"noise": "independent noise", "length": "bias to length", "subject": "bias to a subject"}
@@ -66,27 +67,6 @@ def run(setup: Setup) -> Findings:
         "True quality (above) and overlap with the clean selection (below) against the level of the fault."
     )
     return Findings("Ablation: noise", (sheet,), (Picture("noise", caption, figure(rows, floor)),))
-
-
-def faulty(
-    scores: np.ndarray, fault: str, level: float, *, features: np.ndarray, lengths: np.ndarray, seed: int
-) -> np.ndarray:
-    """Return scores (n, k) plus level x standard deviation x a fault of unit deviation, clipped to each column's range."""
-    generator = np.random.default_rng(seed)
-    makers: dict[str, Callable[[], np.ndarray]] = {
-        "noise": lambda: generator.standard_normal(scores.shape),
-        "length": lambda: _unit_deviation(lengths)[:, None],
-        "subject": lambda: _unit_deviation(
-            unit(features) @ np.float32(generator.standard_normal((features.shape[1], 1)))
-        ),
-    }
-    moved = scores + level * scores.std(axis=0) * makers[fault]()
-    return np.clip(moved, scores.min(axis=0), scores.max(axis=0))
-
-
-def _unit_deviation(values: np.ndarray) -> np.ndarray:
-    """Return values with mean 0 and standard deviation 1; equal values give 0."""
-    return (values - values.mean()) / max(float(values.std()), float(np.finfo(np.float64).tiny))
 
 
 def table(material: Material, rule: GipSelector, settings: Settings) -> list[dict[str, Any]]:

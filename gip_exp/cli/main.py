@@ -3,7 +3,7 @@
     gip-exp +experiment=NAME [key=value ...]         one run
     gip-exp -m +experiment=NAME key=value,value      a sweep, one run after the other
     gip-exp --planned DIR/runs/NNN.yaml [key=value]  a run written by `gip-exp plan --write DIR`
-    gip-exp plan|status|submit|report|compare|ablations|judge|replies|export-adapter ...  the other commands
+    gip-exp plan|status|submit|report|compare|parity|ablations|judge|replies|export-adapter ...  the other commands
     gip-exp select ...                               one run that stops after the selection (until=select)
 
 An error the user can fix is one message on stderr with exit code 2; a bug keeps its traceback.
@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "gip_exp.compare",
     "export-adapter": "gip_exp.cli.export_adapter",
     "judge": "gip_exp.judge",
+    "parity": "gip_exp.parity.__main__",
     "plan": "gip_exp.plan",
     "replies": "gip_exp.replies",
     "report": "gip_exp.report.__main__",

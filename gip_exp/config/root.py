@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from gip_exp.config.base import NEUTRAL, Name, Section, Seed
+from gip_exp.config.base import NEUTRAL, Name, Positive, Section, Seed
 from gip_exp.config.data import Data
+from gip_exp.config.distort import Distortion
 from gip_exp.config.embedder import Embedder
 from gip_exp.config.engine import Engine
 from gip_exp.config.evaluation import Evaluations
@@ -14,7 +15,7 @@ from gip_exp.config.judge import Judge
 from gip_exp.config.model import Model
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import Sampler
-from gip_exp.config.selector import Selector, subtask_column
+from gip_exp.config.selector import OnScores, Selector, subtask_column
 from gip_exp.config.target import Target
 from gip_exp.config.tracking import Tracking
 from gip_exp.config.train import LoraTrain, Train
@@ -45,6 +46,10 @@ class Config(Section):
     budget: int | float
     budget_unit: Literal["rows", "tokens"] = "rows"
     seed: Seed
+    rounds: Positive = (
+        1  # above 1: select a part, train briefly, score with the tuned model, select the next part, ...
+    )
+    rescore: Literal["ifd", "loss", "none"] = "ifd"  # the column that the tuned model adds to the scores
     untuned: Annotated[bool, NEUTRAL] = (
         True  # also evaluate the model before fine-tuning, as a run of its own
     )
@@ -57,6 +62,7 @@ class Config(Section):
     sampler: Sampler
     embedder: Embedder
     selector: Selector
+    distort: Distortion = Distortion()
     model: Model
     train: Train
     engine: Engine
@@ -93,7 +99,46 @@ class Config(Section):
         values = self.model_dump(mode="json")
         chosen = {"kind": "random", "name": "untuned", "signal": "none", "seed": self.seed}
         values |= {"selector": chosen, "budget": 1, "budget_unit": "rows", "train": {"kind": "none"}}
+        values |= {"distort": {}, "rounds": 1, "rescore": "ifd"}
         return Config.model_validate(values)
+
+    @model_validator(mode="after")
+    def _distortable(self) -> "Config":
+        how, selector = self.distort, self.selector
+        if how.embeddings == "adversarial" and selector.signal == "self_compression":
+            raise ValueError(
+                f"distort.embeddings=adversarial moves rows by their scores, but selector={selector.name} reads none: use "
+                "rotation, projection or noise"
+            )
+        if {how.embeddings, how.scores} != {"none"} and getattr(selector, "processes", 1) > 1:
+            raise ValueError("distort.* works in one process: set selector.processes=1")
+        return self
+
+    @model_validator(mode="after")
+    def _in_rounds(self) -> "Config":
+        if self.rounds == 1:
+            return self
+        if not isinstance(self.train, LoraTrain) or self.budget_unit != "rows":
+            raise ValueError(
+                f"rounds={self.rounds} selects and trains in turns: it needs train=lora and budget_unit=rows, or use rounds=1"
+            )
+        if self.train.steps is not None and self.train.steps < self.rounds:
+            raise ValueError(
+                f"rounds={self.rounds} needs a step for each round, but train.steps={self.train.steps}"
+            )
+        scored = isinstance(self.selector, OnScores) and self.selector.signal != "self_compression"
+        if self.rescore != "none" and not scored:
+            raise ValueError(
+                f"rounds={self.rounds} adds what the tuned model finds to the scores, but selector={self.selector.name} reads "
+                "none: choose a selector on scores (mp_ma, mp_ma_sc, top_score), rescore=none, or rounds=1"
+            )
+        if self.selector.kind in ("less", "ranking") or not selectors.find(self.selector.kind).nested:
+            raise ValueError(
+                f"rounds={self.rounds} is not possible with selector={self.selector.name}: use rounds=1"
+            )
+        if getattr(self.selector, "processes", 1) > 1:
+            raise ValueError("rounds above 1 select in one process: set selector.processes=1")
+        return self
 
     @property
     def embedder_used(self) -> Embedder:

@@ -23,8 +23,6 @@ def loss_encoder(model: str, *, max_length: int, dtype: str, batch_size: int, de
         batch_size: Sequences per batch.
         device: Torch device.
     """
-    import torch
-
     tokenizer = loading.load_tokenizer(model)
     network = loading.load_base(model, dtype).to(device).eval()
 
@@ -33,16 +31,48 @@ def loss_encoder(model: str, *, max_length: int, dtype: str, batch_size: int, de
         prompts = [tokenizer(f"{prompt}\n")["input_ids"] for prompt, _ in pairs]
         completions = [tokenizer(text, add_special_tokens=False)["input_ids"] for _, text in pairs]
         given = [(p + c, len(p)) for p, c in zip(prompts, completions, strict=True)]
-        found = np.empty((len(pairs), 2), dtype=np.float32)
-        with torch.inference_mode():
-            for column, rows in enumerate((given, [(c, 0) for c in completions])):
-                cut = [(ids[:max_length], start) for ids, start in rows]
-                for at in range(0, len(cut), batch_size):
-                    found[at : at + batch_size, column] = _means(network, cut[at : at + batch_size])
-        found[np.isnan(found).any(axis=1)] = np.nan
-        return found
+        return _both(network, given, max_length=max_length, batch_size=batch_size)
 
     return encode
+
+
+def tuned_loss_encoder(model: str, adapter: str, *, dtype: str, batch_size: int, device: str) -> Encoder:
+    """Return the same function for a tuned model, from rows as JSON texts `[token ids, start of the completion]`.
+
+    Args:
+        model: Folder of the base model.
+        adapter: Folder of its adapter.
+        dtype: Precision of the model.
+        batch_size: Sequences per batch.
+        device: Torch device.
+    """
+    from peft import PeftModel
+
+    network = PeftModel.from_pretrained(loading.load_base(model, dtype), adapter).to(device).eval()
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        given = [(ids, start) for ids, start in map(json.loads, texts)]
+        return _both(
+            network, given, max_length=max((len(ids) for ids, _ in given), default=0), batch_size=batch_size
+        )
+
+    return encode
+
+
+def _both(
+    network: Any, given: Sequence[tuple[list[int], int]], *, max_length: int, batch_size: int
+) -> np.ndarray:
+    """Return the mean losses (n, 2) of completions, which start at a position of their rows, after the prompt and alone."""
+    import torch
+
+    found = np.empty((len(given), 2), dtype=np.float32)
+    with torch.inference_mode():
+        for column, rows in enumerate((given, [(ids[start:], 0) for ids, start in given])):
+            cut = [(ids[:max_length], start) for ids, start in rows]
+            for at in range(0, len(cut), batch_size):
+                found[at : at + batch_size, column] = _means(network, cut[at : at + batch_size])
+    found[np.isnan(found).any(axis=1)] = np.nan
+    return found
 
 
 def _means(network: Any, rows: Sequence[tuple[list[int], int]]) -> list[float]:

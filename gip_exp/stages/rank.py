@@ -4,29 +4,17 @@ Writes `ranking.parquet`: row (index in the data), id and gain, in pick order. `
 selector's function; this stage fills its parameters.
 """
 
-import json
 import os
-from collections import Counter
-from collections.abc import Callable
-from functools import cached_property
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gip_exp.artifacts import (
-    CATEGORIES,
-    FEATURES,
-    METADATA,
     METADATA_STAGE,
     RANKING,
-    ROW_LOSSES,
-    WEIGHTS,
-    Texts,
-    fills_memory,
-    read_features,
-    read_pool,
-    read_usable,
     selector_of,
     sizes,
 )
@@ -44,12 +32,12 @@ from gip_exp.errors import UserError
 from gip_exp.gip_processes import select_in_processes
 from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
+from gip_exp.reselection import named, rescored, share
 from gip_exp.runs.records import RankFacts
 from gip_exp.runs.slurm import node_count
-from gip_exp.signals.table import SOURCE_STAGE, informative, labels_of, scores_of
+from gip_exp.selector_inputs import SelectorInputs, tuned_column
+from gip_exp.signals.table import SOURCE_STAGE
 from gip_exp.stage import Entries, Job, Stage
-from gip_exp.training.checkpoints import numbered
-from gip_exp.words import is_unspaced
 
 if TYPE_CHECKING:
     from selection import Selection  # and torch with it
@@ -98,14 +86,25 @@ def _settings(config: Config, entries: Entries) -> dict[str, Any]:
         **source(config),
         "target": content(config.target),
         "rank_to": _rank_to(config, n_pool, n_selected),
+        **_distortion(config),
     }
 
 
-def _build(job: Job) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _distortion(config: Config) -> dict[str, Any]:
+    """Return the distortion, as far as the selector reads what is distorted."""
+    how, reads = config.distort, selector_of(config).reads
+    parts = {"embeddings": "features", "scores": "scores"}
+    found = {
+        part: (getattr(how, part), getattr(how, f"{part}_level"), how.seed)
+        for part, read in parts.items()
+        if getattr(how, part) != "none"
+        and (read in reads or (read == "features" and "target_features" in reads))
+    }
+    return {"distort": found} if found else {}
 
-    pool = _Pool(job)
+
+def _build(job: Job) -> None:
+    pool = SelectorInputs(job)
     n_pool, n_selected = sizes(job.config, job.inputs)
     candidates = pool.candidates
     by_rows = job.config.budget_unit == "rows"
@@ -136,9 +135,7 @@ def _build(job: Job) -> None:
         )
     else:
         selection = _by_function(job.config.selector, selector_of(job.config), pool, rank_to)
-    picked = pool.rows[selection.indices]
-    table = {"row": picked, "id": [pool.ids[row] for row in picked], "gain": selection.gains}
-    pq.write_table(pa.table(table), job.folder / RANKING)
+    _write(job, pool, pool.rows[selection.indices], selection.gains)
     facts = RankFacts(
         n_pool=n_pool,
         n_unscored=0 if candidates is None else int((~candidates).sum()),
@@ -148,136 +145,63 @@ def _build(job: Job) -> None:
     job.draft.facts.update(facts)
 
 
-class _Pool:
-    """The parameters of selectors (`selectors.READS`) as attributes, read on access."""
+def _write(job: Job, pool: SelectorInputs, rows: np.ndarray, gains: np.ndarray) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._examples = read_pool(job.inputs)
-        parts = split.split(len(self._examples), job.config.target)
-        self.rows, self._target = parts.pool, parts.target  # indices in the data
-        self.ids = self._examples.ids
+    table = {"row": rows, "id": [pool.ids[row] for row in rows], "gain": gains}
+    pq.write_table(pa.table(table), job.folder / RANKING)
 
-    @property
-    def n(self) -> int:
-        return len(self.rows)
 
-    @property
-    def features(self) -> np.ndarray:
-        features = read_features(self._job.inputs)
-        return features if self.n == len(features) else features[self.rows]  # mapped, or a copy
+def _build_again(number: int, job: Job) -> None:
+    """Write what earlier rounds selected, and after it the rows that this round adds, by scores and the tuned model."""
+    import pyarrow.parquet as pq
 
-    @property
-    def scratch(self) -> Path | None:
-        path = self._job.inputs["embed"].folder / FEATURES
-        if not fills_memory(path):
-            return None
-        self._job.note(
-            f"the embeddings ({path.stat().st_size / 1e9:.0f} GB) take half of this machine's memory or more: the selector "
-            "reads them from disk, which is slower"
+    last, n_selected = job.config.rounds, sizes(job.config, job.inputs)[1]
+    before = share(n_selected, number - 1, last)
+    earlier = pq.read_table(job.inputs[named("rank", number - 1, last)].folder / RANKING).slice(0, before)
+    taken = earlier["row"].to_numpy()
+    column = tuned_column(job.inputs[rescored(number - 1)], job.config.rescore)
+    pool = SelectorInputs(job, taken=taken, column=column)
+    wanted, free = share(n_selected, number, last) - before, pool.candidates
+    assert free is not None
+    if free.sum() < wanted:
+        raise UserError(
+            f"budget={job.config.budget} needs {wanted} more rows in round {number}, but only {int(free.sum())} rows of the pool "
+            "have all scores and a loss under the tuned model: lower the budget, or raise train.max_length"
         )
-        folder = self._job.draft.scratch("pool")
-        folder.mkdir(exist_ok=True)
-        return folder
+    selection = _by_function(job.config.selector, selector_of(job.config), pool, wanted)
+    rows = np.concatenate([taken, pool.rows[selection.indices]])
+    _write(job, pool, rows, np.concatenate([earlier["gain"].to_numpy(), selection.gains]))
+    unscored = len(pool.rows) - int(free.sum()) - before
+    job.draft.facts.update(
+        RankFacts(n_pool=pool.n, n_unscored=unscored, rank_to=len(rows), rounds=len(selection.rounds))
+    )
 
-    @cached_property
-    def _signal(self) -> np.ndarray | None:
-        selector = self._job.config.selector
-        if not isinstance(selector, OnScores) or selector.signal == "self_compression":
-            return None
-        return scores_of(self._job.inputs, SOURCE_STAGE[selector.signal], self.ids)[self.rows]
 
-    @property
-    def scores(self) -> np.ndarray | None:
-        """(n, k); for a mixture and any selector except GIP the sum (n,), because others rescale columns."""
-        if self._signal is None:
-            return None
-        scores = np.nan_to_num(self._signal, nan=0.0)  # unscored rows are not candidates
-        selector = self._job.config.selector
-        return scores.sum(axis=1) if selector.signal == "mixture" and selector.kind != "gip" else scores
+def in_round(number: int, last: int) -> Stage:
+    """Return the stage of one round of a re-selection (`gip_exp.reselection`)."""
+    name = named("rank", number, last)
+    if number == 1:
+        return replace(STAGE, name=name)
+    added = (named("rank", number - 1, last), rescored(number - 1))
 
-    @property
-    def losses(self) -> np.ndarray:
-        return np.load(self._job.inputs["score/losses"].folder / ROW_LOSSES)[self.rows]
+    def settings(config: Config, entries: Entries) -> dict[str, Any]:
+        counts = [share(sizes(config, entries)[1], reached, last) for reached in (number - 1, number)]
+        return {**_settings(config, entries), "rank_to": counts, "rescore": config.rescore}
 
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        selector = self._job.config.selector
-        assert isinstance(selector, OnScores)
-        return informative(self._job.inputs[SOURCE_STAGE[selector.signal]]).names
-
-    @property
-    def completions(self) -> list[str]:
-        return [row["completion"] for row in self._examples.take(self.rows)]
-
-    @property
-    def candidates(self) -> np.ndarray | None:
-        """(n,) bool, the rows with all scores, or with gradients; None if that is all rows."""
-        if "warmup" in self._job.inputs:
-            scored = read_usable(self._job.inputs)[self.rows]
-        elif "score/losses" in self._job.inputs:
-            scored = ~np.isnan(self.losses).any(axis=1)
-        elif self._signal is not None:
-            scored = ~np.isnan(self._signal).any(axis=1)
-        else:
-            return None
-        return None if scored.all() else scored
-
-    @property
-    def texts(self) -> list[str]:
-        texts = list(Texts(self._examples.take(self.rows)))
-        unspaced = sum(map(is_unspaced, texts)) if self._job.config.selector.kind == "dsir" else 0
-        if unspaced:
-            self._job.note(
-                f"{unspaced:,} of {self.n:,} rows are in scripts without spaces, where the words of DSIR (as defined by its "
-                "authors) are whole sentences, so its weights mean little; mp_sc and k_center use embeddings instead"
-            )
-        return texts
-
-    @property
-    def target_texts(self) -> list[str]:
-        return list(Texts(self._examples.take(self._target)))
-
-    @property
-    def target_features(self) -> np.ndarray:
-        return read_features(self._job.inputs)[self._target]
-
-    @property
-    def target_labels(self) -> list[str] | None:
-        column = subtask_column(self._job.config.selector)
-        if column is None:
-            return None
-        target = self._target
-        if "warmup" in self._job.inputs:  # LESS has gradients of these rows alone
-            target = target[read_usable(self._job.inputs)[target]]
-        folder = self._job.inputs[METADATA_STAGE].folder
-        labels = labels_of(
-            column, [self.ids[row] for row in target], texts=folder / CATEGORIES, numbers=folder / METADATA
-        )
-        if empty := sum(label is None for label in labels):
-            self._job.note(
-                f"{empty:,} of {len(labels):,} target rows have no value in the column {column!r}: they are a subtask of "
-                "their own"
-            )
-        counts = Counter("" if label is None else label for label in labels)
-        self._job.draft.facts["subtasks"] = dict(counts.most_common())
-        return ["" if label is None else label for label in labels]
-
-    @property
-    def note(self) -> Callable[[str], None]:
-        return self._job.note
-
-    @property
-    def gradients(self) -> list[Path]:
-        return numbered(self._job.inputs["gradients"].folder)
-
-    @property
-    def checkpoint_weights(self) -> list[float]:
-        return json.loads((self._job.inputs["warmup"].folder / WEIGHTS).read_text())
+    return replace(
+        STAGE,
+        name=name,
+        inputs=lambda config: (*_inputs(config), *added),
+        keyed=lambda config: (*_keyed(config), *added),
+        settings=settings,
+        build=partial(_build_again, number),
+    )
 
 
 def _by_function(
-    config: SelectorSection, selector: selectors.Selector, pool: _Pool, rank_to: int
+    config: SelectorSection, selector: selectors.Selector, pool: SelectorInputs, rank_to: int
 ) -> "Selection":
     """Call the selector's function with the parameters it reads and its options."""
     if pool.candidates is not None and "candidates" not in selector.reads:
@@ -289,7 +213,7 @@ def _by_function(
     return selector.load()(**given, budget=rank_to, **selector.options_of(config))
 
 
-def _from_file(job: Job, pool: _Pool, rank_to: int, n_selected: int) -> "Selection":
+def _from_file(job: Job, pool: SelectorInputs, rank_to: int, n_selected: int) -> "Selection":
     """Return the first `rank_to` rows of a ranking file that are in the pool; note how many are held out."""
     from selection.types import Selection
 

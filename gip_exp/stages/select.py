@@ -7,6 +7,7 @@ Each row has its source, its number there (from 1), and its own id if it has one
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
@@ -19,6 +20,7 @@ from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
 from gip_exp.errors import UserError
 from gip_exp.models import loading
+from gip_exp.reselection import named, plain, share
 from gip_exp.runs.folder import SELECTED, SELECTED_ROWS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import digest, write_jsonl, write_text
@@ -64,7 +66,12 @@ def _ranked(job: Job) -> Any:
 
 
 def _build(job: Job) -> None:
-    ranking, examples = _ranked(job), read_pool(job.inputs)
+    _write(job, None)
+
+
+def _write(job: Job, first: int | None) -> None:
+    """Write the selected rows: those of the budget, or the first ones of the ranking."""
+    ranking, examples = _ranked(job) if first is None else _first(job, first), read_pool(job.inputs)
     rows = ranking["row"].to_pylist()
     origins = read_origins(job.inputs)
     sources = map(_source, origins.take(rows)) if origins else repeat({}, len(rows))
@@ -88,6 +95,11 @@ def _build(job: Job) -> None:
     )
 
 
+def _first(job: Job, count: int) -> Any:
+    """Return the first rows of the ranking."""
+    return pq.read_table(job.inputs["rank"].folder / RANKING).slice(0, count)
+
+
 def _source(origin: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a row's origin that identify it in its source."""
     return {name: origin[name] for name in ("source", "row", "own_id") if name in origin}
@@ -100,3 +112,27 @@ def _digest(selected: list[dict[str, Any]]) -> str:
 
 
 STAGE = Stage("select", _inputs, _settings, _build, _missing)
+
+
+def in_round(number: int, last: int, *, of_first: bool) -> Stage:
+    """Return the stage of one round of a re-selection (`gip_exp.reselection`): all rows selected so far.
+
+    Args:
+        number: The round.
+        last: The last round.
+        of_first: Whether all rounds take their rows from one ranking.
+    """
+    if number == last:
+        return STAGE
+    ranking = "rank" if of_first else named("rank", number, last)
+
+    def build(job: Job) -> None:
+        _write(plain(job, {"rank": ranking}), share(sizes(job.config, job.inputs)[1], number, last))
+
+    return replace(
+        STAGE,
+        name=named("select", number, last),
+        inputs=lambda _: ("data", ranking),
+        settings=lambda config, entries: {"n_selected": share(sizes(config, entries)[1], number, last)},
+        build=build,
+    )

@@ -5,9 +5,10 @@ selection share an adapter. Writes `adapter/` and `losses.jsonl`.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
-from gip_exp.artifacts import ADAPTER, LOSSES, read_selected, row_name, select_facts
+from gip_exp.artifacts import ADAPTER, LOSSES, read_selected, row_name, select_facts, sizes
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
@@ -16,12 +17,13 @@ from gip_exp.models import loading
 from gip_exp.models.adapter_config import name_base
 from gip_exp.models.machine import machine, missing_for_training
 from gip_exp.models.prompts import renderer
+from gip_exp.reselection import named, plain, steps_of
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.files import read_jsonl, write_jsonl
 from gip_exp.storage.store import Entry
 from gip_exp.training.finetune import finetune
 from gip_exp.training.losses import quarters
-from gip_exp.training.task import Finetuned, Task
+from gip_exp.training.task import Finetuned, Task, total_steps
 from gip_exp.training.tokens import TrainingRows, training_rows
 
 WORK = "work"  # checkpoints; removed when the output is complete
@@ -51,8 +53,12 @@ def _missing(config: Config) -> list[str]:
 
 
 def _build(job: Job) -> None:
-    train = job.config.train
-    assert isinstance(train, LoraTrain)
+    assert isinstance(job.config.train, LoraTrain)
+    _train(job, job.config.train)
+
+
+def _train(job: Job, train: LoraTrain) -> None:
+    """Train on the selection, from a new adapter or from that of the input `start`."""
     where = machine(job.config, job.inputs)
     tokenizer = loading.load_tokenizer(where.place)
     examples = read_selected(job.inputs)
@@ -60,7 +66,13 @@ def _build(job: Job) -> None:
     _note_lengths(job, found, examples, train)
     work = job.draft.scratch(WORK)
     task = Task(
-        found.rows, train, where, work, adapter=job.folder / ADAPTER, save_every=train.checkpoint_steps
+        found.rows,
+        train,
+        where,
+        work,
+        adapter=job.folder / ADAPTER,
+        start=job.inputs["start"].folder / ADAPTER if "start" in job.inputs else None,
+        save_every=train.checkpoint_steps,
     )
     with job.console.bar("fine-tuning", task.steps) as bar:
         done = finetune(task, on_step=bar.update, log=job.log)
@@ -141,3 +153,35 @@ STAGE = Stage(
     needs_device=lambda _: True,
     finish=_finish,
 )
+
+
+def in_round(number: int, last: int) -> Stage:
+    """Return the stage of one round of a re-selection (`gip_exp.reselection`): its share of the steps, on all rows so far."""
+    names = {"select": named("select", number, last)}
+    if number > 1:
+        names["start"] = named("train", number - 1, last)
+
+    def build(job: Job) -> None:
+        _train(plain(job, names), _of_round(job.config, job.inputs, number))
+
+    return replace(
+        STAGE,
+        name=named("train", number, last),
+        inputs=lambda config: (*_keyed(config), "data", *names.values()),
+        settings=lambda config, entries: {
+            **_settings(config, {**entries, "select": entries[names["select"]]}),
+            "train": content(_of_round(config, entries, number)),
+        },
+        build=build,
+        keyed=lambda config: (*_keyed(config), *([names["start"]] if number > 1 else [])),
+    )
+
+
+def _of_round(config: Config, entries: Entries, number: int) -> LoraTrain:
+    """Return the settings of one round: of the steps that a single training would take, its share."""
+    train = config.train
+    assert isinstance(train, LoraTrain)
+    steps = steps_of(total_steps(train, sizes(config, entries)[1]), number, config.rounds)
+    # A later round starts from a tuned adapter, whose loss need not fall further.
+    falls = train.require_loss_fall and number == 1
+    return train.model_copy(update={"steps": steps, "epochs": None, "require_loss_fall": falls})

@@ -188,8 +188,8 @@ def by_rule(name: str, config: Config, rows: Rows, n_selected: int, speed: Speed
 def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
     """Return the operations of the model: per parameter and token, 2 forward, 4 with gradients, 6 with recomputation."""
     size, train, selector = parameters(config.model), config.train, config.selector
-    if name == "train" and isinstance(train, LoraTrain):
-        seen = total_steps(train, n_selected) * train.batch
+    if name.partition("/")[0] == "train" and isinstance(train, LoraTrain):
+        seen = total_steps(train, n_selected) / config.rounds * train.batch
         return size * _backward(train) * seen * min(rows.tokens, train.max_length)
     if name == "base" and config.model.scratch:
         return (
@@ -201,8 +201,8 @@ def _flops(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         return size * _backward(selector.warmup) * epochs * share * rows.pool * rows.tokens
     if name == "embed" and isinstance(config.embedder_used, NetworkEmbedder):
         return 2 * (size if config.embedder_used.model is None else ENCODER) * rows.pool * rows.tokens
-    if name == "score/losses":  # once with the prompt, once without
-        own = getattr(selector, "model", None)
+    if name == "score/losses" or name.startswith("score/tuned"):  # once with the prompt, once without
+        own = getattr(selector, "model", None) if name == "score/losses" else None
         tokens = 2 * rows.tokens - rows.prompt_tokens
         return 2 * (size if own is None else ENCODER) * rows.pool * tokens
     questions = _questions(name, config, rows)
@@ -252,7 +252,7 @@ def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         "select": n_selected * text * 2,  # in the store and in the run folder
         "train": _adapter(config.model, train) if isinstance(train, LoraTrain) else 0.0,
     }
-    return own.get(name, 0.0)
+    return own.get(name if name == "base" else name.partition("/")[0], 0.0)
 
 
 def _adapter(model: Model, train: LoraTrain) -> float:

@@ -155,7 +155,7 @@ def _conditions(task: Task) -> dict[str, Any]:
 
 
 def make_trainer(task: Task) -> Any:
-    """Return TRL's trainer with a new adapter, for tokenised and truncated rows, which it packs if configured."""
+    """Return TRL's trainer with an adapter, for tokenised and truncated rows, which it packs if configured."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTTrainer
@@ -164,11 +164,11 @@ def make_trainer(task: Task) -> Any:
 
     place, train = task.machine.place, task.train
     trainer: Any = (SFTTrainer if train.processes == 1 else SharingTrainer)(
-        model=loading.load_base(place, task.machine.dtype, attention=kernel(train, task.machine.device)),
+        model=_model(task),
         args=trainer_arguments(task),
         train_dataset=Dataset.from_list(task.rows),
         processing_class=loading.load_tokenizer(place),
-        peft_config=lora_config(train),
+        peft_config=lora_config(train) if task.start is None else None,
     )
     # transformers counts the tokens of a whole batch only for models whose own loss takes the count (not Gemma 4's).
     # TRL computes the loss itself and takes it for all; without it, the result would depend on train.micro_batch.
@@ -181,6 +181,18 @@ def make_trainer(task: Task) -> Any:
     if task.save_every == "epoch":
         trainer.args.save_steps = steps_per_epoch(train, rows)
     return trainer
+
+
+def _model(task: Task) -> Any:
+    """Return the base model, with the adapter that the training goes on from, if any."""
+    base = loading.load_base(
+        task.machine.place, task.machine.dtype, attention=kernel(task.train, task.machine.device)
+    )
+    if task.start is None:
+        return base
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(base, task.start, is_trainable=True)
 
 
 def lora_config(train: LoraTrain) -> Any:

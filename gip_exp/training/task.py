@@ -25,6 +25,7 @@ class Task:
         machine: Base model, precision, device.
         folder: Folder of the checkpoints, which include the optimiser state.
         adapter: Folder to save the adapter to, if any.
+        start: Folder of an adapter to go on from; None for a new one.
         save_every: Steps between checkpoints, or one per epoch; None for no checkpoints.
         keep_all: Whether to keep all checkpoints instead of the last one.
         on_save: Called with (trainer, checkpoint) after every save. A function of a module, so that other processes
@@ -36,6 +37,7 @@ class Task:
     machine: Machine
     folder: Path
     adapter: Path | None = None
+    start: Path | None = None
     save_every: int | Literal["epoch"] | None = None
     keep_all: bool = False
     on_save: OnSave | None = None
@@ -81,6 +83,7 @@ def as_json(task: Task) -> dict[str, Any]:
         "machine": asdict(task.machine),
         "folder": str(task.folder),
         "adapter": None if task.adapter is None else str(task.adapter),
+        "start": None if task.start is None else str(task.start),
         "save_every": task.save_every,
         "keep_all": task.keep_all,
         "on_save": None if task.on_save is None else qualified_name(task.on_save),
@@ -95,6 +98,7 @@ def from_json(values: Mapping[str, Any]) -> Task:
         machine=Machine(**values["machine"]),
         folder=Path(values["folder"]),
         adapter=None if values["adapter"] is None else Path(values["adapter"]),
+        start=None if values["start"] is None else Path(values["start"]),
         save_every=values["save_every"],
         keep_all=values["keep_all"],
         on_save=None if values["on_save"] is None else resolve(values["on_save"]),

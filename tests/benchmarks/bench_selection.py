@@ -36,6 +36,7 @@ from bench_selection_cases import CASES, TABLE, Case
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from gip_exp.parity.geometry import apricot_cover, submodlib_cover
 from selection import gip_select
 from selection.checks import Problems
 from selection.fast.choose import select_fast
@@ -167,7 +168,7 @@ def peers(options: argparse.Namespace) -> None:
     print(f"{budget} of {n} x 384, {options.threads} thread(s), load {os.getloadavg()[0]:.1f}")
     print(f"  ours, 5 scores, all of gip_select      {ours}   (median of 5 after a first call that compiles)")
     print(f"  ours, self-compression                 {compression}", flush=True)
-    for name, run in (("apricot", apricot_run), ("submodlib", submodlib_run)):
+    for name, run in (("apricot", apricot_cover), ("submodlib", submodlib_cover)):
         try:
             importlib.import_module(name)
         except ImportError:
@@ -177,20 +178,6 @@ def peers(options: argparse.Namespace) -> None:
         seconds = timed(lambda run=run: run(unit, budget))
         ratios = f"{seconds.wall / ours.wall:.1f} times ours ({seconds.cpu / ours.cpu:.1f})"
         print(f"  {name:<10} lazy facility location     {seconds}   {ratios}", flush=True)
-
-
-def apricot_run(unit: np.ndarray, budget: int) -> None:
-    from apricot import FacilityLocationSelection
-
-    similar = np.maximum(unit @ unit.T, 0).astype(np.float64)
-    FacilityLocationSelection(budget, metric="precomputed", optimizer="lazy").fit(similar)
-
-
-def submodlib_run(unit: np.ndarray, budget: int) -> None:
-    from submodlib import FacilityLocationFunction
-
-    function = FacilityLocationFunction(n=len(unit), mode="dense", data=unit, metric="cosine")
-    function.maximize(budget=budget, optimizer="LazyGreedy", show_progress=False)
 
 
 def table_row(case: Case, options: argparse.Namespace) -> dict[str, float]:
