@@ -1,4 +1,4 @@
-"""The stage graph, and the execution of a run."""
+"""The execution of a run, stage by stage."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -8,14 +8,12 @@ from pathlib import Path
 from gip_exp import device, result
 from gip_exp.artifacts import sizes
 from gip_exp.config import Config
-from gip_exp.config.embedder import Embedder, TransformerEmbedder
 from gip_exp.config.judge import LLMJudge
-from gip_exp.config.train import NoTrain
 from gip_exp.console import Console
 from gip_exp.errors import Answered, UserError, as_user_errors
 from gip_exp.evaluation import registry
+from gip_exp.graph import run_key, stages
 from gip_exp.handover import write as handover
-from gip_exp.models import loading
 from gip_exp.preflight import preflight
 from gip_exp.redaction import redact, secrets_in_environment
 from gip_exp.runs import tracking
@@ -23,75 +21,11 @@ from gip_exp.runs.folder import CONFIG, RESULT, RUN_LOCK
 from gip_exp.runs.lock import RunLock, run_lock
 from gip_exp.runs.records import RunResult
 from gip_exp.stage import Job, Stage
-from gip_exp.stages import (
-    base,
-    contamination,
-    convert,
-    data,
-    describe,
-    embed,
-    evaluate,
-    gradients,
-    rank,
-    rounds,
-    score,
-    train,
-    warmup,
-)
+from gip_exp.stages import data, evaluate, train
 from gip_exp.storage.disk_errors import explained, make_folder, writable
 from gip_exp.storage.files import copy_file, remove_leftovers, write_json, write_text
 from gip_exp.storage.sharing import closed_to_group
 from gip_exp.storage.store import Draft, Entry, Store, key_of
-
-
-def stages(config: Config) -> dict[str, Stage]:
-    """Return the stages of a run by name, in execution order."""
-    chosen = rounds.stages(config)
-    known = {
-        stage.name: stage
-        for stage in (
-            *data.stages(config),
-            *contamination.stages(config),
-            convert.STAGE if config.model.gguf else base.STAGE,
-            *score.from_rows(config),
-            embed.STAGE,
-            *score.from_tables(config),
-            warmup.STAGE,
-            gradients.STAGE,
-            *chosen[:-1],
-            describe.STAGE,
-            chosen[-1],
-            *evaluate.stages(config),
-        )
-    }
-    final = [stage for stage in known.values() if stage.group == (config.until or "evaluate")]
-    if config.until == "score":  # with the base model, not after training
-        final = [
-            stage for stage in final if "train" not in {n.partition("/")[0] for n in stage.inputs(config)}
-        ]
-    final += data.stages(config)[1:]  # the metadata, for the report
-    if config.until != "data":
-        final += contamination.stages(config)
-    if not config.until:
-        # Even with train=none a run records its selection; even without evaluations it trains an adapter.
-        final.append(known["select"])
-        if not isinstance(config.train, NoTrain):
-            final.append(known["train"])
-    required: set[str] = set()
-    for stage in final:
-        _require(stage, known, config, required)
-    if "select" in required:
-        required.add(describe.STAGE.name)  # its inputs are those of the ranking, and the selection
-    return {name: stage for name, stage in known.items() if name in required}
-
-
-def _require(stage: Stage, known: Mapping[str, Stage], config: Config, required: set[str]) -> None:
-    """Add a stage and, recursively, its inputs to `required`."""
-    if stage.name in required:
-        return
-    required.add(stage.name)
-    for name in stage.inputs(config):
-        _require(known[name], known, config, required)
 
 
 @dataclass(frozen=True)
@@ -301,45 +235,6 @@ def _record_failure(
         write_json(folder / RESULT, summary)
     except (OSError, ValueError, KeyError, UserError):
         pass  # a full disk or a removed output: the original error is the one to show
-
-
-def run_key(config: Config) -> str:
-    """Return the key of the full run, ignoring `until`, so that a continued run uses the same folder."""
-    full = stages(config.model_copy(update={"until": None}))
-    full.pop(describe.STAGE.name, None)  # a page about the result changes nothing in it
-    identities = {
-        "model": loading.identity(config.model),
-        "selector": rank.source(config),
-        # Files that the config names (rows, weights, questions) count by content, as in the keys of the stages.
-        "settings": {
-            name: stage.settings(config, {}) for name, stage in full.items() if stage.group not in _DEPENDENT
-        },
-        "code": {stage.name: stage.code_files(config) for stage in full.values()},
-    }
-    return result.config_key(_without_local_places(config), identities)
-
-
-def _without_local_places(config: Config) -> Config:
-    """Return the config without the folders of local models: their files count, so that a moved folder is the same."""
-    model = config.model.model_copy(update={"path": loading.name_in_key(config.model.path)})
-    selector = config.selector
-    if (own := getattr(selector, "embedder", None)) is not None:
-        selector = selector.model_copy(update={"embedder": _without_place(own)})
-    if scorer := getattr(selector, "model", None):
-        selector = selector.model_copy(update={"model": loading.name_in_key(scorer)})
-    return config.model_copy(
-        update={"model": model, "embedder": _without_place(config.embedder), "selector": selector}
-    )
-
-
-def _without_place(encoder: Embedder) -> Embedder:
-    if not isinstance(encoder, TransformerEmbedder):
-        return encoder
-    return encoder.model_copy(update={"model": loading.name_in_key(encoder.model)})
-
-
-# Their settings depend on the outputs of earlier stages, and follow from the other settings.
-_DEPENDENT = ("rank", "select", "train")
 
 
 def as_yaml(config: Config) -> str:

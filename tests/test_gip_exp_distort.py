@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from gip_exp import pipeline
+from gip_exp import graph, pipeline
 from gip_exp.ablations import distortion, self_compression
 from gip_exp.ablations.material import Material
 from gip_exp.console import Console
@@ -151,7 +151,7 @@ def test_what_cannot_be_distorted_is_said(micro, tmp_path, picks):
 
 def test_the_untuned_model_is_shared_by_all_distortions(micro, tmp_path):
     runs = {
-        pipeline.run_key(micro(tmp_path, *given).before_tuning())
+        graph.run_key(micro(tmp_path, *given).before_tuning())
         for given in ([], ["distort.embeddings=noise"], ["distort.scores=noise"])
     }
     assert len(runs) == 1

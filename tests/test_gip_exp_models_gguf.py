@@ -9,9 +9,9 @@ from conftest import unavailable
 
 from gip_exp.config import parse
 from gip_exp.errors import UserError
+from gip_exp.graph import run_key, stages
 from gip_exp.models import gguf_file, hub, loading
 from gip_exp.models.packaged import resolved
-from gip_exp.pipeline import run_key, stages
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import yaml
 from conftest import ROOT
 from test_gip_exp_plan import run_plan
 
-from gip_exp import pipeline, plan, result
+from gip_exp import graph, plan, result
 from gip_exp.cli.main import with_home
 from gip_exp.cli.run import run_files
 from gip_exp.config import parse
@@ -68,7 +68,7 @@ def test_a_relative_model_is_the_same_run_planned_or_not_and_runs_from_any_folde
     assert f"gip-exp status '{tmp_path / 'a plan'}' --watch" in shown
     config = parse(compose(*overrides))
     (run,) = json.loads((tmp_path / "a plan" / "plan.json").read_text())["runs"]
-    assert run["folder"] == str(elsewhere / result.run_folder(config, pipeline.run_key(config)))
+    assert run["folder"] == str(elsewhere / result.run_folder(config, graph.run_key(config)))
     monkeypatch.chdir(tmp_path)
     assert run_files([str(tmp_path / "a plan" / "runs" / "000.yaml")]) == 0
     assert [state.state for state in progress.of_plan(tmp_path / "a plan")] == ["done"]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from gip_exp import pipeline
+from gip_exp import graph, pipeline
 from gip_exp.artifacts import RANKING, ROW_LOSSES, read_features, read_pool
 from gip_exp.console import Console
 from gip_exp.data import split
@@ -161,9 +161,9 @@ def test_without_scoring_again_the_rows_are_those_of_one_shot(in_rounds, one_sho
 
 
 def test_until_score_stops_before_any_training(micro, root):
-    names = list(pipeline.stages(micro(root, "rounds=3", "until=score")))
+    names = list(graph.stages(micro(root, "rounds=3", "until=score")))
     assert names == ["data", "score"]
-    assert "train/2" in pipeline.stages(micro(root, "rounds=3", "until=select"))
+    assert "train/2" in graph.stages(micro(root, "rounds=3", "until=select"))
 
 
 def test_shares_add_up():

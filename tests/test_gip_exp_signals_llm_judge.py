@@ -9,7 +9,7 @@ import shutil
 import pytest
 from conftest import unavailable
 
-from gip_exp import pipeline
+from gip_exp import graph, pipeline
 from gip_exp.artifacts import read_pool
 from gip_exp.config import parse
 from gip_exp.console import Console
@@ -160,7 +160,7 @@ def test_a_run_counts_every_folder_of_weights_by_what_is_in_it(compose, judge_mo
     ]
 
     def key(*overrides):
-        return pipeline.run_key(parse(compose(*asked, *overrides)))
+        return graph.run_key(parse(compose(*asked, *overrides)))
 
     for one in (
         [f"evaluation.mt_bench.judge.model={place}"],
@@ -176,7 +176,7 @@ def test_a_run_counts_every_folder_of_weights_by_what_is_in_it(compose, judge_mo
 def test_a_batch_draws_together_in_mt_bench_in_this_process_only(compose):
     def key(engine, size):
         overrides = ["evaluation=[mt_bench]", f"engine={engine}", f"engine.batch_size={size}"]
-        return pipeline.run_key(parse(compose("+experiment=quickstart", *overrides)))
+        return graph.run_key(parse(compose("+experiment=quickstart", *overrides)))
 
     assert key("hf", 8) != key("hf", 16)
     assert key("vllm", 8) == key("vllm", 16)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gip_exp import pipeline
+from gip_exp import graph, pipeline
 from gip_exp.cli.run import show
 from gip_exp.config import parse
 from gip_exp.console import Console
@@ -114,6 +114,6 @@ def test_metrics_are_given_without_the_touched_questions_beside_the_full_ones(ow
 
 
 def test_a_pool_made_on_the_spot_has_no_such_stage(micro, shared_root):
-    assert "contamination" not in pipeline.stages(micro(shared_root))
+    assert "contamination" not in graph.stages(micro(shared_root))
     with pytest.raises(UserError, match="until=contamination: the generated pool contains no test questions"):
         micro(shared_root, "until=contamination")

@@ -44,6 +44,7 @@ LAYERS = (
     ),
     ("preflight", "result"),
     ("stages",),
+    ("graph",),
     ("pipeline",),
     ("sweep",),
     ("cli", "compare", "judge", "parity", "replies", "status"),

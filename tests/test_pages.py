@@ -64,7 +64,7 @@ def ours(words: list[str]) -> tuple[str, list[str]] | None:
 
 def compose(overrides: list[str], root: Path) -> None:
     """The first and the last run are valid, and the first could start, or lacks nothing but a file, the hub, a key or a GPU."""
-    from gip_exp import pipeline
+    from gip_exp import graph
     from gip_exp.config import parse
     from gip_exp.preflight import preflight
     from gip_exp.storage.store import Store
@@ -72,7 +72,7 @@ def compose(overrides: list[str], root: Path) -> None:
 
     runs = expand.expand([*overrides, f"paths.root={root}"])
     config, _ = (parse(values) for values in expand.compose([runs[0], runs[-1]]))
-    stages = pipeline.stages(config)
+    stages = graph.stages(config)
     assert stages
     try:
         preflight(config, stages, Store(config.paths.root))

@@ -131,9 +131,9 @@ def _stopped_as_planned(config: Config, planned: Config, console: Console) -> Co
 
 def _check_unchanged(config: Config, plan: Path, path: Path) -> None:
     """Raise UserError if a planned run would no longer give the planned result."""
-    from gip_exp import pipeline, result
+    from gip_exp import graph, result
 
-    folder = result.run_folder(config, pipeline.run_key(config)).resolve()
+    folder = result.run_folder(config, graph.run_key(config)).resolve()
     expected = next((run.folder for run in plan_folder.read(plan) if run.name == path.stem), None)
     if expected != str(folder):
         raise UserError(
@@ -144,7 +144,7 @@ def _check_unchanged(config: Config, plan: Path, path: Path) -> None:
 
 def _run(config: Config, console: Console) -> RunResult:
     """Run a config and, if no run has done so, evaluate its model before fine-tuning."""
-    from gip_exp import pipeline, result
+    from gip_exp import graph, pipeline, result
 
     outcome = pipeline.run(config, console)
     show(outcome.result, console)
@@ -155,7 +155,7 @@ def _run(config: Config, console: Console) -> RunResult:
             f"  the adapter: {config.paths.root / adapter} (gip-exp export-adapter RUN DIR copies it)"
         )
     base = config.before_tuning()
-    if base is not None and not result.is_done(result.run_folder(base, pipeline.run_key(base))):
+    if base is not None and not result.is_done(result.run_folder(base, graph.run_key(base))):
         console.say("  the same model before fine-tuning, for the report (untuned=false leaves it out)")
         show(pipeline.run(base, console).result, console)
     print(outcome.folder, flush=True)  # alone on stdout, for scripts

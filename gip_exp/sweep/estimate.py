@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gip_exp import pipeline, result
+from gip_exp import graph, pipeline, result
 from gip_exp.artifacts import POOL, TEST, sizes
 from gip_exp.config import STAGES, Config
 from gip_exp.config.judge import LLMJudge
@@ -101,7 +101,7 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
 
 
 def _folder(config: Config) -> Path:
-    return result.run_folder(config, pipeline.run_key(config)).resolve()
+    return result.run_folder(config, graph.run_key(config)).resolve()
 
 
 def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
@@ -114,7 +114,7 @@ def _run(number: int, wanted: Wanted, folder: Path) -> PlannedRun:
 
 def _selects_on_gpu(config: Config) -> bool:
     """Return whether the stages up to `select` need the model (LESS, hidden states) or a vLLM server here."""
-    wanted = pipeline.stages(config.model_copy(update={"until": "select"}))
+    wanted = graph.stages(config.model_copy(update={"until": "select"}))
     served = ("score" in wanted and config.judge.kind == "vllm") or (
         "embed" in wanted and config.embedder_used.kind == "vllm"
     )
@@ -130,7 +130,7 @@ def _walk(config: Config, console: Console, speed: Speed) -> list[Step]:
         share = config.budget / (rows.tokens * rows.pool) if isinstance(config.budget, int) else config.budget
         n_selected = max(1, round(min(1.0, share) * n_selected))
     steps = []
-    for name, stage in pipeline.stages(config).items():
+    for name, stage in graph.stages(config).items():
         identity = stage.identity(config, entries)
         key = key_of(stage.group, identity)
         found = store.find(stage.group, key, contents=False)
