@@ -119,7 +119,7 @@ def _report(submission: Submission, left: Sequence[int], plan: Path) -> None:
     for line in submission.refused:
         print(f"error: {line}", file=sys.stderr)
     if submission.refused:
-        print("error: repeat the command when this is mended; it submits what is missing", file=sys.stderr)
+        print("error: repeat the command once this is fixed; it submits what is missing", file=sys.stderr)
     if submission.done:
         print(f"watch with: gip-exp status {plan} --watch")
 

@@ -62,7 +62,7 @@ class Cache:
         self._out: int | None = None
         self._name = _own_name()
         self._size = 0
-        self._mend = False
+        self._truncated = False
         self._synced = time.monotonic()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ class Cache:
     def _append(self, entry: Mapping[str, Any]) -> tuple[int, int]:
         line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         # After an incomplete write, a leading newline keeps the next line intact.
-        data = b"\n" + line if self._mend else line
+        data = b"\n" + line if self._truncated else line
         try:
             if self._out is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -164,13 +164,13 @@ class Cache:
             while written < len(data):
                 written += os.write(self._out, data[written:])
         except OSError as error:
-            self._mend = True
+            self._truncated = True
             self._size = os.fstat(self._out).st_size if self._out is not None else 0
             raise LLMError(
                 f"the reply cache {self.folder} cannot be written ({error.strerror}), so replies that "
                 "are paid for would be lost. Free space or choose another folder and start again."
             ) from error
-        self._mend = False
+        self._truncated = False
         self._size += len(data)
         if time.monotonic() - self._synced > _SYNC_EVERY_S:
             self.sync()
