@@ -336,3 +336,21 @@ def test_the_page_sorts_searches_and_draws_without_errors(visit):
     assert seen["drawn"] == [True, True, True, True]
     assert " · " in seen["tip"]
     assert seen["width"] <= 0  # nothing is wider than the window
+
+
+def test_columns_of_the_data_with_names_of_the_table_keep_their_values(compose, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    made = [{**row, "topic": f"own {n % 3}", "gain": n} for n, row in enumerate(rows())]
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    given = [
+        "+experiment=own_data",
+        f"data.path={path}",
+        f"paths.root={tmp_path}/out",
+        "selector=mp_metadata",
+    ]
+    config = parse(compose(*given, "budget=7", "until=select", "data.metadata=[topic,gain]"))
+    folder = pipeline.run(config, Console(io.StringIO())).folder
+    table = pq.read_table(folder / "scored.parquet").to_pylist()
+    assert [row["topic (data)"] for row in table] == [f"own {(row['row'] - 1) % 3}" for row in table]
+    assert [row["gain (data)"] for row in table] == [row["row"] - 1 for row in table]
+    assert not any(str(row["topic"]).startswith("own") for row in table)

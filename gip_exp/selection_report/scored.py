@@ -22,14 +22,15 @@ def write(material: Material, found: Findings, path: Path) -> None:
     or why the row was left out); `selected`, `rank` (from 1), `gain`; one column per score and per metadata column;
     `characters`; `nearest_pick` (id), `nearest_rank` and `cosine` of the most similar other selected row;
     `near_copy_of` (id of that row from a cosine of 0.95); `x`, `y`, `topic`, `text` (its first 500 characters).
-    Values that are unknown are null.
+    Values that are unknown are null. A score or metadata column with one of these names is called `NAME (data)`.
     """
-    columns = {**_identity(material), **_place_in_ranking(material)}
-    columns |= {name: pa.array(values, from_pandas=True) for name, values in material.scores.items()}
-    columns |= {name: pa.array(values, pa.string()) for name, values in material.categories.items()}
-    columns["characters"] = pa.array(sum(found.lengths.values()))
-    columns |= _geometry(material, found) | {"text": _text(material)}
-    table = pa.table(columns)
+    first = {**_identity(material), **_place_in_ranking(material)}
+    last = {"characters": pa.array(sum(found.lengths.values())), **_geometry(material, found)}
+    last["text"] = _text(material)
+    own = {name: pa.array(values, from_pandas=True) for name, values in material.scores.items()}
+    own |= {name: pa.array(values, pa.string()) for name, values in material.categories.items()}
+    renamed = {f"{name} (data)" if name in first | last else name: values for name, values in own.items()}
+    table = pa.table({**first, **renamed, **last})
     if material.left_out:
         table = pa.concat_tables([table, _left_out(material, table.schema)], promote_options="default")
     pq.write_table(table, path, compression="zstd")
