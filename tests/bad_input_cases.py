@@ -249,6 +249,8 @@ JUDGES = [
     case("a judge without a key", f"{QUICK} evaluation=[mt_bench]", "evaluation.mt_bench.judge", "OPENAI_API_KEY"),
     case("a sampler without a key", f"{QUICK} selector=mp_self_consistency sampler=openai sampler.model=m", "sampler", "OPENAI_API_KEY"),
     case("an embedder without a key", f"{QUICK} embedder=openai", "OPENAI_API_KEY", "embedder"),
+    case("an embedder whose server only the environment names", f"{QUICK} embedder=openai", "OPENAI_BASE_URL", "embedder.base_url",
+         environment={"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_KEY": "k"}),
     case("a sampler without a model", f"{QUICK} sampler=openai", "sampler.model is missing"),
     *(
         case("an address that is none", f"{QUICK} judge=openai judge.base_url={url}", "judge.base_url")

@@ -357,3 +357,4 @@ def test_columns_of_the_data_with_names_of_the_table_keep_their_values(compose, 
     assert [row["topic (data)"] for row in table] == [f"own {(row['row'] - 1) % 3}" for row in table]
     assert [row["gain (data)"] for row in table] == [row["row"] - 1 for row in table]
     assert not any(str(row["topic"]).startswith("own") for row in table)
+    assert {row["own_id"] for row in table} == {None}

@@ -97,6 +97,11 @@ def missing_key(base_url: str | None) -> list[str]:
     """Return a problem if the public endpoint's API key is missing, or the given endpoint does not answer."""
     if base_url is not None:
         return hub.missing_server("embedder.base_url", base_url)
+    if os.environ.get("OPENAI_BASE_URL", "").strip():
+        return [
+            "OPENAI_BASE_URL is set, but which server embeds must be in the config: give embedder.base_url, or unset "
+            "OPENAI_BASE_URL"
+        ]
     if not os.environ.get("OPENAI_API_KEY"):
         return [
             "embedder=openai needs OPENAI_API_KEY: export it, give embedder.base_url, or use embedder=tfidf"

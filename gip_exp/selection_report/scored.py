@@ -50,7 +50,8 @@ def _decoded(column: Any) -> Any:
     coded = column.combine_chunks().dictionary_encode()
     values = [json.loads(value) for value in coded.dictionary.to_pylist()]
     texts = pa.array(
-        [value if isinstance(value, str) else json.dumps(value) for value in values], pa.string()
+        [value if isinstance(value, str) or value is None else json.dumps(value) for value in values],
+        pa.string(),
     )
     return texts.take(coded.indices)
 

