@@ -127,14 +127,17 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
 
 
 def test_a_run_that_fails_for_good_says_why_and_holds_up_no_other(run, tmp_path):
-    axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", "until=select"]
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    good.write_text("".join(f'{{"id": "train-{number:06d}"}}\n' for number in range(40)))
+    bad.write_text('{"id": "nobody"}\n')
+    axes = ["selector=ranking", f"selector.path={good},{bad}", "until=select"]
     folder = plan(run, tmp_path / "plan", tmp_path / "outputs", *axes)
     submit(run, folder)
     for _ in range(2):  # the second time only the failed run is tried again
         states = until(folder, at_rest)
         assert [state.state for state in states] == ["done", "failed"]
-        assert states[1].label.endswith("selector.ridge=0.0")
-        assert "ridge" in states[1].reason
+        assert states[1].label.endswith("bad.jsonl")
+        assert "'nobody' is not a known id of the pool" in states[1].reason
         assert "selection of runs 1:" in submit(run, folder)
     until(folder, at_rest)
 

@@ -13,26 +13,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from gip_exp.errors import UserError
 from gip_exp.parity.agreement import Pool
 from gip_exp.parity.registry import CHECKOUTS, COMPARISONS, Comparison
 
-COLUMNS = ("method", "peer", "compared", "agrees", "how far", "ours, s", "theirs, s")
-
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table.
+    """One comparison.
 
     Attributes:
-        cells: As printed.
+        text: As printed.
         failed: The peer is there, but disagrees or cannot run.
         not_installed: The peer is a package that is not installed.
     """
 
-    cells: tuple[str, ...]
+    text: str
     failed: bool = False
     not_installed: bool = False
 
@@ -88,10 +84,7 @@ def _perform(pool: Pool, checkouts: Mapping[str, Path]) -> list[Row]:
     for comparison in COMPARISONS:
         with console.spinner(comparison.method):
             rows.append(_row(comparison, pool, checkouts))
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*row.cells)
-    console.table(table)
+            console.say(rows[-1].text)
     console.say(
         f"{pool.n:,} generated rows of {pool.width} columns, {pool.budget} picks. Seconds: the faster of two calls, start and "
         "files of the peer included; they say little about large pools."
@@ -101,29 +94,30 @@ def _perform(pool: Pool, checkouts: Mapping[str, Path]) -> list[Row]:
 
 def _row(comparison: Comparison, pool: Pool, checkouts: Mapping[str, Path]) -> Row:
     """Run one comparison, if its peer is there."""
-    peer = "the definition"
+    peer = "its definition"
     arguments: tuple[Any, ...] = (pool,)
     if comparison.package:
         peer = comparison.package
         if find_spec(comparison.module) is None:
             remedy = f"not installed: pip install {peer}"
-            return Row((comparison.method, peer, comparison.what, "", remedy, "", ""), not_installed=True)
+            return Row(f"  -  {comparison.method} and {peer}: {remedy}", not_installed=True)
         peer = f"{peer} {_version(peer)}"
     elif comparison.checkout:
         peer = CHECKOUTS[comparison.checkout][0]
         if comparison.checkout not in checkouts:
             remedy = f"no checkout: --{comparison.checkout} PATH"
-            return Row((comparison.method, peer, comparison.what, "", remedy, "", ""))
+            return Row(f"  -  {comparison.method} and {peer}: {remedy}")
         arguments = (pool, checkouts[comparison.checkout])
-    start = (comparison.method, peer, comparison.what)
+    start = f"{comparison.method} and {peer}, {comparison.what}"
     try:
         found = comparison.run(*arguments)
     except UserError:
         raise
     except Exception as error:  # another version of a peer may do anything; the other rows are still of use
-        return Row((*start, "NO", f"could not run: {type(error).__name__}: {error}", "", ""), failed=True)
-    seconds = (f"{value:.3f}" for value in (found.ours_s, found.theirs_s))
-    return Row((*start, "yes" if found.agrees else "NO", found.found, *seconds), failed=not found.agrees)
+        return Row(f"NO   {start}: could not run: {type(error).__name__}: {error}", failed=True)
+    seconds = f"{found.ours_s:.3f} s, theirs {found.theirs_s:.3f} s"
+    agrees = "yes" if found.agrees else "NO "
+    return Row(f"{agrees}  {start}: {found.found}; {seconds}", failed=not found.agrees)
 
 
 def _version(package: str) -> str:
