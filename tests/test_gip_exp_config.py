@@ -222,7 +222,7 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(compose):
 
 
 def test_stopping_at_a_stage_the_experiment_lacks_is_refused(compose):
-    with pytest.raises(UserError, match="until=base: the model is not trained from scratch"):
+    with pytest.raises(UserError, match="until=base: the model is neither trained from scratch"):
         parse(compose("+experiment=gsm8k_qwen", "until=base"))
     with pytest.raises(UserError, match="until=evaluate: no evaluation is chosen"):
         parse(compose("+experiment=own_data", "until=evaluate"))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gip_exp.llm.client import LLMClient, ask_all
-from gip_exp.llm.errors import HIDDEN, LLMError, redact, secrets_in_environment
+from gip_exp.llm.errors import LLMError, redact, secrets_in_environment
+from gip_exp.redaction import HIDDEN
 from gip_exp.llm.request import Fault, Request
 from gip_exp.llm.settings import EndpointSettings
 from tests.fault_server import FaultServer

@@ -323,6 +323,7 @@ def hub(monkeypatch):
 
     monkeypatch.setattr("datasets.load_dataset", load)
     monkeypatch.setattr(load_module, "missing_dataset", lambda *_: [])
+    monkeypatch.setattr(load_module, "other_revision", lambda *_: "")
     return asked
 
 

@@ -42,6 +42,14 @@ def plan(run, folder: Path, root: Path, *overrides: str) -> Path:
     return folder
 
 
+def rankings(folder: Path) -> str:
+    """Return the paths of a ranking of the pool and of one that fails, as it names a row that is not there."""
+    good, bad = folder / "good.jsonl", folder / "bad.jsonl"
+    good.write_text("".join(f'{{"id": "train-{number:06d}"}}\n' for number in range(40)))
+    bad.write_text('{"id": "nobody"}\n')
+    return f"{good},{bad}"
+
+
 def submit(run, folder: Path) -> str:
     done = run(ROOT / "slurm" / "submit.sh", folder)
     assert done.returncode == 0, done.stderr
@@ -127,10 +135,7 @@ def test_a_sweep_with_a_kill_and_a_requeue_is_finished_by_the_same_command_again
 
 
 def test_a_run_that_fails_for_good_says_why_and_holds_up_no_other(run, tmp_path):
-    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
-    good.write_text("".join(f'{{"id": "train-{number:06d}"}}\n' for number in range(40)))
-    bad.write_text('{"id": "nobody"}\n')
-    axes = ["selector=ranking", f"selector.path={good},{bad}", "until=select"]
+    axes = ["selector=ranking", f"selector.path={rankings(tmp_path)}", "until=select"]
     folder = plan(run, tmp_path / "plan", tmp_path / "outputs", *axes)
     submit(run, folder)
     for _ in range(2):  # the second time only the failed run is tried again
@@ -168,18 +173,19 @@ def launch(run, root: Path, *axes: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_launcher_runs_a_sweep_and_names_the_run_that_failed(run, tmp_path):
     root = tmp_path / "outputs"
-    axes = ["selector=omp_ma", "selector.ridge=1.0,0.0", "until=select"]
+    good, bad = rankings(tmp_path).split(",")
+    axes = ["selector=ranking", f"selector.path={good},{bad}", "until=select"]
     done = launch(run, root, *axes)
     assert done.returncode == 2
     assert "2 runs: 1 done, 1 failed" in done.stdout
-    assert "ridge" in done.stdout
+    assert "'nobody' is not a known id of the pool" in done.stdout
     assert "Traceback" not in done.stderr
     assert counted(progress.of_runs(root)) == {"selected": 1, "failed": 1}
     # The failed run is tried again; a sweep that is done leaves its runs and outputs only.
     assert launch(run, root, *axes).returncode == 2
     (plan_of_sweep,) = (root / "sweeps").iterdir()
     assert len(list(plan_of_sweep.glob("logs/select-*"))) == 1
-    done = launch(run, root, "selector=omp_ma", "until=select")
+    done = launch(run, root, "selector=ranking", f"selector.path={good}", "until=select")
     assert (done.returncode, "1 runs: 1 done" in done.stdout) == (0, True)
     assert list((root / "sweeps").iterdir()) == [plan_of_sweep]
 
