@@ -16,15 +16,24 @@ gpu=(model.dtype=bfloat16 train.micro_batch=8 engine=vllm "paths.root=$outputs" 
 gsm8k=(+experiment=gsm8k_smollm2 "data.path=$data/gsm8k" train.steps=280 "evaluation=[gsm8k,answer_nll]")
 
 python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" seed=0,1,2 budget=0.025,0.05,0.1,0.2 "selector=$methods"
-python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" experiment=gsm8k_smollm2_flawed data.flawed=0.33 \
+python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" data.flawed=0.33 \
   seed=0,1,2 budget=0.025,0.05,0.1,0.2 "selector=$methods"
-python -m gip_exp -m +experiment=alpaca_smollm2 "data.path=$data/alpaca" "${gpu[@]}" train.steps=280 \
+
+# The last 400 rows of Alpaca are the test set.
+python - "$data"/alpaca/*.json "$outputs/alpaca" <<'SPLIT'
+import json, pathlib, sys
+rows, folder = json.loads(pathlib.Path(sys.argv[1]).read_text()), pathlib.Path(sys.argv[2])
+folder.mkdir(parents=True, exist_ok=True)
+for name, part in (("train", rows[:-400]), ("test", rows[-400:])):
+    (folder / f"{name}.json").write_text(json.dumps(part))
+SPLIT
+python -m gip_exp -m +experiment=alpaca_smollm2 "data.path=$outputs/alpaca" "${gpu[@]}" train.steps=280 \
   seed=0,1,2 budget=0.01,0.02,0.05 "selector=$methods"
 
 # What a weak judge does to MP+MA and top score: the model judges 500 rows itself, twice, and is compared with the rules.
 base=$(ls -d "$outputs"/store/base/*/ 2>/dev/null | head -1)
 judge=(judge=vllm "judge.model=${base:-HuggingFaceTB/SmolLM2-135M-Instruct}" judge.max_unscored=0.9)
 python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" "${judge[@]}" data.limit=500 until=score judge.repeat=0,1
-python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" "${judge[@]}" data.flawed=0.33 experiment=gsm8k_smollm2_judged \
+python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" "${judge[@]}" data.flawed=0.33 \
   seed=0,1,2 budget=0.1 selector=mp_ma,top_score
 python -m gip_exp.report "$outputs"
