@@ -13,9 +13,9 @@ import pytest
 
 from gip_exp.llm.client import LLMClient, ask_all
 from gip_exp.llm.errors import LLMError, redact, secrets_in_environment
-from gip_exp.redaction import HIDDEN
 from gip_exp.llm.request import Fault, Request
 from gip_exp.llm.settings import EndpointSettings
+from gip_exp.redaction import HIDDEN
 from tests.fault_server import FaultServer
 
 KEY = "sk-proj-Zq7Topsecret0123456789"
