@@ -52,7 +52,7 @@ def published(name: str) -> list[dict[str, str]]:
     return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
 
 
-@pytest.mark.parametrize("name", ["quickstart"])
+@pytest.mark.parametrize("name", ["quickstart", "gsm8k_smollm2"])
 def test_a_published_table_is_made_again_from_its_runs(name, tmp_path):
     with tarfile.open(ROOT / f"tests/evidence/{name}.tar.xz") as archive:
         archive.extractall(tmp_path / "runs" / name, filter="data")
