@@ -54,9 +54,8 @@ def select(
     model = KMeans(n_clusters=count, n_init=1, max_iter=max_iter, random_state=seed % 2**32)
     with warnings.catch_warnings():  # fewer distinct rows than clusters: handled below
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = model.fit(X).predict(
-            X
-        )  # `labels_` and `inertia_` may be of centres since moved to fill clusters
+        # `labels_` and `inertia_` may be of centres that were moved afterwards, to fill empty clusters.
+        labels = model.fit(X).predict(X)
     distance = ((X - model.cluster_centers_[labels]) ** 2).sum(axis=1)
     order = np.lexsort((np.arange(len(X)), distance, labels))  # by cluster, then distance, then row
     filled, start = np.unique(labels[order], return_index=True)

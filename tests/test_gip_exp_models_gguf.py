@@ -109,6 +109,10 @@ def test_stages_that_load_the_model_read_the_converted_one(compose, tmp_path):
     for name in readers:
         assert "base" in made[name].inputs(config(compose, tmp_path, "x.gguf", "selector=less")), name
     assert "base" not in stages(config(compose, tmp_path, "some/folder"))
+    in_rounds = config(compose, tmp_path, "x.gguf", "rounds=2")
+    found = stages(in_rounds)
+    for name in ("train/1", "score/tuned-1", "train"):
+        assert "base" in found[name].inputs(in_rounds), name
 
 
 @pytest.mark.parametrize(

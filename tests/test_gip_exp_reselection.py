@@ -160,6 +160,21 @@ def test_without_scoring_again_the_rows_are_those_of_one_shot(in_rounds, one_sho
     assert control.result["selector"] == "mp_ma_rounds3_none"
 
 
+def test_rows_that_the_tuned_model_cannot_score_are_counted_and_said(micro, root):
+    length = 24  # of some rows, the prompt alone is longer
+    outcome = pipeline.run(
+        micro(root, "rounds=2", "train.steps=4", f"train.max_length={length}", "until=train"), quiet()
+    )
+    entry = outcome.entries["score/tuned-1"]
+    without = int(np.isnan(np.load(entry.folder / ROW_LOSSES)).any(axis=1).sum())
+    assert 0 < without < len(read_pool(outcome.entries))
+    assert entry.facts["n_unscored"] == without
+    (note,) = entry.notes
+    assert (
+        f"{without:,} of 240 completions have fewer than two tokens within train.max_length={length}" in note
+    )
+
+
 def test_until_score_stops_before_any_training(micro, root):
     names = list(graph.stages(micro(root, "rounds=3", "until=score")))
     assert names == ["data", "score"]

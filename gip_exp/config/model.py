@@ -59,9 +59,8 @@ class Model(Section):
     """The language model to fine-tune: a folder, a hub id or a GGUF file, or one trained from scratch."""
 
     name: str
-    path: (
-        str | None
-    )  # folder, hub id, GGUF file or package:NAME/PATH; null for a model trained by the stage `base`
+    # folder, hub id, GGUF file or package:NAME/PATH; null for a model trained by the stage `base`
+    path: str | None
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"]
     # of a hub model, to check requirements before downloading

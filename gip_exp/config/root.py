@@ -46,9 +46,8 @@ class Config(Section):
     budget: int | float
     budget_unit: Literal["rows", "tokens"] = "rows"
     seed: Seed
-    rounds: Positive = (
-        1  # above 1: select a part, train briefly, score with the tuned model, select the next part, ...
-    )
+    # above 1: select a part, train briefly, score with the tuned model, select the next part, ...
+    rounds: Positive = 1
     rescore: Literal["ifd", "loss", "none"] = "ifd"  # the column that the tuned model adds to the scores
     untuned: Annotated[bool, NEUTRAL] = (
         True  # also evaluate the model before fine-tuning, as a run of its own

@@ -133,7 +133,7 @@ def _subset(
     given_rows = None if in_memory is None else [dict(in_memory[int(at)]) for at in indices]
     return Subset(
         indices=indices,
-        rows=given_rows or read_jsonl(outcome.folder / SELECTED_ROWS),
+        rows=read_jsonl(outcome.folder / SELECTED_ROWS) if given_rows is None else given_rows,
         n=data_facts(outcome.entries)["n_read"],
         measures=outcome.result["measures"],
         notes=tuple(dict.fromkeys(note for entry in outcome.entries.values() for note in entry.notes)),

@@ -17,7 +17,7 @@ from gip_exp.quiet import no_loading_bars
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
 PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
-INSTALL = "pip install -e '.[real]', or pip install gguf"
+INSTALL = "pip install gguf"
 
 
 def problem(file: Path, *, chat: bool) -> str:

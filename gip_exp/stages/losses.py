@@ -4,6 +4,7 @@ Writes `losses.npy`, (n, 2) float32 in nats per token. A killed stage continues 
 """
 
 import json
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from gip_exp.config.model import Model
 from gip_exp.errors import UserError
 from gip_exp.models import loading
 from gip_exp.models.completion_losses import loss_encoder
-from gip_exp.models.shards import collect, encode_shards, longest_first
+from gip_exp.models.shards import Encoder, collect, encode_shards, longest_first
 from gip_exp.stage import Entries, Job, Stage
 
 
@@ -51,7 +52,6 @@ def _build(job: Job) -> None:
         else loading.location(job.config, job.inputs)
     )
     texts = [json.dumps([row["prompt"], row["completion"]]) for row in read_pool(job.inputs)]
-    folder, order = job.draft.scratch("shards"), longest_first(texts)
     make = partial(
         loss_encoder,
         place,
@@ -60,21 +60,39 @@ def _build(job: Job) -> None:
         batch_size=selector.batch_size,
         device=loading.device(job.config),
     )
+    limit = f"selector.max_length={selector.max_length}"
+    write_losses(job, texts, make, limit, "choose another selector")
+
+
+def write_losses(
+    job: Job, texts: Sequence[str], make: Callable[[], Encoder], limit: str, otherwise: str
+) -> np.ndarray:
+    """Compute and write the losses (n, 2), going on from the shards of a killed process; note rows without a loss.
+
+    Args:
+        job: The job of the stage.
+        texts: What the encoder reads, a text per row.
+        make: Loads the model and returns the encoder.
+        limit: The setting that cuts rows, with its value, for messages.
+        otherwise: What else helps where no row has a loss.
+
+    Raises:
+        UserError: no row has a loss.
+    """
+    folder, order = job.draft.scratch("shards"), longest_first(texts)
     with job.console.bar("losses of the completions", len(texts)) as bar:
         encode_shards(texts, order, make, folder, bar.advance)
     losses = collect(folder, order, job.folder / ROW_LOSSES)
     without = int(np.isnan(losses[:, 0]).sum())
     if without == len(losses):
-        raise UserError(
-            f"no completion has two tokens within selector.max_length={selector.max_length}: raise it, or choose another "
-            "selector"
-        )
+        raise UserError(f"no completion has two tokens within {limit}: raise it, or {otherwise}")
     if without:
         job.note(
-            f"{without:,} of {len(losses):,} completions have fewer than two tokens within selector.max_length="
-            f"{selector.max_length}: they are unscored and cannot be picked"
+            f"{without:,} of {len(losses):,} completions have fewer than two tokens within {limit}: they are unscored and "
+            "cannot be picked"
         )
     job.draft.facts.update(n=len(losses), n_unscored=without)
+    return losses
 
 
 def _missing(config: Config) -> list[str]:

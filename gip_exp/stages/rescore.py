@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import ADAPTER, ROW_LOSSES, read_pool
+from gip_exp.artifacts import ADAPTER, read_pool
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.train import LoraTrain
-from gip_exp.errors import UserError
 from gip_exp.models import loading
 from gip_exp.models.completion_losses import tuned_loss_encoder
 from gip_exp.models.machine import machine
 from gip_exp.models.prompts import renderer
-from gip_exp.models.shards import collect, encode_shards, longest_first
 from gip_exp.reselection import rescored
 from gip_exp.stage import Entries, Job, Stage
+from gip_exp.stages.losses import write_losses
 from gip_exp.training.tokens import IGNORED, Row, training_rows
 
 
@@ -30,7 +29,7 @@ def after_round(number: int) -> Stage:
     tuned = f"train/{number}"
 
     def inputs(config: Config) -> tuple[str, ...]:
-        return ("data", *(("base",) if config.model.scratch else ()), tuned)
+        return ("data", *(("base",) if config.model.made else ()), tuned)
 
     return Stage(
         rescored(number),
@@ -62,7 +61,6 @@ def _build(tuned: str, job: Job) -> None:
     texts = ["[[], 0]"] * len(examples)
     for number, row in zip(found.kept.tolist(), found.rows, strict=True):
         texts[number] = json.dumps([row["input_ids"], _start(row)])
-    folder, order = job.draft.scratch("shards"), longest_first(texts)
     make = partial(
         tuned_loss_encoder,
         where.place,
@@ -71,17 +69,8 @@ def _build(tuned: str, job: Job) -> None:
         batch_size=train.micro_batch,
         device=where.device,
     )
-    with job.console.bar("losses under the tuned model", len(texts)) as bar:
-        encode_shards(texts, order, make, folder, bar.advance)
-    losses = collect(folder, order, job.folder / ROW_LOSSES)
-    without = int(np.isnan(losses[:, 0]).sum())
-    if without == len(losses):
-        raise UserError(
-            f"no completion has two tokens within train.max_length={train.max_length}: raise it, or use rounds=1"
-        )
-    job.draft.facts.update(
-        n=len(losses), n_unscored=without, mean_loss=round(float(np.nanmean(losses[:, 0])), 6)
-    )
+    losses = write_losses(job, texts, make, f"train.max_length={train.max_length}", "use rounds=1")
+    job.draft.facts["mean_loss"] = round(float(np.nanmean(losses[:, 0])), 6)
 
 
 def _start(row: Row) -> int:
