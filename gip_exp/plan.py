@@ -141,7 +141,7 @@ def _wanted(runs: Sequence[list[str]], config_dir: str | None, bar: "Bar") -> "l
 def show(whole: "Estimate", console: "Console") -> None:
     """Print the runs and the table of costs."""
     from gip_exp.signals import lifetime
-    from gip_exp.sweep.estimate import by_group
+    from gip_exp.sweep.estimate import BATCHED, by_group
 
     dropped = whole.requested - len(whole.runs)
     same = f" ({dropped} duplicates dropped)" if dropped else ""
@@ -167,7 +167,9 @@ def show(whole: "Estimate", console: "Console") -> None:
     left = [step for step in whole.steps.values() if not step.cached]
     live, batches = _dollars([step.usd for step in left]), _dollars([step.batch_usd for step in left])
     if batches != live:
-        console.say(f"in batches (judge.batch=true, sampler.batch=true): {batches} USD instead of {live}")
+        dear = {step.name for step in left if step.batch_usd != step.usd}
+        keys = ", ".join(f"{key}=true" for name, key in BATCHED.items() if name in dear)
+        console.say(f"in batches ({keys}): {batches} USD instead of {live}")
     console.say(_sources(by_group(whole.steps)), style="dim")
     for text in lifetime.warnings(judge for config in whole.configs for judge in lifetime.judges(config)):
         console.warn(text)

@@ -122,6 +122,13 @@ def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     assert [path.name for path in (tmp_path / "outputs" / "store").iterdir()] == ["data"]
 
 
+def test_the_price_in_batches_names_the_keys_for_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    _, out, _ = run_plan(tmp_path, capsys, "evaluation=[gsm8k,answer_nll,mt_bench]", "selector=random")
+    (line,) = [line for line in out.splitlines() if line.startswith("in batches")]
+    assert line.startswith("in batches (evaluation.mt_bench.judge.batch=true): ")
+
+
 def test_what_is_in_the_store_counts_as_cached_and_its_key_is_the_pipelines(tmp_path, micro, capsys):
     config = micro(tmp_path / "outputs", "until=select")
     outcome = pipeline.run(config, Console(io.StringIO()))

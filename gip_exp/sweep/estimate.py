@@ -27,6 +27,12 @@ from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed, by_rule, on_gp
 from gip_exp.sweep.plan_folder import PlannedRun
 
 MT_PROMPT, MT_REPLY = 1_800, 400  # tokens per judgement of MT-Bench
+# Stage whose calls can go in batches -> the key for it.
+BATCHED = {
+    "score": "judge.batch",
+    SOURCE_STAGE["self_consistency"]: "sampler.batch",
+    "evaluate/mt_bench": "evaluation.mt_bench.judge.batch",
+}
 
 
 @dataclass(frozen=True)
