@@ -94,11 +94,21 @@ STAGES = {
 
 
 def look(method: str) -> Look:
-    """Return the look of a selector; an unlisted one gets its own name and a colour that depends on the name only."""
+    """Return the look of a selector; an unlisted one gets its own name and a colour that depends on the name only.
+
+    What is unusual about a run stands behind its selector's name (`reselection.arm`).
+
+    Example:
+        >>> look("mp_ma").label, look("mp_ma_rounds3").label, look("my_method").label
+        ('MP+MA', 'MP+MA rounds3', 'my method')
+    """
     if method in METHODS:
         return METHODS[method]
+    known = max((name for name in METHODS if method.startswith(f"{name}_")), key=len, default="")
+    label = METHODS[known].label if known else ""
+    rest = method.removeprefix(known).strip("_").replace("_", " ")
     spare = crc32(method.encode()) % len(_SPARE)
-    return Look(method.replace("_", " "), _SPARE[spare], _SPARE_MARKERS[spare], "-.")
+    return Look(f"{label} {rest}".strip(), _SPARE[spare], _SPARE_MARKERS[spare], "-.")
 
 
 def method_order(method: str) -> tuple[int, str]:
