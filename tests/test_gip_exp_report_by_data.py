@@ -6,7 +6,7 @@ import pytest
 
 from gip_exp.cli.run import run_composed
 from gip_exp.report.by_data import apart
-from gip_exp.report.runs import Run
+from gip_exp.report.run import Run
 from gip_exp.report.write import write_report
 
 

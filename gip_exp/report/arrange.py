@@ -12,7 +12,7 @@ from typing import Any
 
 from gip_exp.report.names import FULL, UNTUNED, metric_order, model_order
 from gip_exp.report.neutral import is_neutral
-from gip_exp.report.runs import Run
+from gip_exp.report.run import Run
 from gip_exp.report.study import Arm, Cell, Group, Settings, shown
 
 SETUP = ("model", "train", "target", "engine")

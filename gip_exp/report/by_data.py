@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gip_exp.report.neutral import is_neutral
-from gip_exp.report.runs import PATH, Run
+from gip_exp.report.run import Run
+from gip_exp.report.runs import PATH
 from gip_exp.report.study import shown
 
 DATA = "data"  # stands for the key of the rows in the store

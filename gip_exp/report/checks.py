@@ -5,7 +5,7 @@ from zlib import crc32
 
 from gip_exp.errors import UserError
 from gip_exp.report.names import MT_BENCH
-from gip_exp.report.runs import Answer, Run
+from gip_exp.report.run import Answer, Run
 
 LISTED = 4  # run folders named in a message before the rest are only counted
 REMEDY = (

@@ -18,7 +18,7 @@ import numpy as np
 
 from eval import paired, statistics
 from eval.statistics import Interval, Outcomes
-from gip_exp.report.runs import Answer
+from gip_exp.report.run import Answer
 
 CONFIDENCE = 0.95
 RESAMPLES = 4_000  # of a bootstrap: its Monte Carlo error is far below an interval's width

@@ -17,8 +17,8 @@ from gip_exp.report.document import Document, Figure, Section, Table
 from gip_exp.report.measures import measure_table
 from gip_exp.report.names import is_part
 from gip_exp.report.rows import Result
+from gip_exp.report.run import Found
 from gip_exp.report.run_table import run_table
-from gip_exp.report.runs import Found
 from gip_exp.report.study import Cell, Group
 from gip_exp.report.tables import HOW, part_tables, result_table
 from gip_exp.report.verdicts import Verdict, elsewhere

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from gip_exp.errors import printable
 from gip_exp.report import names, text
 from gip_exp.report.document import Column, Table
-from gip_exp.report.runs import Found, Run, Unfinished
+from gip_exp.report.run import Found, Run, Unfinished
 from gip_exp.runs.folder import RESULT, SELECTION_PAGE
 
 FILES = (SELECTION_PAGE, RESULT)  # linked where the run has them

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gip_exp.report.names import FULL, UNTUNED, look, method_order, metric_order, model
-from gip_exp.report.runs import TOKENS, Answer, Run
+from gip_exp.report.run import TOKENS, Answer, Run
 from gip_exp.report.text import slugged
 
 Settings = tuple[tuple[str, Any], ...]  # (key, value), sorted: the settings that differ

@@ -13,7 +13,7 @@ from gip_exp.errors import printable
 from gip_exp.report import names, text
 from gip_exp.report.names import FULL, RANDOM
 from gip_exp.report.rows import Result, Row
-from gip_exp.report.runs import Found
+from gip_exp.report.run import Found
 from gip_exp.report.verdicts import Verdict
 
 SIGNIFICANT = 0.05

@@ -9,7 +9,7 @@ from rich.console import Console
 from gip_exp.config.tracking import Tracking
 from gip_exp.errors import UserError
 from gip_exp.report.document import Document, Figure, Table
-from gip_exp.report.runs import Run
+from gip_exp.report.run import Run
 from gip_exp.report.write import FIGURES, Report
 from gip_exp.runs import tracking
 from gip_exp.storage.files import digest

@@ -16,7 +16,8 @@ from gip_exp.report.by_data import apart
 from gip_exp.report.document import Document, Figure
 from gip_exp.report.figures.draw import Plan, draw, plan
 from gip_exp.report.rows import Result, make_result
-from gip_exp.report.runs import Found, read_runs
+from gip_exp.report.run import Found
+from gip_exp.report.runs import read_runs
 from gip_exp.report.verdicts import Verdict, decide_all
 from gip_exp.storage.files import write_text
 
