@@ -51,7 +51,8 @@ class LoraTrainer(SFTTrainer):
         """Return the summed loss of the micro-batch, divided by the learnt tokens of the whole batch."""
         targets = inputs["labels"][:, 1:]
         learnt = targets != IGNORED
-        head = self.model.get_output_embeddings()
+        own: Any = self.model  # unlike `model`, not wrapped for several processes
+        head = own.get_output_embeddings()
         whole = learnt.sum() * head.weight.shape[0] > LARGEST
         if learnt.is_cuda or whole or return_outputs or num_items_in_batch is None or self.aux_loss_enabled:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
