@@ -19,7 +19,9 @@ import gc
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +125,8 @@ def trl_defaults(task: Task) -> Any:
 
 
 def measure(
-    trainer_class: Any,
+    make_trainer: Callable[..., Any],
     task: Task,
-    arguments: Any,
     shape: str,
     rows: list[dict[str, list[int]]],
     peak: float | None,
@@ -141,10 +142,8 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
     model = build_model(shape, device, kernel(task.train, device))
     weights = sum(p.numel() for name, p in model.named_parameters() if "embed_tokens" not in name)
-    arguments.dataset_kwargs = {"skip_prepare_dataset": True}
-    trainer = trainer_class(
+    trainer = make_trainer(
         model=model,
-        args=arguments,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer(),
         peft_config=lora_config(task.train),
@@ -217,8 +216,9 @@ def main() -> None:
                 ("ours", LoraTrainer, trainer_arguments(task)),
                 ("TRL's defaults", SFTTrainer, trl_defaults(task)),
             ):
+                arguments.dataset_kwargs = {"skip_prepare_dataset": True}
                 try:
-                    m = measure(trainer_class, task, arguments, shape, rows, peak)
+                    m = measure(partial(trainer_class, args=arguments), task, shape, rows, peak)
                 except torch.OutOfMemoryError:
                     print(f"{shape}, {title}: out of memory")
                     continue
