@@ -12,6 +12,7 @@ import torch
 from conftest import MICRO
 from launch import FORKS, start
 from safetensors.torch import load_file
+from trl import SFTTrainer
 
 from eval.answer_nll import encode
 from gip_exp import pipeline
@@ -141,6 +142,39 @@ def test_the_loss_covers_exactly_the_completion_and_its_end(tmp_path, family):
             seen += 1
         assert (batch["labels"][~batch["attention_mask"].bool()] == -100).all()
     assert seen == len(EXAMPLES)
+
+
+@pytest.mark.parametrize("family", list(PROMPTS))
+def test_the_loss_of_a_micro_batch_and_its_gradient_are_trls(tmp_path, family):
+    """Logits only where a token is learnt, instead of everywhere."""
+    place = str(make_family(tmp_path / family, family))
+    tokenizer = loading.load_tokenizer(place)
+    tokens = training_rows(EXAMPLES, renderer(PROMPTS[family], tokenizer), tokenizer, settings()).rows
+    trainer = make_trainer(Task(tokens, settings(), Machine(place, "float32", "cpu"), tmp_path / "work"))
+    trainer.model.eval()  # no dropout
+    weights = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    for weight in weights:
+        torch.nn.init.normal_(weight, std=0.1)
+    batch = next(iter(trainer.get_train_dataloader()))
+    losses = [
+        compute(trainer, trainer.model, dict(batch), num_items_in_batch=torch.tensor(40))
+        for compute in (type(trainer).compute_loss, SFTTrainer.compute_loss)
+    ]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    for ours, theirs in zip(*(torch.autograd.grad(loss, weights) for loss in losses), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_more_logits_than_fit_leave_the_loss_to_trl(base, tmp_path, monkeypatch):
+    """The whole training with either: the same losses, and the same count of tokens."""
+    options = {"dropout": 0.0, "steps": 4, "checkpoint_steps": None, "require_loss_fall": False}
+    ours = finetune(task(base, tmp_path / "ours", **options))
+    monkeypatch.setattr("gip_exp.training.trainer.LARGEST", 0)
+    theirs = finetune(task(base, tmp_path / "theirs", **options))
+    assert [row["loss"] for row in ours.history] == pytest.approx(
+        [row["loss"] for row in theirs.history], rel=1e-5
+    )
+    assert ours.figures["tokens"] == theirs.figures["tokens"]
 
 
 def test_qwen3_is_trained_with_thinking_off(tmp_path):

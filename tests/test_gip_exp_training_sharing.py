@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from datasets import Dataset
 from launch import FORKS
 from slurm_cluster import free_ports
@@ -15,7 +16,7 @@ from gip_exp.models import loading
 from gip_exp.models.machine import Machine
 from gip_exp.models.prompts import renderer
 from gip_exp.training.finetune import train_process
-from gip_exp.training.sharing import filled, filling_seen
+from gip_exp.training.sharing import BatchesByLength, filled, filling_seen
 from gip_exp.training.task import Task
 from gip_exp.training.tokens import training_rows
 from tests.tiny_families import PROMPTS, make_family
@@ -78,6 +79,25 @@ def test_several_processes_train_as_one_for_every_remainder(trained, processes, 
     assert many[1] == one[1]
     for name, weight in one[2].items():
         assert torch.allclose(many[2][name], weight, atol=1e-4), name
+
+
+def test_batches_keep_their_rows_and_put_the_longest_first():
+    """Two epochs of 10 rows and 2 of filling, in batches of 6: the batches of a random order, each sorted."""
+    lengths = [30, 10, 50, 20, 40, 90, 70, 60, 80, 15, 1, 1]
+    orders = BatchesByLength(lengths, 2, 6, seed=3), SeedableRandomSampler(range(10), data_seed=3)
+    for epoch in range(2):
+        for order in orders:
+            order.set_epoch(epoch)
+        ours, plain = (list(order) for order in orders)
+        assert len(ours) == len(orders[0]) == 12
+        assert set(ours[:6]) == set(plain[:6])
+        assert set(ours[6:10]) == set(plain[6:])
+        assert ours[10:] == [10, 11]
+        for batch in (ours[:6], ours[6:10]):
+            assert [lengths[row] for row in batch] == sorted((lengths[row] for row in batch), reverse=True)
+    assert list(BatchesByLength(lengths[:10], 0, 1, seed=3)) == list(
+        SeedableRandomSampler(range(10), data_seed=3)
+    )
 
 
 def test_the_filling_of_packed_rows_is_one_token_without_a_loss():

@@ -79,17 +79,21 @@ def _means(network: Any, rows: Sequence[tuple[list[int], int]]) -> list[float]:
     """Return the mean loss of the tokens after the first one of each completion, which begins at the given position."""
     import torch
 
-    width = max(2, *(len(ids) for ids, _ in rows))
+    starts = [start for ids, start in rows if start + 1 < len(ids)]
+    if not starts:
+        return [np.nan] * len(rows)
+    width, first = max(len(ids) for ids, _ in rows), min(starts)
     ids = torch.zeros((len(rows), width), dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, (tokens, _) in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
         mask[row, : len(tokens)] = 1
     ids, mask = ids.to(network.device), mask.to(network.device)
-    logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    # Logits over a large vocabulary cost much: compute none before the first completion.
+    logits = network(input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=width - first).logits
     means = []
     for row, (tokens, start) in enumerate(rows):
         targets = ids[row, start + 1 : len(tokens)]
-        predicted = logits[row, start : len(tokens) - 1].float()
+        predicted = logits[row, start - first : len(tokens) - 1 - first].float()
         means.append(float(torch.nn.functional.cross_entropy(predicted, targets)) if len(targets) else np.nan)
     return means

@@ -93,7 +93,7 @@ def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
     """Train from the checkpoint `start`, or from the beginning; return time, tokens and memory."""
     import torch
 
-    from gip_exp.training.sharing import SharingTrainer, filling_seen
+    from gip_exp.training.sharing import filling_seen
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -105,10 +105,7 @@ def _train(trainer: Any, start: Path | None) -> dict[str, float | None]:
         # A resumed trainer counts from 0 again, after the entries of earlier processes.
         counts = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         tokens = counts[-1] if counts else 0.0
-        if isinstance(trainer, SharingTrainer):
-            tokens -= filling_seen(
-                trainer, checkpoints.step(start) if start else 0, trainer.state.global_step
-            )
+        tokens -= filling_seen(trainer, checkpoints.step(start) if start else 0, trainer.state.global_step)
     return {
         "seconds": round(seconds, 3),
         "tokens": tokens,
@@ -158,12 +155,11 @@ def make_trainer(task: Task) -> Any:
     """Return TRL's trainer with an adapter, for tokenised and truncated rows, which it packs if configured."""
     from datasets import Dataset
     from transformers import PrinterCallback
-    from trl import SFTTrainer
 
-    from gip_exp.training.sharing import SharingTrainer
+    from gip_exp.training.trainer import LoraTrainer
 
     place, train = task.machine.place, task.train
-    trainer: Any = (SFTTrainer if train.processes == 1 else SharingTrainer)(
+    trainer: Any = LoraTrainer(
         model=_model(task),
         args=trainer_arguments(task),
         train_dataset=Dataset.from_list(task.rows),
@@ -174,9 +170,7 @@ def make_trainer(task: Task) -> Any:
     # TRL computes the loss itself and takes it for all; without it, the result would depend on train.micro_batch.
     trainer.model_accepts_loss_kwargs = True
     trainer.remove_callback(PrinterCallback)
-    rows = (
-        len(trainer.train_dataset) if train.processes == 1 else trainer.n_rows
-    )  # fewer than task.rows with packing
+    rows = trainer.n_rows  # fewer than task.rows with packing
     trainer.args.max_steps = total_steps(train, rows)
     if task.save_every == "epoch":
         trainer.args.save_steps = steps_per_epoch(train, rows)
