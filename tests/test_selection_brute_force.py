@@ -187,6 +187,14 @@ def test_gains_add_up_to_the_objective(kind):
     assert omp.gains.sum() == pytest.approx(omp.objective["projection_energy"])
     logdet = gip_select(raw, 12, method="logdet", dtype=torch.float64, **query)
     assert logdet.gains.sum() == pytest.approx(2 * logdet.objective["mutual_information"], rel=1e-6)
+    mp = gip_select(raw, 12, dtype=torch.float64, **query)
+    assert 0 < mp.gains.sum() <= mp.objective["projection_energy"]
+
+
+@pytest.mark.parametrize(("method", "second"), [("mp", 1.5**2 / 2), ("omp", 1.5**2 / 1.5)])
+def test_covering_a_row_raises_the_gain_of_the_row_opposite_to_it(method, second):
+    got = gip_select(np.array([[1.0, 0.0], [-1.0, 0.0]]), 2, scores=np.ones((2, 1)), method=method)
+    np.testing.assert_allclose(got.gains, [0.5, second])
 
 
 def test_information_without_noise_is_the_ratio_of_determinants():

@@ -2,16 +2,14 @@
 
 A plain pick reads the whole pool for each product F X f_i (X is I, Pi or M, see `plain`). Here the rule first
 runs ahead on a few rows with large gains, then one BLAS product gives the columns F X f_i of all rows it came
-upon: the pool is read once for many picks. Which row is picked is decided anew every time, so a wrong guess
-costs a column and nothing else.
+upon, each with the X of its turn if the rows before it are picked: the pool is read once for many picks. Which
+row is picked is decided anew every time. Once it is another than the next guess, the columns left over are given
+up, so a wrong guess costs columns and nothing else.
 
 Decisions. Gains on file are kept for every row in the pool's dtype, with a bound on their rounding. The rows
 that this bound cannot rule out are computed anew in float64, from the row itself and from small matrices that
 are kept in float64. So the picks, ties among equal rows included, are those of the plain loop in float64 on
 the same prepared pool, however BLAS rounds the columns.
-
-A column that was computed before other picks is brought up to date when it is used: X has lost a b^T + b a^T
-for each of them, and F a and F b are combinations of columns on file.
 """
 
 from __future__ import annotations
@@ -31,8 +29,9 @@ from selection.torch_settings import threads
 TIE_EXACT = TIE[torch.float64]
 # The rule runs ahead on at most this many numbers, so that its rows stay in the last cache.
 AHEAD_NUMBERS = 2**21
-# Columns that one look ahead computes: fewer are slower for BLAS, more are not picked soon enough.
-LOOK = 24
+# Columns that one look ahead computes: at first, at least and at most. Between, half as many again as were used last
+# time: fewer are slower for BLAS, more are computed in vain.
+LOOK, LEAST, MOST = 24, 8, 48
 # With more numbers than this on file each step of a pick is worth a second thread.
 WORTH_A_THREAD = 2**20
 # More rows than this to be computed anew in one pick are worth a refresh of all.
@@ -42,17 +41,15 @@ CROWD = 64
 class Ahead(ABC):
     """State of a fast selection: which rows are free, and the columns on file.
 
-    matrices: the X whose columns are computed, a family each (None: I). columns: for each family (slots, n) in
-    the pool's dtype, for the rows in `slots`; made: the slots of the picks since the last look ahead, whose
-    columns are those of a or b now (see `corrections`). Column s of family x is wrong by at most
-    off[x, s] |f_j|; size[x, s] is the length of its vector.
+    matrices: the X that picks change, as they are now. columns: for each family (slots, n) in the pool's dtype;
+    those in slots from `used` on are for the rows `guessed[used:]`, were these picked next and in this order.
     """
 
     exact_in_crowds = True  # whether rows are computed anew however many there are
     crowd = CROWD
     numbers: int  # on file
 
-    def __init__(self, problem: Problem, matrices: int, cache_bytes: int) -> None:
+    def __init__(self, problem: Problem, families: int, cache_bytes: int) -> None:
         pool = problem.pool
         self.problem, self.rule, self.ridge = problem, problem.rule, pool.ridge
         self.rows, self.square, self.dtype = pool.rows, pool.square, pool.rows.dtype
@@ -61,14 +58,13 @@ class Ahead(ABC):
         self.dot_error = dot_error(self.d, self.dtype) + self.unit  # the vector is rounded as well
         self.longest = float(self.square.max()) ** 0.5
         self.free = np.ones(self.n, dtype=bool)
-        self.matrices: list[Downdated | None] = [None] * matrices
-        look = int(max(1, min(LOOK, cache_bytes // (self.n * self.rows.element_size() * matrices))))
-        self.columns = [self.rows.new_empty((look, self.n)) for _ in range(matrices)]
-        self.off, self.size = self.square.new_zeros((2, matrices, look))
-        self.to_go = look
+        self.matrices: list[Downdated] = []
+        most = int(max(1, min(MOST, cache_bytes // (self.n * self.rows.element_size() * families))))
+        self.columns = [self.rows.new_empty((most, self.n)) for _ in range(families)]
+        self.look, self.to_go = min(LOOK, most), most
         self.threads = torch.get_num_threads()
-        self.slots: dict[int, int] = {}
-        self.made: list[int] = []
+        self.guessed: list[int] = []
+        self.used = 0
 
     # --- what each rule adds ----------------------------------------------------------------------
 
@@ -96,11 +92,8 @@ class Ahead(ABC):
         """
 
     @abstractmethod
-    def corrections(self, family: int, exact: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
-        """What a column of the row f = exact (d,) float64 has lost to the picks in `made`.
-
-        Returns pairs of a family x and shares (made,): shares times the columns of x in these slots.
-        """
+    def vectors(self, rows: list[int], exact: torch.Tensor) -> list[torch.Tensor]:
+        """The vectors (m, d) float64 of each family's columns, were the rows `exact` (m, d) picked in this order."""
 
     @abstractmethod
     def advance(self, row: int, slot: int) -> None:
@@ -139,37 +132,33 @@ class Ahead(ABC):
 
     def take(self, row: int) -> None:
         """Go past the pick of `row`."""
-        if row not in self.slots:
+        if self.guessed[self.used : self.used + 1] != [row]:
             self.look_ahead(row)
-        slot = self.slots[row]
-        self._bring_up_to_date(row, slot)
-        self.advance(row, slot)
-        self.made.append(slot)
+        self.advance(row, self.used)
+        self.used += 1
         self.free[row] = False
 
     def look_ahead(self, row: int) -> None:
         """Compute the columns of `row` and of the rows that may well follow it."""
+        if self.guessed:
+            self.look = min(len(self.columns[0]), max(LEAST, self.used + self.used // 2))
         self.write_back()
         top = self._leaders(row)
-        guessed = list(islice(self.guesses(top), min(len(self.columns[0]), self.to_go)))
-        rows = top[guessed].tolist()
-        exact = self.rows[rows].to(torch.float64)
-        for family, (store, matrix) in enumerate(zip(self.columns, self.matrices, strict=True)):
-            vectors = exact if matrix is None else matrix.products(rows, exact)
-            pool_products(self.rows, vectors.to(self.dtype), store[: len(rows)], self.threads)
-            self.off[family, : len(rows)] = self.dot_error * torch.linalg.vector_norm(vectors, dim=1)
-        self.slots = {row: slot for slot, row in enumerate(rows)}
+        chosen = list(islice(self.guesses(top), min(self.look, self.to_go)))
+        self.guessed = top[chosen].tolist()
+        vectors = self.vectors(self.guessed, self.rows[self.guessed].to(torch.float64))
+        for store, of in zip(self.columns, vectors, strict=True):
+            pool_products(self.rows, of.to(self.dtype), store[: len(of)], self.threads)
 
     def write_back(self) -> None:
-        """Bring the matrices up to date; columns, which were made with what they were before, are given up."""
+        """Bring the matrices up to date, and give up the columns that are left over."""
         for matrix in self.matrices:
-            if matrix is not None:
-                matrix.write_back()
+            matrix.write_back()
         self.forget()
 
     def forget(self) -> None:
         """Give up all columns."""
-        self.slots, self.made = {}, []
+        self.guessed, self.used = [], 0
 
     def _leaders(self, row: int) -> torch.Tensor:
         """Numbers of `row` and of the free rows with the largest values on file."""
@@ -179,19 +168,6 @@ class Ahead(ABC):
         top = torch.topk(value, min(size, int(self.free.sum()))).indices
         assert int(top[0]) == row
         return top
-
-    def _bring_up_to_date(self, row: int, slot: int) -> None:
-        """Take the columns of `row` past the picks in `made`."""
-        if not self.made or not any(self.matrices):
-            return
-        exact, reach = self.rows[row].to(torch.float64), max(self.made) + 1
-        for family, store in enumerate(self.columns):
-            for source, shares in self.corrections(family, exact):
-                spread = self.rows.new_zeros(reach)
-                spread[self.made] = shares.to(self.dtype)
-                store[slot] -= spread @ self.columns[source][:reach]
-                rounding = (len(self.made) + 3) * self.unit * self.size[source, self.made]
-                self.off[family, slot] += shares.abs() @ (self.off[source, self.made] + rounding)
 
 
 def select_ahead(state: Ahead, budget: int) -> Picks:

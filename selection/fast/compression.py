@@ -25,7 +25,11 @@ DEVIATIONS = 4.0
 
 
 class CompressionAhead(Ahead):
-    """Families: u = F v and w = F M f_i (logdet: F Pi' f_i). On file: `first` = e_j or p'_j, and `left` = p_j."""
+    """On file: `first` = e_j or p'_j, and `left` = p_j.
+
+    Families: u = F v, and F y, where v y^T + y v^T leaves M: y = (z - e v / 2 den) / den with z = M f_i, e = f_i . z
+    (logdet: F Pi' f_i).
+    """
 
     exact_in_crowds = False
 
@@ -49,7 +53,7 @@ class CompressionAhead(Ahead):
         self.forget()
         self.span = Downdated(torch.eye(self.d).to(self.square)) if self.follow_span else None
         self.second = Downdated(self.first_matrix)
-        self.matrices = [self.span, self.second]
+        self.matrices = [self.second] if self.span is None else [self.second, self.span]
         self.first, self.left = self.first_value.clone(), self.square.clone()
         self.variance = self._fresh_variance()
 
@@ -100,53 +104,47 @@ class CompressionAhead(Ahead):
     def floor(self, best: float, tie: float) -> float:
         return float(np.exp((1 - tie) * np.log(best))) if self.logdet else super().floor(best, tie)
 
-    def corrections(self, family: int, exact: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
-        matrix = self.matrices[family]
-        if matrix is None:
-            return []
-        if family == 0 or self.logdet:
-            return [(family, 2 * matrix.b @ exact)]
-        return [(0, matrix.b @ exact), (1, matrix.a @ exact)]
+    def vectors(self, rows: list[int], exact: torch.Tensor) -> list[torch.Tensor]:
+        self.plans = [matrix.fork() for matrix in self.matrices]
+        for plan in self.plans:
+            plan.products(rows, exact)  # remembers the products with the base
+        self.planned = [self._plan([row], f[None]) for row, f in zip(rows, exact, strict=True)]
+        return [torch.stack([planned[family] for planned in self.planned]) for family in (0, 1)]
+
+    def _plan(self, row: list[int], exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float, float]:
+        """Take the plans past the pick of a row (1, d).
+
+        Returns the vectors of its columns, v and y (logdet: Pi' f), and what divides u_j^2 and w_j^2.
+        """
+        second, *span = self.plans
+        v = (span[0].products(row, exact) if span else exact)[0]
+        z = second.products(row, exact)[0]
+        den, across = self.ridge + float(exact[0] @ v), float(exact[0] @ z)
+        if span:
+            span[0].subtract(v, v / (2 * den))
+        if self.logdet:
+            second.subtract(z, z / (2 * (self.ridge + across)))
+            return v, z, den, self.ridge + across
+        y = (z - v * (across / (2 * den))) / den
+        second.subtract(v, y)
+        return v, y, den, 1.0
 
     def advance(self, row: int, slot: int) -> None:
-        exact = self.rows[row].to(torch.float64)
-        v = exact if self.span is None else self.span.products([row], exact[None])[0]
-        z = self.second.products([row], exact[None])[0]
-        den, across = self.ridge + float(exact @ v), float(exact @ z)
+        v, other, den, across = self.planned[slot]
+        for matrix, plan in zip(self.matrices, self.plans, strict=True):
+            matrix.follow(plan, slot + 1)
+        u, w = self.columns[0][slot], self.columns[1][slot]
         self.share[row] = 0.0
-        u = self.columns[0][slot]
         if self.logdet:
-            self._advance_alone(1, slot, z, self.ridge + across)
-            self.first -= self.columns[1][slot].square() / (self.ridge + across)
+            self.first -= w.square() / across
+            reach = 2 * float(other @ other) / across
         else:
-            self._advance_both(slot, v, z, den, across)
-        if self.follow_span:
-            self._advance_alone(0, slot, v, den)
-            self.left -= u.square() / den
-
-    def _advance_alone(self, family: int, slot: int, vector: torch.Tensor, den: float) -> None:
-        """X x^T / den leaves Pi or Pi'."""
-        matrix = self.matrices[family]
-        assert matrix is not None
-        matrix.subtract(vector, vector / (2 * den))
-        length = float(torch.linalg.vector_norm(vector))
-        self.size[family, slot] = length
-        if family == 1:
-            self.variance += (2 * self.deviation * self.longest**2 * length**2 / den) ** 2
-
-    def _advance_both(self, slot: int, v: torch.Tensor, z: torch.Tensor, den: float, e: float) -> None:
-        """V y^T + y v^T leaves M, where y = (z - e v / 2 den) / den; F y takes the place of w."""
-        u, w, half = self.columns[0][slot], self.columns[1][slot], e / (2 * den)
-        self.first -= ((2 / den) * w).sub_(u, alpha=2 * half / den).mul_(u)
-        w.sub_(u, alpha=half).div_(den)
-        y = (z - v * half) / den
-        self.second.subtract(v, y)
-        self.off[1, slot] = (self.off[1, slot] + half * self.off[0, slot]) / den
-        long_v, long_z = float(torch.linalg.vector_norm(v)), float(torch.linalg.vector_norm(z))
-        self.size[0, slot], self.size[1, slot] = long_v, torch.linalg.vector_norm(y)
-        # 2 (w du + u dw) / den + 2 e u du / den^2, with |u| <= |f| |v| and |w| <= |f| |z|
-        reach = 4 * long_v * long_z / den + 2 * e * (long_v / den) ** 2
+            self.first -= (2 * u).mul_(w)
+            # 2 (u dw + w du), with |u| <= |f| |v| and |w| <= |f| |y|
+            reach = 4 * float(torch.linalg.vector_norm(v) * torch.linalg.vector_norm(other))
         self.variance += (self.deviation * self.longest**2 * reach) ** 2
+        if self.follow_span:
+            self.left -= u.square() / den
 
     def guesses(self, top: torch.Tensor) -> Iterator[int]:
         rows = self.rows[top]

@@ -6,6 +6,8 @@ with the matrix as it was before them (the base) are remembered for every row th
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 
 # Of more rows at a time the products are not remembered.
@@ -19,6 +21,14 @@ class Downdated:
         self.base = base.to(dtype, copy=True)
         self.a = self.b = self.base.new_empty((0, len(base)))
         self.remembered: dict[int, torch.Tensor] = {}
+
+    def fork(self) -> Downdated:
+        """X as it is now, to be changed apart; of use until this one is written back."""
+        return copy(self)
+
+    def follow(self, fork: Downdated, count: int) -> None:
+        """Be what a fork of the base was after its first `count` changes."""
+        self.a, self.b = fork.a[:count], fork.b[:count]
 
     def products(self, ids: list[int], rows: torch.Tensor) -> torch.Tensor:
         """X f for every row f of rows (m, d) float64, whose numbers in the pool are ids."""

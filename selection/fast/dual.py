@@ -40,6 +40,7 @@ class DualAhead(Ahead):
         self.corr = self.rows.new_empty((self.k, self.n))
         self.numbers = self.corr.numel()
         self.scratch, self.value = torch.empty_like(self.corr), self.rows.new_empty(self.n)
+        self.span: Downdated | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -48,7 +49,8 @@ class DualAhead(Ahead):
         self.rest[torch.from_numpy(~self.free)] = torch.inf
         self.rest_error = self.spent = 0.0
         if self.follow_span:
-            self.matrices = [Downdated(torch.eye(self.d).to(self.square))]
+            self.span = Downdated(torch.eye(self.d).to(self.square))
+            self.matrices = [self.span]
             self.forget()
         if self.logdet:
             assert self.problem.total is not None
@@ -115,18 +117,13 @@ class DualAhead(Ahead):
         if self.logdet:
             corr = corr @ self.whitener.T
         left = self.square[numbers]
-        if self.follow_span:  # less what the span holds of it: exactly the square where that is nothing
-            left = left - ((exact - self._vectors(numbers, exact)) * exact).sum(dim=1)
+        if self.span is not None:  # less what the span holds of it: exactly the square where that is nothing
+            left = left - ((exact - self.span.products(numbers, exact)) * exact).sum(dim=1)
         return (corr.square().sum(dim=1) / (self.ridge + left)).cpu().numpy()
 
     def _correlations(self, rows: list[int], exact: torch.Tensor) -> torch.Tensor:
         got = -(exact @ self.weights)
         return got if self.scores is None else got + self.scores[rows]
-
-    def _vectors(self, rows: list[int], exact: torch.Tensor) -> torch.Tensor:
-        """V of rows (m, d) in float64: f, or Pi f."""
-        matrix = self.matrices[0]
-        return exact if matrix is None else matrix.products(rows, exact)
 
     def gain(self, ratio: float) -> float:
         return -float(np.log1p(-min(ratio, LARGEST_RATIO))) if self.logdet else ratio
@@ -134,41 +131,37 @@ class DualAhead(Ahead):
     def floor(self, best: float, tie: float) -> float:
         return -float(np.expm1((tie - 1) * self.gain(best))) if self.logdet else super().floor(best, tie)
 
-    def corrections(self, family: int, exact: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
-        matrix = self.matrices[family]
-        return [] if matrix is None else [(family, 2 * matrix.b @ exact)]
+    def vectors(self, rows: list[int], exact: torch.Tensor) -> list[torch.Tensor]:
+        self.planned = exact
+        if self.span is not None:
+            self.plan, self.planned = self.span.fork(), torch.empty_like(exact)
+            self.plan.products(rows, exact)  # remembers the products with the base
+            for at, row in enumerate(rows):
+                self.planned[at] = v = self.plan.products([row], exact[at : at + 1])[0]
+                self.plan.subtract(v, v / (2 * (self.ridge + float(exact[at] @ v))))
+        return [self.planned]
 
     def advance(self, row: int, slot: int) -> None:
-        exact = self.rows[row].to(torch.float64)
-        vector = self._vectors([row], exact[None])[0]
+        exact, vector = self.rows[row].to(torch.float64), self.planned[slot]
         corr = self._correlations([row], exact[None])[0]
         den = self.ridge + float(exact @ vector)
-        share, u, off = corr / den, self.columns[0][slot], float(self.off[0, slot])
+        share, u, long = corr / den, self.columns[0][slot], float(torch.linalg.vector_norm(vector))
         self.corr.addr_(share.to(self.dtype), u, alpha=-1.0)
         self.weights.addr_(vector, share)
         self.rest[row] = torch.inf
-        length = float(torch.linalg.vector_norm(share))
-        self.error += length * (off + 2.2 * self.unit * float(torch.linalg.vector_norm(vector)))
+        self.error += float(torch.linalg.vector_norm(share)) * long * (self.dot_error + 2.2 * self.unit)
         if self.logdet:
             self.cover.addr_(corr, corr, alpha=-1.0 / den)
             self._whiten()
-        if self.follow_span:
-            self._advance_span(slot, vector, den)
-
-    def _advance_span(self, slot: int, vector: torch.Tensor, den: float) -> None:
-        """Omp and logdet: v v^T / den leaves Pi, u_j^2 / den leaves every p_j."""
-        u, matrix = self.columns[0][slot], self.matrices[0]
-        assert matrix is not None
-        matrix.subtract(vector, vector / (2 * den))
-        self.size[0, slot] = torch.linalg.vector_norm(vector)
-        self.rest.addcmul_(u, u, value=-1.0 / den)
-        self.rest_error += 3 * self.unit * (self.ridge + self.longest**2)
-        self.spent += float(self.off[0, slot]) ** 2 / den
+        if self.span is not None:  # v v^T / den leaves Pi, u_j^2 / den leaves every p_j
+            self.span.follow(self.plan, slot + 1)
+            self.rest.addcmul_(u, u, value=-1.0 / den)
+            self.rest_error += 3 * self.unit * (self.ridge + self.longest**2)
+            self.spent += (self.dot_error * long) ** 2 / den
 
     def guesses(self, top: torch.Tensor) -> Iterator[int]:
         rows, corr, rest = self.rows[top], self.corr[:, top].T.contiguous(), self.rest[top]
-        matrix = self.matrices[0]
-        span = None if matrix is None else Downdated(matrix.base, self.dtype)
+        span = None if self.span is None else Downdated(self.span.base, self.dtype)
         inverse = torch.linalg.inv(self.cover).to(self.dtype) if self.logdet else None
         at = 0
         for _ in range(len(top)):

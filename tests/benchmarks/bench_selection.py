@@ -6,7 +6,6 @@ CASE   one of CASES (mp-7473, mp-52000, omp-52000, sc-7473, ...): ours against t
        peers     GSM8K's size against apricot and submodlib, where they are installed
        table     seconds and peak memory by n, d, k and budget, and the fitted cost model
        sharded   milliseconds a pick that communication costs (gloo, 1 to 3 processes)
-       gpu       share of the memory bandwidth (CUDA)
 
 Competitors: "plain" reads the pool once a pick; "gram" first builds the n x n Gram matrix, as the paper's reviewers
 describe; "ours" is what `gip_select` runs. All start from the same prepared pool; preparation is timed on its own.
@@ -248,39 +247,11 @@ def sharded(options: argparse.Namespace) -> None:
     print("a pick of 100 million x 1,024 over 64 GPUs = (its 6.4 GB shard) / (bandwidth) + the above on nccl")
 
 
-def copy_often(source: torch.Tensor, target: torch.Tensor) -> None:
-    for _ in range(20):
-        target.copy_(source)
-    torch.cuda.synchronize()
-
-
-def gpu(options: argparse.Namespace) -> None:
-    """The torch path on a GPU: seconds a pick and share of the bandwidth that a plain copy reaches."""
-    if not torch.cuda.is_available():
-        print("no CUDA device: nothing to measure")
-        return
-    for case in (CASES["mp-52000"], CASES["omp-52000"], CASES["sc-52000"]):
-        problem, prepared = make_problem(case, "cuda")
-        source = problem.pool.rows
-        target = torch.empty_like(source)
-        select_plain(problem, 20)
-        torch.cuda.synchronize()
-        copy = timed(lambda s=source, t=target: copy_often(s, t))
-        bandwidth = 2 * source.numel() * 4 * 20 / copy.wall
-        seconds = timed(lambda p=problem, c=case: select_plain(p, c.budget)).wall
-        reads = 2 if case.compression else 1
-        used = reads * source.numel() * 4 * case.budget / seconds
-        print(
-            f"{case}: prepare {prepared:.2f} s, {seconds:.2f} s, "
-            f"{used / bandwidth:.0%} of {bandwidth / 1e9:.0f} GB/s"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    special = {"peers": peers, "table": table, "sharded": sharded, "gpu": gpu}
+    special = {"peers": peers, "table": table, "sharded": sharded}
     parser.add_argument("--case", required=True, choices=[*CASES, *special, "row"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--skip", nargs="*", default=[], choices=["plain", "gram"])

@@ -1,11 +1,13 @@
-"""Selection on one CUDA device: seconds of the loop, and its share of the bandwidth that a plain copy reaches.
+"""Selection on one CUDA device: the plain loop beside drafted blocks, and the bandwidth and product that bound them.
 
-    python tests/benchmarks/bench_selection_gpu.py [--n 52000] [--d 1024] [--picks 1000]
+    python tests/benchmarks/bench_selection_gpu.py [--n 52000] [--d 1024] [--picks 600]
+    python tests/benchmarks/bench_selection_gpu.py --device cpu --n 4000 --d 128 --picks 100    # does it run?
 
-On CUDA `gip_select` runs the plain loop: `selection.fast` is for CPUs (`fast_applies`), so no drafted blocks are
-measured here. As a bound of what they could reach, the script also prints the time of one product of the pool with
-(d, picks), the work of all columns when none is computed in vain.
-Without a CUDA device it says so and ends with exit code 1. It has not been run on a device yet.
+On CUDA `gip_select` runs the plain loop; `selection.fast` is chosen on CPUs only (`fast_applies`), and is called here
+directly. Share of bandwidth: what the plain loop reads, a pool a pick (self-compression: two), against what a copy of
+the pool reads and writes in the same time. Product: one `torch.mm` of the pool with (d, picks), the least that drafted
+blocks can take (self-compression: two). Medians of three after one call to warm up; without the device, exit code 1.
+It has run on a CPU only: no CUDA device was at hand.
 """
 
 from __future__ import annotations
@@ -15,24 +17,47 @@ import sys
 from collections.abc import Callable
 
 import torch
-from bench_selection import make_problem, timed
+from bench_selection import Timing, make_problem, timed
 from bench_selection_cases import Case
 
+from selection.fast.choose import select_fast
 from selection.plain import select_plain
+from selection.problem import Problem
 
 RULES = (("mp", False), ("omp", False), ("logdet", False), ("mp", True))
+CACHE = 2**29
 
 
-def device_seconds(run: Callable[[], object]) -> float:
-    """The median of three timings that wait for the device, after one call to warm up."""
-    run()
-    torch.cuda.synchronize()
+def median(run: Callable[[], object], device: str) -> Timing:
+    """The timing with the median wall-clock time of three, each of which waits for the device."""
 
-    def finished() -> None:
-        run()
-        torch.cuda.synchronize()
+    def finished() -> object:
+        result = run()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return result
 
-    return sorted(timed(finished).wall for _ in range(3))[1]
+    finished()
+    return sorted((timed(finished) for _ in range(3)), key=lambda timing: timing.wall)[1]
+
+
+def line(name: str, problem: Problem, picks: int, device: str) -> None:
+    """Measure one rule, and print its row of the table."""
+    pool = problem.pool.rows
+    target, vectors = torch.empty_like(pool), torch.randn(pool.shape[1], picks, device=pool.device)
+    moved = pool.numel() * pool.element_size()
+    bandwidth = 2 * moved / median(lambda: target.copy_(pool), device).wall
+    product = median(lambda: torch.mm(pool, vectors), device).wall
+    plain = median(lambda: select_plain(problem, picks), device)
+    drafted = median(lambda: select_fast(problem, picks, CACHE), device)
+    read = moved * picks * (2 if problem.compression else 1)
+    pairs = zip(plain.result.order, drafted.result.order, strict=True)
+    same = next((at for at, (a, b) in enumerate(pairs) if a != b), picks)
+    print(
+        f"| {name} | {plain.wall:.2f} | {1e3 * plain.wall / picks:.3f} | {read / plain.wall / bandwidth:.0%} "
+        f"| {drafted.wall:.2f} | {plain.wall / drafted.wall:.1f} | {product:.3f} | {same} of {picks} |",
+        flush=True,
+    )
 
 
 def main() -> int:
@@ -41,29 +66,24 @@ def main() -> int:
     )
     parser.add_argument("--n", type=int, default=52_000)
     parser.add_argument("--d", type=int, default=1024)
-    parser.add_argument("--picks", type=int, default=1000)
+    parser.add_argument("--picks", type=int, default=600)
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     options = parser.parse_args()
-    if not torch.cuda.is_available():
+    if options.picks > options.n:
+        parser.error(f"--picks: got {options.picks}; give at most --n, {options.n}")
+    if options.device == "cuda" and not torch.cuda.is_available():
         print("no CUDA device on this machine: nothing measured", file=sys.stderr)
         return 1
-    print(f"{torch.cuda.get_device_name()}, {options.n} x {options.d}, {options.picks} picks, k = 5")
-    print("| rule | seconds | ms a pick | share of bandwidth | one product, seconds |")
-    print("|---|---:|---:|---:|---:|")
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    print(f"{name}, {options.n} x {options.d}, {options.picks} picks, k = 5")
+    print(
+        "| rule | plain, s | ms a pick | share of bandwidth | drafted, s | ratio | product, s | same picks |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---|")
     for method, compression in RULES:
         case = Case(options.n, options.d, 5, options.picks, method, compression)
-        problem, _ = make_problem(case, "cuda")
-        pool = problem.pool.rows
-        target, vectors = torch.empty_like(pool), torch.randn(options.d, options.picks, device=pool.device)
-        moved = pool.numel() * pool.element_size()
-        bandwidth = 2 * moved / device_seconds(lambda s=pool, t=target: t.copy_(s))
-        seconds = device_seconds(lambda p=problem: select_plain(p, options.picks))
-        product = device_seconds(lambda s=pool, v=vectors: torch.mm(s, v))
-        reads = 2 if compression else 1
-        print(
-            f"| {'sc' if compression else method} | {seconds:.2f} | {1e3 * seconds / options.picks:.3f} "
-            f"| {reads * moved * options.picks / seconds / bandwidth:.0%} | {product:.3f} |",
-            flush=True,
-        )
+        problem, _ = make_problem(case, options.device)
+        line("sc" if compression else method, problem, options.picks, options.device)
     return 0
 
 
