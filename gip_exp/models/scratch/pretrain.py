@@ -103,6 +103,8 @@ def pretrain(
     """
     import torch
 
+    from gip_exp.models.scratch.gradients import Gradients
+
     rows = pack(tokenizer, documents, length, taught)
     _check_run(steps, batch_size, len(rows))
     batches = _batches(rows, batch_size, torch.Generator().manual_seed(seed))
@@ -110,13 +112,17 @@ def pretrain(
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     peaks = [group["lr"] for group in groups]
     losses: list[float] = []
-    model.train()
-    for step in range(steps):
-        for group, peak in zip(groups, peaks, strict=True):
-            group["lr"] = peak * schedule(step, steps, int(steps * warmup), flat)
-        losses.append(_step(model, next(batches), optimizers))
-        if on_step:
-            on_step(step + 1, steps, losses[-1])
+    with Gradients(model) as gradients:
+        for step in range(steps):
+            for group, peak in zip(groups, peaks, strict=True):
+                group["lr"] = peak * schedule(step, steps, int(steps * warmup), flat)
+            batch = next(batches)
+            losses.append(gradients.set(batch[:, 0], batch[:, 1]))
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+            if on_step:
+                on_step(step + 1, steps, losses[-1])
     model.eval()
     return Pretraining(tuple(losses), tokens=steps * batch_size * length)
 
@@ -206,29 +212,6 @@ def _optimizers(
         Muon(matrices, lr=muon_lr, weight_decay=weight_decay),
         torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)),
     )
-
-
-def _step(model: Qwen3ForCausalLM, batch: torch.Tensor, optimizers: Sequence[torch.optim.Optimizer]) -> float:
-    """One step of every optimiser, gradients clipped to length 1; the loss before it."""
-    import torch
-
-    loss = _next_token_loss(model, batch)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return loss.item()
-
-
-def _next_token_loss(model: Qwen3ForCausalLM, batch: torch.Tensor) -> torch.Tensor:
-    """Mean loss of the labelled tokens; logits are computed for these alone."""
-    import torch
-
-    ids, labels = batch[:, 0], batch[:, 1, 1:]
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    learnt = labels != -100
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]).float(), labels[learnt])
 
 
 def _check_shape(hidden_size: int, layers: int, heads: int, kv_heads: int) -> None:
