@@ -12,16 +12,19 @@ story: three layers and large batches do that early, two layers or small batches
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 OnStep = Callable[[int, int, float], None]
 Taught = Callable[[str], Sequence[tuple[int, int]]]
+BLOCK = 2000  # documents tokenised at once
 PERIODS = 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 10.0, 11.0, 16.0, 20.0, 25.0, 40.0, 80.0
 
 
@@ -134,26 +137,40 @@ def pack(
 
     Labels are the ids, and -100 outside the spans that `taught` names, <eos> included. The rest at the end is dropped.
     """
+    import numpy as np
     import torch
 
     ids: list[int] = []
-    labels: list[int] = []
-    encoded = tokenizer(list(documents), return_offsets_mapping=True)
-    for document, found, places in zip(
-        documents, encoded["input_ids"], encoded["offset_mapping"], strict=True
-    ):
-        spans = taught(document) if taught else [(0, len(document) + 1)]
-        starts = [*(start for start, _ in places), len(document)]
-        for token, start in zip([*found, tokenizer.eos_token_id], starts, strict=True):
-            ids.append(token)
-            labels.append(token if any(low <= start < high for low, high in spans) else -100)
+    starts: list[int] = []  # of the tokens in all documents, each followed by one place for its end mark
+    learnt = np.zeros(sum(len(document) + 1 for document in documents), dtype=bool)
+    at = 0
+    for document, encoding in zip(documents, _encoded(tokenizer, documents), strict=True):
+        ids += [*encoding.ids, tokenizer.eos_token_id]
+        starts += [*(at + start for start, _ in encoding.offsets), at + len(document)]
+        for low, high in taught(document) if taught else [(0, len(document) + 1)]:
+            learnt[at + low : at + high] = True
+        at += len(document) + 1
     rows = len(ids) // length
     if rows == 0:
         raise ValueError(
             f"the documents have {len(ids)} tokens, fewer than length ({length}): give more text"
         )
-    whole = torch.tensor([ids[: rows * length], labels[: rows * length]])
-    return whole.view(2, rows, length).transpose(0, 1).contiguous()
+    tokens = np.array(ids[: rows * length])
+    labels = np.where(learnt[starts[: rows * length]], tokens, -100)
+    return torch.from_numpy(np.stack([tokens, labels]).reshape(2, rows, length)).transpose(0, 1).contiguous()
+
+
+def _encoded(tokenizer: PreTrainedTokenizerFast, documents: Sequence[str]) -> Iterator[Encoding]:
+    """The documents' tokens with their places; a block is encoded while the block before it is used."""
+    import torch
+
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()  # which an earlier call of the tokenizer may have left on
+    backend.no_truncation()
+    blocks = [list(documents[start : start + BLOCK]) for start in range(0, len(documents), BLOCK)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for block in pool.map(backend.encode_batch, blocks):
+            yield from block
 
 
 def number_embeddings(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
