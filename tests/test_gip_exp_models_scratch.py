@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gip_exp.data.arithmetic import make_corpus, make_pool, make_test, taught
+from gip_exp.models.scratch.gradients import Gradients
 from gip_exp.models.scratch.muon import Muon
 from gip_exp.models.scratch.pretrain import (
     Pretraining,
@@ -155,6 +156,36 @@ def test_the_seed_decides_the_weights_and_the_global_random_state_does_not(words
     assert first == second
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     assert train(words, seed=1)[0] != first
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_the_gradients_are_those_of_transformers_to_rounding(words, kv_heads):
+    model = build_model(words, hidden_size=32, layers=2, heads=4, kv_heads=kv_heads, feed_forward=48)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, mean=1.0 if parameter.ndim == 1 else 0.0, std=0.2)
+    rows = pack(words, CORPUS, 64, taught)[:40]  # 40 x 64 tokens are several parts, the last one smaller
+    loss = model(input_ids=rows[:, 0], labels=rows[:, 1]).loss
+    expected = torch.autograd.grad(loss, list(model.parameters()))
+    with Gradients(model) as gradients:
+        assert gradients.set(rows[:, 0], rows[:, 1]) == pytest.approx(loss.item(), rel=1e-6)
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        assert torch.linalg.vector_norm(parameter.grad - gradient) < 1e-5 * torch.linalg.vector_norm(gradient)
+
+
+def test_the_weights_do_not_depend_on_the_number_of_threads(words):
+    threads = torch.get_num_threads()
+    ends = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            model = tiny(words)
+            pretrain(model, words, CORPUS, steps=3, batch_size=48, length=64)
+            assert torch.get_num_threads() == count
+            ends.append(list(model.parameters()))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
 def test_rows_hold_the_documents_with_an_end_mark_after_each(words):

@@ -12,16 +12,19 @@ story: three layers and large batches do that early, two layers or small batches
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 OnStep = Callable[[int, int, float], None]
 Taught = Callable[[str], Sequence[tuple[int, int]]]
+BLOCK = 2000  # documents tokenised at once
 PERIODS = 2.0, 3.0, 4.0, 5.0, 7.0, 8.0, 10.0, 11.0, 16.0, 20.0, 25.0, 40.0, 80.0
 
 
@@ -103,6 +106,8 @@ def pretrain(
     """
     import torch
 
+    from gip_exp.models.scratch.gradients import Gradients
+
     rows = pack(tokenizer, documents, length, taught)
     _check_run(steps, batch_size, len(rows))
     batches = _batches(rows, batch_size, torch.Generator().manual_seed(seed))
@@ -110,13 +115,17 @@ def pretrain(
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     peaks = [group["lr"] for group in groups]
     losses: list[float] = []
-    model.train()
-    for step in range(steps):
-        for group, peak in zip(groups, peaks, strict=True):
-            group["lr"] = peak * schedule(step, steps, int(steps * warmup), flat)
-        losses.append(_step(model, next(batches), optimizers))
-        if on_step:
-            on_step(step + 1, steps, losses[-1])
+    with Gradients(model) as gradients:
+        for step in range(steps):
+            for group, peak in zip(groups, peaks, strict=True):
+                group["lr"] = peak * schedule(step, steps, int(steps * warmup), flat)
+            batch = next(batches)
+            losses.append(gradients.set(batch[:, 0], batch[:, 1]))
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+            if on_step:
+                on_step(step + 1, steps, losses[-1])
     model.eval()
     return Pretraining(tuple(losses), tokens=steps * batch_size * length)
 
@@ -128,26 +137,40 @@ def pack(
 
     Labels are the ids, and -100 outside the spans that `taught` names, <eos> included. The rest at the end is dropped.
     """
+    import numpy as np
     import torch
 
     ids: list[int] = []
-    labels: list[int] = []
-    encoded = tokenizer(list(documents), return_offsets_mapping=True)
-    for document, found, places in zip(
-        documents, encoded["input_ids"], encoded["offset_mapping"], strict=True
-    ):
-        spans = taught(document) if taught else [(0, len(document) + 1)]
-        starts = [*(start for start, _ in places), len(document)]
-        for token, start in zip([*found, tokenizer.eos_token_id], starts, strict=True):
-            ids.append(token)
-            labels.append(token if any(low <= start < high for low, high in spans) else -100)
+    starts: list[int] = []  # of the tokens in all documents, each followed by one place for its end mark
+    learnt = np.zeros(sum(len(document) + 1 for document in documents), dtype=bool)
+    at = 0
+    for document, encoding in zip(documents, _encoded(tokenizer, documents), strict=True):
+        ids += [*encoding.ids, tokenizer.eos_token_id]
+        starts += [*(at + start for start, _ in encoding.offsets), at + len(document)]
+        for low, high in taught(document) if taught else [(0, len(document) + 1)]:
+            learnt[at + low : at + high] = True
+        at += len(document) + 1
     rows = len(ids) // length
     if rows == 0:
         raise ValueError(
             f"the documents have {len(ids)} tokens, fewer than length ({length}): give more text"
         )
-    whole = torch.tensor([ids[: rows * length], labels[: rows * length]])
-    return whole.view(2, rows, length).transpose(0, 1).contiguous()
+    tokens = np.array(ids[: rows * length])
+    labels = np.where(learnt[starts[: rows * length]], tokens, -100)
+    return torch.from_numpy(np.stack([tokens, labels]).reshape(2, rows, length)).transpose(0, 1).contiguous()
+
+
+def _encoded(tokenizer: PreTrainedTokenizerFast, documents: Sequence[str]) -> Iterator[Encoding]:
+    """The documents' tokens with their places; a block is encoded while the block before it is used."""
+    import torch
+
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()  # which an earlier call of the tokenizer may have left on
+    backend.no_truncation()
+    blocks = [list(documents[start : start + BLOCK]) for start in range(0, len(documents), BLOCK)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for block in pool.map(backend.encode_batch, blocks):
+            yield from block
 
 
 def number_embeddings(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -206,29 +229,6 @@ def _optimizers(
         Muon(matrices, lr=muon_lr, weight_decay=weight_decay),
         torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)),
     )
-
-
-def _step(model: Qwen3ForCausalLM, batch: torch.Tensor, optimizers: Sequence[torch.optim.Optimizer]) -> float:
-    """One step of every optimiser, gradients clipped to length 1; the loss before it."""
-    import torch
-
-    loss = _next_token_loss(model, batch)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return loss.item()
-
-
-def _next_token_loss(model: Qwen3ForCausalLM, batch: torch.Tensor) -> torch.Tensor:
-    """Mean loss of the labelled tokens; logits are computed for these alone."""
-    import torch
-
-    ids, labels = batch[:, 0], batch[:, 1, 1:]
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    learnt = labels != -100
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[learnt]).float(), labels[learnt])
 
 
 def _check_shape(hidden_size: int, layers: int, heads: int, kv_heads: int) -> None:
