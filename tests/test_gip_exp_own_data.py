@@ -119,6 +119,21 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
     assert [row["own_id"] for row in chosen] == [row["id"] for row in originals]
     assert [broken[row["row"] - 1]["id"] for row in chosen] == [row["id"] for row in originals]
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows[:10])
+    left_out = {"broken": 2, "empty_completion": 1, "limit": 2, "repeated": 0}
+    assert outcome.result["left_out"] == left_out
+    listed = read_jsonl(outcome.entries["data"].folder / "left_out.jsonl")
+    assert [(row["row"], row["source_row"], row["why"]) for row in listed] == [
+        ("line 1", 1, "broken"),
+        ("line 5", 5, "broken"),
+        ("line 15", 15, "empty_completion"),
+    ]
+    assert listed[1]["problem"].startswith("column 'completion' is missing")
+    every = pq.read_table(outcome.folder / "scored.parquet", columns=["source", "row", "status"])
+    assert every.to_pylist()[-3:] == [
+        {"source": "a.jsonl", "row": 1, "status": "left out: broken"},
+        {"source": "a.jsonl", "row": 5, "status": "left out: broken"},
+        {"source": "a.jsonl", "row": 15, "status": "left out: empty_completion"},
+    ]
     with pytest.raises(UserError, match="no row is left"):
         run(
             own(
@@ -190,7 +205,7 @@ def test_rows_left_out_in_the_middle_leave_origins_originals_and_metadata_too(ow
     written(tmp_path / "own" / "test.jsonl", [asked])
     dropped = ("data.near_copies=0.8", "data.contaminated=drop", "data.limit=13")
     outcome, _ = run(own(tmp_path / "own", *dropped, "data.metadata=[votes,topic]", "until=select"))
-    assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1}
+    assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1, "limit": 2}
     kept = rows[:10]
     made, columns = outcome.entries["data"].folder, outcome.entries["data/metadata"].folder
     ids = [example["id"] for example in read_table(made / "pool.arrow")]
