@@ -109,9 +109,7 @@ class LLMClient:
                 return outcome
             if outcome.held_back:
                 held_since = held_since or time.monotonic()
-                waited = time.monotonic() - max(held_since, self._last_reply)
-                if waited > self.settings.max_held_back_s:
-                    return outcome
+                self._stop_if_held_back(outcome, held_since)
                 continue  # to the head of the line, which is no attempt
             if crowded:
                 continue  # sent again among fewer, which is no attempt
@@ -189,6 +187,15 @@ class LLMClient:
             raise LLMError(
                 f"{self.settings.model}: no reply to the last {self._in_vain} requests (the last: {fault}). Check that "
                 f"{' or '.join(self.settings.addresses) or 'the endpoint'} is running, then start again. {kept}"
+            )
+
+    def _stop_if_held_back(self, fault: Fault, since: float) -> None:
+        """Raise LLMError if the provider's limit has let nothing through for `max_held_back_s`."""
+        waited = time.monotonic() - max(since, self._last_reply)
+        if waited > self.settings.max_held_back_s:
+            raise LLMError(
+                f"{self.settings.model}: the provider's limit has let no request through for {waited / 60:.0f} min ({fault}). "
+                "Replies received so far are kept. Start again later, or ask the provider for a higher limit."
             )
 
     async def _back_off(self, attempt: int, fault: Fault) -> None:
@@ -275,7 +282,7 @@ def ask_all(
         requests: what to ask.
         settings: the endpoint.
         cache_dir: folder of the reply cache.
-        progress: informed after every finished request.
+        progress: informed at the start and after every finished request.
         job: money and counts, if several calls belong together.
 
     Returns:
@@ -290,6 +297,8 @@ def ask_all(
         with Cache(cache_dir) as cache:
             async with LLMClient(settings, cache, job) as client:
                 before = client.stats.calls
+                if progress is not None:
+                    progress(0, len(requests), client.stats)  # what holds the first reply back is shown
 
                 async def one(index: int) -> None:
                     outcome = await client.ask(requests[index])
