@@ -62,11 +62,17 @@ class Mutant:
         return place if self.source.is_dir() else damaged
 
 
-def mutants(n: int) -> list[Mutant]:
+def mutants(n: int, folder: Path = DATA) -> list[Mutant]:
     """n of them: every kind of damage in turn, each time to the next file."""
-    sources = sorted(path for path in DATA.iterdir() if path.name != "README.md")
+    sources = sorted(path for path in folder.iterdir() if path.name != "README.md")
     kinds = len(KINDS)
     return [Mutant(i, sources[(i + i // kinds) % len(sources)], KINDS[i % kinds]) for i in range(n)]
+
+
+def named(place: Path, message: str) -> bool:
+    """Whether a message names the file, or the folder or one of its files."""
+    paths = [place, *place.rglob("*")] if place.is_dir() else [place]
+    return any(path.name.partition(".")[0] in message for path in paths)
 
 
 def faults(ending: Ending, folder: Path, place: Path, budget: str) -> list[str]:
@@ -93,7 +99,7 @@ def _faults_of_refusal(ending: Ending, place: Path) -> list[str]:
         found.append("no remedy")
     runs = [name for name in ending.left if name.endswith("result.json")]
     if not runs:  # refused while reading: then by the file's name, and before anything is written
-        found += [] if place.stem.partition(".")[0] in message else ["the file is not named"]
+        found += [] if named(place, message) else ["the file is not named"]
         found += [f"left behind: {name}" for name in ending.left if not name.endswith((".lock", "outputs"))][
             :3
         ]
