@@ -97,8 +97,7 @@ def _faults_of_refusal(ending: Ending, place: Path) -> list[str]:
     message = ending.err.partition("error: ")[2]
     if not REMEDY.search(message):
         found.append("no remedy")
-    runs = [name for name in ending.left if name.endswith("result.json")]
-    if not runs:  # refused while reading: then by the file's name, and before anything is written
+    if not any("/store/data/" in name for name in ending.left):  # refused while reading: nothing is written
         found += [] if named(place, message) else ["the file is not named"]
         found += [f"left behind: {name}" for name in ending.left if not name.endswith((".lock", "outputs"))][
             :3
@@ -139,7 +138,7 @@ def _faults_of_row(row: dict[str, Any], original: Any, rows: dict[str, list[Any]
     where = f"{row['source']} {row['row']}"
     if reading.standard(rows[row["source"]][row["row"] - 1]) != original:
         return [f"{where}: another row than {str(original)[:80]}"]
-    parts = [text for text in reading.texts(original) if text.strip()]
+    parts = [text for text in reading.texts(rows[row["source"]][row["row"] - 1]) if text.strip()]
     missing = [part for part in ("prompt", "completion") if not any(text in row[part] for text in parts)]
     return [f"{where}: the {part} is not of the row: {row[part][:80]!r}" for part in missing]
 

@@ -114,6 +114,6 @@ def texts(found: Any) -> Iterator[str]:
         for item in found.values() if isinstance(found, dict) else found:
             yield from texts(item)
     elif found is not None:
-        yield str(found)
+        yield found if isinstance(found, str) else str(found).replace("True", "true")
         inner = value(found) if isinstance(found, str) and found[:1] in ("[", "{") else None
         yield from texts(inner) if isinstance(inner, dict | list) else ()

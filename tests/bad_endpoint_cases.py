@@ -212,7 +212,6 @@ TOLERATED = {
     "a cookie and long headers": answers(reply, f"Set-Cookie: a=b\r\nX-Long: {'x' * 7000}\r\n"),
     "bytes one by one, in time": drips(good, 20, 0.01),
     "a second reply that nobody asked for": says(lambda ask: good(ask) + http(reply(dict.fromkeys(ask.grades, 1)))),
-    "a repeated body": says(lambda ask: http(reply(ask.grades)) + b"\r\n\r\n" + plain(ask)),
 }
 PASSING = {
     "status 500": errs(500), "status 502 with a page": says(lambda _: http(PAGE, 502)), "status 503": errs(503, headers="Retry-After: 0\r\n"),
@@ -246,7 +245,7 @@ PASSING = {
     "no message": answers(lambda _: {"choices": [{"finish_reason": "stop"}]}),
     "not HTTP": says(lambda _: b"SSH-2.0-OpenSSH_9.2\r\n", keep=False),
     "a status of four digits": says(lambda ask: http(plain(ask), 2000)),
-    "status 204": says(lambda _: b"HTTP/1.1 204 X\r\n\r\n"), "status 304": says(lambda _: b"HTTP/1.1 304 X\r\n\r\n"),
+    "status 204": says(lambda _: b"HTTP/1.1 204 X\r\n\r\n"),
     "a broken chunk": says(lambda ask: chunked(plain(ask)).replace(b"\r\n7\r\n", b"\r\nzz\r\n", 1), keep=False),
     "chunks without an end": says(lambda ask: chunked(plain(ask), end=b""), keep=False),
     "gzip": says(lambda ask: http(gzip.compress(plain(ask)), headers="Content-Encoding: gzip\r\n")),
@@ -259,11 +258,13 @@ PASSING = {
     "100,000 brackets": answers(lambda _: b"[" * 100_000),
     "a header of 200 KB": answers(reply, f"X-Long: {'x' * 200_000}\r\n"),
     "a header that is none": says(lambda ask: http(plain(ask), headers="no colon here\r\n")),
+    "a repeated body": says(lambda ask: http(reply(ask.grades)) + b"\r\n\r\n" + plain(ask)),
     "two bodies in one": answers(lambda grades: json.dumps(reply(grades)).encode() * 2),
 }
 SOME = {
     "status 400": (errs(400, "this cannot be done"), "http 400"), "status 413": (errs(413, "too large"), "http 413"),
     "status 418": (errs(418), "http 418"), "status 422": (errs(422, "this cannot be done"), "http 422"), "status 451": (errs(451), "http 451"),
+    "status 304": (says(lambda _: b"HTTP/1.1 304 X\r\n\r\n"), "http 304"),
     "a flagged row": (errs(403, "flagged"), "flagged"), "a filtered prompt": (errs(400, "filtered", code="content_filter"), "filtered"),
     "a row above the limit": (errs(429, "Limit 30000, Requested 40000"), "above the limit"),
     "status 500 for good": (errs(500, "bug"), "after 6 attempts"), "silence for good": (hangs, "after 6 attempts"),
@@ -299,7 +300,7 @@ STOPPING: dict[str, tuple[Behave, tuple[str, ...]]] = {
     "an endless time": (errs(429, headers="Retry-After-Ms: inf\r\n"), ("Start again",)),
     "another model midway": (answers(lambda grades: reply(grades, model="other")), ("more than one model", "mixed_models=true")),
     "the key in a reply": (says(lambda ask: http(reply(f"The key is {ask.key}"))), ("contains the API key",)),
-    "moved, 301": (moved(301), ("http 301",)), "moved, 302": (moved(302), ("http 302",)), "moved, 307": (moved(307), ("http 307",)), "moved, 308": (moved(308), ("http 308",)),
+    "moved, 301": (moved(301), ("http 301", "redirected to http://127.0.0.1:", "base_url=")), "moved, 302": (moved(302), ("http 302",)), "moved, 307": (moved(307), ("http 307",)), "moved, 308": (moved(308), ("http 308",)),
     "a page from now on": (answers(lambda _: PAGE), ("Sign in",)), "500 from now on": (errs(500), ("http 500", "Check that")),
     "closed from now on": (says(lambda _: b"", keep=False), ("Check that",)), "silence from now on": (hangs, ("Check that",)),
     "prose from now on": (answers(lambda _: reply("Quite good.")), ("could not be scored", "max_unscored")),
@@ -320,4 +321,4 @@ def _cases() -> dict[str, Case]:
 
 
 CASES = _cases()
-SLOW = ("silence", "by-the-drop", "length-too-large", "come-back-at")  # cases that pass in waiting
+SLOW = ("silence", "by-the-drop", "length-too-large", "come-back-at", "17-mib", "without-end")  # cases that pass in waiting

@@ -16,6 +16,12 @@ from gip_exp.llm.rubric import Rubric
 from gip_exp.llm.settings import EndpointSettings
 
 QUICK = sorted(name for name in CASES if not any(word in name for word in SLOW))
+ONCE_WRONG = (
+    "later-a-limit-of-a-day",
+    "later-moved--307",
+    "then-well-a-status-of-four-digits",
+)  # a hang, no reason, a traceback
+SAMPLE = dict.fromkeys([*ONCE_WRONG, *random.Random(0).sample(QUICK, 22)])
 POOL = [
     {"id": f"r{row}", "prompt": f"What is the number of row R{row:04d}?", "completion": "c"}
     for row in range(ROWS)
@@ -28,7 +34,7 @@ def port():
         yield at
 
 
-@pytest.mark.parametrize("name", random.Random(0).sample(QUICK, 40))
+@pytest.mark.parametrize("name", SAMPLE)
 def test_a_misbehaviour_is_overcome_counted_or_refused(name, port, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     case, rubric = CASES[name], OmegaConf.load(ROOT / "conf" / "rubric" / "instruction.yaml")

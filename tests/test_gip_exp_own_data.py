@@ -304,6 +304,7 @@ def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):
     config = own(written(tmp_path / "a.jsonl", rows_of(1)), "selector=mp_sc")
     with pytest.raises(UserError, match="the pool is a single row"):
         run(config)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_pool_of_two_rows_gives_one_by_words_of_single_rows_and_that_is_said(own, tmp_path):
@@ -318,6 +319,13 @@ def test_rows_that_differ_in_no_word_are_one_message(own, tmp_path):
     rows = [{"prompt": "?", "completion": "a" + " " * i + "b"} for i in range(1, 4)]
     with pytest.raises(UserError, match="gives every text the same vector"):
         run(own(written(tmp_path / "a.jsonl", rows), "selector=k_center", "budget=2"))
+
+
+def test_rows_that_share_one_word_alone_are_told_apart_by_their_own(own, tmp_path):
+    rows = [{"prompt": f"p{i}", "completion": f"a c{i}"} for i in range(3)]
+    outcome, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=k_center", "budget=2"))
+    assert outcome.result["n_selected"] == 2
+    assert "embedder.min_count=2 lowered to 1" in said
 
 
 # The hub, at the boundary of `datasets.load_dataset`.

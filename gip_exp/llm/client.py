@@ -156,6 +156,8 @@ class LLMClient:
             self._pace.succeeded()
             self._in_vain, self._last_reply = 0, time.monotonic()
             self._denied.clear()
+        elif self._asks_too_much(outcome):
+            pass  # the job stops, so nobody waits for it
         elif outcome.held_back:
             wait = outcome.retry_after_s
             later = 0.0 if wait is None else self._jitter.uniform(0.0, min(0.05, 0.05 * wait))
@@ -164,6 +166,10 @@ class LLMClient:
             self._in_vain += 1
             return outcome.kind == "timeout" and self._pace.overloaded(sent)
         return False
+
+    def _asks_too_much(self, fault: Fault) -> bool:
+        """Return whether the provider asks to come back later than the job may wait."""
+        return fault.held_back and (fault.retry_after_s or 0) > self.settings.max_retry_after_s
 
     def _stop_if_hopeless(self, fault: Fault, key: str) -> None:
         """Raise LLMError if no further call can succeed."""
@@ -176,7 +182,7 @@ class LLMClient:
                 raise LLMError(
                     f"{self.settings.model}: {fault}; {len(self._denied)} requests in a row. {kept}"
                 )
-        if fault.held_back and (fault.retry_after_s or 0) > self.settings.max_retry_after_s:
+        if self._asks_too_much(fault):
             raise LLMError(
                 f"{self.settings.model}: the provider's limit is reached, and it asks to come back in "
                 f"{fault.retry_after_s / 3600:.1f} h ({fault}). {kept} Start again then."  # type: ignore[operator]

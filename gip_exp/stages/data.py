@@ -233,7 +233,9 @@ def _first_reasons(
             )
         left_out |= new
     if len(left_out) == len(origins):
-        raise UserError("no row of the pool is left; see the notes above for what was left out")
+        raise UserError(
+            "no row of the pool is left; see the notes above for what was left out: give more rows"
+        )
     job.draft.facts["left_out"] = counts
     return left_out
 
