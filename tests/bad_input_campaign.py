@@ -64,6 +64,7 @@ class Ending:
     out: str
     err: str
     left: tuple[str, ...]
+    limit: float = LIMIT  # seconds
 
     def faults(self, case: Case) -> list[str]:
         """What is wrong with it."""
@@ -71,7 +72,7 @@ class Ending:
         found = []
         if self.code != 2:
             found.append(f"exit code {self.code}")
-        if self.seconds >= LIMIT:
+        if self.seconds >= self.limit:
             found.append(f"{self.seconds:.1f} s")
         if "Traceback (most recent call last)" in both:
             found.append("a traceback")
@@ -91,7 +92,9 @@ class Ending:
         return found
 
 
-def run(case: Case, folder: Path, templates: Templates, *, fresh: bool) -> Ending:
+def run(
+    case: Case, folder: Path, templates: Templates, *, fresh: bool = False, limit: float = LIMIT
+) -> Ending:
     """One case in a folder of its own, as a command of its own (`fresh`) or in a forked child."""
     case.prepare(folder, templates)
     before = _contents(folder)
@@ -110,11 +113,11 @@ def run(case: Case, folder: Path, templates: Templates, *, fresh: bool) -> Endin
             pid = _started(case.command, arguments, folder, environment, (out, err))
         else:
             pid = _forked(case.command, arguments, folder, environment, (out, err))
-        code, work = _ended(pid, start)
+        code, work = _ended(pid, start, limit)
         seconds = time.perf_counter() - start
         texts = [_text(stream) for stream in (out, err)]
     left = tuple(sorted(name for name, what in _contents(folder).items() if before.get(name) != what))
-    return Ending(code, seconds, work, texts[0], texts[1], left)
+    return Ending(code, seconds, work, texts[0], texts[1], left, limit)
 
 
 def _started(
@@ -170,16 +173,16 @@ def _as_module(module: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _ended(pid: int, start: float) -> tuple[int | None, float]:
+def _ended(pid: int, start: float, limit: float) -> tuple[int | None, float]:
     """(exit code, or None for a child that had to be killed; its processor time)."""
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-        if time.perf_counter() - start > LIMIT:
+        if time.perf_counter() - start > limit:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return None, LIMIT
+            return None, limit
         time.sleep(0.003)
 
 
@@ -198,10 +201,10 @@ def _contents(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def warm_up() -> None:
+def warm_up(more: str = "") -> None:
     """Import what the commands need, once. Nothing is computed: threads would not survive a fork."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    for name in WARM.split():
+    for name in f"{WARM} {more}".split():
         import_module(name)
     import_module("hydra.core.plugins").Plugins.instance()  # looks through all installed packages
     gc.collect()

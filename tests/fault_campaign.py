@@ -66,6 +66,7 @@ FAULTS: dict[str, tuple[Callable[[Bench, Sweep], list[Row]], Callable[[Bench], S
     "no_locks": (fault_disks.no_locks, _cell),
     "hub_down": (fault_peers.hub_down, _cell),
     "judge_down": (fault_peers.judge_down, _cell),
+    "throttled": (fault_peers.throttled, _cell),
 }
 
 

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fault_kills import Bench, Row
-from fault_runs import CONCURRENCY, Sweep, entries, judged, remains, trace
-from fault_server import FaultServer
+from fault_runs import CONCURRENCY, Ended, Sweep, entries, judged, remains, trace
+from fault_server import FaultServer, wait_until
 
 WITHIN = 15.0  # seconds for a message about a hub, on a busy machine
+REFUSALS = 8
 
 
 def shared(bench: Bench, sweep: Sweep) -> list[Row]:
@@ -107,7 +109,7 @@ def judge_down(bench: Bench, sweep: Sweep) -> list[Row]:
     problems, slowest, kept = [], 0.0, 0
     _, expected, price = bench.undisturbed(sweep)
     impatient = "judge.timeout_s=1"
-    for kind in ("closed", "hang", "500", "503", "429"):
+    for kind in ("closed", "hang", "500", "503"):
         for midway in (False, True):
             root = bench.root()
             with FaultServer(delay_s=0.05) as server:
@@ -141,9 +143,42 @@ def judge_down(bench: Bench, sweep: Sweep) -> list[Row]:
                 if not 0 < missing <= price - bought + CONCURRENCY:
                     problems.append(f"{when}: {bought} bought before, {missing} after, {price} altogether")
             shutil.rmtree(root.parent, ignore_errors=True)
-    ways = "refused, hanging, 500, 503, 429, each from the start and midway"
+    ways = "refused, hanging, 500, 503, each from the start and midway"
     shown = f"{ways}: a message within {slowest:.0f} s, {kept} replies kept"
-    return [Row("a judge that is down", 10, shown, tuple(problems))]
+    return [Row("a judge that is down", 8, shown, tuple(problems))]
+
+
+def throttled(bench: Bench, sweep: Sweep) -> list[Row]:
+    """A judge that refuses everything for a while (429), from the start or midway: the run waits and then goes on."""
+    problems, refused = [], 0
+    _, expected, price = bench.undisturbed(sweep)
+    for first in (0, price // 2):
+        root = bench.root()
+        ended, refusals, bought = _throttled_after(first, root)
+        refused += refusals
+        difference = trace(root).difference(expected)
+        if ended.status or difference:
+            problems.append(f"exit status {ended.status}: {ended.error if ended.status else difference}")
+        if abs(bought - price) > CONCURRENCY:  # in flight when the server changed its ways
+            problems.append(f"{bought} replies bought, {price} in an undisturbed run")
+    shown = f"{refused} refusals without a time to come back at, waited for: the same result"
+    return [Row("a judge that throttles for a while", 2, shown, tuple(problems))]
+
+
+def _throttled_after(first: int, root: Path) -> tuple[Ended, int, int]:
+    """A run whose judge refuses for a while after `first` requests: (its end, refusals, replies bought)."""
+    bought = 0
+    with FaultServer(delay_s=0.05) as server:
+        with judged(server.url, multirun=False).start(root) as process:
+            if first:
+                wait_until(lambda: server.account()["requests"] >= first, 120)
+                bought = sum(server.account()["valid"].values())
+            server.restart(status=429, message="slow down")
+            wait_until(lambda: server.account()["requests"] >= REFUSALS, 120)
+            refusals = server.account()["requests"]
+            server.restart(delay_s=0.05)
+            ended = process.wait(180)
+        return ended, refusals, bought + sum(server.account()["valid"].values())
 
 
 def _spoiler(server: FaultServer, kind: str) -> Callable[[], object]:

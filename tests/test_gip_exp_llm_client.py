@@ -16,9 +16,11 @@ from gip_exp.llm.envelope import read_envelope
 from gip_exp.llm.errors import BudgetReachedError, LLMError
 from gip_exp.llm.faults import wait_s
 from gip_exp.llm.prices import Price, find_price
+from gip_exp.llm.progress import shown_on
 from gip_exp.llm.request import Fault, Reply, Request, Schema, Stats
 from gip_exp.llm.settings import EndpointSettings, Sampling
 from gip_exp.llm.wire import Quirks, build_body, most_tokens
+from gip_exp.progress import Bar
 from tests.fault_server import ENVELOPE, FaultServer
 
 
@@ -68,11 +70,19 @@ def test_an_endpoint_that_is_down_is_given_up_however_many_questions_there_are(
     assert server.account()["requests"] < 20
 
 
-def test_an_endpoint_that_is_busy_is_not_down(server: FaultServer, tmp_path: Path) -> None:
+def test_an_endpoint_that_is_busy_is_not_down_and_the_wait_for_it_is_shown_and_bounded(
+    server: FaultServer, tmp_path: Path
+) -> None:
     server.restart(status=429, message="slow down")
     busy = endpoint(server, concurrency=1, attempts=2, max_held_back_s=0.2)
-    outcomes, _ = ask_all(questions(6), busy, cache_dir=tmp_path)
-    assert all(isinstance(outcome, Fault) for outcome in outcomes)
+    bar = Bar("asking", None, time.monotonic)
+    with pytest.raises(
+        LLMError, match=r"the provider's limit has let no request through .*slow down.*are kept"
+    ):
+        ask_all(questions(6), busy, cache_dir=tmp_path, progress=shown_on(bar))
+    assert bar.line().startswith("asking: 0 of 6, ")
+    assert bar.line().endswith("sent again after a rate limit, held back by the provider's limit")
+    assert server.account()["requests"] > busy.attempts
 
 
 def test_the_same_request_asked_at_once_is_sent_once(server: FaultServer, tmp_path: Path) -> None:

@@ -119,6 +119,21 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
     assert [row["own_id"] for row in chosen] == [row["id"] for row in originals]
     assert [broken[row["row"] - 1]["id"] for row in chosen] == [row["id"] for row in originals]
     assert sorted(row["id"] for row in originals) == sorted(row["id"] for row in rows[:10])
+    left_out = {"broken": 2, "empty_completion": 1, "limit": 2, "repeated": 0}
+    assert outcome.result["left_out"] == left_out
+    listed = read_jsonl(outcome.entries["data"].folder / "left_out.jsonl")
+    assert [(row["row"], row["source_row"], row["why"]) for row in listed] == [
+        ("line 1", 1, "broken"),
+        ("line 5", 5, "broken"),
+        ("line 15", 15, "empty_completion"),
+    ]
+    assert listed[1]["problem"].startswith("column 'completion' is missing")
+    every = pq.read_table(outcome.folder / "scored.parquet", columns=["source", "row", "status"])
+    assert every.to_pylist()[-3:] == [
+        {"source": "a.jsonl", "row": 1, "status": "left out: broken"},
+        {"source": "a.jsonl", "row": 5, "status": "left out: broken"},
+        {"source": "a.jsonl", "row": 15, "status": "left out: empty_completion"},
+    ]
     with pytest.raises(UserError, match="no row is left"):
         run(
             own(
@@ -190,7 +205,7 @@ def test_rows_left_out_in_the_middle_leave_origins_originals_and_metadata_too(ow
     written(tmp_path / "own" / "test.jsonl", [asked])
     dropped = ("data.near_copies=0.8", "data.contaminated=drop", "data.limit=13")
     outcome, _ = run(own(tmp_path / "own", *dropped, "data.metadata=[votes,topic]", "until=select"))
-    assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1}
+    assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1, "limit": 2}
     kept = rows[:10]
     made, columns = outcome.entries["data"].folder, outcome.entries["data/metadata"].folder
     ids = [example["id"] for example in read_table(made / "pool.arrow")]
@@ -289,6 +304,7 @@ def test_a_single_row_leaves_nothing_to_choose_between(own, tmp_path):
     config = own(written(tmp_path / "a.jsonl", rows_of(1)), "selector=mp_sc")
     with pytest.raises(UserError, match="the pool is a single row"):
         run(config)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_pool_of_two_rows_gives_one_by_words_of_single_rows_and_that_is_said(own, tmp_path):
@@ -303,6 +319,13 @@ def test_rows_that_differ_in_no_word_are_one_message(own, tmp_path):
     rows = [{"prompt": "?", "completion": "a" + " " * i + "b"} for i in range(1, 4)]
     with pytest.raises(UserError, match="gives every text the same vector"):
         run(own(written(tmp_path / "a.jsonl", rows), "selector=k_center", "budget=2"))
+
+
+def test_rows_that_share_one_word_alone_are_told_apart_by_their_own(own, tmp_path):
+    rows = [{"prompt": f"p{i}", "completion": f"a c{i}"} for i in range(3)]
+    outcome, said = run(own(written(tmp_path / "a.jsonl", rows), "selector=k_center", "budget=2"))
+    assert outcome.result["n_selected"] == 2
+    assert "embedder.min_count=2 lowered to 1" in said
 
 
 # The hub, at the boundary of `datasets.load_dataset`.

@@ -36,12 +36,16 @@ class Source:
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """Examples of pool and test set; for each pool row its source, and its JSON text if `data.keep_rows`."""
+    """Examples of pool and test set; for each pool row its source, and its JSON text if `data.keep_rows`.
+
+    `left_out` has an entry for each training row without an example: it is broken, or its completion is empty.
+    """
 
     pool: RowTable
     test: RowTable
     origins: RowTable
     originals: RowTable | None
+    left_out: Sequence[dict[str, Any]] = ()
 
     def only(self, kept: slice | np.ndarray) -> "LoadedRows":
         """Return the pool rows of a slice, or those that are True in a mask (n,)."""
@@ -104,9 +108,8 @@ def load_rows(data: RowsData, job: Job) -> LoadedRows:
         test_rows, title = chain([first_test], source.test), f"{source.title}, test rows"
         _read(test_rows, layout, "test", title, lambda row, _: test.append(row), data=data, job=job)
     _describe(findings, job)
-    return LoadedRows(
-        pool.table(), test.table(), origins.table(), originals.table() if data.keep_rows else None
-    )
+    kept = originals.table() if data.keep_rows else None
+    return LoadedRows(pool.table(), test.table(), origins.table(), kept, findings.left_out)
 
 
 def read_source(data: RowsData, note: Callable[[str], None] = lambda _: None) -> Source:
@@ -182,7 +185,8 @@ def _read(
             f"(data.drop_empty; first: {findings.empty[0]})"
         )
     if not findings.n_examples:
-        raise UserError(f"{title}: no row is left; see the notes above for what was left out")
+        raise UserError(f"{title}: no row is left; see the notes above for what was left out: fix the rows, or name their "
+                        "columns (data.columns)")  # fmt: skip
     return findings
 
 

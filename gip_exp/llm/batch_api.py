@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import httpx2
 import openai
 
+from gip_exp.llm import connections
 from gip_exp.llm.batch_records import BatchRecord
 from gip_exp.llm.envelope import read_envelope
 from gip_exp.llm.errors import LLMError, redact, secrets_in_environment, shorten
@@ -129,11 +129,8 @@ class BatchApi:
             why = f"http {error.status_code}: {shorten(self._clean(error.response.text))}"
             if error.status_code == 404:
                 why += " (does this endpoint have a batch API? Set judge.batch=false if not)"
-        except (openai.OpenAIError, httpx2.HTTPError) as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            why = self._clean(f"{type(cause).__name__}: {cause}")
+        except connections.FAILURES as error:
+            why = shorten(self._clean(connections.cause_of(error)))
         raise LLMError(
             f"{self.settings.model}: {doing} a batch at {where} failed: {why}. Nothing is lost: start again to go on."
         )
@@ -153,7 +150,7 @@ def read_line(raw: bytes) -> tuple[str, Reply | str]:
     """Return the key in a line of a batch's output ("" for a torn or foreign line), and its reply or why there is none."""
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", "not JSON"
     if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str):
         return "", "no custom_id"

@@ -21,13 +21,12 @@ from gip_exp.llm.cache import Cache
 from gip_exp.llm.errors import LLMError
 from gip_exp.llm.job import Job, cost_of, for_each, price_of, run_async
 from gip_exp.llm.pace import Pace, Sent
+from gip_exp.llm.patience import Patience
 from gip_exp.llm.progress import Progress
 from gip_exp.llm.replicas import Replicas
 from gip_exp.llm.request import Fault, Reply, Request, Stats, cache_key
 from gip_exp.llm.settings import EndpointSettings
 from gip_exp.llm.wire import most_tokens
-
-_DENIED = 5  # different requests answered by 403 in a row: the account, not the texts
 
 
 class LLMClient:
@@ -45,9 +44,7 @@ class LLMClient:
         self._pace = Pace(settings.concurrency, start, settings.backoff_s, settings.backoff_max_s)
         self._tickets = itertools.count()
         self._pending: dict[str, asyncio.Future[Reply | Fault]] = {}
-        self._in_vain = 0  # requests completed since the last reply
-        self._denied: set[str] = set()  # keys answered by 403 since the last reply
-        self._last_reply = time.monotonic()
+        self._patience = Patience(settings)
         self._jitter = random.Random()  # unseeded, so that processes do not retry in step
 
     def __repr__(self) -> str:
@@ -104,14 +101,12 @@ class LLMClient:
             outcome, crowded = await self._send(request, key, ticket)
             if isinstance(outcome, Reply):
                 return outcome
-            self._stop_if_hopeless(outcome, key)
+            self._patience.check(outcome, key)
             if not outcome.retry:
                 return outcome
             if outcome.held_back:
                 held_since = held_since or time.monotonic()
-                waited = time.monotonic() - max(held_since, self._last_reply)
-                if waited > self.settings.max_held_back_s:
-                    return outcome
+                self._patience.check_held_back(outcome, held_since)
                 continue  # to the head of the line, which is no attempt
             if crowded:
                 continue  # sent again among fewer, which is no attempt
@@ -156,40 +151,17 @@ class LLMClient:
         """Adapt the pace to an outcome; return whether it is a time-out of too many requests at once."""
         if isinstance(outcome, Reply):
             self._pace.succeeded()
-            self._in_vain, self._last_reply = 0, time.monotonic()
-            self._denied.clear()
+            self._patience.renewed()
+        elif self._patience.asked_too_much(outcome):
+            pass  # the job stops, so nobody waits for it
         elif outcome.held_back:
             wait = outcome.retry_after_s
             later = 0.0 if wait is None else self._jitter.uniform(0.0, min(0.05, 0.05 * wait))
             self._pace.refused(sent, None if wait is None else wait + later)
         elif outcome.retry:
-            self._in_vain += 1
+            self._patience.tried()
             return outcome.kind == "timeout" and self._pace.overloaded(sent)
         return False
-
-    def _stop_if_hopeless(self, fault: Fault, key: str) -> None:
-        """Raise LLMError if no further call can succeed."""
-        kept = "Replies received so far are kept."
-        if fault.fatal:
-            raise LLMError(f"{self.settings.model}: {fault}. {kept}")
-        if fault.kind == "http 403":
-            self._denied.add(key)
-            if len(self._denied) >= _DENIED:
-                raise LLMError(
-                    f"{self.settings.model}: {fault}; {len(self._denied)} requests in a row. {kept}"
-                )
-        if fault.held_back and (fault.retry_after_s or 0) > self.settings.max_retry_after_s:
-            raise LLMError(
-                f"{self.settings.model}: the provider's limit is reached, and it asks to come back in "
-                f"{fault.retry_after_s / 3600:.1f} h ({fault}). {kept} Start again then."  # type: ignore[operator]
-            )
-        silent_s = time.monotonic() - self._last_reply
-        few, many = self.settings.attempts, self.settings.attempts * self.settings.concurrency
-        if self._in_vain >= many or (self._in_vain > few and silent_s > few * self.settings.timeout_s):
-            raise LLMError(
-                f"{self.settings.model}: no reply to the last {self._in_vain} requests (the last: {fault}). Check that "
-                f"{' or '.join(self.settings.addresses) or 'the endpoint'} is running, then start again. {kept}"
-            )
 
     async def _back_off(self, attempt: int, fault: Fault) -> None:
         """Wait before the next attempt: as long as the endpoint asks, else exponentially longer, with jitter."""
@@ -275,7 +247,7 @@ def ask_all(
         requests: what to ask.
         settings: the endpoint.
         cache_dir: folder of the reply cache.
-        progress: informed after every finished request.
+        progress: informed at the start and after every finished request.
         job: money and counts, if several calls belong together.
 
     Returns:
@@ -290,6 +262,8 @@ def ask_all(
         with Cache(cache_dir) as cache:
             async with LLMClient(settings, cache, job) as client:
                 before = client.stats.calls
+                if progress is not None:
+                    progress(0, len(requests), client.stats)  # what holds the first reply back is shown
 
                 async def one(index: int) -> None:
                     outcome = await client.ask(requests[index])

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import cast
 
+import aiohttp
 import httpx2
 import openai
 
@@ -20,6 +21,16 @@ LARGEST = (
     16 * 2**20
 )  # bytes of a body: replies have a few thousand; bounds the memory that an endpoint can fill
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")  # no proxy can reach it
+
+# What a call may raise. A response that is not valid HTTP comes as aiohttp's own error, which `openai` does not convert.
+FAILURES = (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the first cause of a failure; it may hold secrets."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 class _Bounded(httpx2.AsyncByteStream):

@@ -34,6 +34,7 @@ _LATER = re.compile(
 )
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|h|m|s)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MOVED = (301, 302, 303, 307, 308)
 _FOR_ITSELF = frozenset({"context_length_exceeded", "content_filter", "content_policy_violation"})
 
 
@@ -99,7 +100,7 @@ def status_fault(status: int, headers: Mapping[str, str], raw: bytes, *, clean: 
         headers: of the response, by lower-case name.
         raw: the body.
         clean: removes secrets from a text.
-        remedies: what to do about the account (401, 403) and about the address (404), by status.
+        remedies: what to do about the account (401, 403) and about the address (404, and redirects), by status.
 
     Returns:
         Fault; its kind is "http STATUS".
@@ -109,12 +110,12 @@ def status_fault(status: int, headers: Mapping[str, str], raw: bytes, *, clean: 
     kind, wait = f"http {status}", wait_s(headers, raw)
     if status == 402 or _spent(status, said, wait):
         return Fault(kind, f"{detail} (the account has no money left)", retry=False, fatal=True)
-    if status == 401:
-        return Fault(kind, f"{detail} ({remedies[401]})", retry=False, fatal=True)
-    if status == 403:
-        return Fault(kind, f"{detail} ({remedies[403]})", retry=False)
-    if status == 404:
-        return Fault(kind, f"{detail} ({remedies[404]})", retry=False, fatal=True)
+    if status in remedies:  # a 403 may be about the row alone
+        return Fault(kind, f"{detail} ({remedies[status]})", retry=False, fatal=status != 403)
+    if status in _MOVED:
+        to = shorten(clean(headers.get("location", "no address")), 160)
+        why = f"redirected to {to}, which is not followed because the key would go along"
+        return Fault(kind, f"{why} ({remedies[404]})", retry=False, fatal=True)
     if status == 429 and _too_large(said.message):
         return Fault(kind, f"{detail} (this request alone is above the limit)", retry=False)
     held_back = status == 429 or (status in (503, 529) and wait is not None)

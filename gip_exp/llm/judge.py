@@ -43,7 +43,7 @@ def judge_pool(
         rubric: what is graded.
         settings: endpoint, votes and limits.
         cache_dir: folder of the reply cache; all replies are kept there in every case.
-        progress: informed after every vote.
+        progress: informed at the start and after every vote.
 
     Returns:
         JudgeTable, rows in the order of the examples.
@@ -144,6 +144,8 @@ async def _judge(
     pool = _Pool(examples, rubric, settings)
     with Cache(cache_dir) as cache:
         async with LLMClient(settings.endpoint, cache) as client:
+            if progress is not None:
+                progress(0, len(examples), client.stats)  # what holds the first reply back is shown
 
             async def one(item: tuple[int, int]) -> None:
                 await _judge_vote(pool, client, *item)

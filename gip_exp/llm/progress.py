@@ -9,7 +9,8 @@ from typing import Protocol
 from gip_exp.llm.request import Stats
 
 Progress = Callable[[int, int, Stats], None]
-"""Told after each finished item how many are done, of how many, and the counts so far. It must be quick."""
+"""Told at the start and after each finished item how many are done, of how many, and the counts so far (which go on
+changing). It must be quick."""
 
 
 class Bar(Protocol):

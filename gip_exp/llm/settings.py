@@ -76,7 +76,7 @@ class EndpointSettings:
         backoff_s: first wait between attempts.
         backoff_max_s: longest wait between attempts.
         max_retry_after_s: longest wait that a provider may ask for; the job stops beyond it.
-        max_held_back_s: longest time a request waits for the provider's limit while no reply comes to anyone.
+        max_held_back_s: longest time that requests wait for the provider's limit without a reply to any; the job stops beyond it.
         structured: how a schema is requested: auto, json_schema, json_object or none.
         system_role: whether the model takes a system message.
         reasoning_model: None decides by name (gpt-5*, o1, o3, ...).

@@ -108,7 +108,7 @@ class Transport:
         envelope = read_envelope(answer, request)
         if isinstance(envelope, Fault):
             # The beginning of the body is more informative than our verdict.
-            start = shorten(self._clean(answer[:400].decode("utf-8", "replace")), 160)
+            start = shorten(self._clean(answer[:4000].decode("utf-8", "replace"))[:400], 160)
             return Fault(envelope.kind, f"{envelope.detail}; it begins: {start!r}"), b""
         kept = (envelope.text, envelope.refusal or "", envelope.model, envelope.finish_reason)
         if any(secret in text for text in kept for secret in self._secrets):
@@ -133,13 +133,8 @@ class Transport:
                 error.status_code, headers, raw, clean=self._clean, remedies=self._remedies()
             )
             return fault, raw
-        except openai.APIConnectionError as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            return Fault("connection", self._clean(f"{type(cause).__name__}: {cause}")), b""
-        except (openai.OpenAIError, httpx2.HTTPError) as error:
-            return Fault("connection", self._clean(f"{type(error).__name__}: {error}")), b""
+        except connections.FAILURES as error:
+            return Fault("connection", shorten(self._clean(connections.cause_of(error)))), b""
 
     def _remedies(self) -> dict[int, str]:
         rights = f"check the key in {self.settings.key_variable} and its rights"

@@ -126,7 +126,7 @@ def _left_out(material: Material, schema: pa.Schema) -> pa.Table:
             "status": f"left out: {entry['why']}",
             "selected": False,
             "row": entry["source_row"],
-            "near_copy_of": entry["of"],
+            "near_copy_of": entry.get("of"),  # none for broken rows and empty completions
         }
         for entry in material.left_out
     ]

@@ -7,12 +7,14 @@ Writes
 - `labels.jsonl`: flaw of each row with `data.flawed`, and skill in a generated pool, for the report; no judge, embedder
   or selector reads it;
 - `rows.arrow`: with `data.keep_rows`, the original rows of the pool as JSON;
-- `left_out.jsonl`: rows left out as copies or because they contain a test question (id, why, of which row, how much).
+- `left_out.jsonl`: rows left out because they are broken or have no completion, as copies, or because they contain a
+  test question (id if they have one, row, why, of which row, how much).
 
 `data/metadata` holds the columns of `data.metadata`. It is a separate stage, so that a change of columns does not
 invalidate other outputs.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,13 +124,17 @@ def _read(job: Job) -> _Rows:
         found = _Rows(collected(pool[: data.limit], *load.EXAMPLE), test, labels)
     else:
         loaded = load.load_rows(data, job)
-        loaded = loaded.only(slice(data.limit))
+        counts = Counter(entry["why"] for entry in loaded.left_out)
+        if data.limit is not None and len(loaded.pool) > data.limit:
+            counts["limit"] = len(loaded.pool) - data.limit
+            loaded = loaded.only(slice(data.limit))
         left_out = _left_out(job, loaded, data)
+        job.draft.facts["left_out"] = {**counts, **job.draft.facts["left_out"]}
         if left_out:
             kept = np.ones(len(loaded.pool), dtype=bool)
             kept[list(left_out)] = False
             loaded = loaded.only(kept)
-        excluded = [left_out[row] for row in sorted(left_out)]
+        excluded = [*loaded.left_out, *(left_out[row] for row in sorted(left_out))]
         changed, labels = _with_flaws(job, loaded.pool, data)
         found = _Rows(changed, loaded.test, labels, loaded.origins, loaded.originals, excluded)
     job.draft.facts.update(n_rows=len(found.pool), n_test=len(found.test))
@@ -227,7 +233,9 @@ def _first_reasons(
             )
         left_out |= new
     if len(left_out) == len(origins):
-        raise UserError("no row of the pool is left; see the notes above for what was left out")
+        raise UserError(
+            "no row of the pool is left; see the notes above for what was left out: give more rows"
+        )
     job.draft.facts["left_out"] = counts
     return left_out
 

@@ -196,7 +196,7 @@ class Store:
                 write_json(draft.folder / MANIFEST, written)
                 return self._commit(Entry(stage, key, folder, written, cached=False))
         except BaseException:
-            if resumable:
+            if resumable and draft.folder.is_dir() and any(draft.folder.iterdir()):
                 allow_by_umask(draft.folder)
             else:
                 shutil.rmtree(draft.folder, ignore_errors=True)

@@ -43,6 +43,7 @@ LATER_SYSTEM = "have a system message after the first turns, which stays there"
 TOOLS = "have tools, which are lines of JSON before the first turn"
 CALLS = "have tool calls, which are lines of JSON in prompt and completion"
 REASONING = "have reasoning, which is put before its reply"
+EMPTY, BROKEN = "empty_completion", "broken"  # why a row of the source is left out
 
 
 @dataclass
@@ -53,6 +54,7 @@ class Findings:
         n_rows, n_examples: Numbers of rows read, and of examples made of them.
         broken: `place: reason` of every row that cannot be used.
         empty: Places of the rows left out because they have no completion.
+        left_out: Both of these, as entries of `left_out.jsonl`.
         found: Special content, as the end of a sentence -> (number of rows, first place).
     """
 
@@ -60,7 +62,13 @@ class Findings:
     n_examples: int = 0
     broken: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
     found: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def leave_out(self, row: Placed, why: str, **details: str) -> None:
+        """List a row that becomes no example, and so has no id."""
+        place = {"row": row.place, "source": row.source, "source_row": row.number}
+        self.left_out.append({"id": None, **place, "why": why, **details})
 
 
 @dataclass
@@ -100,6 +108,7 @@ def converted(
             without_reply = not (turns[-1]["content"].strip() or turns[-1].get("tool_calls"))
             if without_reply and drop_empty:
                 findings.empty.append(placed.place)
+                findings.leave_out(placed, EMPTY)
                 continue
             example = _example(f"{split}-{findings.n_examples:06d}", turns, tools, found)
             if without_reply:
@@ -107,6 +116,7 @@ def converted(
         except (ValueError, RecursionError) as error:
             problem = str(error) if isinstance(error, ValueError) else "nested too deeply"
             findings.broken.append(f"{placed.place}: {problem}")
+            findings.leave_out(placed, BROKEN, problem=problem)
             continue
         findings.n_examples += 1
         for what in found:

@@ -52,7 +52,10 @@ def read_rows(path: Path, note: Note = _ignore) -> Iterator[Placed]:
             f"{path}: not UTF-8 text (byte 0x{error.object[error.start]:02x}): save the file as UTF-8"
         ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        why = " ".join(str(error.strerror or error).split())
+        raise UserError(
+            f"{path}: cannot be read ({why}): check its rights and its ending, or copy it again"
+        ) from None
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: damaged or truncated ({error}): copy it again") from None
     except RecursionError:

@@ -10,6 +10,8 @@ from annotated_types import Ge, Lt
 from gip_exp.errors import UserError
 from gip_exp.parallel import in_blocks
 
+SAME = "embedder=tfidf gives every text the same vector, so there is nothing to select: check the rows"
+
 
 def embed(
     texts: Sequence[str],
@@ -91,13 +93,13 @@ def _learned(
     from sklearn.decomposition import TruncatedSVD
 
     vectorizer, weights = _fitted(texts, ngrams, min_count, max_ngrams)
+    if weights.shape[1] < 2:  # one n-gram alone: scikit-learn refuses it in words of its own
+        raise UserError(SAME)
     svd = TruncatedSVD(max(1, min(dimensions, weights.shape[1] - 1, len(texts))), random_state=seed)
     with np.errstate(invalid="ignore", divide="ignore"):  # no variance is an error below
         svd.fit(weights)
     if not np.isfinite(svd.explained_variance_ratio_).all():
-        raise UserError(
-            "embedder=tfidf gives every text the same vector, so there is nothing to select: check the rows"
-        )
+        raise UserError(SAME)
     return vectorizer, svd
 
 
