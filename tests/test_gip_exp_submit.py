@@ -135,9 +135,11 @@ REFUSALS = [
     ("Batch job submission failed: Invalid qos specification", "GIP_QOS"),
     ("Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time "
      "limits)", "--max-jobs"),
-    ("Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)", "--time"),
+    ("Batch job submission failed: Required partition not available (inactive or drain)", "takes no jobs now"),
+    ("Batch job submission failed: Requested reservation is invalid", "correct the option in GIP_CPU_ARGS"),
+    ("Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)", "GIP_MINUTES"),
     ("Memory specification can not be satisfied\nBatch job submission failed: Requested node configuration is not "
-     "available", "lower --mem in GIP_CPU_ARGS"),
+     "available", "set GIP_MEM_GB, or --mem in GIP_CPU_ARGS"),
     ("Batch job submission failed: Unable to contact slurm controller (connect failure)", "controller is down"),
     ("unrecognized option '--frobnicate'", "GIP_CPU_ARGS"),
     ("something new", "man sbatch"),
@@ -264,7 +266,7 @@ def test_the_limit_on_queued_jobs_cuts_what_is_submitted(tmp_path, slurm_of_scri
         ({"GIP_GPUS": "a100:2"}, ["--nodes=1", "--gpus=a100:2"]),
         ({"GIP_GPUS": "0"}, []),
         ({"GIP_GPU_ARGS": "--gres=gpu:h100:4 --time=1:00:00"}, ["--gres=gpu:h100:4", "--time=1:00:00"]),
-        ({"GIP_GPU_ARGS": ""}, []),
+        ({"GIP_GPU_ARGS": "--time=1:00:00"}, ["--nodes=1", "--gpus=4", "--time=1:00:00"]),
         (
             {
                 "GIP_PARTITION": "p",
@@ -303,12 +305,20 @@ def test_the_options_of_gpu_nodes(environment, expected):
         "GIP_MINUTES=hour",
         "GIP_DEPENDENCY=after",
         "GIP_CPU_ARGS=--comment='open",
+        "GIP_CPU_ARGS=--mem=4G --array=0-3",
+        "GIP_GPU_ARGS=-J mine",
+        "GIP_GPU_PARTITON=gpu",
     ],
 )
 def test_a_wrong_variable_is_named(name_and_value):
     name, _, value = name_and_value.partition("=")
     with pytest.raises(UserError, match=name):
         cluster({name: value})
+
+
+def test_variables_of_others_are_left_alone():
+    names = ["GIP_DATA", "GIP_REQUIRE", "GIP_VLLM_API_KEY", "GIP_HOME", "ACCOUNT"]
+    assert cluster(dict.fromkeys(names, "x")) == cluster({})
 
 
 def test_a_selection_on_gpu_nodes_runs_one_at_a_time_over_all_arrays(tmp_path, slurm_of_scripts, capsys):
