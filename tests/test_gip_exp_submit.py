@@ -12,6 +12,7 @@ from report_runs import write_run
 from test_gip_exp_runs_lock import fake
 from test_gip_exp_status import make_plan
 
+from gip_exp import launch
 from gip_exp.cli import main, submit
 from gip_exp.errors import UserError
 from gip_exp.runs import sbatch
@@ -421,3 +422,31 @@ def test_what_the_launcher_cannot_do_is_refused(tmp_path, monkeypatch, capsys, a
     assert main.main() == 2
     assert part in capsys.readouterr().err
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(("fits", "calls"), [(1, 3), (0, 2)])
+def test_the_launcher_submits_again_as_long_as_more_fits_into_the_limit(tmp_path, monkeypatch, fits, calls):
+    plan, made = make_plan(tmp_path, count=3), []
+
+    def submit_what_fits(_):
+        made.append(len(made))
+        if fits:
+            write_run(tmp_path / "runs", name=f"run{made[-1]}")
+        return 0
+
+    monkeypatch.setattr(launch.submit, "main", submit_what_fits)
+    assert launch._submit_all(plan) == 0
+    assert len(made) == calls
+
+
+def test_the_launcher_shows_jobs_that_were_cancelled_before_they_began(
+    tmp_path, monkeypatch, capsys, slurm_of_scripts
+):
+    plan = make_plan(tmp_path, count=1)
+    submitted(capsys, plan)
+    queue = slurm_of_scripts.folder / "queue"
+    queue.write_text(queue.read_text().replace("PENDING|Resources", "CANCELLED|None"))
+    assert launch._conclude(plan, 0) == 2
+    shown = capsys.readouterr()
+    assert "cancelled, before its training began\n" in shown.out  # without an output to look at
+    assert "not every run is done" in shown.err
