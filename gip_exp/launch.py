@@ -16,11 +16,12 @@ from gip_exp import plan, status
 from gip_exp.cli import submit
 from gip_exp.errors import UserError
 from gip_exp.storage.files import digest
-from gip_exp.sweep import expand, plan_folder
+from gip_exp.sweep import expand, job_arrays, plan_folder
 from gip_exp.sweep import state as states
 from gip_exp.sweep.state import State
 
 FOLDER = "sweeps"  # below paths.root
+INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 def main(overrides: Sequence[str], config_dir: str | None) -> int:
@@ -37,16 +38,32 @@ def main(overrides: Sequence[str], config_dir: str | None) -> int:
         asked = [*overrides, "--write", str(folder), *(["--config-dir", config_dir] if config_dir else [])]
         if code := plan.main(asked):
             return code
-    refused = submit.main([str(folder)])
     try:
-        _wait(folder)
+        refused = _submit_all(folder)
     except KeyboardInterrupt:
         print(
             f"\nthe jobs go on: repeat the command to follow them, or gip-exp status {folder}",
             file=sys.stderr,
         )
-        return 130
+        return INTERRUPTED
     return _conclude(folder, refused)
+
+
+def _submit_all(folder: Path) -> int:
+    """Submit the plan and wait, again while runs that did not fit into the limit on queued jobs become fewer.
+
+    Returns:
+        The exit code of the last submission.
+    """
+    left: list[str] | None = None
+    while True:
+        refused = submit.main([str(folder)])
+        if refused == INTERRUPTED:
+            raise KeyboardInterrupt
+        _wait(folder)
+        before, left = left, [one.name for one in states.of_plan(folder) if one.state == states.MISSING]
+        if refused or not left or left == before:
+            return refused
 
 
 def _follows(folder: Path) -> bool:
@@ -83,8 +100,8 @@ def _counts(now: Sequence[State]) -> str:
 def _conclude(folder: Path, refused: int) -> int:
     ended = states.of_plan(folder)
     done = all(one.state == states.DONE for one in ended)
-    if not any(folder.glob(f"{plan_folder.LOGS}/*")) and not done:
-        shutil.rmtree(folder)  # no job began: the refusals are on the screen
+    if refused and not done and not job_arrays.read(folder):
+        shutil.rmtree(folder)  # nothing was submitted: the refusals are on the screen
         _remove_if_empty(folder.parent)
         return 2
     status.console().print(status.table(ended))

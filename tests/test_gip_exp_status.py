@@ -152,7 +152,10 @@ def test_a_submitted_run_is_queued_and_one_that_never_began_says_what_slurm_says
     arrays(plan, "train")
     fake(no_slurm, "squeue", "12|0|PENDING|Resources")
     assert the_state(plan) == ("queued", "Resources")
+    fake(no_slurm, "squeue", "12|0|CANCELLED|None")
+    assert the_state(plan) == ("stopped", "cancelled, before its training began")  # no output to look at
     fake(no_slurm, "squeue", "12|0|FAILED|NonZeroExitCode")
+    (plan / "logs" / "train-12_0.out").touch()
     why = "before its training began: see logs/train-12_0.out"
     assert the_state(plan) == ("killed", f"SLURM says FAILED, {why}")
     fake(no_slurm, "squeue", "12|0|CANCELLED|None")

@@ -12,6 +12,7 @@ from report_runs import write_run
 from test_gip_exp_runs_lock import fake
 from test_gip_exp_status import make_plan
 
+from gip_exp import launch
 from gip_exp.cli import main, submit
 from gip_exp.errors import UserError
 from gip_exp.runs import sbatch
@@ -135,9 +136,11 @@ REFUSALS = [
     ("Batch job submission failed: Invalid qos specification", "GIP_QOS"),
     ("Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time "
      "limits)", "--max-jobs"),
-    ("Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)", "--time"),
+    ("Batch job submission failed: Required partition not available (inactive or drain)", "takes no jobs now"),
+    ("Batch job submission failed: Requested reservation is invalid", "correct the option in GIP_CPU_ARGS"),
+    ("Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)", "GIP_MINUTES"),
     ("Memory specification can not be satisfied\nBatch job submission failed: Requested node configuration is not "
-     "available", "lower --mem in GIP_CPU_ARGS"),
+     "available", "set GIP_MEM_GB, or --mem in GIP_CPU_ARGS"),
     ("Batch job submission failed: Unable to contact slurm controller (connect failure)", "controller is down"),
     ("unrecognized option '--frobnicate'", "GIP_CPU_ARGS"),
     ("something new", "man sbatch"),
@@ -264,7 +267,7 @@ def test_the_limit_on_queued_jobs_cuts_what_is_submitted(tmp_path, slurm_of_scri
         ({"GIP_GPUS": "a100:2"}, ["--nodes=1", "--gpus=a100:2"]),
         ({"GIP_GPUS": "0"}, []),
         ({"GIP_GPU_ARGS": "--gres=gpu:h100:4 --time=1:00:00"}, ["--gres=gpu:h100:4", "--time=1:00:00"]),
-        ({"GIP_GPU_ARGS": ""}, []),
+        ({"GIP_GPU_ARGS": "--time=1:00:00"}, ["--nodes=1", "--gpus=4", "--time=1:00:00"]),
         (
             {
                 "GIP_PARTITION": "p",
@@ -303,12 +306,20 @@ def test_the_options_of_gpu_nodes(environment, expected):
         "GIP_MINUTES=hour",
         "GIP_DEPENDENCY=after",
         "GIP_CPU_ARGS=--comment='open",
+        "GIP_CPU_ARGS=--mem=4G --array=0-3",
+        "GIP_GPU_ARGS=-J mine",
+        "GIP_GPU_PARTITON=gpu",
     ],
 )
 def test_a_wrong_variable_is_named(name_and_value):
     name, _, value = name_and_value.partition("=")
     with pytest.raises(UserError, match=name):
         cluster({name: value})
+
+
+def test_variables_of_others_are_left_alone():
+    names = ["GIP_DATA", "GIP_REQUIRE", "GIP_VLLM_API_KEY", "GIP_HOME", "ACCOUNT"]
+    assert cluster(dict.fromkeys(names, "x")) == cluster({})
 
 
 def test_a_selection_on_gpu_nodes_runs_one_at_a_time_over_all_arrays(tmp_path, slurm_of_scripts, capsys):
@@ -411,3 +422,31 @@ def test_what_the_launcher_cannot_do_is_refused(tmp_path, monkeypatch, capsys, a
     assert main.main() == 2
     assert part in capsys.readouterr().err
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(("fits", "calls"), [(1, 3), (0, 2)])
+def test_the_launcher_submits_again_as_long_as_more_fits_into_the_limit(tmp_path, monkeypatch, fits, calls):
+    plan, made = make_plan(tmp_path, count=3), []
+
+    def submit_what_fits(_):
+        made.append(len(made))
+        if fits:
+            write_run(tmp_path / "runs", name=f"run{made[-1]}")
+        return 0
+
+    monkeypatch.setattr(launch.submit, "main", submit_what_fits)
+    assert launch._submit_all(plan) == 0
+    assert len(made) == calls
+
+
+def test_the_launcher_shows_jobs_that_were_cancelled_before_they_began(
+    tmp_path, monkeypatch, capsys, slurm_of_scripts
+):
+    plan = make_plan(tmp_path, count=1)
+    submitted(capsys, plan)
+    queue = slurm_of_scripts.folder / "queue"
+    queue.write_text(queue.read_text().replace("PENDING|Resources", "CANCELLED|None"))
+    assert launch._conclude(plan, 0) == 2
+    shown = capsys.readouterr()
+    assert "cancelled, before its training began\n" in shown.out  # without an output to look at
+    assert "not every run is done" in shown.err

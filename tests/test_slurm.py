@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -166,6 +167,16 @@ def test_a_job_out_of_time_shows_as_such_and_is_tried_again(run, tmp_path, monke
     )
 
 
+def test_the_command_on_the_page_for_a_selection_on_several_nodes_selects(run, tmp_path):
+    folder = plan(run, tmp_path / "plan", tmp_path / "outputs", "selector=random")
+    page = (ROOT / "slurm" / "README.md").read_text()
+    (line,) = re.findall(r"^sbatch .*plans/large.*$", page, re.MULTILINE)
+    words = shlex.split(line.replace("$(which python)", sys.executable).replace("plans/large", str(folder)))
+    smaller = [word for word in words[1:] if not word.startswith(("--nodes", "--gpus-per-node"))]
+    assert run("sbatch", "--nodes=1", "--cpus-per-task=1", *smaller).returncode == 0
+    assert counted(until(folder, lambda states: states[0].state == "selected")) == {"selected": 1}
+
+
 def launch(run, root: Path, *axes: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gip_exp", "-m", *MICRO, f"paths.root={root}", *axes]
     return run(*command, "hydra/launcher=slurm")
@@ -208,10 +219,10 @@ def test_what_sbatch_refuses_the_launcher_says_and_leaves_nothing(run, tmp_path,
     ("variables", "told"),
     [
         ({"GIP_PARTITION": "nope"}, ["error: invalid partition specified: nope", "GIP_CPU_PARTITION"]),
-        ({"GIP_PARTITION": "short", "GIP_MINUTES": "61"}, ["Requested time limit is invalid", "set --time in GIP_CPU_ARGS"]),
-        ({"GIP_CPU_ARGS": "--mem=99G"}, ["More processors requested than permitted", "--mem in GIP_CPU_ARGS"]),
-        ({"GIP_CPU_ARGS": "--cpus-per-task=99"}, ["More processors requested than permitted", "--cpus-per-task"]),
-        ({"GIP_CONSTRAINT": "nope"}, ["Invalid feature specification", "--constraint"]),
+        ({"GIP_PARTITION": "short", "GIP_MINUTES": "61"}, ["Requested time limit is invalid", "set GIP_MINUTES"]),
+        ({"GIP_CPU_ARGS": "--mem=99G"}, ["More processors requested than permitted", "GIP_MEM_GB"]),
+        ({"GIP_CPU_ARGS": "--cpus-per-task=99"}, ["More processors requested than permitted", "GIP_CPUS"]),
+        ({"GIP_CONSTRAINT": "nope"}, ["Invalid feature specification", "GIP_CONSTRAINT"]),
         ({"GIP_CPU_ARGS": "--frobnicate"}, ["unrecognized option '--frobnicate'", "sbatch --help"]),
     ],
 )  # fmt: skip

@@ -24,23 +24,30 @@ REMEDIES = {
     "invalid qos": "set GIP_QOS to one that `sacctmgr show associations user=$USER format=account,qos` lists",
     "generic resource": "the cluster has no such GPUs: set GIP_GPUS to a number or type:number (sinfo -o '%P %G' lists "
     "them), or GIP_GPUS=0 for none",
-    "memory specification": "no node has that much memory: lower --mem in GIP_{node}_ARGS (sinfo -o '%P %m')",
+    "memory specification": "no node has that much memory: set GIP_MEM_GB, or --mem in GIP_{node}_ARGS (sinfo -o '%P %m')",
     # Said of too much memory as well, where the cluster enforces the limits of its partitions.
-    "more processors": "no node has that many CPUs or that much memory: lower --cpus-per-task or --mem in GIP_{node}_ARGS "
-    "(sinfo -o '%P %c %m')",
-    "requested node configuration": "no node of the partition has what GIP_{node}_ARGS and GIP_GPUS ask for: compare "
-    "sinfo -o '%P %c %m %G'",
+    "more processors": "no node has that many CPUs or that much memory (the scripts ask for 4 CPUs, for training 8): set "
+    "GIP_CPUS and GIP_MEM_GB, or --cpus-per-task and --mem in GIP_{node}_ARGS (sinfo -o '%P %c %m')",
+    "requested node configuration": "no node of the partition has what GIP_GPUS, GIP_CPUS, GIP_MEM_GB and "
+    "GIP_{node}_ARGS ask for: compare sinfo -o '%P %c %m %G'",
+    "partition not available": "the partition takes no jobs now (sinfo -s): set GIP_{node}_PARTITION to another one, or "
+    "repeat the command later",
     "invalid job array": "the cluster takes shorter arrays than its MaxArraySize (scontrol show config) says",
     "submit limit": "the limit on queued jobs is reached: repeat the command when some have ended, or give --max-jobs N",
-    "time limit": "the partition or account allows less time: set --time in GIP_{node}_ARGS (sinfo -s)",
-    "invalid feature": "no node has the feature that --constraint in GIP_{node}_ARGS asks for (sinfo -o '%P %f')",
+    "time limit": "the partition or account allows less time (the scripts ask for 4 h, for training 12 h): set "
+    "GIP_MINUTES, or --time in GIP_{node}_ARGS (sinfo -s)",
+    "invalid feature": "no node has the feature that GIP_CONSTRAINT, or --constraint in GIP_{node}_ARGS, asks for "
+    "(sinfo -o '%P %f')",
     "unrecognized option": "GIP_{node}_ARGS must hold options of sbatch (sbatch --help)",
     "unable to open file": "the script is not readable: install the package again, or repair the checkout",
     "dependency": "the job that this waits for is no longer known to SLURM: repeat the command",
     "authentication": "munge does not run on this machine, or has another key: ask the administrator",
     "configuration": "this machine is not set up for the cluster: use a login node",
     "command not found": "this machine is not set up for the cluster: use a login node",
-    "specification": "correct the option in GIP_{node}_ARGS (sbatch --help)",
+    **dict.fromkeys(
+        ("specification", "reservation", "invalid node name"),
+        "correct the option in GIP_{node}_ARGS (sbatch --help)",
+    ),
 }
 OTHERWISE = "see man sbatch; the options come from GIP_{node}_ARGS and the other variables in slurm/README.md"
 

@@ -1,5 +1,6 @@
 """The user's settings of a cluster (`GIP_...` variables) and the options and environment that sbatch gets from them."""
 
+import difflib
 import re
 import shlex
 import sys
@@ -12,7 +13,16 @@ from gip_exp.import_path import ROOT
 
 Node = Literal["cpu", "gpu"]
 GPUS = re.compile(r"(?:[A-Za-z][\w.-]*:)?\d+")  # 2, a100:2
+GPU_OPTIONS = ("--gpus", "--gres", "-G")  # with one of these in GIP_GPU_ARGS, the user chooses the GPUs
 NUMBERS = (("GIP_MINUTES", "time", ""), ("GIP_CPUS", "cpus-per-task", ""), ("GIP_MEM_GB", "mem", "G"))
+NAMES = (
+    "GIP_ACCOUNT GIP_QOS GIP_PARTITION GIP_CPU_PARTITION GIP_GPU_PARTITION GIP_GPUS GIP_CPU_ARGS GIP_GPU_ARGS GIP_PARALLEL "
+    "GIP_PYTHON GIP_DEPENDENCY GIP_CONSTRAINT GIP_MINUTES GIP_CPUS GIP_MEM_GB"
+).split()
+# sbatch's options that `submit` sets, and those with which sbatch submits nothing or something else. The user's options
+# win over ours, so that another array would run other runs, and another name would hide the jobs from the next call.
+OWN = ("array", "job-name", "output", "dependency", "kill-on-invalid-dep", "parsable", "wrap", "test-only")
+OWN_SHORT = ("a", "J", "o", "d")
 # With SBATCH_EXPORT=NONE only these are passed on: what Python, the hub, W&B and judges read.
 PASSED_ON = re.compile(r"PATH|HOME|USER|LANG|LC_\w+|LD_LIBRARY_PATH|PYTHON\w+|VIRTUAL_ENV|CONDA_\w+|CUDA_\w+|OMP_\w+|TMPDIR|"
     r"(?:HF|WANDB|GIP|VLLM|OPENAI|TRANSFORMERS|TORCH|NCCL|GLOO)_\w+|\w+_API_KEY|\w+_TOKEN|\w+_proxy|\w+_PROXY")  # fmt: skip
@@ -49,8 +59,8 @@ class Cluster:
         named = {"account": self.account, "qos": self.qos, "partition": self.partitions[node]}
         options = [f"--{name}={value}" for name, value in named.items() if value]
         gpus = self.gpus or str(needed)
-        # Options of the user's own choose the GPUs, unless GIP_GPUS is set as well.
-        if node == "gpu" and gpus != "0" and (self.gpus or not self.extra["gpu"]):
+        chosen = any(option.startswith(GPU_OPTIONS) for option in self.extra["gpu"])
+        if node == "gpu" and gpus != "0" and (self.gpus or not chosen):
             options += ["--nodes=1", f"--gpus={gpus}"]
         return [*options, *self.common, *self.extra[node]]
 
@@ -58,6 +68,9 @@ class Cluster:
 def cluster(environment: Mapping[str, str]) -> Cluster:
     """Read the settings. Raises UserError that names each wrong variable."""
     given = {name: value.strip() for name, value in environment.items() if name.startswith("GIP_")}
+    for name in given.keys() - set(NAMES):
+        if meant := difflib.get_close_matches(name, NAMES, n=1, cutoff=0.8):
+            raise UserError(f"{name} is not a setting of the cluster; do you mean {meant[0]}?")
     gpus, at_once = given.get("GIP_GPUS") or None, given.get("GIP_PARALLEL") or None
     dependency = given.get("GIP_DEPENDENCY") or "aftercorr"
     if gpus and not GPUS.fullmatch(gpus):
@@ -77,7 +90,7 @@ def cluster(environment: Mapping[str, str]) -> Cluster:
         },
         common=_common(given),
         extra={"cpu": _split(given, "GIP_CPU_ARGS"), "gpu": _split(given, "GIP_GPU_ARGS")},
-        gpus="0" if gpus is None and given.get("GIP_GPU_ARGS") == "" else gpus,
+        gpus=gpus,
         at_once=int(at_once) if at_once else None,
         dependency=dependency,
         python=given.get("GIP_PYTHON") or sys.executable,
@@ -98,9 +111,15 @@ def _common(given: Mapping[str, str]) -> list[str]:
 
 def _split(given: Mapping[str, str], name: str) -> list[str]:
     try:
-        return shlex.split(given.get(name, ""))
+        options = shlex.split(given.get(name, ""))
     except ValueError as error:
         raise UserError(f"{name}={given[name]}: {error}; quote it as in a shell") from None
+    for option in options:
+        if option.startswith(tuple(f"-{letter}" for letter in OWN_SHORT)) or (
+            option.startswith("--") and option[2:].partition("=")[0] in OWN
+        ):
+            raise UserError(f"{name}={given[name]}: gip-exp submit sets {option} itself; leave it out")
+    return options
 
 
 def job_environment(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

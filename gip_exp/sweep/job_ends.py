@@ -60,9 +60,16 @@ def before_a_record(
     phase = "selection" if newest.phase == "select" else "training"
     return End(
         cancelled=job is not None and job.state == "CANCELLED",
-        reason=f"{why}before its {phase} began: {f'{last} ({log})' if last else f'see {log}'}",
+        reason=f"{why}before its {phase} began{_told(plan, log, last)}",
         where=f"job {name}",
     )
+
+
+def _told(plan: Path, log: str, last: str) -> str:
+    """Return what a job printed last and where; '' if it never started, so that it has no output."""
+    if last:
+        return f": {last} ({log})"
+    return f": see {log}" if (plan / log).is_file() else ""
 
 
 def _own_end(plan: Path, run: PlannedRun, array: JobArray, known: Mapping[str, slurm.Job]) -> bool:
