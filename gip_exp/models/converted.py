@@ -17,12 +17,16 @@ def files(config: Config) -> dict[str, str]:
     bench = config.evaluation.mt_bench
     judges = {JUDGE: config.judge, MT_BENCH: bench.judge if bench else None}
     asked = {MODEL: config.model.path if config.model.gguf else None}
-    asked |= {name: one.model for name, one in judges.items() if isinstance(one, LLMJudge) and one.gguf}
+    asked |= {name: one.model for name, one in judges.items() if isinstance(one, LLMJudge) and _served(one)}
     found: dict[str, str] = {}
     for name, path in asked.items():
         if path is not None and path not in found.values():
             found[name] = path
     return found
+
+
+def _served(judge: LLMJudge) -> bool:
+    return judge.gguf and not (judge.offline or judge.dry_run)  # else nothing is sent
 
 
 def stages_of(config: Config, path: str) -> tuple[str, ...]:
