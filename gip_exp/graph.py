@@ -6,7 +6,7 @@ from gip_exp import result
 from gip_exp.config import Config
 from gip_exp.config.embedder import Embedder, TransformerEmbedder
 from gip_exp.config.train import NoTrain
-from gip_exp.models import loading
+from gip_exp.models import converted, loading
 from gip_exp.stage import Stage
 from gip_exp.stages import (
     base,
@@ -35,7 +35,8 @@ def stages(config: Config) -> dict[str, Stage]:
         for stage in (
             *data.stages(config),
             *contamination.stages(config),
-            convert.STAGE if config.model.gguf else base.STAGE,
+            base.STAGE,
+            *convert.stages(config),  # also of the model, in place of the one above
             *score.from_rows(config),
             embed.STAGE,
             *score.from_tables(config),
@@ -80,7 +81,9 @@ def _require(stage: Stage, known: Mapping[str, Stage], config: Config, required:
 def run_key(config: Config) -> str:
     """Return the key of the full run, ignoring `until`, so that a continued run uses the same folder."""
     full = stages(config.model_copy(update={"until": None}))
-    full.pop(describe.STAGE.name, None)  # a page about the result changes nothing in it
+    # A page about the result changes nothing in it; a judge's file is in the settings of the stage that asks the judge.
+    for name in (describe.STAGE.name, converted.JUDGE, converted.MT_BENCH):
+        full.pop(name, None)
     identities = {
         "model": loading.identity(config.model),
         "selector": rank.source(config),

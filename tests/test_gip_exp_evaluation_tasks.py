@@ -334,5 +334,6 @@ def test_a_judge_that_is_served_here_finds_the_tuned_models_room(compose, tmp_pa
     config = parse(compose(*asked, f"evaluation.mt_bench.judge.model={mistral}"))
     first, alive = weakref.ref(loaded(mistral)), []
     monkeypatch.setattr(VLLMServer, "start", lambda _: alive.append(first()))
-    with llm_judge.grader(config.evaluation.mt_bench.judge, root=tmp_path, console=Console(io.StringIO())):
+    judge, console = config.evaluation.mt_bench.judge, Console(io.StringIO())
+    with llm_judge.grader(judge, root=tmp_path, console=console, place=str(mistral)):
         assert alive == [None]

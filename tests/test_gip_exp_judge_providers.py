@@ -41,7 +41,7 @@ def test_a_provider_gets_its_own_key_and_never_openai_s(judge, monkeypatch, name
     ]
     monkeypatch.setenv(variable, f"key-of-{name}")
     assert judge_requirements.missing_judge(config) == []
-    where = judge_endpoint.endpoint_of(config, Path("log"))
+    where = judge_endpoint.endpoint_of(config)
     client = openai_client(judge_endpoint.endpoint_settings(config, where))
     assert (client.api_key, str(client.base_url).rstrip("/")) == (
         f"key-of-{name}",
@@ -52,7 +52,7 @@ def test_a_provider_gets_its_own_key_and_never_openai_s(judge, monkeypatch, name
 @pytest.mark.parametrize("name", HOSTED)
 def test_a_provider_s_model_has_a_price_with_its_source_or_none_at_all(judge, name):
     config = judge(name)
-    where = judge_endpoint.endpoint_of(config, Path("log"))
+    where = judge_endpoint.endpoint_of(config)
     price = find_price(judge_endpoint.endpoint_settings(config, where).prices, config.model)
     text = (CONF / f"{name}.yaml").read_text()
     assert (price is None) == (name in UNPRICED)

@@ -216,7 +216,7 @@ def test_a_judge_s_server_has_one_copy_per_gpu(
     gpus, overrides, copies = case
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     config = micro(tmp_path, "judge=vllm", "judge.model=m", *overrides)
-    server = judge_endpoint.server_of(config.judge, tmp_path / "log")
+    server = judge_endpoint.server_of(config.judge, tmp_path / "log", config.judge.model)
     words = command(server.settings, 1)
     assert "--enable-prefix-caching" in words
     found = [word for word in words if word.startswith("--data-parallel-size")]

@@ -1,17 +1,25 @@
 """GGUF files and models in packages: what is refused before a run, and a converted model that is the model of the file."""
 
+import io
+import json
 import shutil
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from conftest import unavailable
 
+from gip_exp import pipeline
 from gip_exp.config import parse
-from gip_exp.errors import UserError
+from gip_exp.console import Console
+from gip_exp.errors import Answered, UserError
 from gip_exp.graph import run_key, stages
 from gip_exp.models import gguf_file, hub, loading
 from gip_exp.models.packaged import resolved
+from gip_exp.signals import judge_endpoint, judge_requirements
+from gip_exp.storage.store import Entry
+from tests.provider_server import Provider, answer
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +121,115 @@ def test_stages_that_load_the_model_read_the_converted_one(compose, tmp_path):
     found = stages(in_rounds)
     for name in ("train/1", "score/tuned-1", "train"):
         assert "base" in found[name].inputs(in_rounds), name
+
+
+def judged_by(compose, root, judge, *overrides):
+    """A run whose judge is served by vLLM; a model folder, so that only the judge may be a file, unless it is overridden."""
+    asked = ["judge=vllm", f"judge.model={judge}", "judge.max_model_len=64", "selector=mp_ma"]
+    return config(compose, root, "some/folder", *asked, *overrides)
+
+
+def test_a_judge_s_file_is_converted_by_a_stage_of_its_own_or_with_the_model(compose, tiny, tmp_path):
+    alone = judged_by(compose, tmp_path, tiny)
+    both = judged_by(compose, tmp_path, tiny, f"model.path={tiny}")
+    folder = judged_by(compose, tmp_path, "some/judge", f"model.path={tiny}")
+    bench = [
+        "evaluation=[mt_bench]",
+        "judge@evaluation.mt_bench.judge=vllm",
+        f"evaluation.mt_bench.judge.model={tiny}",
+    ]
+    graded = config(compose, tmp_path, "some/folder", *bench)
+    for chosen, stage, made in (
+        (alone, "score", "base/judge"),
+        (both, "score", "base"),
+        (folder, "score", None),
+        (graded, "evaluate/mt_bench", "base/mt_bench"),
+    ):
+        found = stages(chosen)
+        assert [name for name in found[stage].inputs(chosen) if name.startswith("base")] == [made] * bool(
+            made
+        )
+        assert made is None or found[made].name == made
+    # The scores are those of the file, whichever stage converts it.
+    data = {"data": Entry("data", "0", tmp_path, {}, cached=True)}
+    tables = [stages(chosen)["score"].identity(chosen, data) for chosen in (alone, both, folder)]
+    assert tables[0] == tables[1] != tables[2]
+    # Where nothing is sent, nothing is converted, and the scores and the run have the same keys.
+    offline = judged_by(compose, tmp_path, tiny, "judge.offline=true")
+    assert not {"base", "base/judge"} & set(stages(offline))
+    assert stages(offline)["score"].identity(offline, data) == tables[0]
+    assert run_key(offline) == run_key(alone)
+
+
+def test_a_judge_s_file_counts_by_content_and_a_bad_one_is_refused(compose, tiny, tmp_path):
+    moved = tmp_path / "other.GGUF"
+    shutil.copy(tiny, moved)
+    first, second = (judged_by(compose, tmp_path, file).judge for file in (tiny, moved))
+    assert judge_endpoint.identity(first) == judge_endpoint.identity(second)
+    assert judge_endpoint.endpoint_of(first) == judge_endpoint.endpoint_of(second)
+    assert judge_requirements.missing_judge(first) == judge_requirements.missing_vllm(
+        "judge=vllm", "judge=openai"
+    )
+    longer = judged_by(compose, tmp_path, moved, "judge.max_model_len=65").judge
+    assert f"judge.max_model_len=65: {moved} takes 64 tokens" in judge_requirements.missing_judge(longer)[-1]
+    moved.write_bytes(moved.read_bytes() + b"\0")
+    assert judge_endpoint.identity(first) != judge_endpoint.identity(second)
+    assert judge_endpoint.endpoint_of(first) != judge_endpoint.endpoint_of(second)
+    moved.write_bytes(moved.read_bytes()[:500])
+    assert "judge.model=" in judge_requirements.missing_judge(second)[-1]
+    assert "is damaged or incomplete" in judge_requirements.missing_judge(second)[-1]
+
+
+class Served:
+    """Stands for vLLM: an endpoint that gives every row the same grades."""
+
+    key_variable = "GIP_VLLM_API_KEY"
+
+    def __init__(self, provider):
+        self.base_url = provider.url
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def explaining(self):
+        return nullcontext()
+
+    def check_alive(self):
+        pass
+
+
+def test_the_server_of_a_judge_gets_the_converted_folder_and_its_replies_outlive_it(
+    compose, tiny, tmp_path, monkeypatch
+):
+    rows = [
+        {"question": f"{n}+1?", "answer": f"It is <<{n}+1={n + 1}>>{n + 1}.\n#### {n + 1}"} for n in range(4)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    chosen = judged_by(compose, tmp_path, tiny, f"data.path={file}", "until=score")
+    grades = json.dumps({attribute.name: 4 for attribute in chosen.rubric.attributes})
+    places = []
+    monkeypatch.setattr(judge_requirements, "missing_vllm", lambda *_: [])
+    monkeypatch.setenv(Served.key_variable, "x")
+    with Provider(answer(grades)) as provider:
+        monkeypatch.setattr(
+            judge_endpoint, "server_of", lambda _, __, place: places.append(place) or Served(provider)
+        )
+        outcome = pipeline.run(chosen, Console(io.StringIO()))
+        made = outcome.entries["base/judge"]
+        assert places == [str(made.folder)]
+        assert (made.folder / "model.safetensors").is_file()
+        assert made.facts["file"] == tiny.name
+        assert len(provider.bodies) == len(rows)
+        # Another table from the same replies: they are kept under the digest of the file, not of the folder.
+        shutil.rmtree(outcome.entries["score"].folder)
+        shutil.rmtree(made.folder)
+        again = judged_by(compose, tmp_path, tiny, f"data.path={file}", "until=score", "judge.dry_run=true")
+        with pytest.raises(Answered, match=r"0 calls to make, 4 answered by the cache"):
+            pipeline.run(again, Console(io.StringIO()))
 
 
 @pytest.mark.parametrize(

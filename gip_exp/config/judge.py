@@ -87,6 +87,11 @@ class LLMJudge(JudgeSection, LLMEndpoint):
     max_model_len: Positive | None
     server_args: list[str]
 
+    @property
+    def gguf(self) -> bool:
+        """Whether vLLM serves the model of a GGUF file, which a stage converts to a model folder."""
+        return self.kind == "vllm" and self.model.lower().endswith(".gguf")
+
 
 if TYPE_CHECKING:
     Judge = JudgeSection

@@ -10,6 +10,7 @@ from gip_exp.config.judge import LLMJudge
 from gip_exp.errors import UserError
 from gip_exp.evaluation.spec import Questions
 from gip_exp.evaluation.tuned_model import TunedModel, serve
+from gip_exp.models import converted
 from gip_exp.signals import judge_endpoint, lifetime, llm_judge
 from gip_exp.stage import Job
 from gip_exp.storage.files import read_jsonl, write_jsonl
@@ -40,7 +41,11 @@ def mt_bench(job: Job, tuned: TunedModel) -> "MTBenchResult":
     asked = task.select_questions(bench, config.limit_per_category)
     answers = _answers(job, lambda: _played(asked, config, tuned))
     with llm_judge.grader(
-        _judge_config(config), root=root, console=job.console, repeats=config.repeats
+        _judge_config(config),
+        root=root,
+        console=job.console,
+        place=converted.place(job.config, config.judge.model, job.inputs),
+        repeats=config.repeats,
     ) as grade:
         result = task.grade(
             bench, answers, _judge(grade, config.judge.round), repeats=config.repeats, shown=neutralise

@@ -19,7 +19,7 @@ from gip_exp.llm.rubric import Rubric
 from gip_exp.llm.transcript import JudgeReply, replies
 from gip_exp.runs.folder import CONFIG, RESULT
 from gip_exp.runs.records import RunResult, parse_result
-from gip_exp.signals.judge_endpoint import CACHE, endpoint_of, judge_settings, log_file
+from gip_exp.signals.judge_endpoint import CACHE, endpoint_of, judge_settings
 from gip_exp.signals.table import SCORES, UNSCORED
 from gip_exp.storage.files import read_jsonl
 from gip_exp.storage.row_table import RowTable, read_table
@@ -90,7 +90,7 @@ class Judgements:
             return None
         judge = self.config.judge
         assert isinstance(judge, LLMJudge)
-        settings = judge_settings(judge, endpoint_of(judge, log_file(self.root)))
+        settings = judge_settings(judge, endpoint_of(judge))
         rubric = Rubric.from_mapping(self.config.rubric.model_dump())
         return rubric, settings, Cache(self.root / CACHE, refresh_s=3600)
 
@@ -194,7 +194,7 @@ def _no_replies(config: Config | None, root: Path) -> str:
     if not (root / CACHE).is_dir():
         return f"the reply cache {root / CACHE} is gone (gip-exp replies import FILE)"
     try:
-        endpoint_of(config.judge, log_file(root))
-    except (LLMError, OSError) as error:
+        endpoint_of(config.judge)
+    except (LLMError, OSError, UserError) as error:
         return f"the judge's model cannot be read ({error})"
     return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gip_exp.llm.errors import LLMError
-from gip_exp.storage.files import digest, folder_sketch
+from gip_exp.storage.files import digest, file_digest, folder_sketch
 
 SERVABLE_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -37,10 +37,12 @@ def rank_to_serve(adapters: Mapping[str, str]) -> int:
 
 
 def fingerprint(model: str) -> str:
-    """Return 16 hex digits over a model folder's files, or the name itself for a hub name.
+    """Return 16 hex digits over the files of a model folder or over a GGUF file, or the name itself for a hub name.
 
     Large files enter by samples of their content (`folder_sketch`), so that a 16 GB model takes seconds. The location
     of the folder does not enter.
     """
     folder = Path(model)
+    if folder.is_file():
+        return file_digest(folder)[:16]
     return digest(folder_sketch(folder)) if folder.is_dir() else model

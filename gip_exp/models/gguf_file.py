@@ -117,12 +117,13 @@ def _known() -> set[str]:
     return set(GGUF_SUPPORTED_ARCHITECTURES)
 
 
-def convert(file: Path, folder: Path) -> dict[str, Any]:
+def convert(file: Path, folder: Path, key: str = "model.path") -> dict[str, Any]:
     """Write the model of a GGUF file as a model folder in float32, with its tokenizer and chat template.
 
     Args:
         file: The GGUF file.
         folder: An existing folder to write to.
+        key: Config key of the file, for messages.
 
     Returns:
         What `described` returns.
@@ -138,7 +139,7 @@ def convert(file: Path, folder: Path) -> dict[str, Any]:
     # Its bar ignores the setting above.
     modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)
     found = described(file)
-    with _readable(file):
+    with _readable(file, key):
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
         model = AutoModelForCausalLM.from_pretrained(
             str(file.parent), gguf_file=file.name, dtype=torch.float32
@@ -154,13 +155,13 @@ def convert(file: Path, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _readable(file: Path) -> Any:
+def _readable(file: Path, key: str) -> Any:
     try:
         yield
     except (ValueError, KeyError, NotImplementedError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"model.path={file.name}: transformers cannot read this GGUF file ({reason}): give the model's folder or hub id"
+            f"{key}={file.name}: transformers cannot read this GGUF file ({reason}): give the model's folder or hub id"
         ) from error
 
 

@@ -14,6 +14,7 @@ from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.sampler import EndpointSampler
 from gip_exp.console import Console
+from gip_exp.models.packaged import resolved
 
 if TYPE_CHECKING:
     from gip_exp.llm.judge_table import JudgeSettings
@@ -99,16 +100,16 @@ def identity(config: LLMJudge) -> dict[str, Any]:
     settings = content(config) | {"protocol": PROTOCOL}
     del settings["name"]  # only a label
     if config.kind == "vllm":
-        settings["model"] = fingerprint(config.model)
+        settings["model"] = fingerprint(resolved(config.model))
     return settings
 
 
-def server_of(config: LLMJudge, log: Path) -> "VLLMServer":
-    """Return the server of a judge on this machine, not started."""
+def server_of(config: LLMJudge, log: Path, place: str) -> "VLLMServer":
+    """Return the server of a judge on this machine, not started; `place` is the model's folder or hub id."""
     from gip_exp.llm.server import ServerSettings, VLLMServer
 
     settings = ServerSettings(
-        model=config.model,
+        model=place,
         served_name="judge",
         dtype=config.dtype,
         max_model_len=config.max_model_len,
@@ -140,22 +141,29 @@ def _gpus_of_a_copy(server_args: list[str]) -> int:
     return math.prod(int(value) for value in sizes if value.isdigit() and int(value))
 
 
-def endpoint_of(config: LLMJudge, log: Path) -> Endpoint:
+def endpoint_of(config: LLMJudge) -> Endpoint:
     """Return the endpoint as identified in the cache, without starting a server."""
     if config.kind == "openai":
         return Endpoint(config.addresses, config.model, "")
-    return Endpoint((), "judge", server_of(config, log).identity("judge"))
+    return Endpoint((), "judge", weights(config))
+
+
+def weights(config: LLMJudge) -> str:
+    """Return what identifies the weights of a judge on this machine: its files, or its GGUF file, and the precision."""
+    from gip_exp.llm.adapters import fingerprint
+
+    return f"{fingerprint(resolved(config.model))}-{config.dtype}"
 
 
 @contextmanager
-def serving(config: LLMJudge, log: Path, console: Console) -> Iterator[Endpoint]:
-    """Provide the endpoint of a judge; a judge on this machine is served meanwhile."""
+def serving(config: LLMJudge, log: Path, console: Console, place: str) -> Iterator[Endpoint]:
+    """Provide the endpoint of a judge; a judge on this machine is served meanwhile, from the folder or hub id `place`."""
     if config.kind == "openai" or config.offline:
-        yield endpoint_of(config, log)
+        yield endpoint_of(config)
         return
     with device.reserved_for("a judge's vLLM server"):
         console.say(f"  starting vLLM with {config.model} (log: {log})")
-        with server_of(config, log) as server, server.explaining():
+        with server_of(config, log, place) as server, server.explaining():
             yield Endpoint(
-                (server.base_url,), "judge", server.identity("judge"), server.key_variable, server.check_alive
+                (server.base_url,), "judge", weights(config), server.key_variable, server.check_alive
             )

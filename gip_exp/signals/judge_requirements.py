@@ -6,8 +6,9 @@ from pathlib import Path
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.rubric import Rubric
 from gip_exp.config.sampler import EndpointSampler
-from gip_exp.models import hub, loading
+from gip_exp.models import gguf_file, hub, loading
 from gip_exp.models import weights as model_files
+from gip_exp.models.packaged import resolved
 from gip_exp.signals import lifetime
 
 TRUSTING = "--trust-remote-code"  # option of vLLM, in judge.server_args
@@ -29,21 +30,28 @@ def missing_judge(config: LLMJudge, key: str = "judge") -> list[str]:
     if config.offline:
         return []
     if config.kind == "vllm":
-        weights = loading.missing_weights(
-            config.model, None, f"{key}.model", trusted=TRUSTING in config.server_args
-        )
-        return missing_vllm(f"{key}=vllm", f"{key}=openai") + weights + too_long(config, key)
+        weights = _missing_weights(config, f"{key}.model")
+        return missing_vllm(f"{key}=vllm", f"{key}=openai") + (weights or too_long(config, key))
     instead = ", or use judge=rules" if key == "judge" else ""
     return lifetime.ended(config, key) or missing_key(config, key, instead)
 
 
+def _missing_weights(config: LLMJudge, key: str) -> list[str]:
+    if config.gguf:
+        why = gguf_file.problem(Path(resolved(config.model)), chat=True)
+        return [f"{key}={config.model}: {why}"] if why else []
+    return loading.missing_weights(config.model, None, key, trusted=TRUSTING in config.server_args)
+
+
 def too_long(config: LLMJudge, key: str) -> list[str]:
-    """Return a problem if the judge is to be served with a longer context than its config.json allows."""
-    longest, asked = model_files.longest_served(Path(config.model)), config.max_model_len
+    """Return a problem if the judge is to be served with a longer context than its files allow."""
+    read = gguf_file.context if config.gguf else model_files.longest_served
+    longest, asked = read(Path(resolved(config.model))), config.max_model_len
     if longest is None or asked is None or asked <= longest:
         return []
+    named = "the file's context_length" if config.gguf else "max_position_embeddings in its config.json"
     return [
-        f"{key}.max_model_len={asked}: {config.model} takes {longest} tokens (max_position_embeddings in its config.json); "
+        f"{key}.max_model_len={asked}: {config.model} takes {longest} tokens ({named}); "
         f"lower it, or set {key}.max_model_len=null for the model's own"
     ]
 

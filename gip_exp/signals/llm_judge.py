@@ -27,6 +27,7 @@ def judge(
     *,
     root: Path,
     console: Console,
+    place: str,
     whole: Sequence[dict[str, str]] = (),
 ) -> tuple["JudgeTable", str]:
     """Judge every example; return (table, transcript of the first example). Replies are cached below `root`.
@@ -37,6 +38,7 @@ def judge(
         rubric: what is graded.
         root: `paths.root`.
         console: where to print.
+        place: folder or hub id of a judge's model that vLLM serves here.
         whole: the pool, if `examples` is a sample of it: its price is printed.
 
     Raises:
@@ -57,7 +59,7 @@ def judge(
         raise Answered(
             f"judge.dry_run=true, so no requests were sent to {config.model}. {price}. Set judge.dry_run=false to send them"
         )
-    with serving(config, log_file(root), console) as endpoint:
+    with serving(config, log_file(root), console, place) as endpoint:
         settings, start = judge_settings(config, endpoint), time.monotonic()
         if config.batch and not config.offline:
             settings = batches.judged(examples, parsed, settings, config, cache_dir=cache, console=console)
@@ -89,7 +91,7 @@ def estimate(
     from gip_exp.llm.estimate import estimate_pool
     from gip_exp.llm.rubric import Rubric as LLMRubric
 
-    settings = judge_settings(config, endpoint_of(config, log_file(root)))
+    settings = judge_settings(config, endpoint_of(config))
     return estimate_pool(
         examples, LLMRubric.from_mapping(rubric.model_dump()), settings, cache_dir=root / CACHE
     )
@@ -175,8 +177,10 @@ class Grader:
 
 
 @contextmanager
-def grader(config: LLMJudge, *, root: Path, console: Console, repeats: int = 1) -> Iterator[Grader]:
-    """Provide a grader for so many repeats; at the end, print its calls and what they cost."""
+def grader(
+    config: LLMJudge, *, root: Path, console: Console, place: str, repeats: int = 1
+) -> Iterator[Grader]:
+    """Provide a grader for so many repeats (`place` as for `judge`); at the end, print its calls and what they cost."""
     from gip_exp.llm.progress import describe
 
     if config.dry_run:
@@ -184,7 +188,7 @@ def grader(config: LLMJudge, *, root: Path, console: Console, repeats: int = 1) 
             "dry_run=true is only available for scoring a pool (judge.dry_run), not for the judge of an evaluation: unset "
             "it"
         )
-    with serving(config, log_file(root), console) as endpoint:
+    with serving(config, log_file(root), console, place) as endpoint:
         start, grade = time.monotonic(), Grader(config, endpoint, root, console, repeats)
         try:
             yield grade

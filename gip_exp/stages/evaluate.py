@@ -7,10 +7,11 @@ from typing import Any
 
 from gip_exp.config import Config
 from gip_exp.config.base import content
+from gip_exp.config.judge import LLMJudge
 from gip_exp.config.train import LoraTrain
 from gip_exp.evaluation import registry
 from gip_exp.evaluation.tuned_model import TunedModel
-from gip_exp.models import loading
+from gip_exp.models import converted, gguf_file, loading
 from gip_exp.runs.folder import PREDICTIONS
 from gip_exp.stage import Entries, Job, Stage
 from gip_exp.storage.code_digest import Root
@@ -23,18 +24,31 @@ def stages(config: Config) -> list[Stage]:
     return [
         Stage(
             f"evaluate/{name}",
-            _inputs,
+            partial(_inputs, name),
             partial(_settings, name),
             partial(_build, name),
             partial(_missing, name),
             resumable=registry.find(name).resumable,
+            keyed=_keyed,
             code=partial(_code, name),
         )
         for name in config.evaluation.chosen()
     ]
 
 
-def _inputs(config: Config) -> tuple[str, ...]:
+def _inputs(name: str, config: Config) -> tuple[str, ...]:
+    judge = _judge_here(name, config)
+    served = converted.stages_of(config, judge.model) if judge else ()
+    return tuple(dict.fromkeys((*_keyed(config), *served)))  # the judge's file is in the settings
+
+
+def _judge_here(name: str, config: Config) -> LLMJudge | None:
+    """Return the judge of an evaluation that is converted from a GGUF file, if it has one."""
+    judge = getattr(config.evaluation.chosen()[name], "judge", None)
+    return judge if isinstance(judge, LLMJudge) and judge.gguf else None
+
+
+def _keyed(config: Config) -> tuple[str, ...]:
     base = ("base",) if config.model.made else ()
     adapter = ("train",) if isinstance(config.train, LoraTrain) else ()
     return ("data", *base, *adapter)
@@ -52,8 +66,9 @@ def _settings(name: str, config: Config, _: Entries) -> dict[str, Any]:
     }
 
 
-def _code(name: str, _: Config) -> tuple[Root, ...]:
-    return registry.find(name).code
+def _code(name: str, config: Config) -> tuple[Root, ...]:
+    conversion = (gguf_file.convert,) if _judge_here(name, config) else ()
+    return (*registry.find(name).code, *conversion)
 
 
 def _missing(name: str, config: Config) -> list[str]:

@@ -15,6 +15,7 @@ from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge
 from gip_exp.config.selector import OnScores
 from gip_exp.errors import UserError
+from gip_exp.models import converted, gguf_file
 from gip_exp.registry.functions import JUDGES, rubrics
 from gip_exp.signals import judge_endpoint, judge_requirements, judge_sample, lifetime, llm_judge
 from gip_exp.signals.table import UNSCORED, informative, write_table
@@ -106,7 +107,13 @@ def _by_model(job: Job, examples: RowTable) -> dict[str, np.ndarray]:
     rows = judge_sample.rows(config, len(examples))
     judged = examples if rows is None else examples.take(rows)
     table, transcript = llm_judge.judge(
-        judged, config.judge, config.rubric, root=config.paths.root, console=job.console, whole=examples
+        judged,
+        config.judge,
+        config.rubric,
+        root=config.paths.root,
+        console=job.console,
+        place=converted.place(config, config.judge.model, job.inputs),
+        whole=examples,
     )
     write_text(job.folder / TRANSCRIPT, transcript)
     job.draft.facts["judge"] = table.summary()
@@ -145,9 +152,17 @@ def _missing(config: Config) -> list[str]:
     ]
 
 
+def _inputs(config: Config) -> tuple[str, ...]:
+    # The file is in the settings, and the way of converting it in the code, so that its folder need not be in the key.
+    served = converted.stages_of(config, config.judge.model) if isinstance(config.judge, LLMJudge) else ()
+    return ("data", *served)
+
+
 def _code(config: Config) -> tuple[Root, ...]:
+    if isinstance(config.judge, LLMJudge):
+        return (gguf_file.convert,) if config.judge.gguf else ()
     kind = config.judge.kind
     return (JUDGES.function(kind),) if kind in JUDGES.kinds() else ()
 
 
-STAGE = Stage("score", lambda _: ("data",), _settings, _build, _missing, code=_code)
+STAGE = Stage("score", _inputs, _settings, _build, _missing, keyed=lambda _: ("data",), code=_code)

@@ -22,7 +22,7 @@ from gip_exp.config.selector import LessSelector
 from gip_exp.config.train import LoraTrain
 from gip_exp.evaluation import registry
 from gip_exp.evaluation.spec import Questions
-from gip_exp.models import gguf_file, loading
+from gip_exp.models import converted, gguf_file, loading
 from gip_exp.models.packaged import resolved
 from gip_exp.runs.folder import RESULT
 from gip_exp.signals.table import SOURCE_STAGE
@@ -246,13 +246,15 @@ def _bytes(name: str, config: Config, rows: Rows, n_selected: int) -> float:
         if name == "gradients":
             return 4.0 * rows.pool * selector.dimensions * epochs
         return 3 * _adapter(config.model, selector.warmup) * epochs  # including Adam's moments
+    if name in (files := converted.files(config)):  # in float32, also where it is loaded in another precision
+        return 4.0 * (gguf_file.parameters(Path(resolved(files[name]))) or 0.0)
     own = {
         "base": parameters(config.model) * loading.BYTES[config.model.dtype],
         "embed": rows.pool * 4.0 * (getattr(config.embedder_used, "dimensions", None) or WIDTH),
         "select": n_selected * text * 2,  # in the store and in the run folder
         "train": _adapter(config.model, train) if isinstance(train, LoraTrain) else 0.0,
     }
-    return own.get(name if name == "base" else name.partition("/")[0], 0.0)
+    return own.get(name.partition("/")[0], 0.0)
 
 
 def _adapter(model: Model, train: LoraTrain) -> float:

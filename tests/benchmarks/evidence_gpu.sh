@@ -31,8 +31,8 @@ python -m gip_exp -m +experiment=alpaca_smollm2 "data.path=$outputs/alpaca" "${g
   seed=0,1,2 budget=0.01,0.02,0.05 "selector=$methods"
 
 # What a weak judge does to MP+MA and top score: the model judges 500 rows itself, twice, and is compared with the rules.
-base=$(ls -d "$outputs"/store/base/*/ 2>/dev/null | head -1)
-judge=(judge=vllm "judge.model=${base:-HuggingFaceTB/SmolLM2-135M-Instruct}" judge.max_unscored=0.9)
+file=$(sed -n 's/.*model\.path=\([^ ]*\).*/\1/p' <<<"${MODEL:-}")
+judge=(judge=vllm "judge.model=${file:-HuggingFaceTB/SmolLM2-135M-Instruct}" judge.max_unscored=0.9)
 python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" "${judge[@]}" data.limit=500 until=score judge.repeat=0,1
 python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" "${judge[@]}" data.flawed=0.33 \
   seed=0,1,2 budget=0.1 selector=mp_ma,top_score
