@@ -89,14 +89,18 @@ def outputs(run, tmp_path_factory):
     return root
 
 
-def test_the_wheel_holds_configs_slurm_scripts_and_types(installed):
-    yaml = {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
-    assert {path.relative_to(installed) for path in (installed / "conf").rglob("*.yaml")} == yaml
-    scripts = {path.name for path in (ROOT / "slurm").iterdir()}
-    assert {path.name for path in (installed / "slurm").iterdir()} == scripts
+def files(root: Path) -> set[Path]:
+    """What the six folders hold, apart from pages and compiled files."""
+    every = (path for folder in PARTS[:6] for path in (root / folder).rglob("*") if path.is_file())
+    return {path.relative_to(root) for path in every if path.suffix not in {".md", ".pyc"}}
+
+
+def test_the_wheel_holds_every_file_of_the_six_folders(installed):
+    assert files(installed) == files(ROOT)
     assert all(
-        (installed / name / "py.typed").is_file() for name in ("gip_exp", "selection", "baselines", "eval")
+        (installed / f"{name}/py.typed").is_file() for name in ("gip_exp", "selection", "baselines", "eval")
     )
+    assert (installed / "slurm" / "README.md").is_file()  # messages name it
     assert not (installed / "tests").exists()
 
 
