@@ -108,7 +108,7 @@ def ranking(
 ) -> Selection:
     """Return a `Selection` from picks in order and the gain of each."""
     return Selection(
-        indices=np.asarray(indices, dtype=np.int64),
+        indices=np.asarray(indices),
         gains=np.asarray(gains, dtype=np.float64),
         rounds=rounds,
         objective=dict(objective or {}),

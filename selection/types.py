@@ -37,6 +37,11 @@ def per_budget(select: Function) -> Function:
     return select
 
 
+def _first_repeated(indices: np.ndarray) -> int | None:
+    rows, counts = np.unique(indices, return_counts=True)
+    return None if len(rows) == len(indices) else int(rows[counts > 1][0])
+
+
 class Computed(Mapping[str, float]):
     """Named values that are computed when first asked for, and kept; whatever they need is let go then.
 
@@ -99,14 +104,23 @@ class Selection:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        indices = np.array(self.indices, dtype=np.int64).reshape(-1)
+        given = np.asarray(self.indices)
+        if given.size and given.dtype.kind not in "iu":
+            raise ValueError(
+                f"indices: have the type {given.dtype}; give row numbers (integers), for a mask np.flatnonzero(mask)"
+            )
+        indices = np.array(given, dtype=np.int64).reshape(-1)
         gains = np.array(self.gains, dtype=np.float64).reshape(-1)
         rounds = tuple(int(start) for start in self.rounds)
         problems = []
         if len(gains) != len(indices):
             problems.append(f"gains: has {len(gains)} values for {len(indices)} indices; give one per index")
-        if len(np.unique(indices)) != len(indices):
-            problems.append("indices: a row appears twice; a selection holds every row at most once")
+        if len(indices) and indices.min() < 0:
+            problems.append(f"indices: got {indices.min()}; row numbers start at 0")
+        if (repeated := _first_repeated(indices)) is not None:
+            problems.append(
+                f"indices: row {repeated} appears twice; a selection holds every row at most once"
+            )
         if not rounds or rounds[0] != 0 or list(rounds) != sorted(set(rounds)):
             problems.append(f"rounds: got {rounds}; give increasing start positions that begin with 0")
         if problems:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, create_model
 
-from gip_exp.config.keys import options, unknown_key
+from gip_exp.config.keys import kind_of_file, options, unknown_key
 from gip_exp.config.root import Config
 from gip_exp.config.selector import RankingSelector, section_of
 from gip_exp.errors import UserError, listed
@@ -81,6 +81,17 @@ def _missing(key: str) -> str:
     return f"{key} is missing: give it a value ({key}=...)"
 
 
+def _missing_line(key: str, group: str) -> str:
+    """Return the message for a key that the file chosen from a group should have, but has not."""
+    if group not in _UNIONS or key.count(".") != 1:
+        return _missing(key)
+    usual = {"selector.signal": "judge", "selector.seed": "${seed}"}.get(key, "VALUE")
+    return (
+        f"{key} is missing: the chosen file of conf/{group}/ needs the line `{key.partition('.')[2]}: {usual}`, or the command "
+        f"+{key}=VALUE"
+    )
+
+
 _MESSAGES = {
     "path_type": "must be a folder, e.g. outputs",
     "int_parsing_size": "must be a smaller whole number",
@@ -99,10 +110,15 @@ def _message(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return unknown_key(key)
     if problem["type"] == "missing":
-        return _missing(key)
+        return _missing_line(key, location[0])
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         kind = problem["input"].get("kind") if isinstance(problem["input"], Mapping) else problem["input"]
         group = key.rpartition(".")[2]  # the embedder of a selector is chosen like any other
+        if key == "selector" and kind_of_file(group, kind) == kind:
+            return (
+                f"selector.kind={_shown(kind)}: conf/selector/ has a file of this name, but there is no function `select` in "
+                f"baselines/{kind}.py, nor an installed package with it"
+            )
         choice = f"{key}=NAME" if group == key else f"+{group}@{key}=NAME"
         return f"{key}.kind={_shown(kind)}: choose {choice}, with NAME one of {', '.join(options(group))}"
     if problem["type"] == "value_error":

@@ -27,6 +27,12 @@ def unknown_key(key: str, also: Iterable[str] = ()) -> str:
     if owners:
         group = key.partition(".")[0]
         return f"the chosen {group} has no key {key}; choose one that has: {', '.join(f'{group}={o}' for o in owners)}"
+    if key in keys() and key.count(".") == 1:
+        group, _, option = key.partition(".")
+        return (
+            f"no file of conf/{group}/ has the line `{option}: VALUE`; if the chosen {group} knows this option, add the line to "
+            f"its file, or write +{key}=VALUE"
+        )
     last = key.rpartition(".")[2]
     known = [*keys(), *also]
     # A key in the wrong section (lr=1e-4) is as frequent as a misspelled one.
@@ -65,6 +71,14 @@ def options(group: str) -> tuple[str, ...]:
         return ()
     names = {part.name[:-5] for part in folder.iterdir() if part.name.endswith(".yaml")}
     return tuple(sorted(names | set(installed()) if group == "selector" else names))
+
+
+def kind_of_file(group: str, name: Any) -> Any:
+    """Return the value of `kind` in a file of a group; None if there is no such file."""
+    import yaml
+
+    file = files("conf").joinpath(group, f"{name}.yaml")
+    return yaml.safe_load(file.read_text(encoding="utf-8")).get("kind") if file.is_file() else None
 
 
 def _owners(key: str) -> list[str]:

@@ -16,6 +16,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
+from types import ModuleType
 from typing import Any
 
 from baselines._target_rules import SUBTASKS, Aggregate
@@ -52,6 +53,7 @@ READS = {
     "note": "a function that shows a sentence and records it with the result",
     "budget": "number of rows to pick",
 }
+_TAKEN = {"kind", "name", "signal", "signals", "embedder"}  # keys of the config section of a selector
 AT_TARGET = frozenset({"target_texts", "target_features", "gradients"})
 # Selectors with slow imports, listed with their parameters so that configs are validated without importing them.
 _HEAVY = {
@@ -111,10 +113,30 @@ def own() -> Mapping[str, Selector]:
     for module in pkgutil.iter_modules(baselines.__path__):
         if module.name.startswith("_") or module.name in found:
             continue
-        select = getattr(import_module(f"baselines.{module.name}"), "select", None)
+        select = getattr(_imported(f"baselines.{module.name}"), "select", None)
         if select is not None:
-            found[module.name] = _from_signature(module.name, select)
+            found[module.name] = _own(module.name, select)
     return dict(sorted(found.items()))
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except (ImportError, SyntaxError, NameError) as error:
+        raise UserError(
+            f"{name.replace('.', '/')}.py cannot be imported ({type(error).__name__}: {error}), and it may be a selector: "
+            "correct it, or take it away"
+        ) from error
+
+
+def _own(kind: str, select: Any) -> Selector:
+    try:
+        return _from_signature(kind, select)
+    except (TypeError, NameError) as error:
+        raise UserError(
+            f"baselines/{kind}.py: the function select cannot be used as a selector ({error}); the parameters that are filled "
+            f"are {', '.join(READS)}"
+        ) from error
 
 
 @cache
@@ -139,12 +161,16 @@ def find(kind: str) -> Selector:
     except (ImportError, AttributeError, TypeError, NameError) as error:
         raise UserError(
             f"selector.kind={kind}: the function {point.value} of the installed package {package or point.value} cannot "
-            f"be used ({type(error).__name__}: {error}): reinstall or uninstall the package"
+            f"be used ({type(error).__name__}: {error}): correct, reinstall or uninstall the package"
         ) from error
 
 
 def _from_signature(kind: str, select: Any, package: str = "") -> Selector:
     reads, options = split_parameters(select, READS)
+    if "budget" not in reads:
+        raise TypeError("it has no parameter budget, the number of rows to pick")
+    if taken := _TAKEN & options.keys():
+        raise TypeError(f"{min(taken)}: is a key of every selector, so the option needs another name")
     function = f"{select.__module__}:{select.__qualname__}"
     nested = not getattr(select, "per_budget", False)
     return Selector(kind, function, reads - {"budget"}, options, nested, package)

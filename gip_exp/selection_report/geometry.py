@@ -146,7 +146,9 @@ def topic_words(texts: Sequence[str], labels: np.ndarray, most: int = 5) -> list
     from gip_exp.words import words
 
     numbers = np.unique(labels)
-    joined = [" ".join(texts[row][:2000] for row in np.flatnonzero(labels == number)) for number in numbers]
+    joined = [
+        " ".join(texts[row][:2000] for row in np.flatnonzero(labels == number).tolist()) for number in numbers
+    ]
     counter = CountVectorizer(tokenizer=words, token_pattern=None, lowercase=False)
     try:
         counts = counter.fit_transform(joined).toarray().astype(np.float64)

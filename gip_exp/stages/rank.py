@@ -32,6 +32,7 @@ from gip_exp.errors import UserError
 from gip_exp.gip_processes import select_in_processes
 from gip_exp.models.machine import missing_for_processes
 from gip_exp.registry import selectors
+from gip_exp.registry.picks import pick
 from gip_exp.reselection import named, rescored, share
 from gip_exp.runs.records import RankFacts
 from gip_exp.runs.slurm import node_count
@@ -134,7 +135,8 @@ def _build(job: Job) -> None:
             budget=rank_to,
         )
     else:
-        selection = _by_function(job.config.selector, selector_of(job.config), pool, rank_to)
+        needed = n_selected if by_rows else 1  # a budget in tokens is as many rows as hold them
+        selection = _by_function(job.config.selector, selector_of(job.config), pool, rank_to, needed)
     _write(job, pool, pool.rows[selection.indices], selection.gains)
     facts = RankFacts(
         n_pool=n_pool,
@@ -170,7 +172,7 @@ def _build_again(number: int, job: Job) -> None:
             f"budget={job.config.budget} needs {wanted} more rows in round {number}, but only {int(free.sum())} rows of the pool "
             "have all scores and a loss under the tuned model: lower the budget, or raise train.max_length"
         )
-    selection = _by_function(job.config.selector, selector_of(job.config), pool, wanted)
+    selection = _by_function(job.config.selector, selector_of(job.config), pool, wanted, wanted)
     rows = np.concatenate([taken, pool.rows[selection.indices]])
     _write(job, pool, rows, np.concatenate([earlier["gain"].to_numpy(), selection.gains]))
     unscored = len(pool.rows) - int(free.sum()) - before
@@ -201,16 +203,18 @@ def in_round(number: int, last: int) -> Stage:
 
 
 def _by_function(
-    config: SelectorSection, selector: selectors.Selector, pool: SelectorInputs, rank_to: int
+    config: SelectorSection, selector: selectors.Selector, pool: SelectorInputs, rank_to: int, needed: int
 ) -> "Selection":
-    """Call the selector's function with the parameters it reads and its options."""
+    """Call the selector's function with the parameters it reads and its options; it ranks at least `needed` rows."""
     if pool.candidates is not None and "candidates" not in selector.reads:
         raise UserError(
             f"selector={config.name}: {int((~pool.candidates).sum())} of {pool.n} rows are unscored, but this selector "
             "cannot leave rows out: increase judge.round to ask again, or choose a selector that takes `candidates`"
         )
-    given = {name: getattr(pool, name) for name in selector.reads}
-    return selector.load()(**given, budget=rank_to, **selector.options_of(config))
+    given = {name: getattr(pool, name) for name in selector.reads} | selector.options_of(config)
+    return pick(
+        selector, config.name, given, n=pool.n, budget=rank_to, needed=needed, candidates=pool.candidates
+    )
 
 
 def _from_file(job: Job, pool: SelectorInputs, rank_to: int, n_selected: int) -> "Selection":

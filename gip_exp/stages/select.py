@@ -59,8 +59,8 @@ def _ranked(job: Job) -> Any:
     n_pool, n_selected = sizes(job.config, job.inputs)
     if len(ranking) < n_selected:  # a ranking made for a smaller budget may be limited to the scored rows
         raise UserError(
-            f"budget={job.config.budget} needs {n_selected} rows, but only {len(ranking)} of {n_pool} can be picked (the "
-            "others are unscored): lower the budget"
+            f"budget={job.config.budget} needs {n_selected} rows, but only {len(ranking)} of {n_pool} are ranked "
+            "(the others are unscored, or the selector leaves them out): lower the budget"
         )
     return ranking.slice(0, n_selected)
 
