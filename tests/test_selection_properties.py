@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from selection import gip_select
 from selection.checks import Problems
+from selection.fast.ahead import Ahead
 from selection.fast.choose import fast_applies, select_fast
 from selection.fast.columns import TILE, dot_error, pool_products
 from selection.objective import query_gram
@@ -111,6 +112,19 @@ def test_fast_kernels_break_ties_among_many_copies_by_the_lowest_row(kind, metho
         assert row // 30 == seen.get(row % 30, 0)
         seen[row % 30] = row // 30 + 1
     assert_same(select_fast(case, 90, 2**24), plain)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_copies_are_guessed_in_the_order_in_which_they_are_picked(kind, method, monkeypatch):
+    features, query = make(kind, 600, 16, seed=5)
+    if kind == "scores":
+        query = {"scores": np.tile(query["scores"], (3, 1))}
+    looks = []
+    look_ahead = Ahead.look_ahead
+    monkeypatch.setattr(Ahead, "look_ahead", lambda state, row: looks.append(row) or look_ahead(state, row))
+    select_fast(problem(np.tile(features, (3, 1)), query, method=method, dtype=torch.float32), 240, 2**24)
+    assert len(looks) < 240 / 4  # a guess of the wrong copy would end every look after its first pick
 
 
 def widened(case: Problem) -> Problem:

@@ -88,7 +88,7 @@ class Ahead(ABC):
     def guesses(self, top: torch.Tensor) -> Iterator[int]:
         """Positions in `top` in the order in which the rule would pick them, were there no other rows.
 
-        It begins with position 0, whatever the rule says.
+        It begins with position 0, whatever the rule says; ties go to the first position.
         """
 
     @abstractmethod
@@ -161,13 +161,18 @@ class Ahead(ABC):
         self.guessed, self.used = [], 0
 
     def _leaders(self, row: int) -> torch.Tensor:
-        """Numbers of `row` and of the free rows with the largest values on file."""
+        """Number of `row`, then of the free rows with the largest values on file, ascending as ties are broken."""
         value = self.values()
         value[row] = torch.inf
         size = min(self.n, max(512, min(self.n // 32, AHEAD_NUMBERS // self.d)))
         top = torch.topk(value, min(size, int(self.free.sum()))).indices
         assert int(top[0]) == row
-        return top
+        return torch.cat([top[:1], top[1:].sort().values])
+
+    def first_best(self, ratio: torch.Tensor) -> int:
+        """The first position that ties with the largest ratio in its dtype; -1 where none is above 0."""
+        best = float(ratio.max())
+        return int((ratio >= self.floor(best, TIE[self.dtype])).to(torch.uint8).argmax()) if best > 0 else -1
 
 
 def select_ahead(state: Ahead, budget: int) -> Picks:

@@ -170,9 +170,8 @@ class CompressionAhead(Ahead):
             over, under = (
                 (self.ridge + left, self.ridge + first) if self.logdet else (first, self.ridge + left)
             )
-            best = (over / under * free).max(dim=0)
-            at = int(best.indices)
-            if best.values <= 0:
+            at = self.first_best(over / under * free)
+            if at < 0:
                 return
 
 

@@ -179,7 +179,6 @@ class DualAhead(Ahead):
                 rest.addcmul_(u, u, value=-1.0 / den)
             rest[at] = torch.inf
             whitened = corr if inverse is None else corr @ inverse
-            best = ((whitened * corr).sum(dim=1) / rest).max(dim=0)
-            at = int(best.indices)
-            if best.values <= 0:
+            at = self.first_best((whitened * corr).sum(dim=1) / rest)
+            if at < 0:
                 return
