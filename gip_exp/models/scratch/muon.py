@@ -1,16 +1,14 @@
-"""Muon in float32, a few matrices of one shape at once, on several threads.
+"""Muon in float32, all matrices of one shape at once.
 
 The same steps as `torch.optim.Muon`, which orthogonalises each matrix alone and in bfloat16: on a processor without
 bfloat16 units that took longer than the model's forward and backward pass together (128 x 344: 4.8 ms a product, float32 0.14).
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from typing import Any
 
 import torch
 
-TOGETHER = 3  # matrices that one thread orthogonalises at once
 STEPS = 5
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the quintic Newton-Schulz iteration (Jordan et al. 2024)
 
@@ -45,35 +43,25 @@ class Muon(torch.optim.Optimizer):
         lr: Step size; of tall matrices times the root of rows over columns.
         weight_decay: Share of the weights taken away per step, times `lr`.
         momentum: Weight of the earlier gradients.
-        pool: Threads that share the matrices; None works in the caller's.
     """
 
     def __init__(
-        self,
-        params: Iterable[torch.Tensor],
-        lr: float,
-        weight_decay: float,
-        momentum: float = 0.95,
-        pool: Executor | None = None,
+        self, params: Iterable[torch.Tensor], lr: float, weight_decay: float, momentum: float = 0.95
     ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
-        self._map = pool.map if pool else map
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Change the weights once. Raises ValueError for a closure, which nothing here needs."""
         if closure is not None:
             raise ValueError("closure is not supported: call backward first")
-        shares = []
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[torch.Tensor]] = {}
             for matrix in group["params"]:
                 by_shape.setdefault(matrix.shape, []).append(matrix)
             for matrices in by_shape.values():
-                shares += [(matrices[i : i + TOGETHER], group) for i in range(0, len(matrices), TOGETHER)]
-        for _ in self._map(self._step, *zip(*shares, strict=True)):
-            pass  # an error in a thread is raised here
+                self._step(matrices, group)
 
-    @torch.no_grad()  # a setting of each thread
     def _step(self, matrices: list[torch.Tensor], group: dict[str, Any]) -> None:
         gradients = torch.stack([matrix.grad for matrix in matrices if matrix.grad is not None])
         state = self.state[matrices[0]]

@@ -12,7 +12,7 @@ story: three layers and large batches do that early, two layers or small batches
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,11 +111,11 @@ def pretrain(
     rows = pack(tokenizer, documents, length, taught)
     _check_run(steps, batch_size, len(rows))
     batches = _batches(rows, batch_size, torch.Generator().manual_seed(seed))
+    optimizers = _optimizers(model, lr, muon_lr, weight_decay)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    peaks = [group["lr"] for group in groups]
     losses: list[float] = []
     with Gradients(model) as gradients:
-        optimizers = _optimizers(model, lr, muon_lr, weight_decay, gradients.pool)
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        peaks = [group["lr"] for group in groups]
         for step in range(steps):
             for group, peak in zip(groups, peaks, strict=True):
                 group["lr"] = peak * schedule(step, steps, int(steps * warmup), flat)
@@ -215,7 +215,7 @@ def _batches(rows: torch.Tensor, size: int, generator: torch.Generator) -> Itera
 
 
 def _optimizers(
-    model: Qwen3ForCausalLM, lr: float, muon_lr: float, weight_decay: float, pool: Executor
+    model: Qwen3ForCausalLM, lr: float, muon_lr: float, weight_decay: float
 ) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the rest (the tied embeddings, the norms)."""
     import torch
@@ -226,7 +226,7 @@ def _optimizers(
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return (
-        Muon(matrices, lr=muon_lr, weight_decay=weight_decay, pool=pool),
+        Muon(matrices, lr=muon_lr, weight_decay=weight_decay),
         torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98)),
     )
 
