@@ -164,7 +164,7 @@ def test_the_gradients_are_those_of_transformers_to_rounding(words, kv_heads):
     torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, mean=1.0 if parameter.ndim == 1 else 0.0, std=0.2)
-    rows = pack(words, CORPUS, 64, taught)[:40]  # 40 x 64 tokens are several parts, the last one smaller
+    rows = pack(words, CORPUS, 64, taught)[:5]  # an odd number: the halves differ
     loss = model(input_ids=rows[:, 0], labels=rows[:, 1]).loss
     expected = torch.autograd.grad(loss, list(model.parameters()))
     with Gradients(model) as gradients:
@@ -173,14 +173,14 @@ def test_the_gradients_are_those_of_transformers_to_rounding(words, kv_heads):
         assert torch.linalg.vector_norm(parameter.grad - gradient) < 1e-5 * torch.linalg.vector_norm(gradient)
 
 
-def test_the_weights_do_not_depend_on_the_number_of_threads(words):
+def test_one_thread_and_two_give_the_same_weights(words):
     threads = torch.get_num_threads()
     ends = []
     try:
-        for count in (1, 3):
+        for count in (1, 2):
             torch.set_num_threads(count)
             model = tiny(words)
-            pretrain(model, words, CORPUS, steps=3, batch_size=48, length=64)
+            pretrain(model, words, CORPUS, steps=3, batch_size=8, length=64)
             assert torch.get_num_threads() == count
             ends.append(list(model.parameters()))
     finally:
