@@ -1,7 +1,7 @@
 """The endpoint campaign: a judge whose endpoint misbehaves, through the whole command, and how each way must end.
 
 `python tests/bad_endpoint_campaign.py [--only WORDS] [--sample N] [--processes 6] [--show]`. The cases are those of
-`bad_endpoint_cases`, on a server of this machine. Every command must end within a minute; either every row has the grades
+`bad_endpoint_cases`, on a server of this machine. Every command must end within two minutes; either every row has the grades
 that the server gave it, or the rows without are counted with their reason, or there is one message with exit code 2. The key
 is in no output and no file and is sent nowhere else. Afterwards the endpoint is mended, and the command (with
 `judge.round=1` where rows were missing) must grade every row and ask for no reply that it has.
@@ -30,7 +30,7 @@ from bad_input_files import Case, Templates
 
 KEY = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
 ROWS = 12
-LIMIT = 60.0  # seconds
+LIMIT = 120.0  # seconds; 30 on an idle machine
 WARM = (
     "gip_exp.llm.judge gip_exp.llm.replicas gip_exp.llm.transcript openai httpx2 aiohttp gip_exp.cli.main "
     "gip_exp.signals.figure"
@@ -98,11 +98,8 @@ def play(port: int, scratch: Path, name: str) -> tuple[str, Ending, list[str]]:
         command(case.name, port, *(["judge.round=1"] if allowed else [])), folder, templates, limit=LIMIT
     )
     after = Account(port, case.name)
-    found = (
-        [*_common(again, folder), *_graded(folder, set(range(ROWS)))]
-        if not again.code
-        else [f"mended: {again.err[-300:]}"]
-    )
+    found = _common(again, folder)
+    found += _graded(folder, set(range(ROWS))) if again.code == 0 else [f"mended: {again.err[-300:]}"]
     twice = [row for row, n in before.good.items() if after.asked[row] > before.asked[row] and n]
     return name, ending, [*found, *([f"rows {twice} are bought again"] if twice else [])]
 
@@ -129,7 +126,7 @@ def _ended_right(case: Misbehaviour, ending: Ending, folder: Path) -> list[str]:
             f"no {what}" for what in ("remedy", "kept") if not _says(what, ending.err.partition("error: ")[2])
         ]
         return found
-    if ending.code:
+    if ending.code != 0:
         return [f"exit code {ending.code} after {ending.seconds:.0f} s"]
     every = set(range(ROWS))
     if case.end == "scored":
