@@ -1,6 +1,9 @@
 """Selectors that are written wrongly: each mistake is one message that names the function and what to do."""
 
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from gip_exp.registry import selectors
 from gip_exp.registry.picks import pick
 from gip_exp.registry.selectors import Selector
 from selection.types import Selection
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -90,6 +95,17 @@ def test_a_definition_that_cannot_be_used_names_its_file(code, problem, tmp_path
     monkeypatch.delitem(sys.modules, "baselines.odd", raising=False)
     with pytest.raises(UserError, match=rf"baselines/odd.py.*{problem}"):
         selectors.own.__wrapped__()
+
+
+def test_a_method_that_cannot_be_imported_is_one_message_of_any_command(tmp_path):
+    for folder in ("gip_exp", "selection", "baselines", "eval", "conf"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "baselines" / "odd.py").write_text("import not_there\n")
+    command = [sys.executable, "-m", "gip_exp", "+experiment=quickstart"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: baselines/odd.py cannot be imported (ModuleNotFoundError")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_selection_holds_row_numbers_and_may_be_empty():

@@ -76,9 +76,9 @@ def _with_hydra(composed: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from gip_exp.cli.run import run_composed
-
     try:
+        from gip_exp.cli.run import run_composed
+
         values = OmegaConf.to_container(composed, resolve=True)
         assert isinstance(values, dict)
         run_composed({str(key): value for key, value in values.items()})

@@ -134,7 +134,13 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 
 def _refuse(error: Exception, arguments: Sequence[str]) -> int:
-    from gip_exp.cli.hydra_errors import explained
+    if isinstance(
+        error, UserError
+    ):  # perhaps of the configuration's own modules, which `explained` would import again
+        text = str(error).strip()
+    else:
+        from gip_exp.cli.hydra_errors import explained
 
-    print(f"error: {explained(error, arguments)}", file=sys.stderr)
+        text = explained(error, arguments)
+    print(f"error: {text}", file=sys.stderr)
     return 2
