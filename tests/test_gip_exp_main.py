@@ -51,6 +51,7 @@ def test_help_lists_the_choices_without_importing_heavy_libraries():
         (["+experiment=gsm8k_cpu", "data.path=/no/such"], "data.path=/no/such does not exist"),
         (["+experiment=own_data"], "no data: give data.path=FILE_OR_FOLDER"),
         (["budget=[1"], "cannot read the argument 'budget=[1'"),
+        (["engine.server_args=[--a=0.3,--b]"], """e.g. 'engine.server_args=["--a=0.3","--b"]'"""),
         (["+experiment=quickstart", "target=null"], "Config group override must be a string"),
         (
             ["-m", "+experiment=quickstart", "seed=0,1", "paths.root=/etc/passwd/x"],

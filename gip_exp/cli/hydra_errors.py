@@ -1,5 +1,6 @@
 """Messages for Hydra's and OmegaConf's errors: our own for an unknown key and a missing `=`, else theirs."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 from gip_exp.config.keys import PLUS, free, groups, keys, options, unknown_key
 from gip_exp.errors import UserError
 
-QUOTED = "for Hydra and for the shell, e.g. 'data.path=\"/my data/a=b.jsonl\"'"
 PRINT = "python -m gip_exp ... --cfg job prints all keys"
 
 
@@ -29,13 +29,21 @@ def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = 
     if argument := getattr(error, "override", None):
         if "missing EQUAL" in text:
             return f"cannot read the argument {argument!r}: arguments must be key=value, e.g. {_example(argument)}"
-        return (
-            f"cannot read the argument {argument!r} ({text}): quote values with special characters, {QUOTED}"
-        )
+        return f"cannot read the argument {argument!r} ({text}): quote values with special characters, for Hydra and for the "
+            f"shell, e.g. {_quoted(argument)}"
     if found := re.search(r"Could not override '([^']+)'", text):
         argument = next((one for one in arguments if one.partition("=")[0] == found[1]), found[1])
         return f"{argument}: Could not override '{found[1]}': {_instead(found[1], argument, also)}"
     return f"{text}\nCheck the arguments; --help lists the choices."
+
+
+def _quoted(argument: str) -> str:
+    """Return how to quote a value, by the argument itself if it is a list of words: `key=["--a=1","b"]`."""
+    key, _, value = argument.partition("=")
+    words = value[1:-1].split(",")
+    if value.startswith("[") and value.endswith("]") and not re.search(r"[\[\]{}()'\"\\]", value[1:-1]):
+        return f"'{key}=[{','.join(json.dumps(word.strip()) for word in words)}]'"
+    return '\'data.path="/my data/a=b.jsonl"\''
 
 
 def dashes(arguments: Sequence[str]) -> str:
