@@ -29,8 +29,10 @@ def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = 
     if argument := getattr(error, "override", None):
         if "missing EQUAL" in text:
             return f"cannot read the argument {argument!r}: arguments must be key=value, e.g. {_example(argument)}"
-        return f"cannot read the argument {argument!r} ({text}): quote values with special characters, for Hydra and for the "
-            f"shell, e.g. {_quoted(argument)}"
+        return (
+            f"cannot read the argument {argument!r} ({text}): quote values with special characters, for Hydra and for "
+            f"the shell, e.g. {_quoted(argument)}"
+        )
     if found := re.search(r"Could not override '([^']+)'", text):
         argument = next((one for one in arguments if one.partition("=")[0] == found[1]), found[1])
         return f"{argument}: Could not override '{found[1]}': {_instead(found[1], argument, also)}"
@@ -43,7 +45,7 @@ def _quoted(argument: str) -> str:
     words = value[1:-1].split(",")
     if value.startswith("[") and value.endswith("]") and not re.search(r"[\[\]{}()'\"\\]", value[1:-1]):
         return f"'{key}=[{','.join(json.dumps(word.strip()) for word in words)}]'"
-    return '\'data.path="/my data/a=b.jsonl"\''
+    return "'data.path=\"/my data/a=b.jsonl\"'"
 
 
 def dashes(arguments: Sequence[str]) -> str:
