@@ -109,7 +109,7 @@ class CompressionAhead(Ahead):
         for plan in self.plans:
             plan.products(rows, exact)  # remembers the products with the base
         self.planned = [self._plan([row], f[None]) for row, f in zip(rows, exact, strict=True)]
-        return [torch.stack([planned[family] for planned in self.planned]) for family in (0, 1)]
+        return [torch.stack([v for v, *_ in self.planned]), torch.stack([y for _, y, *_ in self.planned])]
 
     def _plan(self, row: list[int], exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float, float]:
         """Take the plans past the pick of a row (1, d).
