@@ -173,11 +173,17 @@ def campaign(chosen: list[Mutant]) -> Iterator[tuple[Mutant, str, Ending, list[s
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--files", type=int, default=200, help="so many files")
-    parser.add_argument("--only", default="", help="files whose name or damage holds this text")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="files whose number, name or damage holds one of these texts, with commas between them",
+    )
     parser.add_argument("--show", action="store_true", help="print how every command ends")
     options = parser.parse_args()
     chosen = [
-        one for one in mutants(options.files) if options.only in f"{one.number} {one.source.name} {one.kind}"
+        one
+        for one in mutants(options.files)
+        if any(word in f"{one.number} {one.source.name} {one.kind}" for word in options.only.split(","))
     ]
     warm_up(WARM)
     ends: Counter[str] = Counter()

@@ -3,8 +3,8 @@
 `python tests/bad_endpoint_campaign.py [--only WORDS] [--sample N] [--processes 6] [--show]`. The cases are those of
 `bad_endpoint_cases`, on a server of this machine. Every command must end within two minutes; either every row has the grades
 that the server gave it, or the rows without are counted with their reason, or there is one message with exit code 2. The key
-is in no output and no file and is sent nowhere else. Afterwards the endpoint is mended, and the command (with
-`judge.round=1` where rows were missing) must grade every row and ask for no reply that it has.
+is in no output and no file and is sent nowhere else. Afterwards the endpoint is mended, and the command (with what its
+message offers) must grade every row and ask for no reply that it has.
 """
 
 import argparse
@@ -30,11 +30,12 @@ from bad_input_files import Case, Templates
 
 KEY = "sk-proj-0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
 ROWS = 12
-LIMIT = 120.0  # seconds; 30 on an idle machine
+LIMIT = 120.0  # seconds; most end within 30
 WARM = (
     "gip_exp.llm.judge gip_exp.llm.replicas gip_exp.llm.transcript openai httpx2 aiohttp gip_exp.cli.main "
     "gip_exp.signals.figure"
 )
+WAYS_OUT = {"later-another-model-midway": ["judge.mixed_models=true"]}  # as the message says
 QUESTIONS = "".join(
     json.dumps({"question": f"What is the number of row R{row:04d}?", "answer": f"It is {row}."}) + "\n"
     for row in range(ROWS)
@@ -94,9 +95,8 @@ def play(port: int, scratch: Path, name: str) -> tuple[str, Ending, list[str]]:
     if found or case.end == "scored":
         return name, ending, found
     Account(port, case.name, "mend")
-    again = run(
-        command(case.name, port, *(["judge.round=1"] if allowed else [])), folder, templates, limit=LIMIT
-    )
+    more = WAYS_OUT.get(name, ["judge.round=1"] if allowed else [])
+    again = run(command(case.name, port, *more), folder, templates, limit=LIMIT)
     after = Account(port, case.name)
     found = _common(again, folder)
     found += _graded(folder, set(range(ROWS))) if again.code == 0 else [f"mended: {again.err[-300:]}"]
@@ -155,9 +155,7 @@ def _graded(folder: Path, rows: set[int]) -> list[str]:
     reasons = {json.loads(line)["id"] for line in (place / "unscored.jsonl").read_text().splitlines()}
     expected = {row: {name: float(grade) for name, grade in grades(row).items()} for row in rows}
     scored = {
-        row: {name: line[name] for name in NAMES}
-        for row, line in table.items()
-        if line[NAMES[0]] == line[NAMES[0]]
+        row: {name: line[name] for name in NAMES} for row, line in table.items() if line[NAMES[0]] is not None
     }
     found = [] if scored == expected else [f"other grades than the server's: {_difference(scored, expected)}"]
     missing = {f"train-{row:06d}" for row in set(range(ROWS)) - rows}
@@ -187,12 +185,14 @@ def campaign(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument(
+        "--only", default="", help="cases whose name holds one of these texts, with commas between them"
+    )
     parser.add_argument("--sample", type=int, help="so many cases, drawn with seed 0")
     parser.add_argument("--processes", type=int, default=6, help="so many at a time")
     parser.add_argument("--show", action="store_true", help="print how every command ends")
     options = parser.parse_args()
-    cases = [case for case in CASES.values() if options.only in case.name]
+    cases = [case for case in CASES.values() if any(word in case.name for word in options.only.split(","))]
     cases = cases if options.sample is None else random.Random(0).sample(cases, options.sample)
     warm_up(WARM)
     ends: Counter[str] = Counter()

@@ -38,7 +38,7 @@ Behave = Callable[[Ask, asyncio.StreamWriter], Awaitable[bool]]  # whether the c
 class Case:
     """One misbehaviour.
 
-    when: `always`; `passing`: at the first two requests of a row; `some`: for every third row; `later`: after the first
+    when: `always`; `passing`: at the first two requests of a row; `early`: at the first requests of all; `some`: for every third row; `later`: after the first
     few replies. end: `scored`: every row gets its grades; `missing`: every third row has none, which is counted; `refused`:
     one message, and what was bought is kept. says: what the command must print.
     """
@@ -51,7 +51,7 @@ class Case:
 
     def meets(self, row: int, before: int, total: int) -> bool:
         """Whether a request meets it."""
-        return {"always": True, "passing": before < 2, "some": row % 3 == 0, "later": total >= PAST}[self.when]
+        return {"always": True, "passing": before < 2, "early": total < 3, "some": row % 3 == 0, "later": total >= PAST}[self.when]
 
 
 def reply(grades: Any, *, usage: Any = "", model: Any = "judge", finish: Any = "stop", **message: Any) -> dict[str, Any]:
@@ -218,7 +218,6 @@ PASSING = {
     "status 504": says(lambda _: http(b"", 504)), "status 529": errs(529, "overloaded"), "status 408": errs(408), "status 409": errs(409),
     "status 425": errs(425), "status 599": errs(599),
     "status 429": errs(429, "slow down"),
-    "a date to come back at": says(lambda _: http({"error": {"message": "slow"}}, 429, f"Retry-After: {date(2)}\r\n")),
     "a date that has passed": says(lambda _: http({"error": {"message": "slow"}}, 429, f"Retry-After: {date(-500)}\r\n")),
     "a negative time": limit("-5"), "no time": limit("0"), "an empty time": limit(""), "a time in words": limit("soon"),
     "a time in another script": limit("\xb2"), "a time that is not a number": errs(429, headers="Retry-After-Ms: nan\r\n"),
@@ -260,6 +259,9 @@ PASSING = {
     "a header that is none": says(lambda ask: http(plain(ask), headers="no colon here\r\n")),
     "a repeated body": says(lambda ask: http(reply(ask.grades)) + b"\r\n\r\n" + plain(ask)),
     "two bodies in one": answers(lambda grades: json.dumps(reply(grades)).encode() * 2),
+}
+EARLY = {
+    "a date to come back at": says(lambda _: http({"error": {"message": "slow"}}, 429, f"Retry-After: {date(2)}\r\n")),
 }
 SOME = {
     "status 400": (errs(400, "this cannot be done"), "http 400"), "status 413": (errs(413, "too large"), "http 413"),
@@ -315,6 +317,7 @@ def _slug(text: str) -> str:
 def _cases() -> dict[str, Case]:
     found = [Case(_slug(name), "always", "scored", behave) for name, behave in TOLERATED.items()]
     found += [Case("then-well-" + _slug(name), "passing", "scored", behave) for name, behave in PASSING.items()]
+    found += [Case("early-" + _slug(name), "early", "scored", behave) for name, behave in EARLY.items()]
     found += [Case("some-" + _slug(name), "some", "missing", behave, (text,)) for name, (behave, text) in SOME.items()]
     found += [Case("later-" + _slug(name), "later", "refused", behave, texts) for name, (behave, texts) in STOPPING.items()]
     return {case.name: case for case in found}

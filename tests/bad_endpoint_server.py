@@ -46,6 +46,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             pass
     except (asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError):
         pass  # the client has gone
+    except asyncio.CancelledError:
+        pass  # the server is ending
     finally:
         writer.close()
 

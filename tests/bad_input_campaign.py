@@ -40,7 +40,7 @@ REMEDY = re.compile(
     r"\b(use|give|choose|must|should|allowed|check|remove|set|write|needs?|raise|lower|fix|mend|rename|known are|"
     r"usage|copy|download|weigh|"
     r"make|save|run|plan|try|one of|did you mean|append|quote|list them|expected|required|keep|"
-    r"replace|unset|convert)\b",
+    r"replace|unset|convert|start again)\b",
     re.IGNORECASE,
 )
 WARM = (  # what the commands import while they compose, check and refuse

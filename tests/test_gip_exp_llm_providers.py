@@ -255,6 +255,22 @@ def test_one_flagged_row_is_not_the_account(provider: Provider, tmp_path: Path) 
     assert len(provider.bodies) < 30
 
 
+def test_rows_that_the_endpoint_never_answers_are_counted_also_when_only_they_are_left(
+    provider: Provider, tmp_path: Path
+) -> None:
+    lost = ("question 1\\n", "question 4\\n", "question 5\\n")
+    provider.reply = lambda body: (
+        error(500) if any(text in json.dumps(body) for text in lost) else answer(GRADES)
+    )
+    for _ in range(2):  # the second time, everything else is in the cache
+        table = judged(provider, tmp_path, n=8, concurrency=2)
+        assert [row.id for row in table.unscored] == ["e1", "e4", "e5"]
+        assert all("after 6 attempts, the last: http 500" in row.reason for row in table.unscored)
+    provider.reply = error(500)
+    with pytest.raises(LLMError, match="Check that"):  # an endpoint that never answered is down
+        judged(provider, tmp_path / "empty", n=3, concurrency=2)
+
+
 def test_another_model_under_the_same_name_is_an_error(provider: Provider, tmp_path: Path) -> None:
     judged(provider, tmp_path, n=4)
     provider.reply = answer(GRADES, model="judge-2")

@@ -59,6 +59,10 @@ class LLMClient:
             await self._transport.close()
         self.cache.sync()
 
+    def no_more(self) -> None:
+        """Take note that no further request will come, so that one which fails ends by its own attempts."""
+        self._patience.no_more()
+
     async def ask(self, request: Request, key: str | None = None) -> Reply | Fault:
         """Return the reply to `request`, or the last fault if no attempt succeeded.
 
@@ -80,6 +84,7 @@ class LLMClient:
         kept = self.cache.get(key)
         if kept is not None:
             self._book(key, kept)
+            self._patience.answered_before()
             return self._count(kept)
         if self._transport is None:
             return self._count(
@@ -274,7 +279,9 @@ def ask_all(
                     if progress is not None:
                         progress(client.stats.calls - before, len(requests), client.stats)
 
-                await for_each(range(len(requests)), one, 2 * settings.concurrency, lambda: False)
+                await for_each(
+                    range(len(requests)), one, 2 * settings.concurrency, lambda: False, client.no_more
+                )
                 return outcomes, client.stats
 
     return run_async(run)

@@ -109,7 +109,12 @@ def status_fault(status: int, headers: Mapping[str, str], raw: bytes, *, clean: 
     detail = shorten(clean(f"{said.message or 'no message'}"))
     kind, wait = f"http {status}", wait_s(headers, raw)
     if status == 402 or _spent(status, said, wait):
-        return Fault(kind, f"{detail} (the account has no money left)", retry=False, fatal=True)
+        return Fault(
+            kind,
+            f"{detail} (the account has no money left: check its balance and limits)",
+            retry=False,
+            fatal=True,
+        )
     if status in remedies:  # a 403 may be about the row alone
         return Fault(kind, f"{detail} ({remedies[status]})", retry=False, fatal=status != 403)
     if status in _MOVED:

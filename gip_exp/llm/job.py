@@ -48,10 +48,15 @@ class Job:
 
 
 async def for_each(
-    items: Iterable[T], work: Callable[[T], Awaitable[None]], concurrency: int, stop: Callable[[], bool]
+    items: Iterable[T],
+    work: Callable[[T], Awaitable[None]],
+    concurrency: int,
+    stop: Callable[[], bool],
+    no_more: Callable[[], None],
 ) -> None:
     """Run `work` on every item with at most `concurrency` at a time, without one task per item.
 
+    `no_more` is called once every item is started.
     After an exception, or once `stop()` returns True, no item is started. Items in progress are finished, since
     their replies are paid for; then the first exception is raised.
     """
@@ -66,6 +71,7 @@ async def for_each(
                 await work(item)
             except Exception as error:
                 errors.append(error)
+        no_more()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):

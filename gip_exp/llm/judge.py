@@ -152,7 +152,9 @@ async def _judge(
                 if progress is not None:
                     progress(pool.done, len(examples), client.stats)
 
-            await for_each(_shuffled(pool), one, 2 * settings.endpoint.concurrency, pool.too_many)
+            await for_each(
+                _shuffled(pool), one, 2 * settings.endpoint.concurrency, pool.too_many, client.no_more
+            )
             cache.give_up(pool.exhausted)
             if pool.too_many():
                 raise TooManyUnscoredError(_too_many(pool))

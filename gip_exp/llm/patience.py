@@ -1,4 +1,8 @@
-"""When a job gives up: no further call can succeed, the provider asks for too long a wait, or nothing answers."""
+"""When a job gives up: no further call can succeed, the provider asks for too long a wait, or nothing answers.
+
+An endpoint that answers nothing may be down, or the requests left may be those that it cannot answer. The job stops if others
+wait behind them, or if it has never answered; otherwise each of them ends by its own attempts and is counted as failed.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,22 @@ class Patience:
         self._in_vain = 0  # requests completed since the last reply
         self._denied: set[str] = set()  # keys answered by 403 since the last reply
         self._last_reply = time.monotonic()
+        self._answered = False  # ever, for this client
+        self._more = True  # requests to come
+
+    def answered_before(self) -> None:
+        """Take note of a reply in the cache."""
+        self._answered = True
+
+    def no_more(self) -> None:
+        """Take note that no further request will come."""
+        self._more = False
 
     def renewed(self) -> None:
         """Count from here: a reply came."""
         self._in_vain, self._last_reply = 0, time.monotonic()
         self._denied.clear()
+        self._answered = True
 
     def tried(self) -> None:
         """Count a request that got no reply and may be sent again."""
@@ -53,6 +68,8 @@ class Patience:
                 f"{model}: the provider's limit is reached, and it asks to come back in "
                 f"{fault.retry_after_s / 3600:.1f} h ({fault}). {_KEPT} Start again then."  # type: ignore[operator]
             )
+        if self._answered and not self._more:
+            return
         silent_s = time.monotonic() - self._last_reply
         few, many = self.settings.attempts, self.settings.attempts * self.settings.concurrency
         if self._in_vain >= many or (self._in_vain > few and silent_s > few * self.settings.timeout_s):
