@@ -162,6 +162,17 @@ def test_a_submitted_run_is_queued_and_one_that_never_began_says_what_slurm_says
     assert the_state(plan) == ("stopped", f"cancelled, {why}")
 
 
+def test_an_array_that_is_cancelled_as_a_whole_stops_its_runs(tmp_path, no_slurm):
+    """SLURM keeps one record for it, without tasks."""
+    plan = make_plan(tmp_path)
+    arrays(plan, "select", "train")
+    fake(no_slurm, "squeue", "12|N/A|CANCELLED|PartitionDown\n13|0|CANCELLED|Dependency")
+    assert the_state(plan) == ("stopped", "cancelled, before its selection began")
+    fake(no_slurm, "squeue", "")
+    fake(no_slurm, "sacct", "12_[0-3]|CANCELLED by 0\n13_0|CANCELLED by 0")
+    assert the_state(plan)[0] == "stopped"
+
+
 @pytest.mark.parametrize(
     "words",
     [

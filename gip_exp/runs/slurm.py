@@ -111,7 +111,8 @@ def query(*command: str) -> list[str]:
 
 def _from_sacct(lines: Iterable[str]) -> dict[str, Job]:
     rows = (line.split("|", 1) for line in lines if "|" in line)
-    return {name: Job(state.split()[0]) for name, state in rows if state.strip()}
+    # `12_[3-9]` are the tasks that have no record of their own.
+    return {name.partition("_[")[0]: Job(state.split()[0]) for name, state in rows if state.strip()}
 
 
 def why_waiting(job: Job) -> str:

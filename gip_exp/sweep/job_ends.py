@@ -49,7 +49,7 @@ def before_a_record(
         return None
     newest = unrecorded[-1]
     name = newest.task(run.number)
-    job = known.get(name)
+    job = _job(run, newest, known)
     if job and job.state in slurm.GOOD:
         return None
     log = f"{plan_folder.LOGS}/{newest.log(run.number)}"
@@ -76,8 +76,13 @@ def _own_end(plan: Path, run: PlannedRun, array: JobArray, known: Mapping[str, s
     """Return whether the job of a run began, or was ended for another reason than the job that it waits for."""
     if (plan / plan_folder.LOGS / array.log(run.number)).is_file():
         return True
-    job = known.get(array.task(run.number))
+    job = _job(run, array, known)
     return job is not None and job.reason not in (slurm.NEVER, "Dependency")
+
+
+def _job(run: PlannedRun, array: JobArray, known: Mapping[str, slurm.Job]) -> slurm.Job | None:
+    """Return the job of a run; an array that is cancelled before a task began has one record, without tasks."""
+    return known.get(array.task(run.number)) or known.get(array.job)
 
 
 def _last_line(log: Path) -> str:
