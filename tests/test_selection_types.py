@@ -59,7 +59,7 @@ def test_selection_cannot_be_changed_and_does_not_share_memory():
 def test_selection_reports_everything_that_is_inconsistent():
     with pytest.raises(ValueError, match="gains: has 1 values for 2") as error:
         Selection(np.array([3, 3]), np.zeros(1), (1,))
-    assert "a row appears twice" in str(error.value)
+    assert "row 3 appears twice" in str(error.value)
     assert "begin with 0" in str(error.value)
 
 
