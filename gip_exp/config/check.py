@@ -39,8 +39,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     """Validate a composed config. Raises `UserError` that lists all problems."""
     if places := list(secret_places(values)):
         raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
-    if missing := list(_missing_keys(values)):
-        raise listed("the configuration has several problems:", [_missing(key) for key in missing])
+    if absent := list(_missing_keys(values)):
+        raise listed("the configuration has several problems:", [missing(key) for key in absent])
     try:
         config = _model(values).model_validate(dict(values))
     except ValidationError as error:
@@ -77,7 +77,8 @@ def _missing_keys(values: Any, key: str = "") -> Iterator[str]:
         yield key
 
 
-def _missing(key: str) -> str:
+def missing(key: str) -> str:
+    """Return the message for a key without a value."""
     return f"{key} is missing: give it a value ({key}=...)"
 
 
@@ -99,7 +100,7 @@ def _message(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         return unknown_key(key)
     if problem["type"] == "missing":
-        return _missing(key)
+        return missing(key)
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         kind = problem["input"].get("kind") if isinstance(problem["input"], Mapping) else problem["input"]
         group = key.rpartition(".")[2]  # the embedder of a selector is chosen like any other
