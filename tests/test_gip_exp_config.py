@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
+from gip_exp.cli.hydra_errors import explained
 from gip_exp.config import Config, parse
 from gip_exp.config.base import content
 from gip_exp.errors import UserError
@@ -244,3 +247,21 @@ def test_a_budget_in_tokens_needs_a_fine_tuning_and_a_ranking(compose, other, pa
 def test_the_full_data_ignore_the_budget_and_its_unit(compose):
     config = parse(compose("+experiment=quickstart", "selector=full", "budget=5000", "budget_unit=tokens"))
     assert (config.budget, config.budget_unit) == (1.0, "rows")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            ("selector=mp_mixture", "selector.signals={taste:1}"),
+            "selector.signals={taste:1}: has a name that selector.signals does not have: add it with a plus, "
+            "+selector.signals.NAME=VALUE",
+        ),
+        (("selector=mp_ma", "selector.signals={taste:1}"), "the chosen selector has no key selector.signals"),
+        (("sampler=openai",), "sampler.model is missing: give it a value (sampler.model=...)"),
+    ],
+)
+def test_what_hydra_refuses_is_said_by_the_key_and_what_to_write(compose, overrides, told):
+    with pytest.raises((HydraException, OmegaConfBaseException)) as refused:
+        compose("+experiment=quickstart", *overrides)
+    assert told in explained(refused.value, overrides)

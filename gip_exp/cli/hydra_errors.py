@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from gip_exp.config.check import missing
 from gip_exp.config.keys import PLUS, free, groups, keys, options, unknown_key
 from gip_exp.errors import UserError
 
@@ -34,8 +35,9 @@ def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = 
             f"the shell, e.g. {_quoted(argument)}"
         )
     if found := re.search(r"Could not override '([^']+)'", text):
-        argument = next((one for one in arguments if one.partition("=")[0] == found[1]), found[1])
-        return f"{argument}: Could not override '{found[1]}': {_instead(found[1], argument, also)}"
+        return _override_refused(found[1], str(error.__cause__), arguments, also)
+    if found := re.search(r"Missing mandatory value: ([\w.]+)", text):  # another key is read from it
+        text = missing(found[1])
     return f"{text}\nCheck the arguments; --help lists the choices."
 
 
@@ -57,6 +59,13 @@ def dashes(arguments: Sequence[str]) -> str:
             value = argument.partition("=")[2] or "VALUE"
             wrong.append(f"{argument}: write {'+' if name in PLUS else ''}{name}={value}")
     return f"{'; '.join(wrong)} (keys have no leading dashes)" if wrong else ""
+
+
+def _override_refused(key: str, cause: str, arguments: Sequence[str], also: Sequence[str]) -> str:
+    argument = next((one for one in arguments if one.partition("=")[0] == key), key)
+    if f"full_key: {key}." in cause:  # the key is there; what is put into it is new
+        return f"{argument}: has a name that {key} does not have: add it with a plus, +{key}.NAME=VALUE"
+    return f"{argument}: Could not override '{key}': {_instead(key, argument, also)}"
 
 
 def _example(argument: str) -> str:

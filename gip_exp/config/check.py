@@ -39,8 +39,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     """Validate a composed config. Raises `UserError` that lists all problems."""
     if places := list(secret_places(values)):
         raise UserError(f"{', '.join(places)}: holds what looks like a secret; {REMEDY}")
-    if missing := list(_missing_keys(values)):
-        raise listed("the configuration has several problems:", [_missing(key) for key in missing])
+    if absent := list(_missing_keys(values)):
+        raise listed("the configuration has several problems:", [missing(key) for key in absent])
     try:
         config = _model(values).model_validate(dict(values))
     except ValidationError as error:
@@ -77,14 +77,15 @@ def _missing_keys(values: Any, key: str = "") -> Iterator[str]:
         yield key
 
 
-def _missing(key: str) -> str:
+def missing(key: str) -> str:
+    """Return the message for a key without a value."""
     return f"{key} is missing: give it a value ({key}=...)"
 
 
 def _missing_line(key: str, group: str) -> str:
     """Return the message for a key that the file chosen from a group should have, but has not."""
     if group not in _UNIONS or key.count(".") != 1:
-        return _missing(key)
+        return missing(key)
     usual = {"selector.signal": "judge", "selector.seed": "${seed}"}.get(key, "VALUE")
     return (
         f"{key} is missing: the chosen file of conf/{group}/ needs the line `{key.partition('.')[2]}: {usual}`, or the command "
