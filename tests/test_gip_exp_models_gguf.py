@@ -210,7 +210,7 @@ def test_the_server_of_a_judge_gets_the_converted_folder_and_its_replies_outlive
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     chosen = judged_by(compose, tmp_path, tiny, f"data.path={file}", "until=score")
-    grades = json.dumps({attribute.name: 4 for attribute in chosen.rubric.attributes})
+    grades = json.dumps({attribute["name"]: 4 for attribute in chosen.rubric.attributes})
     places = []
     monkeypatch.setattr(judge_requirements, "missing_vllm", lambda *_: [])
     monkeypatch.setenv(Served.key_variable, "x")
