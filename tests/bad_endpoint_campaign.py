@@ -75,7 +75,7 @@ def command(name: str, port: int, *more: str) -> Case:
         *more,
     ]
     arguments += ["judge=openai", "judge.model=judge", f"judge.base_url=http://127.0.0.1:{port}/{name}/v1"]
-    arguments += ["judge.timeout_s=2", "judge.concurrency=4"]
+    arguments += ["judge.timeout_s=2", "judge.concurrency=8"]
     return Case(
         name, tuple(arguments), (), files={"rows.jsonl": QUESTIONS}, environment={"OPENAI_API_KEY": KEY}
     )

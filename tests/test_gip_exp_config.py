@@ -254,7 +254,7 @@ def test_the_full_data_ignore_the_budget_and_its_unit(compose):
     [
         (
             ("selector=mp_mixture", "selector.signals={taste:1}"),
-            "selector.signals={taste:1}: has a name that selector.signals does not have: add it with a plus, "
+            "selector.signals={taste:1}: has a name that selector.signals does not have: write it with a plus, "
             "+selector.signals.NAME=VALUE",
         ),
         (("selector=mp_ma", "selector.signals={taste:1}"), "the chosen selector has no key selector.signals"),

@@ -11,6 +11,8 @@ import pytest
 from gip_exp.console import Console
 from gip_exp.errors import UserError, printable
 from gip_exp.llm.envelope import read_envelope
+from gip_exp.llm.errors import shorten
+from gip_exp.llm.faults import read_error
 from gip_exp.llm.request import Fault, Reply, Request
 from gip_exp.llm.settings import EndpointSettings
 from gip_exp.llm.transport import Transport
@@ -51,6 +53,16 @@ def test_names_in_an_envelope_are_kept_short() -> None:
     reply = read_envelope(body(choices=[choice], model="m" * 10**6), REQUEST)
     assert isinstance(reply, Reply)
     assert len(reply.finish_reason) + len(reply.model) <= 400
+
+
+def test_half_a_surrogate_pair_reaches_no_file() -> None:
+    half = "\ud83d"
+    choice = {"message": {"content": f"a{half}", "refusal": half}, "finish_reason": half}
+    reply = read_envelope(body(choices=[choice], model=half), REQUEST)
+    assert isinstance(reply, Reply)
+    assert (reply.text, reply.refusal, reply.finish_reason, reply.model) == ("a?", "?", "?", "?")
+    said = read_error(json.dumps({"error": {"message": half}}).encode()).message
+    assert shorten(said) == "?"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +111,7 @@ def test_what_others_wrote_reaches_the_terminal_and_the_log_spelt_out(tmp_path: 
         assert "[red]not red[/red] [link=http://x]y[/link]" in text
     assert "\nsecond line\tafter a tab" in (tmp_path / "log.txt").read_text()
     assert printable("ordinary: äß 漢字 \n\t") == "ordinary: äß 漢字 \n\t"
+    assert printable("half a pair: \ud83d") == "half a pair: \\ud83d"
 
 
 def test_status_shows_names_of_a_plan_as_they_are() -> None:

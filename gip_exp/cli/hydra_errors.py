@@ -64,7 +64,7 @@ def dashes(arguments: Sequence[str]) -> str:
 def _override_refused(key: str, cause: str, arguments: Sequence[str], also: Sequence[str]) -> str:
     argument = next((one for one in arguments if one.partition("=")[0] == key), key)
     if f"full_key: {key}." in cause:  # the key is there; what is put into it is new
-        return f"{argument}: has a name that {key} does not have: add it with a plus, +{key}.NAME=VALUE"
+        return f"{argument}: has a name that {key} does not have: write it with a plus, +{key}.NAME=VALUE"
     return f"{argument}: Could not override '{key}': {_instead(key, argument, also)}"
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gip_exp.llm.errors import encodable
 from gip_exp.llm.request import Fault, Reply, Request
 
 _MOST_TOKENS = 10**9  # of one call; larger counts are invalid
@@ -56,8 +57,10 @@ def read_envelope(raw: bytes, request: Request) -> Reply | Fault:
     if problem and not _billed(usage):
         return Fault("envelope", problem)
     model = body.get("model")
-    name = model[:_NAME] if isinstance(model, str) else ""
-    return _with_usage(Reply(text, finish, refusal, model=name, problem=problem), usage, request)
+    name = encodable(model[:_NAME]) if isinstance(model, str) else ""
+    declined = None if refusal is None else encodable(refusal)
+    reply = Reply(encodable(text), encodable(finish), declined, model=name, problem=problem)
+    return _with_usage(reply, usage, request)
 
 
 def _finish(reason: object) -> str:

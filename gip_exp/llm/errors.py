@@ -9,6 +9,7 @@ __all__ = [
     "LLMError",
     "ServerError",
     "TooManyUnscoredError",
+    "encodable",
     "redact",
     "secrets_in_environment",
     "shorten",
@@ -31,9 +32,14 @@ class ServerError(LLMError):
     """The managed vLLM server did not start or died; the message ends with the last lines of its log."""
 
 
+def encodable(text: str) -> str:
+    """Return `text` with `?` for halves of surrogate pairs, which JSON may hold and UTF-8 may not."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def shorten(text: str, limit: int = 300) -> str:
     """Return `text` on one line, shortened in the middle to about `limit` characters."""
-    line = " ".join(text.split())
+    line = " ".join(encodable(text).split())
     if len(line) <= limit:
         return line
     half = limit // 2

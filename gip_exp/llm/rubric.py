@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gip_exp.llm.errors import encodable
 from gip_exp.llm.request import Message, Schema
 from gip_exp.llm.settings import raise_problems
 
@@ -169,5 +170,5 @@ def _bare(text: str) -> str:
 
 def neutralise(text: str) -> str:
     """Return `text` with chat control tokens broken up by spaces, so that no template interprets them."""
-    clean = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be sent
+    clean = encodable(text)  # a lone surrogate cannot be sent
     return _CONTROL.sub(lambda m: f"{m[0][0]} {m[0][1:-1]} {m[0][-1]}", clean)
