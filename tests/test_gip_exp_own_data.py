@@ -292,7 +292,7 @@ def test_less_knows_rows_without_room_for_an_answer_before_its_warm_up_and_never
     assert (outcome.result["n_pool"], outcome.result["n_unscored"]) == (27, 1)
     assert len(chosen) == 26
     assert "mine-6" not in {row["own_id"] for row in chosen}
-    with pytest.raises(UserError, match="budget=27 needs 27 rows, but only 26 of 27 can be picked"):
+    with pytest.raises(UserError, match="budget=27 needs 27 rows, but only 26 of 27 are ranked"):
         run(own(path, *less, "budget=27"))
     with pytest.raises(
         UserError, match=r"budget=1.0 needs 27 rows, but LESS can use only 26 of 27: lower the budget"

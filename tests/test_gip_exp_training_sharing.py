@@ -77,9 +77,8 @@ def test_several_processes_train_as_one_for_every_remainder(trained, processes, 
     assert len(many[0]) == len(one[0]) == 2 * -(-n // BATCH)
     assert [row["loss"] for row in many[0]] == pytest.approx([row["loss"] for row in one[0]], rel=1e-5)
     assert many[1] == one[1]
-    for name, weight in one[
-        2
-    ].items():  # Adam magnifies the rounding of a gradient near 0; its steps are 1e-2
+    # Adam magnifies the rounding of a gradient near 0; its steps are 1e-2.
+    for name, weight in one[2].items():
         assert torch.allclose(many[2][name], weight, atol=1e-3), name
 
 
