@@ -210,6 +210,7 @@ REFUSED = {
     "columns_as_lists.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
     "one_row_with_a_list_called_samples.jsonl": "the pool is a single row",
     "shards_with_one_missing": "train-00001-of-00003.*data.allow_missing_shards=true",
+    "system_beside_conversations.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
     "system_in_the_middle.jsonl": "every attribute of the judge is the same for every row.*selector=mp_sc",
     "tools_last_turn_is_a_call.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
 }  # with two rows, self-compression is the same for both

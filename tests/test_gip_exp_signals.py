@@ -183,6 +183,12 @@ def test_self_compression_is_where_gips_own_rule_starts(micro, shared_root):
     np.testing.assert_allclose(column, ((unit @ unit.T) ** 2).mean(axis=1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_two_rows_have_the_same_self_compression_however_the_processor_rounds(seed):
+    pair = np.random.default_rng(seed).normal(size=(2, 50))  # opposite directions once the mean is subtracted
+    assert len(set(self_compression(pair).tolist())) == 1
+
+
 def test_self_compression_refuses_what_cannot_be_prepared():
     with pytest.raises(ValueError, match="row 1 holds NaN or inf"):
         self_compression(np.array([[1.0, 2.0], [np.nan, 1.0]], dtype=np.float32))

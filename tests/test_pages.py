@@ -181,7 +181,10 @@ def test_a_command_on_a_page_is_one_that_works(command, tmp_path):
         check_program(COMMANDS[command])
     else:
         module, arguments = found
-        CHECKS[module](arguments, tmp_path)
+        # The selector that a page adds is not there; `test_gip_exp_registry` adds and runs it.
+        CHECKS[module](
+            [text.replace("selector=shortest", "selector=longest") for text in arguments], tmp_path
+        )
 
 
 def test_commands_were_found_on_every_kind_of_page():
