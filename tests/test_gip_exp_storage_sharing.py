@@ -93,7 +93,7 @@ def reused(text: str) -> set[str]:
 
 def test_two_users_work_on_one_store_at_once_and_then_reuse_what_the_other_made(users):
     root = users.folder / "outputs"
-    axes = [*MICRO, f"paths.root={root}", "selector=mp_ma"]
+    axes = [*MICRO, f"paths.root={root}", "selector=mp_ma", "untuned=false"]
     # At once: locks of either user hold up the other, and every output is made by one of them.
     texts = [said(process) for process in [users.start(user, *axes) for user in (ALICE, BOB)]]
     made = [name for text in texts for name in re.findall(r"^  (\S+): [\d.]+ s$", text, re.MULTILINE)]
