@@ -205,15 +205,27 @@ def test_rows_that_no_words_tell_apart_are_described(compose, tmp_path):
     assert (made.folder / "selection.html").is_file()
 
 
+# With two or three rows at equal angles, self-compression is the same for all, and the rules find no flaw in any.
+ALIKE = (
+    "choices_column.jsonl",
+    "columns_as_lists.json",
+    "context_column.jsonl",
+    "conversation_under_another_name.jsonl",
+    "hub_layout",
+    "null_and_nan_inputs.jsonl",
+    "preference_texts.jsonl",
+    "preference_turns.jsonl",
+    "system_beside_conversations.json",
+    "system_in_the_middle.jsonl",
+    "tools_last_turn_is_a_call.json",
+    "tools_openai.jsonl",
+)
 REFUSED = {
+    **dict.fromkeys(ALIKE, "every attribute of the judge is the same for every row.*selector=mp_sc"),
     "chinese.jsonl": "judge=rules reads only Latin letters.*selector=mp_sc",
-    "columns_as_lists.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
     "one_row_with_a_list_called_samples.jsonl": "the pool is a single row",
     "shards_with_one_missing": "train-00001-of-00003.*data.allow_missing_shards=true",
-    "system_beside_conversations.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
-    "system_in_the_middle.jsonl": "every attribute of the judge is the same for every row.*selector=mp_sc",
-    "tools_last_turn_is_a_call.json": "every attribute of the judge is the same for every row.*selector=mp_sc",
-}  # with two rows, self-compression is the same for both
+}
 
 
 def test_every_odd_file_ends_with_a_page_or_with_one_message(compose, data_dir, tmp_path):
