@@ -134,9 +134,8 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 
 def _refuse(error: Exception, arguments: Sequence[str]) -> int:
-    if isinstance(
-        error, UserError
-    ):  # perhaps of the configuration's own modules, which `explained` would import again
+    # A UserError may come from a module of the configuration, which `explained` would import again.
+    if isinstance(error, UserError):
         text = str(error).strip()
     else:
         from gip_exp.cli.hydra_errors import explained

@@ -185,8 +185,8 @@ def _read(
             f"(data.drop_empty; first: {findings.empty[0]})"
         )
     if not findings.n_examples:
-        raise UserError(f"{title}: no row is left; see the notes above for what was left out: fix the rows, or name their "
-                        "columns (data.columns)")  # fmt: skip
+        todo = "fix the rows, or name their columns (data.columns)"
+        raise UserError(f"{title}: no row is left; see the notes above for what was left out: {todo}")
     return findings
 
 

@@ -63,9 +63,8 @@ class LoraTrainer(SFTTrainer):
         finally:
             kept.remove()
         total = cross_entropy(logits.float(), targets[learnt], reduction="sum")
-        return (
-            total / num_items_in_batch * self.accelerator.num_processes
-        )  # DDP takes the mean of the processes
+        # DDP takes the mean of the processes.
+        return total / num_items_in_batch * self.accelerator.num_processes
 
     def _count_tokens(self, inputs: Any) -> None:
         """Count prompt and completion in TRL's `num_tokens`."""
