@@ -1,8 +1,9 @@
 """Seconds and memory of choosing 1 % of 10^4 to 10^6 rows of about 1 KB, by the command line, with TF-IDF and the rule judge.
 
-    python -m tests.benchmarks.bench_pool_size [--sizes 10000,100000,1000000] [--selectors random,mp_sc,mp_ma] [--folder DIR]
+    python -m tests.benchmarks.bench_pool_size [--sizes 10000,100000,1000000] [--selectors random,mp_sc,mp_ma] [--reuse] [--keep DIR]
 
-The rows are recombined sentences of real Alpaca rows, all different. Each run starts with an empty store. Memory is the
+The rows are recombined sentences of real Alpaca rows, all different. Each run starts with an empty store; with --reuse
+the selectors of a size share one, and the seconds of what a run reused are those of the run that made it. Memory is the
 largest sum over the process and its children (proportional set size, so that mapped files count once), sampled twice a
 second. Prints a line per run with the seconds of each stage, then seconds = a + b n of each stage, fitted to the two
 largest pools. Data: the folder GIP_DATA, default ../shared/data.
@@ -67,7 +68,7 @@ def run(pool: Path, selector: str, root: Path) -> tuple[dict[str, float], float,
             time.sleep(0.5)
     if child.returncode:
         raise SystemExit(f"{command} ended with {child.returncode}")
-    [result] = root.glob("runs/*/*/result.json")
+    [result] = root.glob(f"runs/*/{selector}_b*/result.json")
     stages = json.loads(result.read_text())["stages"]
     return (
         {name: stage["seconds"] for name, stage in stages.items()},
@@ -82,18 +83,22 @@ def main() -> None:
     )
     parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--selectors", default="random,mp_sc,mp_ma")
-    parser.add_argument("--folder", type=Path, help="for the pools; default: a temporary folder")
+    parser.add_argument("--reuse", action="store_true", help="the selectors of a size share a store")
+    parser.add_argument("--keep", type=Path, help="a folder for pools and stores, which stay; else a temporary one")
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
-    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         found: dict[tuple[str, int], dict[str, float]] = {}
         for n in sizes:
-            pool = Path(temporary) / "pool.jsonl"
+            pool = folder / f"pool_{n}.jsonl"
             write_pool(pool, n)
             for selector in options.selectors.split(","):
-                root = Path(temporary) / "outputs"
+                root = folder / (f"outputs_{n}" if options.reuse else f"outputs_{n}_{selector}")
                 stages, seconds, peak = run(pool, selector, root)
-                shutil.rmtree(root)
+                if not options.keep and not options.reuse:
+                    shutil.rmtree(root)
                 found[selector, n] = stages
                 shown = ", ".join(f"{name} {took:.1f}" for name, took in stages.items() if took >= 0.05)
                 print(f"{n:>9,} {selector:<7} {seconds:6.1f} s {peak:5.2f} GB  {shown}", flush=True)
