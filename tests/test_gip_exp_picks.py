@@ -22,11 +22,13 @@ def picked(tmp_path, monkeypatch):
     """picked(code, ...): the rows that a function `select(scores, budget)` with this body picks of ten, at least 3."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def run(body: str, budget: int = 4, candidates: np.ndarray | None = None) -> list[int]:
+    def run(
+        body: str, budget: int = 4, candidates: np.ndarray | None = None, package: str = ""
+    ) -> list[int]:
         name = f"method_{abs(hash(body))}"
         code = f"import numpy as np\nfrom selection.types import Selection\ndef select(scores, budget):\n{body}\n"
         (tmp_path / f"{name}.py").write_text(code)
-        selector = Selector("mine", f"{name}:select", frozenset({"scores"}), {})
+        selector = Selector("mine", f"{name}:select", frozenset({"scores"}), {}, package=package)
         scores = {"scores": np.arange(10.0)}
         return list(pick(selector, "mine", scores, n=10, budget=budget, needed=3, candidates=candidates))
 
@@ -61,6 +63,14 @@ def test_a_selection_that_fits_is_returned_and_may_leave_out_rows_that_the_run_d
 )  # fmt: skip
 def test_a_function_that_returns_no_such_selection_is_an_error_that_says_what_is_wrong(picked, body, problem):
     with pytest.raises(UserError, match=problem):
+        picked(body)
+
+
+def test_a_failure_of_an_installed_package_is_a_message_and_one_of_our_own_a_traceback(picked):
+    body = "    return {'kept': scores}['picked']"
+    with pytest.raises(UserError, match=r"selector=mine: theirs==1 raised KeyError: 'picked' \(method_\d+, line 4: "):
+        picked(body, package="theirs==1")
+    with pytest.raises(KeyError):
         picked(body)
 
 

@@ -37,13 +37,18 @@ def pick(
         candidates: (n,) bool, the rows that may be picked; None for all.
 
     Raises:
-        UserError: the function raised ValueError, or did not return such a selection.
+        UserError: the function raised ValueError (any exception, if it comes from an installed package: a sweep goes on
+            with the other methods), or did not return such a selection.
     """
     function = selector.load()
     try:
         found = function(**arguments, budget=budget)
-    except ValueError as error:
-        raise UserError(f"selector={name}: {error}{_place(error.__traceback__, function)}") from error
+    except Exception as error:
+        expected = isinstance(error, ValueError)
+        if not expected and not selector.package:
+            raise
+        kind = "" if expected else f"{selector.package} raised {type(error).__name__}: "
+        raise UserError(f"selector={name}: {kind}{error}{_place(error.__traceback__, function)}") from error
     if problem := _problem(found, n=n, budget=budget, needed=needed, candidates=candidates):
         raise UserError(f"selector={name}: its function {selector.function} {problem}")
     return found
