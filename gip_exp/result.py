@@ -76,6 +76,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "n_unscored": rank_facts(entries)["n_unscored"] if "rank" in entries else None,
         "n_target": data_facts(entries)["n_rows"] - n_pool if n_pool is not None else None,
         "left_out": entries["data"].facts.get("left_out", {}) if "data" in entries else {},
+        "test_left_out": entries["data"].facts.get("test_left_out", {}) if "data" in entries else {},
         "metrics": _metrics(evaluated),
         "contamination": without_overlap.summary(entries),
         "base": _converted(entries),

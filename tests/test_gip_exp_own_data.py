@@ -202,10 +202,11 @@ def test_rows_left_out_in_the_middle_leave_origins_originals_and_metadata_too(ow
     near = rows[1] | {"prompt": rows[1]["prompt"].upper() + " !", "topic": "near", "votes": 98}
     first = [rows[0], rows[0] | {"votes": 99}, rows[1], near, rows[2], {"id": "leak", **asked}]
     written(tmp_path / "own" / "train.jsonl", first + rows[3:])
-    written(tmp_path / "own" / "test.jsonl", [asked])
+    written(tmp_path / "own" / "test.jsonl", [asked, {"prompt": "How many?", "completion": ""}])
     dropped = ("data.near_copies=0.8", "data.contaminated=drop", "data.limit=13")
     outcome, _ = run(own(tmp_path / "own", *dropped, "data.metadata=[votes,topic]", "until=select"))
     assert outcome.result["left_out"] == {"repeated": 1, "near_copies": 1, "contaminated": 1, "limit": 2}
+    assert outcome.result["test_left_out"] == {"empty_completion": 1}
     kept = rows[:10]
     made, columns = outcome.entries["data"].folder, outcome.entries["data/metadata"].folder
     ids = [example["id"] for example in read_table(made / "pool.arrow")]

@@ -1,5 +1,6 @@
 """Loading the user's rows from files or the hub as a pool and a test set."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -106,7 +107,8 @@ def load_rows(data: RowsData, job: Job) -> LoadedRows:
     test = Collector(*EXAMPLE)
     if (first_test := next(source.test, None)) is not None:
         test_rows, title = chain([first_test], source.test), f"{source.title}, test rows"
-        _read(test_rows, layout, "test", title, lambda row, _: test.append(row), data=data, job=job)
+        tested = _read(test_rows, layout, "test", title, lambda row, _: test.append(row), data=data, job=job)
+        job.draft.facts["test_left_out"] = Counter(entry["why"] for entry in tested.left_out)
     _describe(findings, job)
     kept = originals.table() if data.keep_rows else None
     return LoadedRows(pool.table(), test.table(), origins.table(), kept, findings.left_out)

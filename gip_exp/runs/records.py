@@ -47,6 +47,7 @@ class RunResult(TypedDict):
     n_unscored: NotRequired[int | None]
     n_target: NotRequired[int | None]
     left_out: NotRequired[dict[str, int]]  # rows excluded from the pool, by reason
+    test_left_out: NotRequired[dict[str, int]]  # test rows left out, by reason
     metrics: dict[str, Metric]
     # overlap of test questions and pool; metrics without these questions
     contamination: NotRequired[dict[str, Any]]
