@@ -17,7 +17,7 @@ from gip_exp.evaluation import mt_bench
 from gip_exp.sweep import cost_model, expand, plan_folder
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed
-from gip_exp.sweep.estimate import Wanted, estimate
+from gip_exp.sweep.estimate import Estimate, Step, Wanted, estimate
 
 CONF = ROOT / "conf"
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -120,6 +120,15 @@ def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     }
     assert not (tmp_path / "outputs" / "runs").exists()
     assert [path.name for path in (tmp_path / "outputs" / "store").iterdir()] == ["data"]
+
+
+def test_the_table_of_costs_is_whole_in_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    cost, output = Cost(90.0, 163e6, "rule"), io.StringIO()
+    step = Step("contamination", "", "", False, cost, gpu=True, calls=11, usd=0.032)
+    steps = {("contamination", str(number)): step for number in range(705)}
+    plan.show(Estimate(steps=steps), Console(output))
+    assert "│ contamination │ 705 │      0 │  705 │" in output.getvalue()
 
 
 def test_the_price_in_batches_names_the_keys_for_it(tmp_path, capsys, monkeypatch):
