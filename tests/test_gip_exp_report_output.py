@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import random
 import re
@@ -209,6 +210,16 @@ def test_a_second_report_leaves_no_figure_of_the_first_and_no_other_file_out(tmp
     assert main([str(tmp_path)]) == 0
     after = {path.name for path in figures.iterdir()}
     assert after == {"mine.pdf", *(name for name in before if "second" not in name)} != {"mine.pdf", *before}
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_figure_of_unequal_seeds_says_so(tmp_path, seeds):
+    for selector, budget in itertools.product(("mp_ma", "random"), (0.1, 0.2)):
+        for seed in seeds if selector == "mp_ma" else (0,):
+            write_run(tmp_path, selector, seed=seed, budget=budget)
+    assert main([str(tmp_path)]) == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert ("means over different seeds" in page) == (len(seeds) > 1)
 
 
 def test_one_seed_says_so_everywhere(tmp_path, capsys):
