@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import MICRO, ROOT
+from tiny_qwen3 import make_model
 
 from gip_exp import pipeline, plan
 from gip_exp.config import parse
@@ -120,6 +121,18 @@ def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     }
     assert not (tmp_path / "outputs" / "runs").exists()
     assert [path.name for path in (tmp_path / "outputs" / "store").iterdir()] == ["data"]
+
+
+def test_seeds_share_the_untuned_model_that_has_no_seed(tmp_path, capsys):
+    folder = make_model(tmp_path / "model")
+    given = ["+experiment=gsm8k_cpu", f"data.path={tmp_path}", "model.scratch=null", f"model.path={folder}"]
+    rows = "".join(json.dumps({"question": f"{n}?", "answer": f"#### {n}"}) + "\n" for n in range(40))
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(rows)
+    code = plan.main([*given, f"paths.root={tmp_path / 'outputs'}", "selector=random", "seed=0,1"])
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "1 model is also evaluated before fine-tuning" in out
 
 
 def test_the_table_of_costs_is_whole_in_80_columns(monkeypatch):
