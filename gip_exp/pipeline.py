@@ -56,7 +56,7 @@ def run(config: Config, console: Console) -> Outcome:
     entries = {"data": _data(config, store, console)}
     for stage in data.stages(config)[1:]:
         entries[stage.name] = _produce(stage, config=config, entries=entries, store=store, console=console)
-    sizes(config, entries)
+    n_pool, _ = sizes(config, entries)
     if any(stage.group == "evaluate" for stage in plan.values()):
         registry.check_test_rows(config, entries)
     key = run_key(config)
@@ -71,6 +71,8 @@ def run(config: Config, console: Console) -> Outcome:
         follow = console.followed(lambda progress: lock.update(progress=progress))
         with console.logging_to(folder / "log.txt"), follow:
             console.say(f"{config.experiment}: {folder.name}", style="bold")
+            if note := _count_note(config, n_pool):
+                console.warn(note)
             if isinstance(config.judge, LLMJudge) and "score" not in plan:
                 unused = f"selector={config.selector.name} reads no scores, so the judge {config.judge.name} is not asked"
                 console.say(f"  {unused}", style="dim")
@@ -85,6 +87,17 @@ def run(config: Config, console: Console) -> Outcome:
                 lock=lock,
                 repeated=len(cached) == len(plan),
             )
+
+
+def _count_note(config: Config, n_pool: int) -> str:
+    """Return a note where a small count may have been meant as a percentage, else ''."""
+    budget, counted = config.budget, isinstance(config.budget, int) and config.budget_unit == "rows"
+    if not counted or budget > 100 or config.selector.name == "untuned":
+        return ""
+    return (
+        f"budget={budget} is a count: {budget} of {n_pool:,} rows ({budget / n_pool:.2%}); for {budget} % write "
+        f"budget={budget / 100:.2g}"
+    )
 
 
 def _perform(

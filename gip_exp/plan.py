@@ -153,7 +153,7 @@ def show(whole: "Estimate", console: "Console") -> None:
         console.say(f"  {run.name}  {run.label}")
     if len(whole.runs) > LISTED:
         console.say(f"  and {len(whole.runs) - LISTED} more")
-    table = Table("stage", *["all", "cached", "to make", "hours", "GPU-h", "calls", "USD", "disk"])
+    table = Table("stage", *["all", "cached", "left", "hours", "GPU-h", "calls", "USD", "disk"])
     for column in table.columns[1:]:
         column.justify = "right"
     for group, steps in by_group(whole.steps).items():

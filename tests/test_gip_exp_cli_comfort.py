@@ -1,5 +1,6 @@
 """What commands say beside their results: sweeps, dry runs, paths for scripts, adapters to take along."""
 
+import io
 import json
 import sys
 
@@ -11,8 +12,10 @@ from tiny_qwen3 import make_model
 
 from gip_exp import pipeline
 from gip_exp.cli import hydra_app
+from gip_exp.cli import run as cli_run
 from gip_exp.cli.export_adapter import main as export_adapter
 from gip_exp.console import Console
+from gip_exp.errors import UserError
 
 
 @pytest.fixture
@@ -32,6 +35,36 @@ def test_a_sweep_counts_its_runs_and_puts_them_side_by_side(tmp_path):
     assert "gip-exp report" in done.stderr.splitlines()[-1]
     folders = done.stdout.splitlines()
     assert [folder.rpartition("/")[2].split("_b")[0] for folder in folders] == ["random", "mp_ma"]
+
+
+def test_the_table_after_a_sweep_names_every_run_in_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = ("gsm8k/exact_match", "gsm8k/flexible_match", "answer_nll/completion", "answer_nll/numbers")
+    result = {"metrics": {name: {"value": 0.1} for name in metrics}, "n_selected": 94}
+    output = io.StringIO()
+    Console(output).table(cli_run._side_by_side({"budget=0.05 selector=mp_ma": result}))
+    lines = output.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert (
+        "".join(line.split("│")[1].strip() for line in lines if line[0] == "│") == "budget=0.05selector=mp_ma"
+    )
+    assert {"exact_match", "completion", "numbers"} <= set(output.getvalue().split())
+
+
+def test_a_reason_that_several_runs_of_a_sweep_share_is_said_last(capsys):
+    def refused(_):
+        raise UserError("no GPU")
+
+    assert cli_run._run_all([(name, refused) for name in ("a", "b")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "2 of 2 runs failed, first a: no GPU"
+
+
+def test_a_small_count_that_may_be_meant_as_a_percentage_is_noted(tmp_path):
+    notes = {
+        budget: "for 10 % write budget=0.1" in run(*MICRO, "until=select", budget, root=tmp_path).stderr
+        for budget in ("budget=10", "budget=0.1")
+    }
+    assert notes == {"budget=10": True, "budget=0.1": False}
 
 
 @pytest.mark.parametrize("at", range(3))

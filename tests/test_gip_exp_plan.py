@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import MICRO, ROOT
+from tiny_qwen3 import make_model
 
 from gip_exp import pipeline, plan
 from gip_exp.config import parse
@@ -17,7 +18,7 @@ from gip_exp.evaluation import mt_bench
 from gip_exp.sweep import cost_model, expand, plan_folder
 from gip_exp.sweep import state as progress
 from gip_exp.sweep.cost_model import Cost, Measured, Rows, Speed
-from gip_exp.sweep.estimate import Wanted, estimate
+from gip_exp.sweep.estimate import Estimate, Step, Wanted, estimate
 
 CONF = ROOT / "conf"
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -120,6 +121,27 @@ def test_runs_are_counted_once_and_shared_outputs_too(tmp_path, capsys):
     }
     assert not (tmp_path / "outputs" / "runs").exists()
     assert [path.name for path in (tmp_path / "outputs" / "store").iterdir()] == ["data"]
+
+
+def test_seeds_share_the_untuned_model_that_has_no_seed(tmp_path, capsys):
+    folder = make_model(tmp_path / "model")
+    given = ["+experiment=gsm8k_cpu", f"data.path={tmp_path}", "model.scratch=null", f"model.path={folder}"]
+    rows = "".join(json.dumps({"question": f"{n}?", "answer": f"#### {n}"}) + "\n" for n in range(40))
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(rows)
+    code = plan.main([*given, f"paths.root={tmp_path / 'outputs'}", "selector=random", "seed=0,1"])
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "1 model is also evaluated before fine-tuning" in out
+
+
+def test_the_table_of_costs_is_whole_in_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    cost, output = Cost(90.0, 163e6, "rule"), io.StringIO()
+    step = Step("contamination", "", "", False, cost, gpu=True, calls=11, usd=0.032)
+    steps = {("contamination", str(number)): step for number in range(705)}
+    plan.show(Estimate(steps=steps), Console(output))
+    assert "│ contamination │ 705 │      0 │  705 │" in output.getvalue()
 
 
 def test_the_price_in_batches_names_the_keys_for_it(tmp_path, capsys, monkeypatch):

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import itertools
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -195,6 +197,29 @@ def test_settings_that_tell_arms_apart_are_shown_in_every_output(tmp_path, capsy
     assert "MP+MA [ridge=0.1]" in capsys.readouterr().out
     for kind in ("md", "tex", "html", "csv"):
         assert "MP+MA [ridge=0.1]" in (tmp_path / "report" / f"report.{kind}").read_text()
+
+
+def test_a_second_report_leaves_no_figure_of_the_first_and_no_other_file_out(tmp_path):
+    for experiment in ("first", "second"):
+        write_run(tmp_path, experiment=experiment)
+    figures = tmp_path / "report" / "figures"
+    assert main([str(tmp_path)]) == 0
+    before = {path.name for path in figures.iterdir()}
+    (figures / "mine.pdf").write_text("")
+    shutil.rmtree(tmp_path / "second")
+    assert main([str(tmp_path)]) == 0
+    after = {path.name for path in figures.iterdir()}
+    assert after == {"mine.pdf", *(name for name in before if "second" not in name)} != {"mine.pdf", *before}
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_figure_of_unequal_seeds_says_so(tmp_path, seeds):
+    for selector, budget in itertools.product(("mp_ma", "random"), (0.1, 0.2)):
+        for seed in seeds if selector == "mp_ma" else (0,):
+            write_run(tmp_path, selector, seed=seed, budget=budget)
+    assert main([str(tmp_path)]) == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert ("means over different seeds" in page) == (len(seeds) > 1)
 
 
 def test_one_seed_says_so_everywhere(tmp_path, capsys):

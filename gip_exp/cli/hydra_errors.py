@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gip_exp.config.check import missing
-from gip_exp.config.keys import PLUS, free, groups, keys, options, unknown_key
+from gip_exp.config.keys import PLUS, free, groups, keys, nearest, options, unknown_key
 from gip_exp.errors import UserError
 
 PRINT = "python -m gip_exp ... --cfg job prints all keys"
@@ -20,13 +20,15 @@ def explained(error: Exception, arguments: Sequence[str], also: Sequence[str] = 
         arguments: the command line.
         also: known keys beside those of the configuration.
     """
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, MissingConfigException
 
     text = str(error).strip()
     if isinstance(error, UserError):
         return text
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return _folder_refused(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        text = _no_such_choice(error.missing_cfg_file, error.options)
     if argument := getattr(error, "override", None):
         if "missing EQUAL" in text:
             return f"cannot read the argument {argument!r}: arguments must be key=value, e.g. {_example(argument)}"
@@ -66,6 +68,12 @@ def _override_refused(key: str, cause: str, arguments: Sequence[str], also: Sequ
     if f"full_key: {key}." in cause:  # the key is there; what is put into it is new
         return f"{argument}: has a name that {key} does not have: write it with a plus, +{key}.NAME=VALUE"
     return f"{argument}: Could not override '{key}': {_instead(key, argument, also)}"
+
+
+def _no_such_choice(file: str, choices: Sequence[str]) -> str:
+    """Return the message for `group=name` where the group, such as `selector`, has no such file."""
+    group, _, name = file.rpartition("/")
+    return f"Could not find '{file}': {group} is one of {', '.join(choices)}{nearest(name, choices)}"
 
 
 def _example(argument: str) -> str:

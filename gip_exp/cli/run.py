@@ -58,7 +58,7 @@ def _run_all(runs: Sequence[tuple[str, Callable[[Console], RunResult]]]) -> int:
     """Run all, printing the errors of those that fail; return the exit code."""
     quiet_libraries()
     console = Console()
-    failed: dict[str, str] = {}  # message -> name of the first run that failed with it
+    failed: dict[str, list[str]] = {}  # message -> names of the runs that failed with it
     results: dict[str, RunResult] = {}
     for number, (name, run) in enumerate(runs, 1):
         if len(runs) > 1:
@@ -69,9 +69,13 @@ def _run_all(runs: Sequence[tuple[str, Callable[[Console], RunResult]]]) -> int:
         except Answered as answer:
             console.say(str(answer))
         except UserError as error:
-            first = failed.setdefault(str(error), name)
-            message = str(error) if first == name else f"the same as in {first}"
+            alike = failed.setdefault(str(error), [])
+            alike.append(name)
+            message = f"the same as in {alike[0]}" if len(alike) > 1 else str(error)
             console.say(f"error in {name}: {message}" if len(runs) > 1 else f"error: {message}", style="red")
+    for message, names in failed.items():
+        if len(names) > 1:  # the message itself is many lines above
+            console.say(f"{len(names)} of {len(runs)} runs failed, first {names[0]}: {message}", style="red")
     if len(results) > 1:
         console.table(_side_by_side(results))
         console.say(
@@ -88,7 +92,8 @@ def _side_by_side(results: Mapping[str, RunResult]) -> Table:
         for name, result in results.items()
     }
     names = list(dict.fromkeys(name for found in values.values() for name in found))[:SHOWN_METRICS]
-    table = Table("run", "rows", *names)
+    table = Table("run", "rows", *(name.replace("/", "/\n") for name in names))
+    table.columns[0].overflow = "fold"  # cut, the names of runs are all alike
     for column in table.columns[1:]:
         column.justify = "right"
     for name, result in results.items():

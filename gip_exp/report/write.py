@@ -1,5 +1,6 @@
 """From a folder of runs to the report's files."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from gip_exp.report.verdicts import Verdict, decide_all
 from gip_exp.storage.files import write_text
 
 FIGURES = "figures"
+NAMED = re.compile(rf"\]\({FIGURES}/([\w.-]+)\.svg\)")
 T = TypeVar("T")
 
 
@@ -76,7 +78,17 @@ def _tracked(things: Sequence[T], title: str, console: Console) -> Iterable[T]:
 
 
 def _write(document: Document, results: Sequence[Result], out: Path) -> None:
+    before = _figures(out)
     write_text(out / "report.md", markdown.render(document))
     write_text(out / "report.tex", latex.render(document))
     write_text(out / "report.html", html.render(document))
     write_text(out / "report.csv", csv_file.render(results))
+    for name in before - _figures(out):  # of runs that are gone, or under a title that has changed
+        for ending in ("svg", "pdf"):
+            (out / FIGURES / f"{name}.{ending}").unlink(missing_ok=True)
+
+
+def _figures(out: Path) -> set[str]:
+    """Return the names of the figures in the report in `out`; empty if there is none."""
+    page = out / "report.md"
+    return set(NAMED.findall(page.read_text(encoding="utf-8", errors="replace"))) if page.is_file() else set()

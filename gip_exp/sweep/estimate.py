@@ -80,7 +80,9 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
     """Estimate every run; UserError if the rows cannot be read or a budget exceeds the pool."""
     whole = Estimate(requested=len(wanted))
     runs: set[Path] = set()
-    untuned: set[Path] = set()
+    untuned: dict[
+        Path, tuple[str, ...]
+    ] = {}  # folder -> keys: seeds share the evaluation of a model from the hub
     with console.bar("planning", len(wanted)) as bar:
         for one in wanted:
             bar.advance()
@@ -98,9 +100,10 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
             base = config.before_tuning()
             if base is None or (beside := _folder(base)) in untuned:
                 continue
-            untuned.add(beside)
-            whole.steps |= {(step.group, step.key): step for step in _walk(base, console, speed)}
-    whole.untuned = len(untuned - runs)
+            steps = _walk(base, console, speed)
+            untuned[beside] = tuple(step.key for step in steps if step.group == "evaluate")
+            whole.steps |= {(step.group, step.key): step for step in steps}
+    whole.untuned = len({keys for folder, keys in untuned.items() if folder not in runs})
     if whole.configs:
         whole.folder_size = run_folder_size(whole.configs[0].paths.root)
     return whole

@@ -18,6 +18,9 @@ from gip_exp.report.text import slugged
 # Drawn beside the headline of an experiment: the smooth companion of exact match.
 COMPANION = "answer_nll/numbers"
 BANDS = "Bands: one standard error over seeds (none with one seed)."
+UNEVEN = (
+    " Points of one panel are means over different seeds (see the tables), so compare the paired differences."
+)
 DOTS = "Bars: 95 % intervals as in the table. Small grey dots: single seeds."
 
 
@@ -47,9 +50,16 @@ def _over_budgets(results: Sequence[Result]) -> list[Plan]:
     )
     for metric in metrics:
         panels = [r for r in results if r.metric == metric and len(r.group.budgets) > 1]
-        caption = f"{names.metric(metric)} against the budget. {BANDS}"
+        uneven = UNEVEN if any(map(_uneven, panels)) else ""
+        caption = f"{names.metric(metric)} against the budget. {BANDS}{uneven}"
         plans.append((f"budget-{slugged(metric)}", caption, partial(budget.against_budget, panels)))
     return plans
+
+
+def _uneven(result: Result) -> bool:
+    """Whether the points of a panel are means over different seeds."""
+    rows = [row for row in result.rows if row.cell.arm.method != names.UNTUNED]
+    return len({tuple(row.summary.seeds) for row in rows}) > 1
 
 
 def _one_budget(results: Sequence[Result]) -> list[Plan]:
