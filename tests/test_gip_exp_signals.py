@@ -313,8 +313,8 @@ def test_text_is_a_category_and_no_score(compose, tmp_path):
     )
     outcome = pipeline.run(config, Console(said))
     assert (
-        "data.metadata column 'topic' is text: its 2 values are categories for the report, not scores"
-        in said.getvalue()
+        "data.metadata column 'topic' is text (first: 'sums'; numbers are written as 1234.5): its 2 values "
+        "are categories for the report, not scores" in said.getvalue()
     )
     assert outcome.result["categories"] == {
         "topic": {"words": {"pool": 20, "selected": 20}, "sums": {"pool": 10, "selected": 10}}

@@ -89,6 +89,14 @@ class Material:
         return {name: values for name, values in self.scores.items() if np.nanstd(values[self.pool]) > 0}
 
     @cached_property
+    def unscored(self) -> np.ndarray:
+        """(n,) whether a row lacks one of the scores that the run made or used."""
+        missing = np.zeros(len(self.rows), dtype=bool)
+        for name in self.signal:
+            missing |= np.isnan(self.scores[name])
+        return missing
+
+    @cached_property
     def position(self) -> np.ndarray:
         """(n,) position of each row in `described`, -1 if it is not there."""
         position = np.full(len(self.rows), -1)
