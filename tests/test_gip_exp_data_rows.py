@@ -247,6 +247,7 @@ def test_every_broken_row_is_named_with_its_line(tmp_path):
         {**GOOD, "answer": " "},
         [],
         "7",
+        '{"question": "cut',
     ]
     _, reading = examples_of(written(tmp_path / "t.jsonl", jsonl(items)))
     assert reading.broken == [
@@ -256,6 +257,7 @@ def test_every_broken_row_is_named_with_its_line(tmp_path):
         "line 5: the completion is empty",
         "line 6: must be an object, it is a list",
         "line 7: must be an object, it is a int",
+        'line 8: not JSON (Invalid control character at column 18): \'{"question": "cut\'',
     ]
     assert [one.place for one in reading.rows] == ["line 1"]
 

@@ -189,7 +189,7 @@ def test_a_folder_is_reused(rows, tmp_path):
         ({"budget": 61}, "budget=61 exceeds the pool of 59 rows"),
         ({"selector": "nope"}, "selector/nope"),
         ({"settings": ["selector.rige=1"]}, "did you mean selector.ridge"),
-        ({"scores": "rewrad"}, "'rewrad', which does not exist"),
+        ({"scores": "rewrad"}, "scores names the column 'rewrad', which no row has; did you mean reward"),
         (
             {"scores": lambda row: row["x"]},
             r"scores\['<lambda>'\]|scores\['score'\] fails on rows\[0\]: KeyError: 'x'",

@@ -419,9 +419,10 @@ def test_the_rule_judge_is_left_out_where_it_means_nothing(own, tmp_path, data_d
     )
     assert outcome.result["n_unscored"] == 10
     assert (
-        "10 of 40 rows are unscored and cannot be picked by these scores (first: train-000000: judge=rules"
-        in said
+        "10 of 40 rows are unscored and cannot be picked by these scores (first: line 1: judge=rules" in said
     )
+    page = (outcome.folder / "selection.md").read_text()
+    assert "10 rows of the pool have no score and could not be selected" in page
     (reason,) = {row["reason"] for row in read_jsonl(outcome.entries["score"].folder / "unscored.jsonl")}
     assert reason == "judge=rules reads only Latin letters"
 

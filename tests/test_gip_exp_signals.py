@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from gip_exp import pipeline
@@ -242,6 +243,9 @@ def test_negative_metadata_is_shifted_once_said_and_recorded(compose, rows_file,
     assert shifted["reward"] == pytest.approx({"zero": -58.05, "n_negative": 40, "n_below_zero": 2})
     assert set(shifted) == {"reward", "loss"}
     assert np.mean([int(name[-6:]) for name in selected(outcome)]) > 30
+    shown = pq.read_table(outcome.folder / "scored.parquet")  # the page and its table show the user's numbers
+    assert shown["reward"].to_pylist() == [row["reward"] for row in rows]
+    assert shown["loss"].to_pylist() == [row["loss"] for row in rows]
     as_it_is = io.StringIO()
     pipeline.run(own(compose, rows_file, tmp_path, "selector=mp_metadata", *columns), Console(as_it_is))
     assert "set data.lower_is_better=[loss]" in as_it_is.getvalue()
@@ -313,8 +317,8 @@ def test_text_is_a_category_and_no_score(compose, tmp_path):
     )
     outcome = pipeline.run(config, Console(said))
     assert (
-        "data.metadata column 'topic' is text: its 2 values are categories for the report, not scores"
-        in said.getvalue()
+        "data.metadata column 'topic' is text (first: 'sums'; numbers are written as 1234.5): its 2 values "
+        "are categories for the report, not scores" in said.getvalue()
     )
     assert outcome.result["categories"] == {
         "topic": {"words": {"pool": 20, "selected": 20}, "sums": {"pool": 10, "selected": 10}}

@@ -11,6 +11,7 @@ import pytest
 from gip_exp.signals.rules import RUBRICS, score
 from gip_exp.signals.rules.math_answers import evaluate
 from gip_exp.signals.rules.replies import language
+from gip_exp.turns import as_texts
 from tests.benchmarks.alpaca_pool import alpaca
 from tests.benchmarks.bench_rules import auc, corruptions
 
@@ -158,10 +159,43 @@ def test_an_empty_reply_has_nothing():
         ("写一首诗。", "床前明月光。"),
         ("Напиши стих", "Мороз и солнце."),
         ("Translate to Chinese: tea", "这是茶。"),
+        ("用 JavaScript 写一个 Hello World", "好的，这是一个例子。"),
     ],
 )
 def test_rows_in_other_scripts_are_unscored(prompt, completion):
     assert np.isnan(list(reply_scores(completion, prompt).values())).all()
+
+
+def conversation_scores(
+    question: str, answer: str, system: str = "Answer as our shop's helper."
+) -> dict[str, float]:
+    called = {"function": {"name": "get_weather", "arguments": {"city": "Berlin", "unit": "celsius"}}}
+    turns = [
+        {"role": "system", "content": system},
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": "", "tool_calls": [called]},
+        {"role": "tool", "content": '{"sky": "light rain for the whole of the day", "degrees": 9}'},
+        {"role": "assistant", "content": answer},
+    ]
+    tools = [{"name": "get_weather", "description": "The weather of a city, in the language of the caller"}]
+    prompt, completion = as_texts(turns, tools)
+    rows = [{"prompt": prompt, "completion": completion, "turns": turns}]
+    return {name: float(values[0]) for name, values in score(rows, "instruction").items()}
+
+
+def test_in_a_conversation_the_users_turns_tell_the_language_and_not_the_system_or_the_tools():
+    chinese, german = "柏林今天会下雨。", "In Berlin regnet es heute, und es ist nicht warm."
+    assert np.isnan(list(conversation_scores("柏林天气怎么样?", chinese).values())).all()
+    assert set(conversation_scores("Wie ist das Wetter in Berlin?", german).values()) == {1.0}
+    assert set(conversation_scores("How is the weather in Berlin?", chinese).values()) == {0.0}
+    assert set(conversation_scores("How is the weather in Berlin?", german).values()) == {0.0}
+    asked_for = conversation_scores("How is the weather in Berlin?", german, "Always answer in German.")
+    assert set(asked_for.values()) == {1.0}
+
+
+def test_in_a_conversation_the_last_question_is_what_a_reply_may_not_repeat():
+    question = "Which country has the most orders this month?"
+    assert conversation_scores(question, question)["own_words"] < 0.1
 
 
 @pytest.mark.parametrize(

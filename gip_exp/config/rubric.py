@@ -9,6 +9,6 @@ class Rubric(Section):
     """Attributes with five anchors each; the rule judge uses only the name."""
 
     name: str
-    comment: bool
+    comment: bool = False
     material: str
     attributes: list[dict[str, Any]]

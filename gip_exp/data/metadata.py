@@ -47,7 +47,7 @@ def read_metadata(rows: Sequence[Placed], columns: Sequence[str]) -> Metadata:
         unread = [i for i in filled if math.isnan(values[i])]
         if 2 * len(unread) > len(filled):
             found.categories[column] = [None if _is_missing(cell) else str(cell) for cell in cells]
-            found.notes.append(_category_note(column, found.categories[column]))
+            found.notes.append(_category_note(column, found.categories[column], str(cells[unread[0]])))
             continue
         found.numbers[column] = values
         if unscored := [i for i, value in enumerate(values) if math.isnan(value)]:
@@ -59,9 +59,12 @@ def read_metadata(rows: Sequence[Placed], columns: Sequence[str]) -> Metadata:
     return found
 
 
-def _category_note(column: str, values: Sequence[str | None]) -> str:
+def _category_note(column: str, values: Sequence[str | None], first: str) -> str:
     different = len({value for value in values if value is not None})
-    return f"data.metadata column {column!r} is text: its {different:,} values are categories for the report, not scores"
+    return (
+        f"data.metadata column {column!r} is text (first: {first[:40]!r}; numbers are written as 1234.5): its {different:,} "
+        "values are categories for the report, not scores"
+    )
 
 
 def _is_missing(cell: Any) -> bool:

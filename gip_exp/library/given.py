@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gip_exp.config.keys import nearest
 from gip_exp.data.rows import as_json
 from gip_exp.data.tables import frame_rows
 from gip_exp.errors import UserError
@@ -66,9 +67,12 @@ def write(rows: Sequence[Row], scores: Mapping[str, Score], path: Path) -> None:
             number for a row.
     """
     added = {name: score for name, score in scores.items() if score != name}
-    for column in (score for score in added.values() if isinstance(score, str)):
+    for column in (score for score in scores.values() if isinstance(score, str)):
         if not any(column in row for row in rows):
-            raise UserError(f"scores names the column {column!r}, which no row has: give a column of rows")
+            existing = list(dict.fromkeys(str(name) for row in rows for name in row))
+            raise UserError(
+                f"scores names the column {column!r}, which no row has{nearest(column, existing)}: give a column of rows"
+            )
     with replacing(path) as stream:
         for at, row in enumerate(rows):
             if taken := [name for name in added if name in row]:

@@ -89,6 +89,14 @@ class Material:
         return {name: values for name, values in self.scores.items() if np.nanstd(values[self.pool]) > 0}
 
     @cached_property
+    def unscored(self) -> np.ndarray:
+        """(n,) whether a row lacks one of the scores that the run made or used."""
+        missing = np.zeros(len(self.rows), dtype=bool)
+        for name in self.signal:
+            missing |= np.isnan(self.scores[name])
+        return missing
+
+    @cached_property
     def position(self) -> np.ndarray:
         """(n,) position of each row in `described`, -1 if it is not there."""
         position = np.full(len(self.rows), -1)
@@ -168,9 +176,15 @@ def _quick_embeddings(texts: list[str]) -> np.ndarray:
 
 
 def _signal_tables(job: Job) -> list[SignalTable]:
-    """Return the signal tables that the run has; a mixture only repeats the columns of its sources."""
-    stages = [stage for source, stage in SOURCE_STAGE.items() if source != "mixture" and stage in job.inputs]
-    return [read_table(job.inputs[stage]) for stage in stages]
+    """Return the signal tables that the run has; a mixture only repeats the columns of its sources.
+
+    Metadata columns are as the user knows them: the signal of them may be negated and shifted.
+    """
+    made = {source: stage for source, stage in SOURCE_STAGE.items() if stage in job.inputs}
+    tables = [
+        read_table(job.inputs[made[source]]) for source in made if source not in ("mixture", "metadata")
+    ]
+    return [*tables, *(_numeric_metadata(job) if "metadata" in made else ())]
 
 
 def _numeric_metadata(job: Job) -> list[SignalTable]:

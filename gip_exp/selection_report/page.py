@@ -75,6 +75,11 @@ def _summary(config: Config, material: Material) -> tuple[str, ...]:
             f"{len(material.drawn):,} drawn at random, and the first of the ranking. Embeddings, topics and nearest picks "
             "of the other rows are unknown."
         )
+    unscored = np.setdiff1d(material.pool[material.unscored[material.pool]], material.order)
+    if len(unscored):
+        lines.append(
+            f"{len(unscored):,} rows of the pool have no score and could not be selected (status unscored in scored.parquet)."
+        )
     held_out = len(material.rows) - len(material.pool)
     if held_out:
         lines.append(f"{held_out:,} more rows are held out as the target.")

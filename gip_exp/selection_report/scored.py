@@ -61,14 +61,11 @@ def _place_in_ranking(material: Material) -> dict[str, Any]:
     rank, gain = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
     rank[material.order] = np.arange(1, len(material.order) + 1)
     gain[material.order] = material.gains
-    unscored = np.zeros(n, dtype=bool)
-    for name in material.signal:
-        unscored |= np.isnan(material.scores[name])
     held_out = np.ones(n, dtype=bool)
     held_out[material.pool] = False
     selected = (rank > 0) & (rank <= b)
     status = np.select(
-        [held_out, selected, rank > 0, unscored],
+        [held_out, selected, rank > 0, material.unscored],
         ["held out as target", "selected", "ranked", "unscored"],
         "not selected",
     )

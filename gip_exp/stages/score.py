@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gip_exp.artifacts import read_pool, selector_of
+from gip_exp.artifacts import read_origins, read_pool, row_name, selector_of
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.config.judge import LLMJudge
@@ -80,9 +80,11 @@ def _by_function(job: Job, examples: RowTable) -> dict[str, np.ndarray]:
             for row in unscored
         ]
         write_jsonl(job.folder / UNSCORED, rows)
+        origins, first = read_origins(job.inputs), unscored[0]
+        name = row_name(origins[first] if origins is not None else examples[first])
         job.note(
             f"{len(rows):,} of {len(examples):,} rows are unscored and cannot be picked by these scores (first: "
-            f"{rows[0]['id']}: {rows[0]['reason']})"
+            f"{name}: {rows[0]['reason']})"
         )
     return columns
 

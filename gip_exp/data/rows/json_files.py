@@ -62,7 +62,7 @@ def _value(line: str) -> Any:
     try:
         return _loads(line)
     except json.JSONDecodeError as error:
-        return Broken(f"not JSON ({error.msg} at column {error.colno}): {line.strip()[:60]!r}")
+        return Broken(f"not JSON ({_problem(error)}): {line.strip()[:60]!r}")
 
 
 def _loads(text: str) -> Any:
@@ -99,7 +99,7 @@ def _whole(path: Path) -> Rows:
             yield f"row {number}", _row(value)
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{path}: line {error.lineno}: not JSON ({error.msg} at column {error.colno}): check the file there"
+            f"{path}: line {error.lineno}: not JSON ({_problem(error)}): check the file there"
         ) from None
 
 
@@ -199,3 +199,8 @@ def _key_of_rows(lone: Mapping[str, Any]) -> str | None:
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _problem(error: json.JSONDecodeError) -> str:
+    """Return what is wrong and where; some of Python's messages end with the word that follows here."""
+    return f"{error.msg.removesuffix(' at')} at column {error.colno}"

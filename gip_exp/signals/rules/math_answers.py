@@ -90,7 +90,7 @@ class _Mark:
     result: float | None
 
 
-def judge(prompt: str, completion: str) -> tuple[float, ...]:
+def judge(prompt: str, completion: str, _: str = "") -> tuple[float, ...]:
     """Compute the attributes, in the order of `ATTRIBUTES`."""
     text = completion.strip()
     marks = [_mark(m) for m in MARK.finditer(text)]

@@ -5,16 +5,18 @@ complete    0 if the reply is truncated: it ends within a sentence although its 
 unrepeated  share of distinct word trigrams, divided by 0.8, at most 1
 on_topic    0 if a reply with at least eight content words has none of the prompt's (at least two), 0.5 if it has one.
             Content words have more than three letters, are not function words, and are compared by their first five letters
-own_words   near 0 if the reply repeats more than half of the prompt's first line and contains little else
+own_words   near 0 if the reply repeats more than half of the first line of the prompt (in a conversation, of the last user
+            turn) and contains little else
 fluent      1 - 3 * share of articles and prepositions that no English phrase continues in this way ("the of", "in is"),
             or that are capitalised within a clause; 1 with fewer than three of them, and for code
 language    0 if the reply is in another language than the prompt, unless the prompt asks for a translation; the other
             attributes are then 0 too
 
 Languages are recognised by frequent words: English, and six other languages in Latin script, for which `fluent` is always
-1. Rows in other scripts are unscored (NaN, see `readable`). The attributes do not tell whether a reply is true or good:
-they separate flawed rows from others (measured by `tests/benchmarks/bench_rules.py`) and do not rank sound rows, including
-one-word answers and code.
+1. In a conversation the user's turns tell the language: system messages, tools and their results are often in English,
+whatever the user speaks. Rows in other scripts are unscored (NaN, see `readable`). The attributes do not tell whether a
+reply is true or good: they separate flawed rows from others (measured by `tests/benchmarks/bench_rules.py`) and do not rank
+sound rows, including one-word answers and code.
 """
 
 from __future__ import annotations
@@ -80,25 +82,37 @@ _LANGUAGES_OF = {
 _ANSWERS = frozenset("yes no not true false".split())
 
 
-def readable(prompt: str, completion: str) -> bool:
-    """Return whether the rules apply: Latin prompt, and the reply is not a requested translation into another script."""
-    return mostly_latin(prompt) and (mostly_latin(completion) or not TRANSLATION.search(prompt))
+def readable(prompt: str, completion: str, asked: str) -> bool:
+    """Return whether the rules apply: a user who writes Latin letters, and no reply in another script that is asked for.
+
+    One that the user writes too is: Chinese with the Latin names of products has more Latin letters than others.
+    """
+    if not mostly_latin(asked):
+        return False
+    return mostly_latin(completion) or not (TRANSLATION.search(prompt) or _has_other_letters(asked))
 
 
-def judge(prompt: str, completion: str) -> tuple[float, ...]:
-    """Compute the attributes, in the order of `ATTRIBUTES`."""
-    if not readable(prompt, completion):
+def judge(prompt: str, completion: str, asked: str | None = None) -> tuple[float, ...]:
+    """Compute the attributes, in the order of `ATTRIBUTES`.
+
+    Args:
+        prompt: Everything before the reply.
+        completion: The reply.
+        asked: What the user wrote, which tells the language and what could be repeated; by default the prompt.
+    """
+    asked = prompt if asked is None else asked
+    if not readable(prompt, completion, asked):
         return (math.nan,) * len(ATTRIBUTES)
     reply = completion.strip()
-    words, prompt_words = _words(reply), _words(prompt)
-    if not reply or not (TRANSLATION.search(prompt) or _same_language(prompt_words, reply, words)):
+    words = _words(reply)
+    if not reply or not (TRANSLATION.search(prompt) or _same_language(_words(asked), reply, words)):
         return (0.0,) * len(ATTRIBUTES)
     code = bool(CODE.search(reply))
     return (
         float(_is_complete(reply, code)),
         _unrepeated(reply),
-        _on_topic(prompt_words, words),
-        _own_words(prompt, reply),
+        _on_topic(_words(prompt), words),
+        _own_words(asked, prompt, reply),
         1.0 if code or language_of(words) != "English" else _fluent(reply),
         1.0,
     )
@@ -122,6 +136,10 @@ def mostly_latin(text: str) -> bool:
     if len(ascii_part.translate(None, _NO_LETTERS)) >= others:  # even if none of the others is Latin
         return True
     return 2 * len(LATIN.findall(text)) >= len(LETTER.findall(text))
+
+
+def _has_other_letters(text: str) -> bool:
+    return not text.isascii() and len(LATIN.findall(text)) < len(LETTER.findall(text))
 
 
 def language_of(words: Sequence[str]) -> str:
@@ -182,14 +200,14 @@ def _on_topic(prompt_words: Sequence[str], words: Sequence[str]) -> float:
     return min(1.0, len(topic & content) / 2)
 
 
-def _own_words(prompt: str, reply: str) -> float:
+def _own_words(asked: str, prompt: str, reply: str) -> float:
     """Compute `own_words`; numbers, yes and no count as content, because many questions ask for them."""
 
     def content(text: str) -> list[str]:
         words = re.findall(r"\w+", text.lower())
         return [word[:5] for word in words if len(word) > 3 or word in _ANSWERS or word.isdigit()]
 
-    first, words, known = set(content(prompt.strip().split("\n")[0])), content(reply), set(content(prompt))
+    first, words, known = set(content(asked.strip().split("\n")[0])), content(reply), set(content(prompt))
     if not first or not words:
         return 1.0
     # Words from the prompt's material, below its first line, count half.
