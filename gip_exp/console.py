@@ -87,6 +87,13 @@ class Console:
         """Print a line, without secrets and control characters."""
         text = printable(redact(text, secrets_in_environment()))
         self.rich.print(text, style=style, markup=False)
+        self._write(text)
+
+    def record(self, text: str) -> None:
+        """Write a line to the log alone: it was shown before the log began."""
+        self._write(printable(redact(text, secrets_in_environment())))
+
+    def _write(self, text: str) -> None:
         if self._log is not None:
             self._log.write(time.strftime("%Y-%m-%d %H:%M:%S ") + text + "\n")
             self._log.flush()

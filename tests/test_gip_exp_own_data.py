@@ -113,6 +113,7 @@ def test_rows_left_out_shift_no_row_against_its_example(own, tmp_path):
         in said
     )
     assert "not read" not in said  # the votes are
+    assert (outcome.folder / "log.txt").read_text("utf-8").count("2 broken rows are left out") == 1
     chosen = read_jsonl(outcome.folder / "selected.jsonl")
     originals = read_jsonl(outcome.folder / "selected_rows.jsonl")
     assert [row["prompt"] for row in chosen] == [row["prompt"] for row in originals]

@@ -22,9 +22,7 @@ def picked(tmp_path, monkeypatch):
     """picked(code, ...): the rows that a function `select(scores, budget)` with this body picks of ten, at least 3."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def run(
-        body: str, budget: int = 4, candidates: np.ndarray | None = None, package: str = ""
-    ) -> list[int]:
+    def run(body: str, budget: int = 4, candidates: np.ndarray | None = None, package: str = "") -> list[int]:
         name = f"method_{abs(hash(body))}"
         code = f"import numpy as np\nfrom selection.types import Selection\ndef select(scores, budget):\n{body}\n"
         (tmp_path / f"{name}.py").write_text(code)
@@ -68,7 +66,9 @@ def test_a_function_that_returns_no_such_selection_is_an_error_that_says_what_is
 
 def test_a_failure_of_an_installed_package_is_a_message_and_one_of_our_own_a_traceback(picked):
     body = "    return {'kept': scores}['picked']"
-    with pytest.raises(UserError, match=r"selector=mine: theirs==1 raised KeyError: 'picked' \(method_\d+, line 4: "):
+    with pytest.raises(
+        UserError, match=r"selector=mine: theirs==1 raised KeyError: 'picked' \(method_\d+, line 4: "
+    ):
         picked(body, package="theirs==1")
     with pytest.raises(KeyError):
         picked(body)

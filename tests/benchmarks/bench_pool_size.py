@@ -1,6 +1,7 @@
 """Seconds and memory of choosing 1 % of 10^4 to 10^6 rows of about 1 KB, by the command line, with TF-IDF and the rule judge.
 
-    python -m tests.benchmarks.bench_pool_size [--sizes 10000,100000,1000000] [--selectors random,mp_sc,mp_ma] [--reuse] [--keep DIR]
+    python -m tests.benchmarks.bench_pool_size [--sizes 10000,100000,1000000] [--selectors random,mp_sc,mp_ma]
+        [--reuse] [--keep DIR]
 
 The rows are recombined sentences of real Alpaca rows, all different. Each run starts with an empty store; with --reuse
 the selectors of a size share one, and the seconds of what a run reused are those of the run that made it. Memory is the
@@ -84,7 +85,9 @@ def main() -> None:
     parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--selectors", default="random,mp_sc,mp_ma")
     parser.add_argument("--reuse", action="store_true", help="the selectors of a size share a store")
-    parser.add_argument("--keep", type=Path, help="a folder for pools and stores, which stay; else a temporary one")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for pools and stores, which stay; else a temporary one"
+    )
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
     with tempfile.TemporaryDirectory() as temporary:
