@@ -35,13 +35,13 @@ def _few(bench: Bench) -> Sweep:
 
 
 def _pair(bench: Bench) -> Sweep:
-    """Two runs through every stage."""
-    return judged(bench.server.url, selectors="mp_ma,less")
+    """Two runs through every stage; every output is used again when the command is repeated."""
+    return judged(bench.server.url, "untuned=false", selectors="mp_ma,less")
 
 
 def _cell(bench: Bench) -> Sweep:
     """One run with a judge."""
-    return judged(bench.server.url, multirun=False)
+    return judged(bench.server.url, "untuned=false", multirun=False)
 
 
 def _power_cuts(bench: Bench, sweep: Sweep) -> list[Row]:
