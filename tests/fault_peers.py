@@ -113,7 +113,7 @@ def judge_down(bench: Bench, sweep: Sweep) -> list[Row]:
         for midway in (False, True):
             root = bench.root()
             with FaultServer(delay_s=0.05) as server:
-                arguments = judged(server.url, impatient, multirun=False).arguments
+                arguments = judged(server.url, impatient, "untuned=false", multirun=False).arguments
                 spoil = _spoiler(server, kind)
                 if not midway:
                     spoil()
@@ -134,7 +134,7 @@ def judge_down(bench: Bench, sweep: Sweep) -> list[Row]:
                     f"{when}: exit status {ended.status} after {ended.seconds:.0f} s: {ended.said[-600:]}"
                 )
             before = bench.bought()
-            again = judged(bench.server.url, multirun=False).run(root)
+            again = judged(bench.server.url, "untuned=false", multirun=False).run(root)
             missing = bench.bought() - before
             if again.status or trace(root).difference(expected):
                 problems.append(f"{when}: then {again.error}, {trace(root).difference(expected)}")
@@ -169,7 +169,7 @@ def _throttled_after(first: int, root: Path) -> tuple[Ended, int, int]:
     """A run whose judge refuses for a while after `first` requests: (its end, refusals, replies bought)."""
     bought = 0
     with FaultServer(delay_s=0.05) as server:
-        with judged(server.url, multirun=False).start(root) as process:
+        with judged(server.url, "untuned=false", multirun=False).start(root) as process:
             if first:
                 wait_until(lambda: server.account()["requests"] >= first, 120)
                 bought = sum(server.account()["valid"].values())
