@@ -107,6 +107,7 @@ def test_all_problems_are_reported_together(compose):
         ),
         ("selector.method=mpp", "selector.method='mpp': input should be 'mp', 'omp' or 'logdet'"),
         ("judge.kind=oracle", "judge='"),
+        ("selector.kind=null", "selector.kind=None: choose selector=NAME"),
         ("target.seed=-1", "target.seed=-1: input should be greater than or equal to 0"),
         ("selector.name=/tmp/elsewhere", "becomes part of a folder name"),
         ("budget_unit=words", "budget_unit='words'"),

@@ -115,10 +115,10 @@ def _message(problem: Mapping[str, Any]) -> str:
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         kind = problem["input"].get("kind") if isinstance(problem["input"], Mapping) else problem["input"]
         group = key.rpartition(".")[2]  # the embedder of a selector is chosen like any other
-        if key == "selector" and kind_of_file(group, kind) == kind:
+        if key == "selector" and isinstance(kind, str) and kind_of_file(group, kind) == kind:
             return (
                 f"selector.kind={_shown(kind)}: conf/selector/ has a file of this name, but there is no function `select` in "
-                f"baselines/{kind}.py, nor an installed package with it"
+                f"baselines/{kind}.py, nor an installed package with it: write it, or correct `kind` in the file"
             )
         choice = f"{key}=NAME" if group == key else f"+{group}@{key}=NAME"
         return f"{key}.kind={_shown(kind)}: choose {choice}, with NAME one of {', '.join(options(group))}"
