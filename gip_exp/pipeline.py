@@ -71,8 +71,9 @@ def run(config: Config, console: Console) -> Outcome:
         follow = console.followed(lambda progress: lock.update(progress=progress))
         with console.logging_to(folder / "log.txt"), follow:
             console.say(f"{config.experiment}: {folder.name}", style="bold")
-            for note in (note for entry in entries.values() for note in entry.notes):
-                console.record(f"note: {note}")
+            for entry in entries.values():
+                for note in entry.notes:
+                    console.record(f"note: {note}")
             if note := _count_note(config, n_pool):
                 console.warn(note)
             if isinstance(config.judge, LLMJudge) and "score" not in plan:

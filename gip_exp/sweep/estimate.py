@@ -80,9 +80,8 @@ def estimate(wanted: Sequence[Wanted], console: Console, speed: Speed) -> Estima
     """Estimate every run; UserError if the rows cannot be read or a budget exceeds the pool."""
     whole = Estimate(requested=len(wanted))
     runs: set[Path] = set()
-    untuned: dict[
-        Path, tuple[str, ...]
-    ] = {}  # folder -> keys: seeds share the evaluation of a model from the hub
+    # Folder -> keys: seeds share the evaluation of a model from the hub.
+    untuned: dict[Path, tuple[str, ...]] = {}
     with console.bar("planning", len(wanted)) as bar:
         for one in wanted:
             bar.advance()
