@@ -396,7 +396,7 @@ def features(model, rows, folder, **options):
 def test_features_are_the_normalised_projection_of_corrected_gradients(model, names, tmp_path):
     rows, state = examples(10), random_state(model)
     for adam in (None, state):
-        ours = features(model, rows, tmp_path / str(adam is None), adam=adam, batch_size=3, shard_size=4)
+        ours = features(model, rows, tmp_path / str(adam is None), adam=adam, batch_tokens=30, shard_size=4)
         gradients = one_by_one(model, rows, names)
         sizes = [model.get_parameter(name).numel() for name in names]
         out, sketch = torch.zeros(10, 256), less.CountSketch(256, 0)
@@ -433,7 +433,7 @@ def test_order_of_parameters_batch_size_and_processes_change_no_influence(model,
         dict(reversed(state.first.items())), dict(reversed(state.second.items())), *BETAS
     )
     shuffled = features(other, rows, tmp_path / "b", adam=backwards)
-    batches = features(model, rows, tmp_path / "c", adam=state, batch_size=1, shard_size=3)
+    batches = features(model, rows, tmp_path / "c", adam=state, batch_tokens=1, shard_size=3)
     for rank in (1, 0):
         less.gradient_features(
             model, rows, folder=tmp_path / "d", adam=state, dim=256, shard_size=6, rank=rank, world_size=2
@@ -525,7 +525,7 @@ def test_a_folder_made_with_other_arguments_is_refused(model, tmp_path):
         ([], {}, "examples: is empty"),
         ([{"input_ids": [1, 2], "labels": [-100, -100]}], {}, "examples: row 0 has no token to predict"),
         ([{"input_ids": [1, 2], "labels": [2]}], {}, "examples: row 0 has 2 input_ids and 1 labels"),
-        (examples(1), {"batch_size": 0}, "batch_size: got 0"),
+        (examples(1), {"batch_tokens": 0}, "batch_tokens: got 0"),
         (examples(1), {"shard_size": 0, "seed": -1}, "(?s)2 bad arguments.*shard_size: got 0.*seed: got -1"),
         (examples(1), {"rank": 0}, "rank and world_size: give both or neither"),
         (examples(1), {"rank": 2, "world_size": 2}, "rank: got 2; give an int from 0 to 1"),

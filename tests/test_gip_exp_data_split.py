@@ -41,7 +41,7 @@ def test_a_count_beyond_the_pool_is_refused_with_the_pools_size():
 
 @pytest.mark.parametrize(
     ("n_selected", "expected"),
-    [(1, 1), (2, 2), (3, 3), (4, 5), (6, 10), (11, 20), (20, 20), (21, 50), (50, 50), (51, 100), (100, 100)],
+    [(1, 1), (2, 3), (3, 3), (4, 5), (6, 10), (11, 20), (20, 20), (21, 50), (50, 50), (51, 100), (100, 100)],
 )
 def test_a_ranking_goes_as_far_as_its_class_of_budgets(n_selected, expected):
     assert rank_to(n_selected, 100) == expected

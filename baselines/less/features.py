@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -37,7 +37,7 @@ def gradient_features(
     adam: AdamState | None = None,
     dim: int = 8192,
     seed: int = 0,
-    batch_size: int = 8,
+    batch_tokens: int = 4096,
     shard_size: int = 256,
     rank: int | None = None,
     world_size: int | None = None,
@@ -58,7 +58,8 @@ def gradient_features(
             gradients (targets).
         dim: dimensions of the projection.
         seed: of the projection; features can only be compared when dim and seed agree.
-        batch_size: examples a backward pass; changes rounding, never more.
+        batch_tokens: tokens of a backward pass, padding included, but at least one example; changes rounding, never
+            more.
         shard_size: rows a shard, the most that a kill can cost each process.
         rank: number of this process, to share the work without torch.distributed.
         world_size: number of processes, likewise.
@@ -81,7 +82,7 @@ def gradient_features(
         (3, 4)
     """
     rank, world_size = _share(rank, world_size)
-    sizes = {"dim": dim, "batch_size": batch_size, "shard_size": shard_size}
+    sizes = {"dim": dim, "batch_tokens": batch_tokens, "shard_size": shard_size}
     _check_arguments(examples, sizes, seed, rank, world_size)
     names = lora_parameters(model)
     folder = Path(folder)
@@ -93,7 +94,7 @@ def gradient_features(
         part = examples[start : start + shard_size]
         kept = _is_whole(path, (len(part), dim))
         if not kept:
-            rows = _shard(model, part, names, adam=state, sketch=sketch, batch_size=batch_size)
+            rows = _shard(model, part, names, adam=state, sketch=sketch, batch_tokens=batch_tokens)
             bad = ~np.isfinite(rows).all(axis=1)
             if bad.any():
                 raise ValueError(f"examples: row {start + int(bad.argmax())} has a gradient with NaN or inf")
@@ -140,13 +141,11 @@ def _shard(
     *,
     adam: AdamState | None,
     sketch: CountSketch,
-    batch_size: int,
+    batch_tokens: int,
 ) -> NDArray[np.float32]:
     """Compute features (len(examples), dim). Batches hold examples of similar length, to pad little."""
     rows = np.empty((len(examples), sketch.dim), dtype=np.float32)
-    by_length = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
-    for start in range(0, len(examples), batch_size):
-        members = by_length[start : start + batch_size]
+    for members in _batches([len(example["input_ids"]) for example in examples], batch_tokens):
         batch = collate([examples[i] for i in members])
         total = torch.zeros(len(members), sketch.dim, device=next(model.parameters()).device)
 
@@ -156,6 +155,22 @@ def _shard(
         stream_gradients(model, batch, names, project)
         rows[members] = nn.functional.normalize(total, dim=1, eps=1e-30).cpu().numpy()
     return rows
+
+
+def _batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Yield the examples of each batch: of similar length, and padded to at most that many tokens, or one alone.
+
+    Example:
+        >>> list(_batches([5, 1, 2, 9], tokens=8))
+        [[1, 2], [0], [3]]
+    """
+    members: list[int] = []
+    for at in sorted(range(len(lengths)), key=lambda at: lengths[at]):
+        if members and (len(members) + 1) * lengths[at] > tokens:
+            yield members
+            members = []
+        members.append(at)
+    yield members
 
 
 def _check_arguments(

@@ -130,7 +130,7 @@ class LessSelector(SelectorSection):
     subtask_seed: Seed
     dimensions: Positive
     projection_seed: Seed
-    gradient_batch: Annotated[Positive, NEUTRAL]
+    gradient_tokens: Annotated[Positive, NEUTRAL]
 
 
 class RankingSelector(SelectorSection):

@@ -1,6 +1,8 @@
 """Splitting the training rows into the pool of every method and the held-out target."""
 
 from dataclasses import dataclass
+from itertools import chain
+from itertools import count as count_from
 
 import numpy as np
 
@@ -38,16 +40,20 @@ def count(budget: int | float, n_pool: int) -> int:
 
 
 def rank_to(n_selected: int, n_pool: int) -> int:
-    """Return the length of a ranking: the smallest of the pool, its half, its fifth, and halves of that, with the budget.
+    """Return the length of a ranking: the smallest of 100, 50, 20, 10, 5, 2.5, 1, 0.5, 0.25, 0.1 % ... with the budget.
 
-    So no budget up to 20 % costs more than twice its own picks, and budgets of one class share a ranking.
+    Budgets in between share the ranking of the next larger of these, which are common budgets and cost no more
+    than their own picks.
 
     Example:
         >>> rank_to(1000, 100_000), rank_to(4000, 100_000), rank_to(60_000, 100_000)
-        (1250, 5000, 100000)
+        (1000, 5000, 100000)
     """
-    length, fewer = n_pool, [-(-n_pool // 2), -(-n_pool // 5)]
-    while fewer[0] >= n_selected and fewer[0] < length:
-        length = fewer.pop(0)
-        fewer = fewer or [-(-length // 2)]
+    decades = (factor * 10**power for power in count_from(1) for factor in (1, 2, 4))
+    length = n_pool
+    for divisor in chain((2, 5), decades):
+        shorter = -(-n_pool // divisor)
+        if shorter < n_selected or shorter == length:
+            break
+        length = shorter
     return length

@@ -49,7 +49,7 @@ def _build(job: Job) -> None:
         "target": target_rows,
         "dimensions": selector.dimensions,
         "seed": selector.projection_seed,
-        "batch": selector.gradient_batch,
+        "batch_tokens": selector.gradient_tokens,
     }
     with job.console.bar("gradients for LESS", len(folders) * (len(pool_rows) + len(target_rows))) as bar:
 
@@ -75,7 +75,7 @@ def features_of_rank(task: Mapping[str, Any], report: Callable[[Mapping[str, Any
 
     where = Machine(**task["machine"])
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    options = {"dim": task["dimensions"], "seed": task["seed"], "batch_size": task["batch"]}
+    options = {"dim": task["dimensions"], "seed": task["seed"], "batch_tokens": task["batch_tokens"]}
     # Rank 0 reports for all ranks, which have the same number of shards, give or take one.
     options |= {
         "rank": rank,

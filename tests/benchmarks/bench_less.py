@@ -170,7 +170,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         start = clock()
-        less.gradient_features(model, rows, folder=folder, dim=DIM, batch_size=8)
+        less.gradient_features(model, rows, folder=folder, dim=DIM)
         end_to_end = n / (clock() - start)
 
     theirs = 16 / seconds(lambda: nn.functional.normalize(dense(one_by_one(model, rows[:16], names)), dim=1))

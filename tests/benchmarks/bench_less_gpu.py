@@ -83,7 +83,7 @@ def measure(model: nn.Module, rows: list[Example], state: less.AdamState, batch:
     drawing the projection's signs, reading the adapter's state, warming up kernels.
     """
     cuda = next(model.parameters()).is_cuda
-    options = {"adam": state, "dim": DIM, "batch_size": batch}
+    options = {"adam": state, "dim": DIM, "batch_tokens": batch * max(len(row["input_ids"]) for row in rows)}
     times = []
     with tempfile.TemporaryDirectory() as folder:
         for part in (rows[:batch], rows[: len(rows) // 3], rows):
