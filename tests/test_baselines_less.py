@@ -422,7 +422,7 @@ def shuffled_registration(model, seed=0):
     return model
 
 
-def test_order_of_parameters_batch_size_and_processes_change_no_influence(model, names, tmp_path):
+def test_order_of_parameters_batches_and_processes_change_no_influence(model, names, tmp_path):
     rows, target = examples(20), examples(6, seed=9)
     state = random_state(model)
     plain = features(model, target, tmp_path / "target")

@@ -1,11 +1,11 @@
 """LESS on a model of Qwen3-8B's shape with random weights, one GPU: examples/s, peak memory, hours to expect.
 
 Run on a machine with a GPU of 40 GB or more, from the repository's root:
-    python tests/benchmarks/bench_less_gpu.py [--layers 36] [--rank 128] [--batch 1 2 4 8 16] [--tokens 190]
+    python tests/benchmarks/bench_less_gpu.py [--layers 36] [--rank 128] [--batch-tokens 1 512 2048 4096] [--tokens 190]
 
 Nothing is downloaded: weights are random (speed does not depend on them) and so are token ids. LoRA as in
 the paper (r 128 on q/k/v/o); features are Adam-corrected and projected to 8,192 dimensions, the dear case.
-Compared in the same run with one example a backward pass. On a machine without a GPU it says so and stops,
+Compared in the same run with one example a backward pass (1 token). On a machine without a GPU it says so and stops,
 unless --device cpu with few --layers is asked for, to try the script out.
 """
 
@@ -76,17 +76,17 @@ def random_examples(n: int, tokens: int) -> list[Example]:
     return rows
 
 
-def measure(model: nn.Module, rows: list[Example], state: less.AdamState, batch: int) -> tuple[float, float]:
+def measure(model: nn.Module, rows: list[Example], state: less.AdamState, tokens: int) -> tuple[float, float]:
     """Examples a second and peak memory (GiB).
 
     Timed as the difference between all rows and a third of them, which leaves out what a call does once:
     drawing the projection's signs, reading the adapter's state, warming up kernels.
     """
     cuda = next(model.parameters()).is_cuda
-    options = {"adam": state, "dim": DIM, "batch_tokens": batch * max(len(row["input_ids"]) for row in rows)}
+    options = {"adam": state, "dim": DIM, "batch_tokens": tokens}
     times = []
     with tempfile.TemporaryDirectory() as folder:
-        for part in (rows[:batch], rows[: len(rows) // 3], rows):
+        for part in (rows[: len(rows) // 3], rows[: len(rows) // 3], rows):
             if cuda:
                 torch.cuda.reset_peak_memory_stats()
             start = time.perf_counter()
@@ -102,11 +102,13 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=190)
     parser.add_argument("--examples", type=int, default=96)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--batch-tokens", type=int, nargs="+", default=[1, 512, 1024, 2048, 4096, 8192])
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("no GPU here; try --device cpu --layers 1 --examples 2 --batch 1 to see the script run")
+        sys.exit(
+            "no GPU here; try --device cpu --layers 1 --examples 6 --batch-tokens 1 1024 to see the script run"
+        )
     model = build_model(options.layers, options.rank, options.device)
     names = less.lora_parameters(model)
     p = sum(model.get_parameter(name).numel() for name in names)
@@ -116,16 +118,16 @@ def main() -> None:
     print(f"{device}: {scale}, about {options.tokens} tokens a row")
     state, rows = random_state(model), random_examples(options.examples, options.tokens)
     speeds = {}
-    for batch in options.batch:
+    for tokens in options.batch_tokens:
         try:
-            speeds[batch], memory = measure(model, rows, state, batch)
+            speeds[tokens], memory = measure(model, rows, state, tokens)
         except torch.cuda.OutOfMemoryError:
-            print(f"batch {batch}: out of memory")
+            print(f"{tokens} tokens a pass: out of memory")
             break
-        print(f"batch {batch}: {speeds[batch]:.2f} examples/s, peak {memory:.1f} GiB")
-    best = max(speeds, key=lambda batch: speeds[batch])
+        print(f"{tokens} tokens a pass: {speeds[tokens]:.2f} examples/s, peak {memory:.1f} GiB")
+    best = max(speeds, key=lambda tokens: speeds[tokens])
     if 1 in speeds:
-        print(f"batch {best} over one at a time: {speeds[best] / speeds[1]:.1f}")
+        print(f"{best} tokens a pass over one example at a time: {speeds[best] / speeds[1]:.1f}")
     for pool, (n, tokens, checkpoints) in POOLS.items():
         hours = n * checkpoints / speeds[best] / 3600 * tokens / options.tokens
         print(f"{pool}: {hours:.2f} GPU hours for {checkpoints} checkpoints (scaled by tokens)")
