@@ -22,6 +22,7 @@ from gip_exp.artifacts import (
 from gip_exp.config import Config
 from gip_exp.config.base import content
 from gip_exp.evaluation import without_overlap
+from gip_exp.judgements import known_flaws
 from gip_exp.reselection import arm
 from gip_exp.runs.folder import RESULT, SCORED_ROWS, SELECTED, SELECTED_ROWS, SELECTION_PAGE, SELECTION_TEXT
 from gip_exp.runs.records import Metric, RunResult, StageRecord
@@ -81,6 +82,7 @@ def summarise(config: Config, key: str, entries: Mapping[str, Entry], status: st
         "contamination": without_overlap.summary(entries),
         "base": _converted(entries),
         "subset": subset(entries),
+        "flaw_detection": known_flaws.detection(entries),
         "categories": categories(entries),
         "measures": entries["describe"].facts["measures"] if "describe" in entries else {},
         "training": training(entries),

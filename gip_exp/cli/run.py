@@ -12,6 +12,7 @@ from gip_exp.config import STAGES, Config, parse
 from gip_exp.config.base import content
 from gip_exp.console import Console
 from gip_exp.errors import Answered, UserError
+from gip_exp.judgements import known_flaws
 from gip_exp.quiet import quiet_libraries
 from gip_exp.runs.folder import SCORED_ROWS, SELECTED, SELECTED_ROWS, SELECTION_PAGE
 from gip_exp.runs.lock import run_lock, stoppable
@@ -180,6 +181,7 @@ def show(result: RunResult, console: Console) -> None:
             console.say(
                 f"  {name} was made again because its code changed: {', '.join(changed)}", style="yellow"
             )
+    _show_judge(result, console)
     selected = result["n_selected"]
     if selected is not None:
         held_out = f" ({result['n_target']:,} more are held out as the target)" if result["n_target"] else ""
@@ -192,6 +194,15 @@ def show(result: RunResult, console: Console) -> None:
         console.table(categories)
     if result["stages"] and all(stage["cached"] for stage in result["stages"].values()):
         console.say("  all stages were reused; nothing was computed")
+
+
+def _show_judge(result: RunResult, console: Console) -> None:
+    """Print how the judge's scores tell sound rows from rows with known flaws, if the data have labels."""
+    found = result["flaw_detection"]
+    if told := known_flaws.line(str(result["judge"]), found):
+        console.say(f"  {told}")
+    if doubt := known_flaws.warning(found):
+        console.warn(doubt)
 
 
 def _metrics(result: RunResult) -> Table:

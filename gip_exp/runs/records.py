@@ -19,6 +19,16 @@ class Metric(TypedDict):
     high: float | None
 
 
+class FlawDetection(TypedDict):
+    """How often a sound row scores above a flawed one (AUC), with its 95 % interval."""
+
+    n_sound: int
+    n_flawed: int
+    auc: float
+    low: float
+    high: float
+
+
 class StageRecord(TypedDict):
     """A stage output of a run: its key in the store, the seconds it took to make, whether it was reused."""
 
@@ -53,6 +63,8 @@ class RunResult(TypedDict):
     contamination: NotRequired[dict[str, Any]]
     base: NotRequired[dict[str, Any]]  # the GGUF file that the model was converted from
     subset: NotRequired[dict[str, float]]
+    # of the judge's scores, for `all` flaws and for each, where flaws are known
+    flaw_detection: NotRequired[dict[str, FlawDetection]]
     # column -> value -> rows of pool and subset
     categories: NotRequired[dict[str, dict[str, dict[str, int]]]]
     # lengths, mean scores, coverage, topics: of the subset, the pool and random subsets
