@@ -48,9 +48,8 @@ COLUMNS = {
 def published(name: str) -> dict[str, list[dict[str, str]]]:
     """Return the tables below `<!-- evidence: NAME -->` in the report's page: heading of the first column -> rows."""
     tables = {}
-    for part in (
-        (ROOT / "gip_exp/report/README.md").read_text("utf-8").split(f"<!-- evidence: {name} -->\n")[1:]
-    ):
+    page = (ROOT / "gip_exp/report/README.md").read_text("utf-8")
+    for part in page.split(f"<!-- evidence: {name} -->\n")[1:]:
         lines = [line for line in part.split("\n\n")[0].splitlines() if line.startswith("|")]
         cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
         tables[cells[0][0]] = [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]

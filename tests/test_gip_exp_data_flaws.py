@@ -61,6 +61,14 @@ def test_every_kind_of_flaw_is_made_and_is_what_its_name_says():
             assert answer.rpartition("####")[2] != before["completion"].rpartition("####")[2]
 
 
+def test_an_answer_in_a_script_without_spaces_is_cut_too():
+    answer = "熊猫是中国特有的动物，主要吃竹子，生活在山里。"
+    for seed in range(20):
+        cut = truncated(answer, random.Random(seed))
+        assert answer.startswith(cut)
+        assert 0 < len(cut) < len(answer)
+
+
 def test_one_calculation_is_wrong_and_what_follows_is_calculated_from_it():
     for seed in range(20):
         answer = wrong_arithmetic(ROWS[10]["completion"], random.Random(seed))

@@ -21,6 +21,7 @@ from typing import Any
 from gip_exp.data.load import EXAMPLE
 from gip_exp.errors import UserError
 from gip_exp.storage.row_table import RowTable, collected
+from gip_exp.words import is_unspaced
 
 MARK = re.compile(r"<<([^<>=]+)=([^<>=]+)>>")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?|\.\d+")
@@ -82,10 +83,11 @@ def truncated(answer: str, rng: random.Random) -> str | None:
     lines = answer.strip().split("\n")
     if len(lines) > 2 and rng.random() < 0.5:
         return "\n".join(lines[: rng.randrange(1, len(lines) - 1)])
-    words = lines[0].split()
+    unspaced = is_unspaced(lines[0])  # a letter is a word there
+    words = list(lines[0]) if unspaced else lines[0].split()
     if len(words) < 2:
         return None
-    return " ".join(words[: max(1, round(rng.uniform(0.3, 0.8) * len(words)))])
+    return ("" if unspaced else " ").join(words[: max(1, round(rng.uniform(0.3, 0.8) * len(words)))])
 
 
 FLAWS: Mapping[str, Callable[[str, random.Random], str | None]] = {

@@ -5,12 +5,14 @@ something before they decide a selection.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from gip_exp.artifacts import LABELS
 from gip_exp.runs.records import FlawDetection
+from gip_exp.signals.summary import ranks
 from gip_exp.signals.table import SCORES
 from gip_exp.stage import Entries
 from gip_exp.storage.files import read_jsonl
@@ -51,7 +53,7 @@ def by_flaw(means: Mapping[str, float], labels: Sequence[Mapping[str, Any]]) -> 
     found = {ALL: np.array([mean for flaw, mean in scored if flaw is not None])}
     found |= {name: np.array([mean for flaw, mean in scored if flaw == name]) for name in flaws}
     return {
-        name: _separation(sound, flawed)
+        name: separation(sound, flawed)
         for name, flawed in found.items()
         if min(len(sound), len(flawed)) >= FEWEST
     }
@@ -78,15 +80,20 @@ def warning(found: Mapping[str, FlawDetection]) -> str:
     return "these scores are not shown to tell sound rows from flawed ones: selecting by them may be no better than at random"
 
 
-def _separation(sound: np.ndarray, flawed: np.ndarray) -> FlawDetection:
-    """Return the AUC, ties counting half, with the 95 % interval of DeLong et al. (1988) from the placements of the rows."""
-    from scipy.stats import norm, rankdata
+def separation(sound: np.ndarray, flawed: np.ndarray) -> FlawDetection:
+    """Return the AUC, ties counting half, with the 95 % interval of DeLong et al. (1988) from the placements of the rows.
 
-    ranks = rankdata(np.concatenate([sound, flawed]))
-    above = (ranks[: len(sound)] - rankdata(sound)) / len(flawed)  # share of flawed rows below each sound one
-    below = 1 - (ranks[len(sound) :] - rankdata(flawed)) / len(sound)
+    Args:
+        sound: mean scores of the sound rows, at least two; no NaN.
+        flawed: those of the flawed rows, at least two.
+    """
+    together = ranks(np.concatenate([sound, flawed]))
+    above = (together[: len(sound)] - ranks(sound)) / len(flawed)  # share of flawed rows below each sound one
+    below = 1 - (together[len(sound) :] - ranks(flawed)) / len(sound)
     auc = float(above.mean())
-    half = float(norm.ppf(0.975)) * np.sqrt(above.var(ddof=1) / len(sound) + below.var(ddof=1) / len(flawed))
+    half = NormalDist().inv_cdf(0.975) * np.sqrt(
+        above.var(ddof=1) / len(sound) + below.var(ddof=1) / len(flawed)
+    )
     return FlawDetection(
         n_sound=len(sound),
         n_flawed=len(flawed),

@@ -64,10 +64,10 @@ def _correlations(values: np.ndarray) -> list[list[float | None]]:
 def _spearman(x: np.ndarray, y: np.ndarray) -> float | None:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
-    return round(float(np.corrcoef(_ranks(x), _ranks(y))[0, 1]), DIGITS)
+    return round(float(np.corrcoef(ranks(x), ranks(y))[0, 1]), DIGITS)
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Return ranks from 1, with mean ranks for ties, like `scipy.stats.rankdata`, whose import is slow."""
     _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[position]

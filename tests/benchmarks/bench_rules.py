@@ -16,10 +16,10 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata
 
 from baselines import gate_random, top_score
 from gip_exp.data.arithmetic import make_pool
+from gip_exp.judgements.known_flaws import FEWEST, separation
 from gip_exp.signals.rules import score
 from selection import gip_select
 from tests.benchmarks.alpaca_pool import ALPACA, alpaca, tfidf
@@ -73,12 +73,9 @@ def _shuffled(words: list[str], rng: random.Random, most: int = 200) -> str:
 
 
 def auc(sound: np.ndarray, flawed: np.ndarray) -> float:
-    """Rows that are unscored count as neither; NaN where none is left."""
+    """Rows that are unscored count as neither; NaN where fewer than two are left."""
     sound, flawed = sound[~np.isnan(sound)], flawed[~np.isnan(flawed)]
-    if not len(sound) or not len(flawed):
-        return float("nan")
-    ranks = rankdata(np.concatenate([sound, flawed]))[: len(sound)]
-    return float((ranks.mean() - (len(sound) + 1) / 2) / len(flawed))
+    return separation(sound, flawed)["auc"] if min(len(sound), len(flawed)) >= FEWEST else float("nan")
 
 
 def table(sound: dict[str, np.ndarray], flawed: dict[str, dict[str, np.ndarray]]) -> list[str]:
