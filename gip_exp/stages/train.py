@@ -75,7 +75,7 @@ def _train(job: Job, train: LoraTrain) -> None:
         save_every=train.checkpoint_steps,
     )
     with job.console.bar("fine-tuning", task.steps) as bar:
-        done = finetune(task, on_step=bar.update, log=job.log)
+        done = finetune(task, on_step=bar.update, log=job.log, note=job.note)
     write_jsonl(job.folder / LOSSES, list(done.history))
     facts = _facts(done, task)
     job.draft.facts.update(facts)

@@ -71,7 +71,7 @@ def _build(job: Job) -> None:
         on_save=name_parameters,
     )
     with job.console.bar("warming up for LESS", task.steps) as bar:
-        finetune(task, on_step=bar.update)
+        finetune(task, on_step=bar.update, note=lambda doubt: job.note(f"LESS: {doubt}"))
     folders = numbered(job.folder / CHECKPOINTS)
     weights = learning_rate_weights(folders)
     write_json(job.folder / WEIGHTS, [float(weight) for weight in weights])

@@ -23,7 +23,11 @@ from gip_exp.training.torchrun import Event, run_in_processes
 
 
 def finetune(
-    task: Task, *, on_step: Callable[[int, int, str], None] = lambda *_: None, log: Figures = lambda _: None
+    task: Task,
+    *,
+    on_step: Callable[[int, int, str], None] = lambda *_: None,
+    log: Figures = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Finetuned:
     """Train an adapter.
 
@@ -31,14 +35,15 @@ def finetune(
         task: What to train.
         on_step: Called with (step, total steps, note) after every step.
         log: Called with live metrics.
+        note: Called with a doubt about the result, if any.
 
     Raises:
-        UserError: the loss is not finite or does not decrease, or memory runs out.
+        UserError: the loss is not finite or clearly does not decrease, or memory runs out.
     """
     run = train_process if task.train.processes == 1 else _in_processes
     done = run(task, on_step=on_step, log=log)
-    if task.train.require_loss_fall:
-        check_fall(done.history)
+    if task.train.require_loss_fall and (doubt := check_fall(done.history)):
+        note(doubt)
     return done
 
 
