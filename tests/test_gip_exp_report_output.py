@@ -265,6 +265,22 @@ def test_runs_that_only_selected_are_reported_without_metrics(tmp_path):
     assert (made.folder / "figures" / "overlap-toy-tiny-arithmetic-model.svg").is_file()
 
 
+def test_selections_of_three_pool_sizes_are_judged_by_their_time_alone(tmp_path):
+    for size in (1000, 4000, 16000):
+        stages = {
+            stage: {"key": f"{stage}{size}", "seconds": 0.001 * size, "cached": False}
+            for stage in ("data", "rank")
+        }
+        settings = {"data": {"limit": size}}
+        write_run(
+            tmp_path, budget=20, n_pool=size, values={}, name=f"n{size}", stages=stages, settings=settings
+        )
+    made = write_report(tmp_path, tmp_path / "report", Console(file=io.StringIO()))
+    written = (made.folder / "report.md").read_text("utf-8")
+    assert "MP+MA, 20 picks" in written
+    assert "1,000, 4,000, 16,000 rows" in written
+
+
 def test_special_characters_survive_every_notation():
     table = Table("t", "50 % & a_b", (Column("x|y", "left"),), (("*<b>* 5 % −1 · #",),))
     assert r"\*\<b>\* 5 % −1 · #" in "\n".join(markdown.table(table))

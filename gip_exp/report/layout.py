@@ -21,7 +21,7 @@ from gip_exp.report.run import Found
 from gip_exp.report.run_table import run_table
 from gip_exp.report.study import Cell, Group
 from gip_exp.report.tables import HOW, part_tables, result_table
-from gip_exp.report.verdicts import Verdict, elsewhere
+from gip_exp.report.verdicts import NOT_RUN, Verdict, elsewhere
 
 NOTED = 5  # notes of a group that are written out
 CLAIMS_HOW = (
@@ -41,10 +41,12 @@ def make_document(
     out: Path,
 ) -> Document:
     """Return the content of a report in the folder `out`, independent of its format."""
-    evaluated = any(group.uses_model for group in groups)
+    # Selections alone can speak of one claim: how their time grows. Without it, a list of claims not run is no news.
+    spoken_of = any(verdict.verdict != NOT_RUN for verdict in verdicts)
+    judged = spoken_of or any(group.uses_model for group in groups)
     sections = [
         Section("Figures", (), tuple(figures["results"])),
-        *([_claims(verdicts, elsewhere(groups))] if evaluated else []),
+        *([_claims(verdicts, elsewhere(groups))] if judged else []),
         *(_results(group, results) for group in groups),
         _subsets(groups, figures["subsets"]),
         _cost(groups, figures["cost"]),
@@ -53,7 +55,7 @@ def make_document(
     ]
     return Document(
         "What the runs show",
-        _summary(found, verdicts if evaluated else ()),
+        _summary(found, verdicts if judged else ()),
         tuple(s for s in sections if s.parts or s.paragraphs),
     )
 

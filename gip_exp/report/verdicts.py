@@ -209,7 +209,7 @@ def state_of(claim: Claim, low: float, high: float) -> str:
 
 
 def _time_checks(claim: Claim, groups: Sequence[Group]) -> Iterator[Check]:
-    """Yield a check for every method and number of picks: how seconds of `rank` grow with the rows of the pool."""
+    """Yield a check for every method and number of picks from pools of several sizes: how seconds of `rank` grow."""
     for method in claim.methods:
         points: dict[int, list[tuple[int, float]]] = {}
         for cell in (cell for group in groups for cell in group.selecting() if cell.arm.method == method):
@@ -220,7 +220,8 @@ def _time_checks(claim: Claim, groups: Sequence[Group]) -> Iterator[Check]:
                 if (seconds := run.stages["rank"]["seconds"]) > 0
             )
         for picks, found in sorted(points.items()):
-            yield _time_check(claim, f"{look(method).label}, {picks:,} picks", found)
+            if len({n for n, _ in found}) > 1:
+                yield _time_check(claim, f"{look(method).label}, {picks:,} picks", found)
 
 
 def _time_check(claim: Claim, what: str, points: Sequence[tuple[int, float]]) -> Check:
@@ -229,7 +230,7 @@ def _time_check(claim: Claim, what: str, points: Sequence[tuple[int, float]]) ->
     pools = sorted({n for n, _ in points})
     place = ", ".join(f"{n:,}" for n in pools) + " rows"
     if len(pools) < MIN_POOLS:
-        return Check(what, place, OPEN, "few pools" if len(pools) > 1 else "missing")
+        return Check(what, place, OPEN, "few pools")
     line = linregress(*np.log(np.array(points, dtype=float)).T)
     width = float(t.ppf(0.975, len(points) - 2)) * line.stderr
     value, low, high = float(line.slope), float(line.slope - width), float(line.slope + width)

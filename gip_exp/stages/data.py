@@ -127,6 +127,10 @@ def _read(job: Job) -> _Rows:
         counts = Counter(entry["why"] for entry in loaded.left_out)
         if data.limit is not None and len(loaded.pool) > data.limit:
             counts["limit"] = len(loaded.pool) - data.limit
+            job.note(
+                f"only the first {data.limit:,} of {len(loaded.pool):,} rows are used (data.limit): in the order of the file, "
+                "so they may be unlike the rest"
+            )
             loaded = loaded.only(slice(data.limit))
         left_out = _left_out(job, loaded, data)
         job.draft.facts["left_out"] = {**counts, **job.draft.facts["left_out"]}
