@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The shape of Figure 1 with SmolLM2-135M on one GPU: four budgets, three seeds, all methods; GSM8K as it is and with known flaws
-# in a third of its rows; Alpaca; and a judge served by vLLM. Not run for the published pages, for lack of a GPU.
+# in a third of its rows; Alpaca; and a judge served by vLLM. Not run for the published pages, for lack of a GPU; by the rules of
+# thumb of `gip-exp plan` about 20 hours of one GPU.
 #
 #   GIP_DATA=FOLDER bash tests/benchmarks/evidence_gpu.sh [OUTPUTS]      # FOLDER holds gsm8k/ and alpaca/
 #
@@ -12,7 +13,7 @@ data=${GIP_DATA:?the folder that holds gsm8k/ and alpaca/}
 outputs=${1:-outputs/evidence}
 read -ra model <<<"${MODEL:-}"
 methods=random,mp_ma,mp_sc,top_score,gate_random,dsir,disf,less,rds_plus,mp_target,qdit,full
-gpu=(model.dtype=bfloat16 train.micro_batch=8 engine=vllm "paths.root=$outputs" "${model[@]}")
+gpu=(model.dtype=bfloat16 train.micro_batch=8 engine=vllm engine.device=cuda "paths.root=$outputs" "${model[@]}")
 gsm8k=(+experiment=gsm8k_smollm2 "data.path=$data/gsm8k" train.steps=280 "evaluation=[gsm8k,answer_nll]")
 
 python -m gip_exp -m "${gsm8k[@]}" "${gpu[@]}" seed=0,1,2 budget=0.025,0.05,0.1,0.2 "selector=$methods"
