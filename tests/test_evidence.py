@@ -56,7 +56,7 @@ def published(name: str) -> dict[str, list[dict[str, str]]]:
     return tables
 
 
-@pytest.mark.parametrize("name", ["quickstart", "gsm8k_smollm2", "alpaca_smollm2"])
+@pytest.mark.parametrize("name", ["quickstart", "gsm8k_smollm2", "gsm8k_smollm2_clean", "alpaca_smollm2"])
 def test_the_published_tables_are_made_again_from_their_runs(name, tmp_path):
     with tarfile.open(ROOT / f"tests/evidence/{name}.tar.xz") as archive:
         archive.extractall(tmp_path / "runs" / name, filter="data")
@@ -75,7 +75,8 @@ def test_the_published_tables_are_made_again_from_their_runs(name, tmp_path):
             for heading, value in row.items():
                 if heading in COLUMNS:
                     metric, text = COLUMNS[heading]
-                    assert value == text(found[of, row[by], metric or NUMBERS]), (by, row[by], heading)
+                    result = found.get((of, row[by], metric or NUMBERS))
+                    assert value == (text(result) if result else ""), (by, row[by], heading)
 
 
 def column(row: dict[str, str]) -> str:

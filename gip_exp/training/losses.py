@@ -42,7 +42,7 @@ def check_fall(history: History) -> str:
     """Return a doubt about a loss that did not fall, '' if it fell or the steps are fewer than ENOUGH.
 
     The means of the first and the last quarter are compared, because single batches differ in difficulty. With few steps and
-    varied rows the means differ by chance too: in good trainings of 16 steps on Alpaca, 6 of 15 did not fall. So only a fall
+    varied rows the means differ by chance too: in good trainings of 16 steps on Alpaca, 7 of 16 did not fall. So only a fall
     that MARGIN standard errors of that difference cannot bring to WORTH of the loss is an error.
 
     Raises:

@@ -16,7 +16,10 @@ TOKEN = r"\w+|[^\w\s]"
 
 def alpaca(limit: int | None = None) -> list[dict[str, str]]:
     """The first `limit` rows that have a completion."""
-    read = json.loads((ALPACA / "alpaca_9k.json").read_text(encoding="utf-8"))
+    path = ALPACA / "alpaca_9k.json"
+    if not path.is_file():
+        raise SystemExit(f"{path} is missing: set GIP_DATA to the folder that holds alpaca/{path.name}")
+    read = json.loads(path.read_text(encoding="utf-8"))
     rows = [
         {
             "prompt": "\n\n".join(filter(str.strip, (row["instruction"], row["input"]))),
