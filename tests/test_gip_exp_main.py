@@ -47,6 +47,7 @@ def test_help_lists_the_choices_without_importing_heavy_libraries():
         (["selector=magic"], "Could not find 'selector/magic'"),
         (["selector=mpsc"], "top_score; did you mean mp_sc?"),
         (["+experiment=nothing"], "Could not find 'experiment/nothing'"),
+        (["+experiment=quickstart", "experiment=mine"], "paths.root=FOLDER keeps runs apart"),
         (["budgett=1"], "Could not override 'budgett'"),
         (["+experiment=quickstart", "budget=1.2"], "budget=1.2 is not a share"),
         (["+experiment=gsm8k_cpu", "data.path=/no/such"], "data.path=/no/such does not exist"),

@@ -73,7 +73,11 @@ def _override_refused(key: str, cause: str, arguments: Sequence[str], also: Sequ
 def _no_such_choice(file: str, choices: Sequence[str]) -> str:
     """Return the message for `group=name` where the group, such as `selector`, has no such file."""
     group, _, name = file.rpartition("/")
-    return f"Could not find '{file}': {group} is one of {', '.join(choices)}{nearest(name, choices)}"
+    not_a_name = "; it cannot be a name of your own: paths.root=FOLDER keeps runs apart, and reports split runs by their data"
+    return (
+        f"Could not find '{file}': {group} is one of {', '.join(choices)}{nearest(name, choices)}"
+        f"{not_a_name if group == 'experiment' else ''}"
+    )
 
 
 def _example(argument: str) -> str:
