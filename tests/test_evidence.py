@@ -56,7 +56,9 @@ def published(name: str) -> dict[str, list[dict[str, str]]]:
     return tables
 
 
-@pytest.mark.parametrize("name", ["quickstart", "gsm8k_smollm2", "gsm8k_smollm2_clean", "alpaca_smollm2"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "gsm8k_smollm2", "gsm8k_smollm2_exact", "gsm8k_smollm2_clean", "alpaca_smollm2"]
+)
 def test_the_published_tables_are_made_again_from_their_runs(name, tmp_path):
     with tarfile.open(ROOT / f"tests/evidence/{name}.tar.xz") as archive:
         archive.extractall(tmp_path / "runs" / name, filter="data")
