@@ -27,7 +27,7 @@ LEARNT = [
     "model.scratch.steps=100",
     "train.steps=60",
     "evaluation=[gsm8k_short]",
-    "evaluation.gsm8k.max_new_tokens=40",
+    "evaluation.gsm8k.max_new_tokens=28",
 ]
 
 
@@ -42,14 +42,14 @@ def vllm():
 
 
 def test_a_sweep_on_one_server_gives_every_adapter_its_own_answers_those_of_transformers(compose, tmp_path):
-    """float32 on both sides, so only rounding can differ: 99 % of the answers and the metric agree."""
+    """float32 on both sides, so only rounding can differ: 99 % of the answers, the metric and the replies cut short agree."""
     said = io.StringIO()
 
     def run(engine, selector, *more):
         overrides = [f"engine={engine}", f"selector={selector}", f"paths.root={tmp_path}", *more]
         return pipeline.run(parse(compose(*LEARNT, *overrides)), Console(said))
 
-    served, outputs, metrics = ["engine.enforce_eager=true"], {}, {}
+    served, outputs, metrics, cut = ["engine.enforce_eager=true"], {}, {}, {}
     for selector in ("mp_ma", "random"):
         run("vllm", selector, "until=train", *served)
     for engine in ("vllm", "hf"):
@@ -58,6 +58,9 @@ def test_a_sweep_on_one_server_gives_every_adapter_its_own_answers_those_of_tran
             rows = read_jsonl(outcome.folder / "predictions" / "gsm8k" / "exact_match.jsonl")
             outputs[engine, selector] = [row["output"] for row in rows]
             metrics[engine, selector] = outcome.result["metrics"]["gsm8k/exact_match"]["value"]
+            cut[engine, selector] = outcome.entries["evaluate/gsm8k"].facts["replies_cut"]
+            said_so = f"{cut[engine, selector]} of 100 replies were cut after 28 tokens"
+            assert any(said_so in note for note in outcome.entries["evaluate/gsm8k"].notes)
     assert said.getvalue().count("starting vLLM") == 1
     assert kept_server._kept == []  # transformers needed the device
     for selector in ("mp_ma", "random"):
@@ -65,6 +68,8 @@ def test_a_sweep_on_one_server_gives_every_adapter_its_own_answers_those_of_tran
         assert sum(a == b for a, b in pairs) >= 99
         assert metrics["vllm", selector] == pytest.approx(metrics["hf", selector], abs=0.01)
         assert metrics["vllm", selector] > 0
+        assert 0 < cut["vllm", selector] < 100
+        assert cut["vllm", selector] == pytest.approx(cut["hf", selector], abs=1)
     same = sum(a == b for a, b in zip(outputs["vllm", "mp_ma"], outputs["vllm", "random"], strict=True))
     assert same < 50
 

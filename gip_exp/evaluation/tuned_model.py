@@ -90,7 +90,7 @@ class LocalModel:
     def lm(self) -> "LM":
         """Return the model as an lm-eval model."""
         return watched.local_model(
-            self._tuned.job.console,
+            self._tuned.job,
             pretrained=self._model,
             tokenizer=self._tuned.tokenizer,
             batch_size=self._batch,
@@ -119,7 +119,7 @@ class VllmModel:
         from gip_exp.llm import loopback
 
         return watched.served_model(
-            self._tuned.job.console,
+            self._tuned.job,
             model=self._name,
             base_url=f"{self._server.base_url}/completions",
             tokenizer=self._tuned.place,

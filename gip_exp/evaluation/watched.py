@@ -1,4 +1,4 @@
-"""lm-eval's models with a progress bar of answered questions on the console."""
+"""lm-eval's models with a progress bar of answered questions, and a note on replies that were cut at their longest length."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,40 +6,67 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
     from lm_eval.api.model import LM
 
-    from gip_exp.console import Console
+    from gip_exp.stage import Job
 
 TITLE = "answering"
 
 
-def local_model(console: "Console", **options: Any) -> "LM":
+def local_model(job: "Job", **options: Any) -> "LM":
     """Return `HFLM(**options)`: a transformers model in this process."""
     from lm_eval.models.huggingface import HFLM
 
     class Watched(HFLM):
         def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
-            with console.bar(TITLE, len(requests)) as self.bar:
-                return super().generate_until(requests, disable_tqdm)
+            self.cut = 0
+            with job.console.bar(TITLE, len(requests)) as self.bar:
+                replies = super().generate_until(requests, disable_tqdm)
+            _tell(job, self.cut, requests)
+            return replies
 
-        def _model_generate(self, context: Any, *args: Any, **kwargs: Any) -> Any:
-            tokens = super()._model_generate(context, *args, **kwargs)
+        def _model_generate(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
+            tokens = super()._model_generate(context, max_length, stop, **kwargs)
             self.bar.advance(len(context))
+            if (
+                tokens.shape[1] >= max_length
+            ):  # a row that ended earlier holds a stop string; the end of text is one
+                texts = self.tokenizer.batch_decode(tokens[:, context.shape[1] :])
+                self.cut += sum(not any(end in text for end in stop) for text in texts)
             return tokens
 
     return Watched(**options)
 
 
-def served_model(console: "Console", **options: Any) -> "LM":
+def served_model(job: "Job", **options: Any) -> "LM":
     """Return `LocalCompletionsAPI(**options)`: a model behind an OpenAI-compatible server."""
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
     class Watched(LocalCompletionsAPI):
         def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
-            with console.bar(TITLE, len(requests)) as self.bar:
-                return super().generate_until(requests, disable_tqdm)
+            self.cut = 0
+            with job.console.bar(TITLE, len(requests)) as self.bar:
+                replies = super().generate_until(requests, disable_tqdm)
+            _tell(job, self.cut, requests)
+            return replies
 
         async def amodel_call(self, session: Any, sem: Any, messages: Any, **kwargs: Any) -> Any:
             replies = await super().amodel_call(session, sem, messages, **kwargs)
             self.bar.advance(len(messages))
             return replies
 
+        def parse_generations(self, outputs: Any, **kwargs: Any) -> list[str]:
+            for output in outputs if isinstance(outputs, list) else [outputs]:
+                self.cut += sum(choice.get("finish_reason") == "length" for choice in output["choices"])
+            return super().parse_generations(outputs, **kwargs)
+
     return Watched(**options)
+
+
+def _tell(job: "Job", cut: int, requests: "list[Instance]") -> None:
+    """Note and record how many replies had not ended at their longest length: their answers may be missing."""
+    job.draft.facts["replies_cut"] = job.draft.facts.get("replies_cut", 0) + cut
+    if cut:
+        longest = sorted({str(request.args[1].get("max_gen_toks", "?")) for request in requests})
+        job.note(
+            f"{cut:,} of {len(requests):,} replies were cut after {' or '.join(longest)} tokens, before they ended: an answer "
+            "that would have come later does not count (max_new_tokens of the evaluation; of lm-eval's own tasks, max_gen_toks)"
+        )
