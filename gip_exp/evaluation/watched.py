@@ -26,12 +26,14 @@ def local_model(job: "Job", **options: Any) -> "LM":
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
             tokens = super()._model_generate(context, max_length, stop, **kwargs)
             self.bar.advance(len(context))
-            if (
-                tokens.shape[1] >= max_length
-            ):  # a row that ended earlier holds a stop string; the end of text is one
-                texts = self.tokenizer.batch_decode(tokens[:, context.shape[1] :])
-                self.cut += sum(not any(end in text for end in stop) for text in texts)
+            if tokens.shape[1] >= max_length:
+                self.cut += sum(not self._ended(row, stop) for row in tokens[:, context.shape[1] :].tolist())
             return tokens
+
+        def _ended(self, row: list[int], stop: list[str]) -> bool:
+            """Whether a reply is filled up after its end, or holds a stop string (the end of text is one)."""
+            text = self.tokenizer.decode(row)
+            return row[-1] == self.tokenizer.pad_token_id or any(end in text for end in stop)
 
     return Watched(**options)
 
