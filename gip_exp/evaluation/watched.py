@@ -1,5 +1,7 @@
 """lm-eval's models with a progress bar of answered questions, and a note on replies that were cut at their longest length."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,11 +19,8 @@ def local_model(job: "Job", **options: Any) -> "LM":
 
     class Watched(HFLM):
         def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
-            self.cut = 0
-            with job.console.bar(TITLE, len(requests)) as self.bar:
-                replies = super().generate_until(requests, disable_tqdm)
-            _tell(job, self.cut, requests)
-            return replies
+            with _answering(self, job, requests):
+                return super().generate_until(requests, disable_tqdm)
 
         def _model_generate(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
             tokens = super()._model_generate(context, max_length, stop, **kwargs)
@@ -44,11 +43,8 @@ def served_model(job: "Job", **options: Any) -> "LM":
 
     class Watched(LocalCompletionsAPI):
         def generate_until(self, requests: "list[Instance]", disable_tqdm: bool = False) -> list[str]:
-            self.cut = 0
-            with job.console.bar(TITLE, len(requests)) as self.bar:
-                replies = super().generate_until(requests, disable_tqdm)
-            _tell(job, self.cut, requests)
-            return replies
+            with _answering(self, job, requests):
+                return super().generate_until(requests, disable_tqdm)
 
         async def amodel_call(self, session: Any, sem: Any, messages: Any, **kwargs: Any) -> Any:
             replies = await super().amodel_call(session, sem, messages, **kwargs)
@@ -63,12 +59,17 @@ def served_model(job: "Job", **options: Any) -> "LM":
     return Watched(**options)
 
 
-def _tell(job: "Job", cut: int, requests: "list[Instance]") -> None:
-    """Note and record how many replies had not ended at their longest length: their answers may be missing."""
-    job.draft.facts["replies_cut"] = job.draft.facts.get("replies_cut", 0) + cut
-    if cut:
+@contextmanager
+def _answering(model: Any, job: "Job", requests: "list[Instance]") -> Iterator[None]:
+    """Show the progress, count in `model.cut` the replies that had not ended at their longest length, and say how many."""
+    model.cut = 0
+    with job.console.bar(TITLE, len(requests)) as model.bar:
+        yield
+    job.draft.facts["replies_cut"] = job.draft.facts.get("replies_cut", 0) + model.cut
+    if model.cut:
         longest = sorted({str(request.args[1].get("max_gen_toks", "?")) for request in requests})
         job.note(
-            f"{cut:,} of {len(requests):,} replies were cut after {' or '.join(longest)} tokens, before they ended: an answer "
-            "that would have come later does not count (max_new_tokens of the evaluation; of lm-eval's own tasks, max_gen_toks)"
+            f"{model.cut:,} of {len(requests):,} replies were cut after {' or '.join(longest)} tokens, before they ended: "
+            "an answer that would have come later does not count "
+            "(max_new_tokens of the evaluation; of lm-eval's own tasks, max_gen_toks)"
         )
